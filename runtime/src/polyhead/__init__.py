@@ -1,0 +1,56 @@
+"""polyhead: one encoder pass, many answers, on a CPU.
+
+engine = polyhead.load("bundle/")
+prediction = engine("Great phone, but the battery died in May.")
+prediction["sentiment"].label
+"""
+
+from __future__ import annotations
+
+from polyhead.engine import Engine, load
+from polyhead.errors import (
+    BundleError,
+    BundleFileMissing,
+    BundleNotFound,
+    DigestMismatch,
+    EngineClosed,
+    FormatVersionError,
+    GraphError,
+    InputError,
+    InvalidSetting,
+    InvalidText,
+    ManifestError,
+    PolyheadError,
+    TextTooLong,
+    UnknownHead,
+)
+from polyhead.heads import Classification, Embedding, Entities, HeadSpec, Span
+from polyhead.prediction import Prediction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BundleError",
+    "BundleFileMissing",
+    "BundleNotFound",
+    "Classification",
+    "DigestMismatch",
+    "Embedding",
+    "Engine",
+    "EngineClosed",
+    "Entities",
+    "FormatVersionError",
+    "GraphError",
+    "HeadSpec",
+    "InputError",
+    "InvalidSetting",
+    "InvalidText",
+    "ManifestError",
+    "PolyheadError",
+    "Prediction",
+    "Span",
+    "TextTooLong",
+    "UnknownHead",
+    "__version__",
+    "load",
+]

@@ -1,0 +1,146 @@
+"""manifest.json of bundle format 1, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from polyhead.heads.spec import HeadSpec
+
+FORMAT = "polyhead-bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file of the bundle.
+
+    Attributes:
+        file: plain file name inside the folder.
+        sha256: hex digest of its content.
+        size: bytes.
+    """
+
+    file: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        _plain_name(self.file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph(FileEntry):
+    """An ONNX graph.
+
+    Attributes:
+        precision: of the linear layers.
+        layout: ``"exact"``: no mask, every row of a batch has the same length.
+        target: what it was lowered to: ``"onnx"`` has standard operators only, ``"ort-cpu"`` also
+            those of onnxruntime.
+        heads: the heads whose logits it computes.
+        inputs: names of its inputs.
+    """
+
+    precision: Literal["fp32", "int8"]
+    layout: Literal["exact"]
+    target: Literal["onnx", "ort-cpu"]
+    heads: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderInfo:
+    """The encoder behind the graphs.
+
+    Attributes:
+        name: as the training configuration named it.
+        family: `model_type` of its Hugging Face configuration.
+        fingerprint: SHA-256 over the names and values of its weights.
+        hidden_size: width of a token vector.
+        layers: number of transformer layers.
+        max_tokens: longest input in tokens, special tokens included.
+    """
+
+    name: str
+    family: str
+    fingerprint: str
+    hidden_size: int
+    layers: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadQuality:
+    """What was measured for one head at export.
+
+    Attributes:
+        metric: name of the head's figure; None for a head without references.
+        split: the split that it was measured on.
+        texts: number of texts.
+        fp32: the figure of the PyTorch model.
+        exported: the figure of the exported graph.
+        agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine.
+        max_logit_error: largest absolute difference of a logit.
+    """
+
+    split: str
+    texts: int
+    metric: str | None = None
+    fp32: float | None = None
+    exported: float | None = None
+    agreement: float
+    max_logit_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All that a bundle says of itself. Field by field, this is format version 1.
+
+    Attributes:
+        format: always ``"polyhead-bundle"``.
+        version: format version.
+        encoder: the encoder behind the graphs.
+        tokenizer: `tokenizer.json`.
+        golden: texts with the answers of the trained model.
+        card: the model card, `README.md`.
+        graphs: at least one.
+        heads: by name, in the order of training.
+        quality: by head; heads that were not measured are absent.
+        provenance: versions, digests and settings of the export, for people.
+    """
+
+    format: Literal["polyhead-bundle"]
+    version: int
+    encoder: EncoderInfo
+    tokenizer: FileEntry
+    golden: FileEntry
+    card: FileEntry
+    graphs: tuple[Graph, ...]
+    heads: Mapping[str, HeadSpec]
+    quality: Mapping[str, HeadQuality] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.graphs:
+            raise ValueError("graphs: empty, expected at least one.")
+        if not self.heads:
+            raise ValueError("heads: empty, expected at least one.")
+        for graph in self.graphs:
+            if unknown := set(graph.heads) - set(self.heads):
+                raise ValueError(f"graphs: {graph.file} names unknown heads {sorted(unknown)}.")
+        names = [entry.file for entry in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError(f"files: one name stands twice in {names}.")
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file that the manifest vouches for."""
+        return (self.tokenizer, self.golden, self.card, *self.graphs)
+
+
+def _plain_name(name: str) -> None:
+    if not name or name in (".", "..", MANIFEST) or any(c in name for c in "/\\\0:"):
+        raise ValueError(f"file: found {name!r}, expected a plain file name inside the bundle.")

@@ -1,0 +1,107 @@
+"""Reading a bundle: strict, and nothing from it is executed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyhead.bundle.digest import sha256
+from polyhead.bundle.golden import Golden
+from polyhead.bundle.manifest import FORMAT, MANIFEST, VERSION, FileEntry, Manifest
+from polyhead.errors import (
+    BundleFileMissing,
+    BundleNotFound,
+    DigestMismatch,
+    FormatVersionError,
+    ManifestError,
+)
+from polyhead.strict import parse, read_json
+
+_JSON_LIMIT = 64 * 2**20
+_NEXT_STEP = "Copy the bundle again from where it was made, or export it again."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose manifest has been read and whose files have been checked.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, entry: FileEntry) -> Path:
+        """Path of a file of this bundle."""
+        return self.path / entry.file
+
+    def golden(self) -> Golden:
+        """The golden examples.
+
+        Raises:
+            ManifestError: when `golden.json` breaks the format.
+        """
+        path = self.file(self.manifest.golden)
+        data = read_json(path, limit_bytes=_JSON_LIMIT, error=ManifestError)
+        return parse(Golden, data, where=str(path), error=ManifestError)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a folder with a manifest; says nothing of what the manifest holds."""
+    return (path / MANIFEST).is_file()
+
+
+def read(path: str | Path) -> Bundle:
+    """Read a bundle and check every file against the manifest.
+
+    Raises:
+        BundleNotFound: when there is no folder with a manifest at `path`.
+        ManifestError: on an unknown, missing or ill-typed field.
+        FormatVersionError: when it was written by a newer polyhead.
+        BundleFileMissing: when a file is missing, a link or no plain file.
+        DigestMismatch: when a file's size or content differs from the manifest.
+    """
+    path = Path(path)
+    if not is_bundle(path):
+        raise BundleNotFound(
+            f"{path}: no bundle here (no {MANIFEST}). Make one with"
+            " 'polyhead export CHECKPOINT -o BUNDLE'."
+        )
+    bundle = Bundle(path, _manifest(path))
+    for entry in bundle.manifest.files:
+        _check(bundle.file(entry), entry)
+    return bundle
+
+
+def _manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    if file.is_symlink():
+        raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
+    data = read_json(file, limit_bytes=_JSON_LIMIT, error=ManifestError)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
+    version = data.get("version")
+    if type(version) is not int or version < 1:
+        raise ManifestError(f"{file}: version: found {version!r}, expected a number from 1.")
+    if version > VERSION:
+        raise FormatVersionError(
+            f"{file}: format version {version}; this polyhead reads up to {VERSION}."
+            " Upgrade with 'pip install --upgrade polyhead'."
+        )
+    return parse(Manifest, data, where=str(file), error=ManifestError)
+
+
+def _check(path: Path, entry: FileEntry) -> None:
+    if path.is_symlink() or not path.is_file():
+        found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
+        raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
+    size = path.stat().st_size
+    if size != entry.size:
+        raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")
+    digest = sha256(path)
+    if digest != entry.sha256:
+        raise DigestMismatch(
+            f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
+        )

@@ -1,0 +1,39 @@
+"""Writing a bundle: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polyhead import atomic
+from polyhead.bundle.manifest import MANIFEST, Manifest
+from polyhead.bundle.reader import is_bundle
+from polyhead.errors import BundleError
+from polyhead.strict import plain
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give a folder to fill; on success it becomes the bundle `target`, replacing an older one.
+
+    Raises:
+        BundleError: when something other than a bundle is at `target`; it is left alone.
+    """
+    if target.exists() and not is_bundle(target) and not _empty(target):
+        raise BundleError(
+            f"{target}: exists and is not a bundle; it is left as it is. Name another folder."
+        )
+    with atomic.folder(target) as folder:
+        yield folder
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` into a staged folder."""
+    text = json.dumps(plain(manifest), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

@@ -1,0 +1,6 @@
+"""The command `polyhead`.
+
+A command is a module named by an entry point of the group ``polyhead.commands``. Its docstring is
+the help text; it has two functions, ``configure(parser)`` and ``execute(arguments) -> exit code``,
+and imports heavy libraries only inside ``execute``.
+"""

@@ -1,0 +1,105 @@
+"""Finds and runs commands, without loading any but the one that was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, cast
+
+from polyhead import __version__
+from polyhead.errors import PolyheadError, nearest
+
+GROUP = "polyhead.commands"
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    __doc__: str | None
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+        ...
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Run and return the exit code."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    commands = {point.name: point for point in entry_points(group=GROUP)}
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_overview(commands))
+        return OK if words else USAGE
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"polyhead {__version__}\n")
+        return OK
+    if words[0] not in commands:
+        sys.stderr.write(_unknown(words[0], commands))
+        return USAGE
+    return _run(commands[words[0]], words[1:])
+
+
+def _run(point: EntryPoint, words: list[str]) -> int:
+    try:
+        command = cast(Command, point.load())
+    except Exception as problem:  # a plugin may fail in any way; the others must go on working
+        sys.stderr.write(
+            f"polyhead: the command {point.name!r} of {_distribution(point)} cannot be loaded:"
+            f" {type(problem).__name__}: {problem}. Install that distribution again.\n"
+        )
+        return FAILED
+    parser = argparse.ArgumentParser(
+        prog=f"polyhead {point.name}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.configure(parser)
+    arguments = parser.parse_args(words)
+    try:
+        return command.execute(arguments)
+    except PolyheadError as problem:
+        sys.stderr.write(f"polyhead {point.name}: {problem}\n")
+        return FAILED
+    except OSError as problem:
+        if isinstance(problem, BrokenPipeError):
+            # The reader (`head`, say) went away: end quietly, also when Python flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OK
+        sys.stderr.write(f"polyhead {point.name}: {problem}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\npolyhead {point.name}: interrupted\n")
+        return INTERRUPTED
+
+
+def _overview(commands: dict[str, EntryPoint]) -> str:
+    lines = ["usage: polyhead COMMAND [ARGUMENTS]", "", "One encoder pass, many answers.", ""]
+    by_distribution: dict[str, list[str]] = {}
+    for point in commands.values():
+        by_distribution.setdefault(_distribution(point), []).append(point.name)
+    for distribution, names in sorted(by_distribution.items()):
+        lines.append(f"commands of {distribution}:  {'  '.join(sorted(names))}")
+    lines += ["", "'polyhead COMMAND --help' explains one; 'polyhead --version' tells the version."]
+    return "\n".join(lines) + "\n"
+
+
+def _unknown(word: str, commands: dict[str, EntryPoint]) -> str:
+    return (
+        f"polyhead: unknown command {word!r}; installed: {', '.join(sorted(commands))}."
+        f"{nearest(word, commands)}\n"
+    )
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unknown distribution"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

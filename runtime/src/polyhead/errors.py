@@ -1,0 +1,94 @@
+"""The error tree of polyhead.
+
+::
+
+    PolyheadError
+    ├── BundleError               a bundle on disk that cannot be read or trusted
+    │   ├── BundleNotFound        no bundle at this path
+    │   ├── ManifestError         manifest.json or golden.json says something it may not
+    │   ├── FormatVersionError    written by a newer polyhead
+    │   ├── BundleFileMissing     a file that the manifest names is not there
+    │   ├── DigestMismatch        a file is not the one that was exported
+    │   └── GraphError            an ONNX graph that this runtime refuses or cannot load
+    ├── InputError (ValueError)   what the caller passed in cannot be answered
+    │   ├── InvalidText           not a string, or not encodable as UTF-8
+    │   ├── TextTooLong           more tokens than the encoder reads
+    │   ├── UnknownHead           no head of this name
+    │   └── InvalidSetting        a number or option out of its range
+    └── EngineClosed              the engine was closed before this call
+
+Other distributions of polyhead hang their own branches under `PolyheadError`. Every message says
+what was found, what is allowed, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PolyheadError(Exception):
+    """Base of every error that polyhead raises on purpose."""
+
+
+class BundleError(PolyheadError):
+    """A bundle on disk that cannot be read or trusted."""
+
+
+class BundleNotFound(BundleError):
+    """There is no bundle at the given path."""
+
+
+class ManifestError(BundleError):
+    """A JSON file of the bundle has an unknown, missing or ill-typed field."""
+
+
+class FormatVersionError(BundleError):
+    """The bundle was written in a newer format than this version reads."""
+
+
+class BundleFileMissing(BundleError):
+    """A file that the manifest names is missing or is not a plain file."""
+
+
+class DigestMismatch(BundleError):
+    """A file of the bundle differs in size or SHA-256 from what was exported."""
+
+
+class GraphError(BundleError):
+    """An ONNX graph that the runtime refuses (external data, foreign ops) or cannot load."""
+
+
+class InputError(PolyheadError, ValueError):
+    """What the caller passed in cannot be answered."""
+
+
+class InvalidText(InputError):
+    """An input is not a string, or holds a lone surrogate and so is no Unicode text."""
+
+
+class TextTooLong(InputError):
+    """A text has more tokens than the encoder reads; nothing is cut in silence."""
+
+
+class UnknownHead(InputError):
+    """A head was named that the engine does not have."""
+
+
+class InvalidSetting(InputError):
+    """A setting of the engine is out of its range."""
+
+
+class EngineClosed(PolyheadError):
+    """The engine was closed before this call."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for messages: ``" Did you mean 'epochs'?"``, or an empty string when nothing is near.
+
+    Args:
+        word: what was found.
+        known: what is allowed; may be empty.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

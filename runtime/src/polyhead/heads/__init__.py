@@ -1,0 +1,43 @@
+"""Decoders: one file a head kind. Adding a kind is one file and one line here."""
+
+from __future__ import annotations
+
+from polyhead.errors import ManifestError, nearest
+from polyhead.heads.base import Decoder, Result
+from polyhead.heads.classification import Classification, ClassificationDecoder
+from polyhead.heads.embedding import Embedding, EmbeddingDecoder
+from polyhead.heads.spec import HeadSpec
+from polyhead.heads.tokens import Entities, Span, TokensDecoder
+
+__all__ = [
+    "DECODERS",
+    "Classification",
+    "Decoder",
+    "Embedding",
+    "Entities",
+    "HeadSpec",
+    "Result",
+    "Span",
+    "decoder",
+]
+
+DECODERS: dict[str, type[Decoder]] = {
+    "classification.v1": ClassificationDecoder,
+    "tokens.v1": TokensDecoder,
+    "embedding.v1": EmbeddingDecoder,
+}
+
+
+def decoder(name: str, spec: HeadSpec) -> Decoder:
+    """The decoder of the head called `name`.
+
+    Raises:
+        ManifestError: when this version does not know the head's kind.
+    """
+    try:
+        return DECODERS[spec.kind](spec)
+    except KeyError:
+        raise ManifestError(
+            f"head {name!r}: unknown kind {spec.kind!r}; this version knows"
+            f" {', '.join(DECODERS)}.{nearest(spec.kind, DECODERS)} A newer polyhead may know it."
+        ) from None

@@ -1,0 +1,13 @@
+"""Softmax, once for all heads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-probabilities over the last axis, shifted by the maximum so that nothing overflows."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normaliser = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.asarray(shifted - normaliser, dtype=np.float32)

@@ -1,0 +1,41 @@
+"""The decoder face of a head kind: logits in, a typed result out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.heads.spec import HeadSpec
+from polyhead.tokenizing import Encoding
+
+
+class Result(Protocol):
+    """One head's answer to one text. `str(result)` is one line for a person."""
+
+    @property
+    def decision(self) -> Hashable:
+        """What the caller would act on: equal decisions mean equal answers, scores aside."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        ...
+
+
+class Decoder(Protocol):
+    """Turns the logits of one text into a result. Made once for each head, at load."""
+
+    def __init__(self, spec: HeadSpec) -> None: ...
+
+    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Result:
+        """Decode one text.
+
+        Args:
+            logits: `(labels,)` or `(hidden,)` for heads that answer per text, `(tokens, tags)` for
+                heads that answer per token, float32.
+            encoding: the text with its token offsets.
+        """
+        ...

@@ -1,0 +1,57 @@
+"""classification.v1: one label for a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.heads.activation import log_softmax
+from polyhead.heads.spec import HeadSpec
+from polyhead.tokenizing import Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The most probable label.
+
+    Attributes:
+        label: the label with the highest probability; the first of equals.
+        score: its probability, 0 to 1.
+        scores: the probability of every label, in the order of the head's labels.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+    @property
+    def decision(self) -> str:
+        """The label."""
+        return self.label
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"label": self.label, "score": self.score, "scores": dict(self.scores)}
+
+    def __str__(self) -> str:
+        return f"{self.label}  {self.score:.2f}"
+
+
+class ClassificationDecoder:
+    """Softmax over the labels."""
+
+    def __init__(self, spec: HeadSpec) -> None:
+        self._labels = spec.labels
+
+    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Classification:
+        """Logits `(labels,)`, float32, into the most probable label."""
+        probabilities: list[float] = np.exp(log_softmax(logits)).tolist()
+        best = int(logits.argmax())
+        return Classification(
+            label=self._labels[best],
+            score=probabilities[best],
+            scores=dict(zip(self._labels, probabilities, strict=True)),
+        )

@@ -1,0 +1,47 @@
+"""What a bundle or a checkpoint says about one head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec:
+    """One head, as `manifest.json` and `polyhead.json` write it.
+
+    Attributes:
+        kind: versioned name, such as ``"classification.v1"``.
+        output: name of the graph output that holds the logits.
+        labels: labels in the order of the logits (for tokens: the entity labels, without B- and
+            I-); empty for heads without labels.
+        activation: what turns logits into scores.
+        thresholds: one per label; None where the kind has none.
+        layers: hidden layer that the head reads: ``"last"``, ``"mix"`` (learned mean of all) or an
+            index (0 is the embedding layer, negative counts from the end).
+        pooling: how token vectors become one; None for heads that answer per token.
+        input: a lone text, or a pair of texts.
+        max_tokens: longest input in tokens, special tokens included.
+        stride: tokens shared by two windows of a long text.
+    """
+
+    kind: str
+    output: str
+    labels: tuple[str, ...] = ()
+    activation: Literal["softmax", "sigmoid", "span", "identity"] = "identity"
+    thresholds: tuple[float, ...] | None = None
+    layers: Literal["last", "mix"] | int = "last"
+    pooling: Literal["cls", "mean", "max"] | None = None
+    input: Literal["text", "pair"] = "text"
+    max_tokens: int
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels: one stands twice in {list(self.labels)}.")
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
+        if not 0 <= self.stride < self.max_tokens:
+            raise ValueError(
+                f"stride: found {self.stride}, expected 0 to max_tokens - 1 = {self.max_tokens - 1}."
+            )

@@ -1,0 +1,159 @@
+"""tokens.v1: labelled spans of a text (entities, slots), decoded from one BIO tag a token."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.heads.activation import log_softmax
+from polyhead.heads.spec import HeadSpec
+from polyhead.tokenizing import Encoding
+
+_FORBIDDEN = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A labelled part of the text.
+
+    Attributes:
+        label: the entity label.
+        text: exactly `original[start:end]`.
+        start: first character, in code points of the caller's string.
+        end: one past the last character.
+        score: mean probability of the span's tags, 0 to 1.
+    """
+
+    label: str
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """The spans of a text, in the order of the text; they never overlap."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def decision(self) -> tuple[tuple[str, int, int], ...]:
+        """Label, start and end of every span."""
+        return tuple((s.label, s.start, s.end) for s in self.spans)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "spans": [
+                {
+                    "label": s.label,
+                    "text": s.text,
+                    "start": s.start,
+                    "end": s.end,
+                    "score": s.score,
+                }
+                for s in self.spans
+            ]
+        }
+
+    def __str__(self) -> str:
+        return "  ".join(f"{s.label}={s.text!r}" for s in self.spans) or "(none)"
+
+
+def tags(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The tag of each logit: ``O, B-first, I-first, B-second, …``."""
+    return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
+
+
+class TokensDecoder:
+    """Viterbi over the legal BIO sequences, so that an illegal one is never returned."""
+
+    def __init__(self, spec: HeadSpec) -> None:
+        self._labels = spec.labels
+        count = 1 + 2 * len(spec.labels)
+        inside = np.arange(2, count, 2)
+        self._transitions = np.zeros((count, count), dtype=np.float32)
+        self._transitions[:, inside] = _FORBIDDEN
+        self._transitions[inside - 1, inside] = 0.0
+        self._transitions[inside, inside] = 0.0
+        self._start = np.zeros(count, dtype=np.float32)
+        self._start[inside] = _FORBIDDEN
+
+    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
+        """Logits `(tokens, 1 + 2 * labels)`, float32, into spans; no token gives no span."""
+        rows = np.flatnonzero(~encoding.special)
+        if len(rows) == 0:
+            return Entities(())
+        scores = log_softmax(logits[rows])
+        path = self._viterbi(scores)
+        probabilities = np.exp(scores[np.arange(len(rows)), path])
+        return Entities(tuple(self._spans(path, probabilities, rows, encoding)))
+
+    def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The most probable legal tag of each token, for log-probabilities `(tokens, tags)`."""
+        best = scores.argmax(axis=1)
+        if self._legal(best):
+            return best
+        back = np.zeros(scores.shape, dtype=np.int64)
+        total = self._start + scores[0]
+        columns = np.arange(scores.shape[1])
+        for token in range(1, len(scores)):
+            candidates = total[:, None] + self._transitions
+            back[token] = candidates.argmax(axis=0)
+            total = candidates[back[token], columns] + scores[token]
+        path = np.empty(len(scores), dtype=np.int64)
+        path[-1] = total.argmax()
+        for token in range(len(scores) - 1, 0, -1):
+            path[token - 1] = back[token, path[token]]
+        return path
+
+    def _legal(self, path: NDArray[np.int64]) -> bool:
+        """Whether the best tag of each token already is a legal sequence: no search needed then."""
+        return bool(self._start[path[0]] == 0 and not self._transitions[path[:-1], path[1:]].any())
+
+    def _spans(
+        self,
+        path: NDArray[np.int64],
+        probabilities: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        encoding: Encoding,
+    ) -> Iterator[Span]:
+        opening = np.flatnonzero(path % 2 == 1)
+        for first in opening:
+            last = int(first)
+            while last + 1 < len(path) and path[last + 1] == path[first] + 1:
+                last += 1
+            start, end = _trim(
+                encoding.text,
+                int(encoding.offsets[rows[first], 0]),
+                int(encoding.offsets[rows[last], 1]),
+            )
+            if start < end:
+                yield Span(
+                    label=self._labels[int(path[first]) // 2],
+                    text=encoding.text[start:end],
+                    start=start,
+                    end=end,
+                    score=float(probabilities[first : last + 1].mean()),
+                )
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Leave out white space that some tokenizers count to a token, and keep marks with their base.
+
+    An accent that follows its letter as a character of its own belongs to no token when the
+    tokenizer strips accents.
+    """
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    while start < end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return start, end

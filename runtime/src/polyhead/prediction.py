@@ -1,0 +1,51 @@
+"""What an engine returns for one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polyhead.heads.base import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Mapping[str, Any]):
+    """The results of all asked heads for one text, by head name.
+
+    Attributes:
+        text: the caller's string, untouched.
+        results: by head name, in the engine's order.
+        tokens: tokens that the encoder read, special tokens included.
+        windows: windows that the text was read in.
+        truncated: True when the end of the text was left out on the caller's demand.
+    """
+
+    text: str
+    results: Mapping[str, Result]
+    tokens: int
+    windows: int = 1
+    truncated: bool = False
+
+    def __getitem__(self, head: str) -> Any:
+        return self.results[head]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "text": self.text,
+            "tokens": self.tokens,
+            "windows": self.windows,
+            "truncated": self.truncated,
+            "heads": {name: result.to_dict() for name, result in self.results.items()},
+        }
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self.results), default=0)
+        return "\n".join(f"{name:<{width}}  {result}" for name, result in self.results.items())

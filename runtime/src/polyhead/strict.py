@@ -1,0 +1,159 @@
+"""Plain data (from JSON or TOML) into frozen dataclasses, strictly.
+
+One mechanism for the manifest, the golden file, checkpoints and the training configuration: an
+unknown key, a missing key or a value of another type is an error that names its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from polyhead.errors import PolyheadError, nearest
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError]) -> T:
+    """Build the dataclass `cls` from plain `data`.
+
+    Args:
+        cls: a dataclass; its annotations say what is allowed: str, int, float, bool, None, Any,
+            Literal, unions, ``tuple[X, ...]``, ``Mapping[str, X]`` and other dataclasses.
+        data: what `json` or `tomllib` returned; a list becomes a tuple.
+        where: the place to name in messages, for example ``"manifest.json"``.
+        error: the class to raise.
+
+    Raises:
+        PolyheadError: as `error`, on an unknown key (naming the nearest known one), a missing key,
+            a value of another type, or a value that the class refuses with ValueError.
+    """
+    if not isinstance(data, Mapping):
+        raise error(f"{where}: found {_show(data)}, expected a table of keys and values.")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise error(
+                f"{where}: unknown key {key!r}; allowed: {', '.join(fields)}."
+                + nearest(str(key), fields)
+            )
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], f"{where}: {name}", error)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise error(f"{where}: the key {name!r} is missing.")
+    try:
+        return cls(**values)
+    except ValueError as problem:
+        raise error(f"{where}: {problem}") from problem
+
+
+def plain(value: object) -> Any:
+    """The inverse of `parse`: dataclasses, tuples and mappings into what `json` writes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> Any:
+    """Read one JSON file: UTF-8, no duplicate keys, no NaN or Infinity, at most `limit_bytes`.
+
+    Raises:
+        PolyheadError: as `error`, when the file is larger, not JSON, or nested too deeply.
+    """
+    size = path.stat().st_size
+    if size > limit_bytes:
+        raise error(f"{path}: {size:,} bytes, more than the {limit_bytes:,} allowed.")
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path}: not valid JSON: {problem}") from problem
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        twice = next(k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _value(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value in arguments and type(value) in {type(a) for a in arguments}:
+            return value
+        allowed = ", ".join(repr(a) for a in arguments)
+        hint_text = nearest(str(value), [str(a) for a in arguments])
+        raise error(f"{where}: found {_show(value)}, allowed: {allowed}.{hint_text}")
+    if origin in (Union, types.UnionType):
+        return _one_of(arguments, value, where, error)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise error(f"{where}: found {_show(value)}, expected a list.")
+        return tuple(_value(arguments[0], v, f"{where}[{i}]", error) for i, v in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise error(f"{where}: found {_show(value)}, expected a table.")
+        return {str(k): _value(arguments[1], v, f"{where}.{k}", error) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return parse(typing.cast(type[Any], hint), value, where=where, error=error)
+    return _scalar(hint, value, where, error)
+
+
+def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[PolyheadError]) -> Any:
+    problems: list[PolyheadError] = []
+    for candidate in arguments:
+        if candidate is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return _value(candidate, value, where, error)
+        except PolyheadError as problem:
+            problems.append(problem)
+    raise problems[-1]
+
+
+def _scalar(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if type(value) is hint:
+        if hint is not float:
+            return value
+    raise error(f"{where}: found {_show(value)}, expected {_NAMES.get(hint, str(hint))}.")
+
+
+_NAMES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+}
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,122 @@
+"""Does a bundle still give the answers that the trained model gave?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyhead.bundle import Bundle, Golden, read
+from polyhead.engine import load
+from polyhead.errors import ManifestError
+from polyhead.heads import decoder
+
+
+@dataclass(frozen=True)
+class HeadCheck:
+    """One head against the golden answers.
+
+    Attributes:
+        head: its name.
+        max_error: largest absolute difference of a logit from the trained model's.
+        tolerance: the most that the bundle declares.
+        same_decisions: golden texts with the trained model's decision.
+        texts: golden texts.
+        reproduced: whether this version decodes the trained model's logits into the recorded
+            results.
+    """
+
+    head: str
+    max_error: float
+    tolerance: float
+    same_decisions: int
+    texts: int
+    reproduced: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether logits (NaN is not) and recorded results are as declared."""
+        return self.max_error <= self.tolerance and self.reproduced
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        files: number of files whose digests were checked.
+        token_ids_equal: whether the tokenizer gave the recorded ids for every golden text.
+        heads: one check a head.
+    """
+
+    files: int
+    token_ids_equal: bool
+    heads: tuple[HeadCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything held."""
+        return self.token_ids_equal and all(check.passed for check in self.heads)
+
+
+def verify(path: str | Path) -> Verification:
+    """Check manifest, digests and golden answers of a bundle.
+
+    Raises:
+        BundleError: when the bundle cannot be read or trusted.
+    """
+    bundle = read(path)
+    golden = bundle.golden()
+    tolerance = golden.tolerance.get(bundle.manifest.graphs[0].file, {})
+    if set(tolerance) != set(bundle.manifest.graphs[0].heads):
+        raise ManifestError(
+            f"{bundle.path / bundle.manifest.golden.file}: its tolerances are for"
+            f" {sorted(tolerance)}, the graph's heads are"
+            f" {sorted(bundle.manifest.graphs[0].heads)}. Export the bundle again."
+        )
+    return _compare(bundle, golden, tolerance)
+
+
+def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> Verification:
+    texts = [example.text for example in golden.examples]
+    with load(bundle.path) as engine:
+        encodings = engine.tokenizer.encode(texts)
+        found = engine.logits(texts)
+    checks = []
+    for head, limit in tolerance.items():
+        face = decoder(head, bundle.manifest.heads[head])
+        errors, same, reproduced = [], 0, True
+        for example, encoding, logits in zip(golden.examples, encodings, found[head], strict=True):
+            expected = np.asarray(example.logits[head], dtype=np.float32)
+            if expected.shape != logits.shape:
+                errors.append(float("inf"))
+                continue
+            errors.append(float(np.abs(logits - expected).max(initial=0.0)))
+            trained = face.decode(expected, encoding)
+            same += face.decode(logits, encoding).decision == trained.decision
+            reproduced &= _close(trained.to_dict(), example.results[head])
+        checks.append(
+            HeadCheck(head, float(np.max(errors)), limit, same, len(golden.examples), reproduced)
+        )
+    return Verification(
+        files=len(bundle.manifest.files),
+        token_ids_equal=all(
+            tuple(encoding.ids.tolist()) == example.ids
+            for encoding, example in zip(encodings, golden.examples, strict=True)
+        ),
+        heads=tuple(checks),
+    )
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Whether two results as plain data are equal, numbers within 1e-4."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_close(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_close, a, b))
+    if isinstance(a, float) and isinstance(b, float | int):
+        return abs(a - b) <= 1e-4
+    return bool(a == b)
