@@ -140,9 +140,8 @@ def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[Poly
 def _scalar(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
     if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if type(value) is hint:
-        if hint is not float:
-            return value
+    if type(value) is hint and hint is not float:
+        return value
     raise error(f"{where}: found {_show(value)}, expected {_NAMES.get(hint, str(hint))}.")
 
 

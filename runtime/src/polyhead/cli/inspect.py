@@ -1,6 +1,6 @@
 """Show what a bundle holds: heads, labels, precision, sizes and measured quality.
 
-example:
+Example:
   polyhead inspect bundle/
 """
 

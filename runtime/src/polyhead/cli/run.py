@@ -1,6 +1,6 @@
 """Answer texts with a bundle: a page for people on a terminal, JSON lines otherwise.
 
-example:
+Example:
   polyhead run bundle/ "Great phone, but the battery died in May."
   polyhead run bundle/ --input messages.jsonl --heads sentiment > answers.jsonl
 """

@@ -2,7 +2,7 @@
 
 Exit code 0 when all holds, 1 when not.
 
-example:
+Example:
   polyhead verify bundle/
 """
 
@@ -34,8 +34,8 @@ def execute(arguments: argparse.Namespace) -> int:
     output.write(f"{_word(found.token_ids_equal)}  token ids of the golden texts")
     for check in found.heads:
         output.write(
-            f"{_word(check.passed)}  {check.head}: {check.same_decisions} of {check.texts} decisions"
-            f" as trained, largest logit error {check.max_error:.2g}"
+            f"{_word(check.passed)}  {check.head}: {check.same_decisions} of {check.texts}"
+            f" decisions as trained, largest logit error {check.max_error:.2g}"
             f" (allowed {check.tolerance:.2g}), recorded results"
             f" {'reproduced' if check.reproduced else 'NOT reproduced'}"
         )

@@ -43,5 +43,6 @@ class HeadSpec:
             raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
         if not 0 <= self.stride < self.max_tokens:
             raise ValueError(
-                f"stride: found {self.stride}, expected 0 to max_tokens - 1 = {self.max_tokens - 1}."
+                f"stride: found {self.stride}, expected 0 to {self.max_tokens - 1}"
+                " (max_tokens - 1)."
             )

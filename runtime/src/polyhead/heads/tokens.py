@@ -97,7 +97,7 @@ class TokensDecoder:
 
     def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         """The most probable legal tag of each token, for log-probabilities `(tokens, tags)`."""
-        best = scores.argmax(axis=1)
+        best: NDArray[np.int64] = scores.argmax(axis=1)
         if self._legal(best):
             return best
         back = np.zeros(scores.shape, dtype=np.int64)
