@@ -1,1 +1,1 @@
-"""x."""
+"""Multi-head models: one transformer encoder, many heads, trained together with PyTorch."""

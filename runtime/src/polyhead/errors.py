@@ -64,7 +64,15 @@ class InputError(PolyheadError, ValueError):
 
 
 class InvalidText(InputError):
-    """An input is not a string, or holds a lone surrogate and so is no Unicode text."""
+    """An input is not a string, or holds a lone surrogate and so is no Unicode text.
+
+    Attributes:
+        index: place of the input in the list; 0 for a lone text.
+    """
+
+    def __init__(self, message: str, *, index: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class TextTooLong(InputError):

@@ -97,12 +97,13 @@ class Tokenizer:
         if not isinstance(text, str):
             raise InvalidText(
                 f"input {index}: found {type(text).__name__}, expected a str."
-                " Decode bytes first; pass several texts as one list of str."
+                " Decode bytes first; pass several texts as one list of str.",
+                index=index,
             )
         try:
             encoded = self._tokenizer.encode(text)
         except TypeError as problem:
-            raise InvalidText(_surrogate(text, index)) from problem
+            raise InvalidText(_surrogate(text, index), index=index) from problem
         return Encoding(
             text=text,
             ids=np.array(encoded.ids, dtype=np.int64),

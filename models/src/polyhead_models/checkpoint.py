@@ -1,0 +1,168 @@
+"""A trained model on disk: model.safetensors, polyhead.json, tokenizer.json, metrics.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+from transformers import PreTrainedModel
+
+from polyhead import Engine
+from polyhead.bundle.digest import sha256
+from polyhead.engine import OnOverflow
+from polyhead.heads import HeadSpec
+from polyhead.strict import parse, plain, read_json
+from polyhead.tokenizing import Tokenizer
+from polyhead_models import encoder as encoders
+from polyhead_models.config import Config, HeadConfig
+from polyhead_models.errors import CheckpointError
+from polyhead_models.heads import NETWORKS, HeadNetwork
+from polyhead_models.model import MultiHeadModel, TorchBackend
+
+FORMAT = "polyhead-checkpoint"
+VERSION = 1
+DESCRIPTION = "polyhead.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+METRICS = "metrics.json"
+
+_JSON_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """polyhead.json.
+
+    Attributes:
+        format: always ``"polyhead-checkpoint"``.
+        version: of this format.
+        encoder: the plain form of the encoder's Hugging Face configuration.
+        heads: what each head is.
+        config: the training configuration, paths and all.
+        data: SHA-256 of every data file, by ``source.split``.
+        provenance: versions of the libraries, for people.
+    """
+
+    format: Literal["polyhead-checkpoint"] = "polyhead-checkpoint"
+    version: int = VERSION
+    encoder: Mapping[str, Any]
+    heads: Mapping[str, HeadSpec]
+    config: Config
+    data: Mapping[str, str]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with all that is needed to use, evaluate or export it."""
+
+    model: MultiHeadModel
+    tokenizer: Tokenizer
+    description: Description
+
+    def engine(self, *, on_overflow: OnOverflow = "error") -> Engine:
+        """An engine over the PyTorch model: one worker, since torch has threads of its own."""
+        return Engine(
+            TorchBackend(self.model),
+            self.tokenizer,
+            self.model.specs,
+            max_tokens=self.description.config.encoder.max_tokens,
+            threads=1,
+            batch_tokens=2048,
+            on_overflow=on_overflow,
+        )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is a folder with a checkpoint's description."""
+    return (path / DESCRIPTION).is_file()
+
+
+def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> None:
+    """Write a checkpoint into an existing folder."""
+    safetensors.torch.save_file(checkpoint.model.state_dict(), str(folder / WEIGHTS))
+    (folder / TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
+    _write_json(folder / METRICS, metrics)
+    _write_json(folder / DESCRIPTION, plain(checkpoint.description))
+
+
+def describe(path: Path) -> Description:
+    """Read a checkpoint's description without its weights.
+
+    Raises:
+        CheckpointError: when there is none, it breaks the format, or it is newer.
+    """
+    file = path / DESCRIPTION
+    if not file.is_file():
+        raise CheckpointError(
+            f"{path}: no checkpoint here (no {DESCRIPTION}). Make one with"
+            " 'polyhead train CONFIG.toml -o CHECKPOINT'."
+        )
+    data = read_json(file, limit_bytes=_JSON_LIMIT, error=CheckpointError)
+    if isinstance(data, dict) and type(data.get("version")) is int and data["version"] > VERSION:
+        raise CheckpointError(
+            f"{file}: format version {data['version']}; this polyhead reads up to {VERSION}."
+            " Upgrade polyhead-models."
+        )
+    return parse(Description, data, where=str(file), error=CheckpointError)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: when a file is missing or does not fit the description.
+    """
+    path = Path(path)
+    description = describe(path)
+    for name in (WEIGHTS, TOKENIZER):
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path / name}: no such file. Train again or copy it again.")
+    model = assemble(
+        encoders.build(dict(description.encoder)), description.heads, description.config.heads
+    )
+    try:
+        model.load_state_dict(safetensors.torch.load_file(str(path / WEIGHTS)))
+    except (RuntimeError, safetensors.SafetensorError) as problem:
+        raise CheckpointError(
+            f"{path / WEIGHTS}: does not fit {DESCRIPTION}: {problem}. Copy the checkpoint again."
+        ) from problem
+    return Checkpoint(model.eval(), Tokenizer.from_file(path / TOKENIZER), description)
+
+
+def assemble(
+    encoder: PreTrainedModel, specs: Mapping[str, HeadSpec], configs: Mapping[str, HeadConfig]
+) -> MultiHeadModel:
+    """An encoder and fresh heads into a model."""
+    heads: dict[str, HeadNetwork] = {
+        name: NETWORKS[spec.kind](
+            spec,
+            width=encoder.config.hidden_size,
+            depth=encoder.config.num_hidden_layers + 1,
+            hidden=configs[name].hidden,
+            dropout=configs[name].dropout,
+        )
+        for name, spec in specs.items()
+    }
+    return MultiHeadModel(encoder, heads)
+
+
+def digests(config: Config) -> dict[str, str]:
+    """SHA-256 of every data file that exists, by ``source.split``."""
+    found = {}
+    for name, source in config.data.items():
+        for split in ("train", "validation", "test"):
+            path = source.path(split)
+            if path is not None and Path(path).is_file():
+                found[f"{name}.{split}"] = sha256(Path(path))
+    return found
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(
+        json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )

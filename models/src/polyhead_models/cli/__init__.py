@@ -1,0 +1,1 @@
+"""Commands: light to import; torch is loaded only when one runs."""

@@ -1,0 +1,227 @@
+"""The training configuration: TOML into frozen dataclasses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from polyhead.errors import nearest
+from polyhead.strict import parse, plain
+from polyhead_models.errors import ConfigError
+from polyhead_models.heads import NETWORKS
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """``[encoder]``.
+
+    Attributes:
+        name: a local folder, the name of a model that an installed package ships, or a hub id.
+        max_tokens: longest input, special tokens included.
+    """
+
+    name: str
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """``[data.NAME]``: one source of rows; paths are relative to the TOML file.
+
+    Attributes:
+        train: rows to learn from.
+        validation: rows to watch while training; None trains without watching.
+        test: rows for `polyhead evaluate --split test`.
+        format: None goes by the files' ending.
+    """
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+    format: Literal["jsonl", "csv"] | None = None
+
+    def path(self, split: str) -> str | None:
+        """The file of a split, or None when the source has no such split."""
+        value: str | None = getattr(self, split)
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """``[heads.NAME]``.
+
+    Attributes:
+        kind: such as ``"classification"`` or, with its version, ``"classification.v1"``.
+        data: the source that feeds it; None for a head that is not trained.
+        text: key of the text in a row.
+        target: key of the target in a row; None for a head that is not trained.
+        layers: hidden layer to read: ``"last"``, ``"mix"`` or an index (0: the embeddings).
+        pooling: None takes the kind's own.
+        hidden: widths of hidden layers; empty for a linear head.
+        dropout: before each linear layer, 0 to below 1.
+        loss_weight: factor of this head's loss.
+    """
+
+    kind: str
+    data: str | None = None
+    text: str = "text"
+    target: str | None = None
+    layers: Literal["last", "mix"] | int = "last"
+    pooling: Literal["cls", "mean", "max"] | None = None
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.1
+    loss_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.versioned_kind not in NETWORKS:
+            known = [name.partition(".")[0] for name in NETWORKS]
+            raise ValueError(
+                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
+                + nearest(self.kind, known)
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1.")
+        if self.loss_weight < 0:
+            raise ValueError(f"loss_weight: found {self.loss_weight}, expected 0 or more.")
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
+        network = NETWORKS[self.versioned_kind]
+        if network.needs_target and (self.data is None or self.target is None):
+            raise ValueError(f"a head of kind {self.kind!r} needs the keys 'data' and 'target'.")
+        if not network.needs_target and (self.data is not None or self.target is not None):
+            raise ValueError(
+                f"a head of kind {self.kind!r} is not trained yet: leave 'data' and 'target' out."
+            )
+        if (self.pooling is not None) and network.default_pooling is None:
+            raise ValueError(f"pooling: a head of kind {self.kind!r} answers per token.")
+
+    @property
+    def versioned_kind(self) -> str:
+        """The kind with its version; version 1 where none is given."""
+        return self.kind if "." in self.kind else f"{self.kind}.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """``[training]``.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_tokens: tokens in a batch, about; batches hold texts of similar length.
+        learning_rate: highest rate; rises over the first steps, then falls to 0.
+        warmup: share of the steps in which the rate rises.
+        weight_decay: of AdamW.
+        sampling: how often each source is drawn: by its rows, by its rows to the power of
+            1 / temperature, or all alike.
+        temperature: for ``sampling = "temperature"``.
+        precision: ``"auto"`` takes bf16 autocast where this CPU or GPU has the instructions.
+        seed: of everything random.
+    """
+
+    epochs: int = 3
+    batch_tokens: int = 2048
+    learning_rate: float = 1e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
+    temperature: float = 2.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_tokens", 1), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least {low}.")
+        for name in ("learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected more than 0.")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup: found {self.warmup}, expected 0 to below 1.")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay: found {self.weight_decay}, expected 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole TOML file."""
+
+    encoder: EncoderConfig
+    data: Mapping[str, DataConfig] = field(default_factory=dict)
+    heads: Mapping[str, HeadConfig]
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise ValueError("heads: empty, expected at least one [heads.NAME].")
+        for name, head in self.heads.items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(f"heads: {name!r}: a name has letters, digits, '_' and '-'.")
+            if head.data is not None and head.data not in self.data:
+                raise ValueError(
+                    f"heads.{name}: data: no source {head.data!r}; there are"
+                    f" {', '.join(self.data) or 'none'}." + nearest(head.data, self.data)
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all settings; equal settings give equal fingerprints."""
+        text = json.dumps(plain(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration; `${NAME}` in a path or name stands for an environment variable.
+
+    Raises:
+        ConfigError: when the file is missing, no TOML, or says something it may not.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a configuration in TOML.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
+    config = parse(Config, _resolved(data, path), where=str(path), error=ConfigError)
+    if all(head.data is None for head in config.heads.values()):
+        raise ConfigError(f"{path}: no head has 'data' and 'target', so nothing can be trained.")
+    return config
+
+
+def _resolved(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Paths made absolute and environment variables filled in, before the types are checked."""
+    encoder = data.get("encoder")
+    if isinstance(encoder, dict) and isinstance(encoder.get("name"), str):
+        name = _filled(encoder["name"], f"{path}: encoder: name")
+        local = path.parent / name
+        encoder["name"] = str(local.resolve()) if (local / "config.json").is_file() else name
+    sources = data.get("data")
+    for name, source in sources.items() if isinstance(sources, dict) else ():
+        for split in SPLITS:
+            if isinstance(source, dict) and isinstance(source.get(split), str):
+                file = _filled(source[split], f"{path}: data.{name}: {split}")
+                source[split] = str((path.parent / file).resolve())
+    return data
+
+
+def _filled(text: str, where: str) -> str:
+    filled = os.path.expandvars(text)
+    if missing := re.search(r"\$\{(\w+)\}", filled):
+        raise ConfigError(
+            f"{where}: the environment variable {missing[1]} is not set."
+            f" Set it, as in '{missing[1]}=... polyhead ...'."
+        )
+    return filled

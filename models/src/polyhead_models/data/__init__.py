@@ -1,0 +1,1 @@
+"""Data on disk into examples: one reader a file format, then targets for every head."""

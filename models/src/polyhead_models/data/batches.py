@@ -1,0 +1,86 @@
+"""Batches by a budget of tokens, with texts of similar length together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TokenBudgetBatches:
+    """A batch sampler for `torch.utils.data.DataLoader`.
+
+    Every epoch draws rows, sorts them by length with some noise, cuts the line into a fixed number
+    of batches of about `batch_tokens` tokens, and shuffles the batches. Deterministic in seed and
+    epoch, so that a resumed run sees the same batches.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        sources: Sequence[str],
+        *,
+        batch_tokens: int,
+        sampling: Literal["proportional", "temperature", "uniform"] = "proportional",
+        temperature: float = 2.0,
+        seed: int = 0,
+    ) -> None:
+        """Prepare the draw.
+
+        Args:
+            lengths: tokens of each row; at least one row.
+            sources: source of each row.
+            batch_tokens: tokens in a batch, about.
+            sampling: ``"proportional"`` takes every row once; the others draw as many rows with
+                replacement, each source with a share of rows ** (1 / temperature), or an equal one.
+            temperature: see `sampling`.
+            seed: of the draw.
+        """
+        self._lengths = np.asarray(lengths)
+        self._weights = _weights(sources, sampling, temperature)
+        self._count = max(1, math.ceil(int(self._lengths.sum()) / batch_tokens))
+        self._count = min(self._count, len(self._lengths))
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng((self._seed, self._epoch))
+        rows = self._draw(random)
+        noise = random.uniform(0.9, 1.1, len(rows))
+        rows = rows[np.argsort(self._lengths[rows] * noise, kind="stable")]
+        ends = np.cumsum(self._lengths[rows])
+        # Equal shares of tokens; each batch holds at least one row.
+        cuts = np.searchsorted(ends, np.arange(1, self._count) * (ends[-1] / self._count)) + 1
+        cuts = np.maximum(cuts, np.arange(1, self._count))
+        cuts = np.minimum(cuts, len(rows) - np.arange(self._count - 1, 0, -1))
+        batches = np.split(rows, np.maximum.accumulate(cuts))
+        for index in random.permutation(self._count):
+            yield batches[index].tolist()
+
+    def _draw(self, random: np.random.Generator) -> NDArray[np.int64]:
+        count = len(self._lengths)
+        if self._weights is None:
+            return random.permutation(count)
+        return random.choice(count, size=count, p=self._weights)
+
+
+def _weights(
+    sources: Sequence[str], sampling: str, temperature: float
+) -> NDArray[np.float64] | None:
+    if sampling == "proportional":
+        return None
+    _, index, counts = np.unique(np.asarray(sources), return_inverse=True, return_counts=True)
+    power = 0.0 if sampling == "uniform" else 1.0 / temperature
+    shares = counts.astype(np.float64) ** power
+    shares /= shares.sum()
+    return np.asarray(shares[index] / counts[index])

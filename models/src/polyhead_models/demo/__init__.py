@@ -1,0 +1,1 @@
+"""The demo corpus: written customer messages with topic, sentiment and entity spans."""

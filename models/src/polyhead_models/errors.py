@@ -1,0 +1,30 @@
+"""What can go wrong while training, under the one tree of `polyhead.errors`.
+
+::
+
+    PolyheadError
+    ├── ConfigError       the TOML says something it may not
+    ├── DataError         a row or file of the data cannot be used; names file and line
+    ├── EncoderError      the encoder cannot be found or loaded
+    └── CheckpointError   a checkpoint cannot be read, written or resumed
+"""
+
+from __future__ import annotations
+
+from polyhead.errors import PolyheadError
+
+
+class ConfigError(PolyheadError):
+    """The configuration has an unknown key, a missing key or a value out of its range."""
+
+
+class DataError(PolyheadError):
+    """A file or a row of the data cannot be used; the message names file and line."""
+
+
+class EncoderError(PolyheadError):
+    """The encoder cannot be found or loaded."""
+
+
+class CheckpointError(PolyheadError):
+    """A checkpoint cannot be read, written or resumed."""

@@ -1,0 +1,52 @@
+"""classification.v1: one label for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from polyhead.errors import nearest
+from polyhead.heads import HeadSpec
+from polyhead.tokenizing import Encoding
+from polyhead_models.heads.base import HeadNetwork
+
+
+class ClassificationNetwork(HeadNetwork):
+    """A pooled vector into one logit a label; cross-entropy. A reference is the label."""
+
+    kind: ClassVar[str] = "classification.v1"
+    activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "softmax"
+    default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = "mean"
+
+    @classmethod
+    def outputs(cls, spec: HeadSpec, width: int) -> int:
+        """One logit a label."""
+        return len(spec.labels)
+
+    @classmethod
+    def reference(cls, raw: Any, text: str) -> str:
+        """A label: a text, a whole number or true/false."""
+        if isinstance(raw, str | int) and str(raw):
+            return str(raw)
+        raise ValueError(f"found {raw!r}, expected a label (a text or a whole number)")
+
+    @classmethod
+    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
+        """All labels, sorted."""
+        return tuple(sorted(set(references)))
+
+    @classmethod
+    def check(cls, reference: Any, labels: Sequence[str]) -> None:
+        """Refuse a label that was not seen in training."""
+        if reference not in labels:
+            raise ValueError(
+                f"unknown label {reference!r}; training has {', '.join(labels)}."
+                + nearest(reference, labels)
+            )
+
+    def target(self, reference: Any, encoding: Encoding) -> Tensor:
+        """The label's index, shape `()`."""
+        return torch.tensor(self.spec.labels.index(reference))

@@ -1,0 +1,89 @@
+"""tokens.v1: labelled spans, as one BIO tag a token."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyhead.errors import nearest
+from polyhead.heads import HeadSpec
+from polyhead.heads.tokens import tags
+from polyhead.tokenizing import Encoding
+from polyhead_models.heads.base import IGNORED, HeadNetwork
+
+Reference = tuple[tuple[str, int, int], ...]
+
+
+class TokensNetwork(HeadNetwork):
+    """Each token vector into one logit a tag; cross-entropy.
+
+    A reference is a tuple of `(label, start, end)` in the order of the text, in code points.
+    """
+
+    kind: ClassVar[str] = "tokens.v1"
+    activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "softmax"
+    default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
+
+    @classmethod
+    def outputs(cls, spec: HeadSpec, width: int) -> int:
+        """One logit a BIO tag."""
+        return len(tags(spec.labels))
+
+    @classmethod
+    def reference(cls, raw: Any, text: str) -> Reference:
+        """Character spans: a list of tables with `label`, `start` and `end`; empty for no span."""
+        if not isinstance(raw, list):
+            raise ValueError(f"found {raw!r}, expected a list of spans with label, start, end")
+        spans = sorted((_span(item, text) for item in raw), key=lambda span: span[1])
+        for before, after in itertools.pairwise(spans):
+            if after[1] < before[2]:
+                raise ValueError(f"the spans {before} and {after} overlap")
+        return tuple(spans)
+
+    @classmethod
+    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
+        """All span labels, sorted."""
+        return tuple(sorted({label for spans in references for label, _, _ in spans}))
+
+    @classmethod
+    def check(cls, reference: Any, labels: Sequence[str]) -> None:
+        """Refuse a span label that was not seen in training."""
+        for label, _, _ in reference:
+            if label not in labels:
+                raise ValueError(
+                    f"unknown label {label!r}; training has {', '.join(labels)}."
+                    + nearest(label, labels)
+                )
+
+    def target(self, reference: Any, encoding: Encoding) -> Tensor:
+        """One tag id a token, shape `(tokens,)`; special tokens are ignored.
+
+        A token belongs to the span that it shares a character with; the first such token of a span
+        is its B.
+        """
+        ids = np.where(encoding.special, IGNORED, 0)
+        starts, ends = encoding.offsets[:, 0], encoding.offsets[:, 1]
+        for label, start, end in reference:
+            covered = np.flatnonzero((starts < end) & (ends > start) & ~encoding.special)
+            begin = 1 + 2 * self.spec.labels.index(label)
+            ids[covered] = begin + 1
+            ids[covered[:1]] = begin
+        return torch.from_numpy(ids)
+
+
+def _span(item: Any, text: str) -> tuple[str, int, int]:
+    if not isinstance(item, dict) or not {"label", "start", "end"} <= item.keys():
+        raise ValueError(f"found the span {item!r}, expected a table with label, start and end")
+    label, start, end = item["label"], item["start"], item["end"]
+    if not isinstance(label, str) or not label:
+        raise ValueError(f"found the span label {label!r}, expected a text")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
+        raise ValueError(
+            f"found a span from {start!r} to {end!r}, expected 0 <= start < end <= {len(text)}"
+        )
+    return label, start, end

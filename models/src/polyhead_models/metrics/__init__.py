@@ -1,0 +1,16 @@
+"""Metrics: one file a head kind. Adding a kind is one file and one line here."""
+
+from __future__ import annotations
+
+from polyhead_models.metrics.base import Metric
+from polyhead_models.metrics.classification import ClassificationMetric
+from polyhead_models.metrics.embedding import EmbeddingMetric
+from polyhead_models.metrics.tokens import TokensMetric
+
+__all__ = ["METRICS", "Metric"]
+
+METRICS: dict[str, Metric] = {
+    "classification.v1": ClassificationMetric(),
+    "tokens.v1": TokensMetric(),
+    "embedding.v1": EmbeddingMetric(),
+}

@@ -1,0 +1,29 @@
+"""The metric face of a head kind: results and references into figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Metric(Protocol):
+    """Figures of a kind, all between 0 and 1, larger is better."""
+
+    @property
+    def primary(self) -> str | None:
+        """The figure to show when there is room for one; None for kinds without references."""
+        ...
+
+    def score(self, results: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        """Compare results with references, in the same order; both hold at least one item."""
+        ...
+
+    def agreement(self, results: Sequence[Any], others: Sequence[Any]) -> float:
+        """How alike two models answer the same texts: 1 when they cannot be told apart."""
+        ...
+
+
+def same_decisions(results: Sequence[Any], others: Sequence[Any]) -> float:
+    """Share of texts with the same decision."""
+    same: int = sum(a.decision == b.decision for a, b in zip(results, others, strict=True))
+    return same / len(results)

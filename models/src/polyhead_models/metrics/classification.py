@@ -1,0 +1,33 @@
+"""classification.v1: accuracy and macro-averaged F1, by scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sklearn.metrics import accuracy_score, f1_score
+
+from polyhead.heads import Classification
+from polyhead_models.metrics.base import same_decisions
+
+
+class ClassificationMetric:
+    """Accuracy; references are labels."""
+
+    primary = "accuracy"
+
+    def score(
+        self, results: Sequence[Classification], references: Sequence[str]
+    ) -> dict[str, float]:
+        """Accuracy, and F1 averaged over labels."""
+        found = [result.label for result in results]
+        expected = list(references)
+        return {
+            "accuracy": float(accuracy_score(expected, found)),
+            "macro_f1": float(f1_score(expected, found, average="macro", zero_division=0)),
+        }
+
+    def agreement(
+        self, results: Sequence[Classification], others: Sequence[Classification]
+    ) -> float:
+        """Share of texts with the same label."""
+        return same_decisions(results, others)

@@ -1,0 +1,47 @@
+"""tokens.v1: precision, recall and F1 of exact spans, by seqeval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.scheme import IOB2
+
+from polyhead.heads import Entities
+from polyhead_models.heads.tokens import Reference
+from polyhead_models.metrics.base import same_decisions
+
+
+class TokensMetric:
+    """Micro-averaged span F1: label, start and end must all be right.
+
+    Spans are compared as BIO tags on characters, so that neither tokens nor words matter.
+    """
+
+    primary = "f1"
+
+    def score(
+        self, results: Sequence[Entities], references: Sequence[Reference]
+    ) -> dict[str, float]:
+        """Precision, recall and F1 over all spans of all texts."""
+        pairs = [(r.decision, tuple(ref)) for r, ref in zip(results, references, strict=True)]
+        lengths = [max((end for _, _, end in (*a, *b)), default=0) + 1 for a, b in pairs]
+        found = [_characters(a, n) for (a, _), n in zip(pairs, lengths, strict=True)]
+        expected = [_characters(b, n) for (_, b), n in zip(pairs, lengths, strict=True)]
+        strict = {"mode": "strict", "scheme": IOB2, "average": "micro", "zero_division": 0}
+        return {
+            "f1": float(f1_score(expected, found, **strict)),
+            "precision": float(precision_score(expected, found, **strict)),
+            "recall": float(recall_score(expected, found, **strict)),
+        }
+
+    def agreement(self, results: Sequence[Entities], others: Sequence[Entities]) -> float:
+        """Share of texts with exactly the same spans."""
+        return same_decisions(results, others)
+
+
+def _characters(spans: Reference, length: int) -> list[str]:
+    tags = ["O"] * length
+    for label, start, end in spans:
+        tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
+    return tags

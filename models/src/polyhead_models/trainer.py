@@ -1,0 +1,235 @@
+"""transformers.Trainer for many heads: check-points, schedule and mixed precision are its."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from polyhead.strict import plain
+from polyhead_models.checkpoint import Checkpoint
+from polyhead_models.config import TrainingConfig
+from polyhead_models.data.batches import TokenBudgetBatches
+from polyhead_models.data.examples import Example
+from polyhead_models.evaluation import evaluate
+from polyhead_models.model import MultiHeadModel
+
+_COMPLETE = "complete"
+_VALIDATION = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One training text.
+
+    Attributes:
+        ids: token ids, int64 `(tokens,)`.
+        targets: by head, `()` or `(tokens,)` int64; heads without a target are absent.
+        source: name of the source.
+        truncated: whether the end of the text was left out.
+    """
+
+    ids: NDArray[np.int64]
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    source: str = ""
+    truncated: bool = False
+
+
+def last_complete(folder: Path) -> str | None:
+    """The newest state in `folder` that was written to its end; None when there is none."""
+    done = [path.parent for path in folder.glob(f"checkpoint-*/{_COMPLETE}")]
+    newest = max(done, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+class MultiHeadTrainer(transformers.Trainer):
+    """Trains a model on rows of any mix of heads, and watches the validation figures."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        rows: Sequence[TrainingRow],
+        validation: Sequence[Example],
+        folder: Path,
+        note: Callable[[str], None],
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            checkpoint: the model, trained in place, with its tokenizer and configuration.
+            rows: what to learn from; at least one.
+            validation: what to watch after each epoch; may be empty.
+            folder: where the run keeps its state.
+            note: called with the validation figures of each epoch.
+        """
+        config = checkpoint.description.config
+        settings = config.training
+        self._rows = rows
+        self._batches = TokenBudgetBatches(
+            [len(row.ids) for row in rows],
+            [row.source for row in rows],
+            batch_tokens=settings.batch_tokens,
+            sampling=settings.sampling,
+            temperature=settings.temperature,
+            seed=settings.seed,
+        )
+        self._weights = {name: head.loss_weight for name, head in config.heads.items()}
+        super().__init__(
+            model=checkpoint.model,
+            args=_arguments(settings, folder, len(self._batches) * settings.epochs),
+            train_dataset=list(rows),
+            callbacks=[_Watch(checkpoint, validation, note)],
+        )
+        self.remove_callback(transformers.trainer_callback.ProgressCallback)
+        self.add_callback(_Progress)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches by a budget of tokens."""
+        model = self.model
+        assert isinstance(model, MultiHeadModel)
+        loader: DataLoader[Any] = DataLoader(
+            self.train_dataset,
+            batch_sampler=self._batches,  # type: ignore[arg-type]
+            collate_fn=_Collator(model),
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Weighted sum of the heads' mean losses."""
+        logits = model(inputs["input_ids"], inputs["attention_mask"])
+        networks = self.accelerator.unwrap_model(model).networks
+        losses = [
+            self._weights[name] * networks[name].loss(logits[name], targets)
+            for name, targets in inputs["targets"].items()
+        ]
+        loss = torch.stack(losses).sum()
+        return (loss, logits) if return_outputs else loss
+
+    def summary(self) -> dict[str, Any]:
+        """Figures and facts of the finished run, as plain data."""
+        history = [entry for entry in self.state.log_history if _VALIDATION in entry]
+        runtime = [e["train_runtime"] for e in self.state.log_history if "train_runtime" in e]
+        return {
+            "validation": history[-1][_VALIDATION] if history else {},
+            "history": history,
+            "examples": len(self._rows),
+            "steps": self.state.global_step,
+            "seconds": round(runtime[-1], 1) if runtime else None,
+            "precision": "bf16" if self.args.bf16 else "fp32",
+        }
+
+
+class _Collator:
+    """Rows into padded tensors."""
+
+    def __init__(self, model: MultiHeadModel) -> None:
+        self._networks = {n: h for n, h in model.networks.items() if h.needs_target}
+        self._padding = getattr(model.encoder.config, "pad_token_id", None) or 0
+
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+        tokens = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), tokens), self._padding, dtype=torch.int64)
+        mask = torch.zeros((len(rows), tokens), dtype=torch.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.ids)] = torch.from_numpy(row.ids)
+            mask[i, : len(row.ids)] = 1
+        targets = {
+            name: network.collate([row.targets.get(name) for row in rows], tokens)
+            for name, network in self._networks.items()
+        }
+        return {"input_ids": ids, "attention_mask": mask, "targets": targets}
+
+
+class _Progress(transformers.trainer_callback.ProgressCallback):
+    """The trainer's bar without its log lines, which would go to stdout among the results."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the losses are in the history."""
+
+
+class _Watch(transformers.TrainerCallback):
+    """Validation figures after each epoch, kept in the trainer's own history."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, validation: Sequence[Example], note: Callable[[str], None]
+    ) -> None:
+        self._engine = checkpoint.engine(on_overflow="truncate")
+        self._validation = validation
+        self._note = note
+
+    def on_epoch_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Evaluate and remember."""
+        if not self._validation:
+            return
+        epoch = round(state.epoch or 0)
+        found = evaluate(self._engine, self._validation, label=f"validation, epoch {epoch}")
+        state.log_history.append({"epoch": epoch, _VALIDATION: plain(found)})
+        figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
+        self._note(f"epoch {epoch}: {figures}")
+
+    def on_save(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Mark the state as written to its end: a killed run leaves none half-written."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (folder / _COMPLETE).touch()
+
+
+def _arguments(
+    settings: TrainingConfig, folder: Path, steps: int
+) -> transformers.TrainingArguments:
+    return transformers.TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=math.ceil(settings.warmup * steps),
+        lr_scheduler_type="linear",
+        bf16=_bf16(settings.precision),
+        use_cpu=not torch.cuda.is_available(),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="epoch",
+        save_total_limit=2,
+        logging_strategy="epoch",
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        label_names=["targets"],
+    )
+
+
+def _bf16(precision: str) -> bool:
+    """Whether to train in bf16 autocast; `auto` asks the CPU or GPU for the instructions."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
