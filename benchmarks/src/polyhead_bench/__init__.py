@@ -1,1 +1,1 @@
-"""x."""
+"""Latency and throughput, measured the way a sceptic would: see `polyhead_bench.rounds`."""

@@ -1,1 +1,1 @@
-"""x."""
+"""From a trained PyTorch model to one quantised ONNX graph and a bundle."""

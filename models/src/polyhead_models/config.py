@@ -177,8 +177,10 @@ class Config:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all settings; equal settings give equal fingerprints."""
-        text = json.dumps(plain(self), sort_keys=True)
+        """SHA-256 over all settings but the paths of the data, which has digests of its own."""
+        settings = plain(self)
+        settings["data"] = {name: source.format for name, source in self.data.items()}
+        text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import evaluate
+from polyhead_models.evaluation import HeadFigures, evaluate
 from polyhead_models.model import MultiHeadModel
 
 _COMPLETE = "complete"
@@ -82,12 +82,13 @@ class MultiHeadTrainer(transformers.Trainer):
             temperature=settings.temperature,
             seed=settings.seed,
         )
+        self._watch = _Watch(checkpoint, validation, note)
         self._weights = {name: head.loss_weight for name, head in config.heads.items()}
         super().__init__(
             model=checkpoint.model,
             args=_arguments(settings, folder, len(self._batches) * settings.epochs),
             train_dataset=list(rows),
-            callbacks=[_Watch(checkpoint, validation, note)],
+            callbacks=[self._watch],
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(_Progress)
@@ -97,8 +98,8 @@ class MultiHeadTrainer(transformers.Trainer):
         model = self.model
         assert isinstance(model, MultiHeadModel)
         loader: DataLoader[Any] = DataLoader(
-            self.train_dataset,
-            batch_sampler=self._batches,  # type: ignore[arg-type]
+            self.train_dataset,  # type: ignore[arg-type]
+            batch_sampler=self._batches,
             collate_fn=_Collator(model),
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
@@ -123,11 +124,12 @@ class MultiHeadTrainer(transformers.Trainer):
 
     def summary(self) -> dict[str, Any]:
         """Figures and facts of the finished run, as plain data."""
-        history = [entry for entry in self.state.log_history if _VALIDATION in entry]
+        # The trainer's autocast wraps the model itself: figures to keep are made without it.
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         runtime = [e["train_runtime"] for e in self.state.log_history if "train_runtime" in e]
         return {
-            "validation": history[-1][_VALIDATION] if history else {},
-            "history": history,
+            "validation": plain(self._watch.figures("validation")),
+            "history": [entry for entry in self.state.log_history if _VALIDATION in entry],
             "examples": len(self._rows),
             "steps": self.state.global_step,
             "seconds": round(runtime[-1], 1) if runtime else None,
@@ -173,6 +175,12 @@ class _Watch(transformers.TrainerCallback):
         self._validation = validation
         self._note = note
 
+    def figures(self, label: str) -> dict[str, HeadFigures]:
+        """Validation figures of the model as it is now; empty without validation data."""
+        if not self._validation:
+            return {}
+        return evaluate(self._engine, self._validation, label=label)
+
     def on_epoch_end(
         self,
         args: transformers.TrainingArguments,
@@ -181,10 +189,8 @@ class _Watch(transformers.TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Evaluate and remember."""
-        if not self._validation:
-            return
         epoch = round(state.epoch or 0)
-        found = evaluate(self._engine, self._validation, label=f"validation, epoch {epoch}")
+        found = self.figures(f"validation, epoch {epoch}")
         state.log_history.append({"epoch": epoch, _VALIDATION: plain(found)})
         figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
         self._note(f"epoch {epoch}: {figures}")

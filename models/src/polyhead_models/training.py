@@ -29,7 +29,7 @@ from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
-_IDENTITY = "run.json"
+_STATE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,8 @@ def train(
         CheckpointError: when something is at `target` and neither flag was given, or when a run
             of other settings or data would be resumed.
     """
-    digests = checkpoints.digests(config)
-    identity = {"config": config.fingerprint, "data": digests}
-    partial = target.with_name(f".{target.name}.partial")
+    identity = _identity(config)
+    partial = _partial(target)
     if overwrite:
         _refuse_foreign(target)
     elif target.exists():
@@ -83,7 +82,7 @@ def train(
     train_set = data.load(config, "train")
     validation_set = data.load(config, "validation")
     transformers.set_seed(config.training.seed)
-    checkpoint = _prepare(config, digests, train_set)
+    checkpoint = _prepare(config, identity, train_set)
     data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
     rows = _rows(checkpoint, train_set, note)
     _claim(partial, identity, resume=resume, overwrite=overwrite)
@@ -96,15 +95,41 @@ def train(
     return Trained(target, metrics)
 
 
+def resumable(config: Config, target: Path) -> bool:
+    """Whether ``train(…, resume=True)`` would go on, or keep what is there.
+
+    False when `target`, or an interrupted run beside it, was made with other settings or data.
+    """
+    file = _partial(target) / _STATE
+    try:
+        if target.exists():
+            return _made_from(target) == _identity(config)
+        return not file.is_file() or json.loads(file.read_text()) == _identity(config)
+    except (CheckpointError, ValueError):
+        return False
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """What a run is made from: equal identities give equal checkpoints."""
+    return {"config": config.fingerprint, "data": checkpoints.digests(config)}
+
+
+def _made_from(target: Path) -> dict[str, Any]:
+    description = checkpoints.describe(target)
+    return {"config": description.config.fingerprint, "data": dict(description.data)}
+
+
 def _finished(identity: Mapping[str, Any], target: Path, resume: bool) -> Trained:
     if not resume:
         raise CheckpointError(
             f"{target}: exists. Name another folder, start anew with --overwrite, or pass --resume"
             " to keep it when it is up to date."
         )
-    description = checkpoints.describe(target)
-    made_from = {"config": description.config.fingerprint, "data": dict(description.data)}
-    if made_from != identity:
+    if _made_from(target) != identity:
         raise CheckpointError(
             f"{target}: was trained with other settings or data. Train into another folder, or"
             " start anew with --overwrite."
@@ -123,7 +148,7 @@ def _claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrit
     """Make the folder of the run's state, or check that it belongs to the same run."""
     if overwrite:
         shutil.rmtree(partial, ignore_errors=True)
-    file = partial / _IDENTITY
+    file = partial / _STATE
     if file.is_file():
         if not resume:
             raise CheckpointError(
@@ -140,7 +165,7 @@ def _claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrit
 
 
 def _prepare(
-    config: Config, digests: Mapping[str, str], train_set: Sequence[Example]
+    config: Config, identity: Mapping[str, Any], train_set: Sequence[Example]
 ) -> Checkpoint:
     encoder, tokenizer = encoders.load(config.encoder.name)
     capacity = encoders.capacity(encoder)
@@ -169,7 +194,7 @@ def _prepare(
             encoder=json.loads(encoder.config.to_json_string(use_diff=False)),
             heads=specs,
             config=config,
-            data=digests,
+            data=identity["data"],
             provenance={name: version(name) for name in _LIBRARIES},
         ),
     )
@@ -201,4 +226,5 @@ def _encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Any]:
     try:
         return tokenizer.encode([example.text for example in examples])
     except InvalidText as problem:
-        raise DataError(f"{examples[problem.index].where}: {problem}") from problem
+        where = examples[problem.index or 0].where
+        raise DataError(f"{where}: {problem}") from problem

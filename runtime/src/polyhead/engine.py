@@ -219,7 +219,8 @@ class Engine:
                 raise TextTooLong(
                     f"input {index}: {len(encoding):,} tokens; this encoder reads"
                     f" {self._max_tokens:,}. Split the text, or load with on_overflow='truncate'"
-                    " to leave the end out."
+                    " to leave the end out.",
+                    index=index,
                 )
         return encodings
 

@@ -60,19 +60,19 @@ class GraphError(BundleError):
 
 
 class InputError(PolyheadError, ValueError):
-    """What the caller passed in cannot be answered."""
+    """What the caller passed in cannot be answered.
+
+    Attributes:
+        index: place of the text in the caller's list; None when no single text is to blame.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class InvalidText(InputError):
-    """An input is not a string, or holds a lone surrogate and so is no Unicode text.
-
-    Attributes:
-        index: place of the input in the list; 0 for a lone text.
-    """
-
-    def __init__(self, message: str, *, index: int = 0) -> None:
-        super().__init__(message)
-        self.index = index
+    """An input is not a string, or holds a lone surrogate and so is no Unicode text."""
 
 
 class TextTooLong(InputError):

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from polyhead.heads.spec import HeadSpec
 
-FORMAT = "polyhead-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
 
@@ -112,7 +111,7 @@ class Manifest:
         provenance: versions, digests and settings of the export, for people.
     """
 
-    format: Literal["polyhead-bundle"]
+    format: Literal["polyhead-bundle"] = "polyhead-bundle"
     version: int
     encoder: EncoderInfo
     tokenizer: FileEntry

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from polyhead.cli import output
-from polyhead.errors import InvalidText
+from polyhead import InputError, Prediction, load
+from polyhead.cli import output, texts
 
 _CHUNK = 512
 
@@ -44,53 +42,30 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead run`."""
     if bool(arguments.text) == (arguments.input is not None):
         arguments.usage_error("give either TEXT or --input FILE")
-    from polyhead import load
-
     as_json = arguments.json or not sys.stdout.isatty()
-    texts = iter(arguments.text) if arguments.text else _read(arguments.input, arguments.field)
+    remaining = iter(arguments.text or texts.read(arguments.input, arguments.field))
     done = 0
     with load(
         arguments.bundle, threads=arguments.threads, on_overflow=arguments.on_overflow
     ) as engine:
-        while chunk := list(itertools.islice(texts, _CHUNK)):
-            for prediction in engine.predict(chunk, heads=arguments.heads):
-                if as_json:
-                    output.write_json(prediction.to_dict(), indent=None)
-                else:
-                    indented = str(prediction).replace("\n", "\n  ")
-                    output.write(f"{prediction.text}\n  {indented}\n")
+        while chunk := list(itertools.islice(remaining, _CHUNK)):
+            try:
+                predictions = engine.predict(chunk, heads=arguments.heads)
+            except InputError as problem:
+                if problem.index is None or done == 0:
+                    raise
+                raise InputError(f"counting from text {done} on: {problem}") from problem
+            for prediction in predictions:
+                _write(prediction, as_json)
             done += len(chunk)
             if arguments.input is not None:
                 output.progress(f"{done:,} texts")
     return 0
 
 
-def _read(name: str, field: str) -> Iterator[str]:
-    if name == "-":
-        yield from _texts(sys.stdin, "standard input", field)
+def _write(prediction: Prediction, as_json: bool) -> None:
+    if as_json:
+        output.write_json(prediction.to_dict(), indent=None)
     else:
-        with Path(name).open(encoding="utf-8") as lines:
-            yield from _texts(lines, name, field)
-
-
-def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[str]:
-    try:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _text(line, f"{name}:{number}", field)
-    except UnicodeDecodeError as problem:
-        raise InvalidText(f"{name}: not UTF-8: {problem}. Convert the file first.") from problem
-
-
-def _text(line: str, where: str, field: str) -> str:
-    try:
-        row = json.loads(line)
-    except ValueError as problem:
-        raise InvalidText(f"{where}: not a JSON line: {problem}.") from problem
-    text = row if isinstance(row, str) else row.get(field) if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        raise InvalidText(
-            f"{where}: expected a JSON string, or an object with a text under {field!r}."
-            " Name another key with --field."
-        )
-    return text
+        indented = str(prediction).replace("\n", "\n  ")
+        output.write(f"{prediction.text}\n  {indented}\n")

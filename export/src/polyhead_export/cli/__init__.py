@@ -1,0 +1,1 @@
+"""The command `polyhead export`: light to import; torch is loaded only when it runs."""

@@ -1,0 +1,67 @@
+"""The graphs of a bundle: float as traced, and int8 for onnxruntime's CPU provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from polyhead.tokenizing import Tokenizer
+from polyhead_export import structure
+from polyhead_export.calibration import CalibrationTexts, ranges
+from polyhead_export.passes import (
+    AttentionLayout,
+    DropMask,
+    FoldPositions,
+    LowerToOrtCpu,
+    QuantiseLinears,
+    clean,
+)
+from polyhead_export.trace import trace
+from polyhead_models.model import MultiHeadModel
+
+
+@dataclass(frozen=True)
+class FloatGraph:
+    """The float graph in the exact layout.
+
+    Attributes:
+        model: the graph.
+        nodes: number of nodes by operator.
+    """
+
+    model: ir.Model
+    nodes: dict[str, int]
+
+
+def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
+    """Trace, fold, and check that every fused operator is there.
+
+    Raises:
+        TraceError: when the model cannot be traced.
+        StructureError: when the graph has not the operators that the model calls for.
+    """
+    traced = trace(model)
+    passes = ir.passes.Sequential(
+        clean(), DropMask(max_tokens), AttentionLayout(), FoldPositions(max_tokens), clean()
+    )
+    passes(traced.model)
+    return FloatGraph(traced.model, structure.check(traced.model, traced.operators))
+
+
+def quantise(
+    model: ir.Model, tokenizer: Tokenizer, calibration: CalibrationTexts, *, max_tokens: int
+) -> None:
+    """Turn the float graph into int8 for onnxruntime's CPU provider, in place.
+
+    Raises:
+        CalibrationError: when the ranges cannot be measured.
+    """
+    measured = ranges(model, tokenizer, calibration, max_tokens=max_tokens)
+    ir.passes.Sequential(QuantiseLinears(measured), LowerToOrtCpu(), clean())(model)
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a graph with its weights in one file."""
+    ir.save(model, path)

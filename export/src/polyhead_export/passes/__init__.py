@@ -1,0 +1,19 @@
+"""Graph passes on onnx-ir, one file each."""
+
+from __future__ import annotations
+
+from polyhead_export.passes.attention_layout import AttentionLayout
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.drop_mask import DropMask
+from polyhead_export.passes.fold_positions import FoldPositions
+from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
+from polyhead_export.passes.quantise_linears import QuantiseLinears
+
+__all__ = [
+    "AttentionLayout",
+    "DropMask",
+    "FoldPositions",
+    "LowerToOrtCpu",
+    "QuantiseLinears",
+    "clean",
+]

@@ -1,0 +1,82 @@
+"""Attention from the 4-D form between transposes to the 3-D form.
+
+before: x (batch, tokens, hidden) -> Reshape -> Transpose (batch, heads, tokens, width) -> Attention
+        -> Transpose -> Reshape (batch, tokens, hidden)
+after:  x (batch, tokens, hidden) -> Attention with q_num_heads and kv_num_heads
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+_SWAP = [0, 2, 1, 3]
+
+
+class AttentionLayout(ir.passes.InPlacePass):
+    """Rewrites every Attention whose neighbours have the form above; leaves the others."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite."""
+        modified = False
+        for node in [n for n in model.graph if n.op_type == "Attention"]:
+            modified |= _rewrite(model.graph, node)
+        return ir.passes.PassResult(model, modified)
+
+
+def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
+    split = [_unsplit(value) for value in node.inputs[:3]]
+    merged = _merge(node.outputs[0])
+    heads, key_heads = (_heads(value) for value in node.inputs[:2])
+    if merged is None or None in split or heads is None or key_heads is None:
+        return False
+    attributes = {
+        **node.attributes,
+        "q_num_heads": ir.AttrInt64("q_num_heads", heads),
+        "kv_num_heads": ir.AttrInt64("kv_num_heads", key_heads),
+    }
+    flat = ir.Node(
+        "",
+        "Attention",
+        [*split, *node.inputs[3:]],
+        attributes=attributes.values(),
+        name=node.name,
+        outputs=[
+            ir.Value(
+                name=merged.name,
+                type=merged.type,
+                shape=merged.shape,
+            )
+        ],
+    )
+    ir.convenience.replace_nodes_and_values(graph, node, [], [flat], [merged], [flat.outputs[0]])
+    return True
+
+
+def _unsplit(value: ir.Value | None) -> ir.Value | None:
+    """The 3-D value behind Transpose(Reshape(x))."""
+    transpose = value.producer() if value is not None else None
+    if transpose is None or not _swaps(transpose) or transpose.inputs[0] is None:
+        return None
+    reshape = transpose.inputs[0].producer()
+    return reshape.inputs[0] if reshape is not None and reshape.op_type == "Reshape" else None
+
+
+def _merge(value: ir.Value) -> ir.Value | None:
+    """The 3-D value in front of Reshape(Transpose(y)), when nothing else reads y."""
+    uses = tuple(value.uses())
+    if len(uses) != 1 or not _swaps(uses[0].node):
+        return None
+    uses = tuple(uses[0].node.outputs[0].uses())
+    if len(uses) != 1 or uses[0].node.op_type != "Reshape":
+        return None
+    merged: ir.Value = uses[0].node.outputs[0]
+    return merged
+
+
+def _swaps(node: ir.Node) -> bool:
+    return node.op_type == "Transpose" and list(node.attributes["perm"].as_ints()) == _SWAP
+
+
+def _heads(value: ir.Value | None) -> int | None:
+    shape = value.shape if value is not None else None
+    return shape[1] if shape is not None and len(shape) == 4 and isinstance(shape[1], int) else None

@@ -1,0 +1,51 @@
+"""Values of a graph that depend on the input's shape only, never on the token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+
+def shape_only(graph: ir.Graph) -> set[ir.Value]:
+    """Values that are computed from the shapes of inputs and from constants alone."""
+    found: set[ir.Value] = set()
+    for node in graph:
+        known = all(v is None or v in found or v.is_initializer() for v in node.inputs)
+        if node.op_type == "Shape" or known:
+            found.update(node.outputs)
+    return found
+
+
+def evaluate(
+    graph: ir.Graph, values: Sequence[ir.Value], shapes: Sequence[tuple[int, int]]
+) -> list[list[NDArray[Any]]]:
+    """Compute shape-only values.
+
+    Args:
+        graph: a sorted graph whose inputs are int64 `(batch, tokens)`.
+        values: what to compute.
+        shapes: `(batch, tokens)` pairs.
+
+    Returns:
+        For each shape, one array a value.
+    """
+    if not values:
+        return [[] for _ in shapes]
+    part = ir.convenience.extract(graph, list(graph.inputs), list(values))
+    model = ir.Model(part, ir_version=10)
+    part.opset_imports.update(graph.opset_imports)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in values]
+    return [
+        session.run(names, {i.name: np.zeros(shape, np.int64) for i in session.get_inputs()})
+        for shape in shapes
+    ]

@@ -1,0 +1,53 @@
+"""Has the graph the fused operators that the traced program calls for?"""
+
+from __future__ import annotations
+
+import collections
+
+import onnx_ir as ir
+
+from polyhead_export.errors import StructureError
+
+# Each fused ONNX operator, and the ATen operator that it stands for.
+_FUSED = {
+    "Attention": "scaled_dot_product_attention",
+    "LayerNormalization": "layer_norm",
+    "Gelu": "gelu",
+}
+_PRODUCTS = ("linear", "matmul", "bmm", "mm", "addmm")
+
+
+def check(model: ir.Model, operators: collections.Counter[str]) -> dict[str, int]:
+    """Count the nodes of a traced float graph.
+
+    Args:
+        model: after the passes that do not depend on precision.
+        operators: calls of the traced program, see `polyhead_export.trace.Traced`.
+
+    Returns:
+        The number of nodes by operator.
+
+    Raises:
+        StructureError: when an operator is missing or stands too often, or an Attention still has
+            a mask or the 4-D form: such a graph would be slow or wrong for texts without padding.
+    """
+    counts = collections.Counter(node.op_type for node in model.graph)
+    problems = [
+        f"{counts[onnx]} {onnx}, expected {operators[aten]}"
+        for onnx, aten in _FUSED.items()
+        if counts[onnx] != operators[aten]
+    ]
+    products = sum(operators[name] for name in _PRODUCTS)
+    if counts["MatMul"] + counts["Gemm"] != products:
+        problems.append(f"{counts['MatMul'] + counts['Gemm']} MatMul and Gemm, expected {products}")
+    attention = [node for node in model.graph if node.op_type == "Attention"]
+    if masked := [n.name for n in attention if len(n.inputs) > 3 and n.inputs[3] is not None]:
+        problems.append(f"a mask that does mask something at {masked[0]}")
+    if split := [n.name for n in attention if "q_num_heads" not in n.attributes]:
+        problems.append(f"attention in the 4-D form at {split[0]}")
+    if problems:
+        raise StructureError(
+            f"the traced graph is not as the model calls for: {'; '.join(problems)}. This encoder"
+            " family is not supported yet; BERT, RoBERTa and DistilBERT are."
+        )
+    return dict(counts)

@@ -1,0 +1,120 @@
+"""A PyTorch model into an ONNX graph, in the exact layout: no mask, nothing padded."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+import torch
+from torch import Tensor, nn
+
+from polyhead_export.errors import TraceError
+from polyhead_models import encoder as encoders
+from polyhead_models.model import MultiHeadModel
+
+OPSET = 23
+INPUT = "input_ids"
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph and what it was made of.
+
+    Attributes:
+        model: the graph. Each node is named after the module that it came from; a linear of the
+            encoder has a name that starts with ``"encoder."``.
+        operators: how often the traced program calls each ATen operator, such as ``"gelu"``.
+    """
+
+    model: ir.Model
+    operators: collections.Counter[str]
+
+
+def trace(model: MultiHeadModel) -> Traced:
+    """Trace encoder and heads into one graph with the outputs ``logits/<head>``.
+
+    Batch and token dimensions are dynamic. The model must be in evaluation mode.
+
+    Raises:
+        TraceError: when `torch.export` or the ONNX exporter cannot trace the model.
+    """
+    outputs = [spec.output for spec in model.specs.values()]
+    longest = encoders.capacity(model.encoder)
+    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=longest)}
+    example = torch.arange(14).reshape(2, 7) + 5
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                _Flat(model), (example,), dynamic_shapes={INPUT: dimensions}
+            )
+            converted = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=outputs,
+                verbose=False,
+            )
+    except Exception as problem:  # the exporter raises many kinds, its own and others'
+        raise TraceError(
+            f"{type(model.encoder).__name__}: torch {torch.__version__} cannot trace it:"
+            f" {problem}. Known to work: BERT, RoBERTa and DistilBERT."
+        ) from problem
+    if converted is None:
+        raise TraceError(f"{type(model.encoder).__name__}: the exporter returned nothing.")
+    graph = converted.model
+    _name_after_modules(graph)
+    common.ClearMetadataAndDocStringPass()(graph)
+    return Traced(graph, _operators(program))
+
+
+class _Flat(nn.Module):
+    """The model with its outputs in a row."""
+
+    def __init__(self, model: MultiHeadModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model(input_ids).values())
+
+
+def _operators(program: torch.export.ExportedProgram) -> collections.Counter[str]:
+    targets = [n.target for n in program.graph.nodes if n.op == "call_function"]
+    return collections.Counter(
+        t._schema.name.removeprefix("aten::") for t in targets if hasattr(t, "_schema")
+    )
+
+
+def _name_after_modules(model: ir.Model) -> None:
+    """Names nodes ``<module path>/<operator>`` and the weights of linears after their modules."""
+    taken: collections.Counter[str] = collections.Counter()
+    for node in model.graph:
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        module = scopes[-2] if len(scopes) > 1 else ""
+        name = f"{module.removeprefix('model.')}/{node.op_type}".lstrip("/")
+        taken[name] += 1
+        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells of packages that it does not need and of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,151 @@
+"""The demo, stage by stage: every stage but the first and the last is a command of `polyhead`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from polyhead import PolyheadError, load
+from polyhead.bundle import is_bundle, read
+from polyhead.bundle.digest import sha256
+from polyhead.cli import output
+from polyhead_models import config as configuration
+from polyhead_models.checkpoint import WEIGHTS
+from polyhead_models.demo import corpus
+from polyhead_models.demo.samples import SAMPLES
+from polyhead_models.training import resumable
+
+_TEXTS, _ROUNDS = 200, 5
+
+
+class DemoError(PolyheadError):
+    """A stage of the demo failed; its own message stands above."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The files of a demo in a folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The training configuration."""
+        return self.folder / "demo.toml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The trained model."""
+        return self.folder / "checkpoint"
+
+    @property
+    def bundle(self) -> Path:
+        """The exported model."""
+        return self.folder / "bundle"
+
+    def run(self) -> None:
+        """Run all stages; whatever is there and up to date is kept.
+
+        Raises:
+            DemoError: when a stage fails.
+        """
+        self._write_corpus()
+        again = resumable(configuration.load(self.config), self.checkpoint)
+        self._polyhead(
+            ["train", self.config, "-o", self.checkpoint, "--resume" if again else "--overwrite"]
+        )
+        trained = self._json(["evaluate", self.checkpoint, self.config, "--baseline", "--json"])
+        if self._exported():
+            output.progress(f"{self.bundle}: already exported from this checkpoint; kept")
+        else:
+            self._polyhead(["export", self.checkpoint, "-o", self.bundle, "--precision", "int8"])
+        self._polyhead(["verify", self.bundle])
+        exported = self._json(["evaluate", self.bundle, self.config, "--json"])
+        latency = self._json(
+            [
+                *("bench", "latency", self.bundle, "--against", self.checkpoint, "--json"),
+                *("--texts", self.folder / "data" / "test.jsonl"),
+                *("--limit", _TEXTS, "--rounds", _ROUNDS),
+            ]
+        )
+        output.write("")
+        self._show_predictions()
+        self._show_figures(trained, exported)
+        _show_latency(latency)
+
+    def _write_corpus(self) -> None:
+        corpus.write(self.folder / "data")
+        text = files("polyhead_models.demo").joinpath("demo.toml").read_text(encoding="utf-8")
+        self.config.write_text(text, encoding="utf-8")
+
+    def _exported(self) -> bool:
+        if not is_bundle(self.bundle):
+            return False
+        try:
+            provenance = read(self.bundle).manifest.provenance
+        except PolyheadError:
+            return False
+        return bool(provenance.get("checkpoint_sha256") == sha256(self.checkpoint / WEIGHTS))
+
+    def _polyhead(self, words: list[Any], *, capture: bool = False) -> str:
+        arguments = [str(word) for word in words]
+        output.progress(f"\n$ polyhead {shlex.join(arguments)}")
+        done = subprocess.run(
+            [sys.executable, "-m", "polyhead.cli.main", *arguments],
+            stdout=subprocess.PIPE if capture else None,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoError(f"'polyhead {arguments[0]}' ended with exit code {done.returncode}.")
+        return done.stdout or ""
+
+    def _json(self, words: list[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._polyhead(words, capture=True))
+        return found
+
+    def _show_predictions(self) -> None:
+        output.write("(a) six messages that the model has never seen\n")
+        with load(self.bundle) as engine:
+            for prediction in engine.predict(SAMPLES):
+                output.write(prediction.text)
+                output.write("    " + str(prediction).replace("\n", "\n    ") + "\n")
+
+    def _show_figures(self, trained: dict[str, Any], exported: dict[str, Any]) -> None:
+        quality = read(self.bundle).manifest.quality
+        rows: list[list[object]] = []
+        for head, measured in quality.items():
+            metric = measured.metric
+            if metric is None:
+                rows.append([head, "cosine", None, 1.0, measured.agreement])
+                continue
+            figures = [trained["baseline"][head], trained["heads"][head]["figures"]]
+            figures.append(exported["heads"][head]["figures"])
+            rows.append([head, metric, *(f[metric] for f in figures)])
+        output.write("(b) the test set: what each head reaches\n")
+        output.write(output.table(["head", "metric", "TF-IDF", "PyTorch", "int8 bundle"], rows))
+
+
+def _show_latency(found: dict[str, Any]) -> None:
+    low, high = found["interval"]
+    output.write(
+        f"\n(c) one message at a time, {found['texts']} test messages, {found['rounds']} rounds,"
+        f" {found['threads']} threads each\n"
+    )
+    names: dict[str, str] = {"polyhead": "int8 bundle", "torch": "PyTorch"}
+    rows = [
+        [names[e["engine"]], f"{e['p50']:.2f}", f"{e['p99']:.2f}", f"{e['same_decisions']:.3f}"]
+        for e in found["engines"]
+    ]
+    output.write(output.table(["engine", "p50 ms", "p99 ms", "same decisions"], rows))
+    output.write(
+        f"\nThe bundle is {found['speedup']:.1f}x faster at p50"
+        f" (95% interval {low:.1f} to {high:.1f})."
+    )
