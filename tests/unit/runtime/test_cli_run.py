@@ -1,0 +1,144 @@
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+
+def on_a_terminal(command, *words: object) -> str:
+    """What a person sees: stdout is a pseudo-terminal."""
+    start, environment = command
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*start, *map(str, words)], stdin=subprocess.DEVNULL, stdout=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        try:
+            while block := os.read(ours, 65536):
+                seen += block
+        except OSError:  # Linux answers EIO when the other side is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    return seen.decode().replace("\r\n", "\n")
+
+
+def rows(output: str) -> list[dict]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_run_prints_a_json_line_a_text(polyhead, bundle):
+    done = polyhead("run", bundle, "the parcel was late", "né 👍")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["text"] for row in rows(done.stdout)] == ["the parcel was late", "né 👍"]
+    assert list(rows(done.stdout)[0]["heads"]) == ["topic", "entities", "embedding"]
+
+
+def test_run_prints_a_page_on_a_terminal(command, bundle):
+    page = on_a_terminal(
+        command, "run", bundle, "the parcel was late", "--heads", "topic", "entities"
+    )
+    first, topic, entities, *_ = page.splitlines()
+    assert first == "the parcel was late"
+    assert topic.split()[0] == "topic"
+    assert entities.split()[0] == "entities"
+
+
+def test_run_prints_json_on_a_terminal_when_asked(command, bundle):
+    assert rows(on_a_terminal(command, "run", bundle, "x", "--json"))[0]["text"] == "x"
+
+
+def test_run_answers_only_the_asked_heads(polyhead, bundle):
+    done = polyhead("run", bundle, "x", "--heads", "embedding", "topic")
+    assert list(rows(done.stdout)[0]["heads"]) == ["topic", "embedding"]
+
+
+def test_run_answers_an_empty_text(polyhead, bundle):
+    assert rows(polyhead("run", bundle, "").stdout)[0]["text"] == ""
+
+
+def test_run_reads_json_lines_from_standard_input(polyhead, bundle):
+    done = polyhead("run", bundle, "--input", "-", stdin=b'"a"\n\n{"text": "b", "id": 3}\n')
+    assert done.returncode == 0
+    assert [row["text"] for row in rows(done.stdout)] == ["a", "b"]
+    assert "2 texts" in done.stderr
+
+
+def test_run_reads_another_field_of_a_file(polyhead, bundle, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"body": "東京"}\n', encoding="utf-8")
+    done = polyhead("run", bundle, "--input", tmp_path / "in.jsonl", "--field", "body")
+    assert [row["text"] for row in rows(done.stdout)] == ["東京"]
+
+
+def test_run_keeps_the_order_over_chunks(polyhead, bundle):
+    texts = [f"parcel {i}" for i in range(1100)]
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    done = polyhead("run", bundle, "--input", "-", "--heads", "topic", stdin=lines.encode())
+    assert [row["text"] for row in rows(done.stdout)] == texts
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param(b"{", "not a JSON line", id="cut_short"),
+        pytest.param(b"3", "expected a JSON string, or an object", id="number"),
+        pytest.param(b'{"body": "x"}', "'text'. Name another key with --field", id="no_field"),
+        pytest.param(b'{"text": null}', "expected a JSON string", id="null"),
+        pytest.param(b"[" * 100_000, "not a JSON line", id="too_deep"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file_and_number(polyhead, bundle, tmp_path, line, message):
+    (tmp_path / "in.jsonl").write_bytes(b'"fine"\n' + line + b"\n")
+    done = polyhead("run", bundle, "--input", tmp_path / "in.jsonl")
+    assert done.returncode == 1
+    assert f"{tmp_path}/in.jsonl:2: " in done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
+def test_input_that_is_no_utf8_is_named(polyhead, bundle, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_bytes(b'"\xff"\n')
+    done = polyhead("run", bundle, "--input", name, stdin=b'"\xff"\n')
+    assert done.returncode == 1
+    assert done.stderr.startswith("polyhead run: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["x", "--heads", "topics"], "Did you mean 'topic'", id="unknown_head"),
+        pytest.param(["x", "--threads", "0"], "threads=0", id="threads"),
+        pytest.param(["x " * 90], "input 0: 92 tokens", id="too_long"),
+        pytest.param(["--input", "absent.jsonl"], "absent.jsonl", id="absent_file"),
+        pytest.param(["--input", "/"], "/", id="folder"),
+    ],
+)
+def test_a_failed_run_says_why(polyhead, bundle, words, message):
+    done = polyhead("run", bundle, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("polyhead run: ")
+    assert message in done.stderr
+
+
+def test_run_truncates_on_demand(polyhead, bundle):
+    done = polyhead("run", bundle, "x " * 90, "--on-overflow", "truncate")
+    assert rows(done.stdout)[0]["truncated"] is True
+
+
+@pytest.mark.parametrize("texts", [["x"], ["x"] * 400], ids=["few", "many"])
+def test_a_reader_that_goes_away_is_no_error(command, bundle, texts):
+    start, environment = command
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*start, "run", str(bundle), *texts],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

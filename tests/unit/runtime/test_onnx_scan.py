@@ -1,0 +1,204 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from polyhead import GraphError, load
+from polyhead.bundle.onnx_scan import scan
+
+GRAPH_FIELD = 7 << 3 | 2
+
+
+def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def external(name: str) -> TensorProto:
+    tensor = numpy_helper.from_array(np.zeros(2, np.float32), name)
+    onnx.external_data_helper.set_external_data(tensor, "/etc/passwd")
+    tensor.data_location = TensorProto.EXTERNAL
+    return tensor
+
+
+def subgraph(*nodes: onnx.NodeProto) -> onnx.GraphProto:
+    return helper.make_graph(nodes, "inner", [], [])
+
+
+def external_initializer(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(external("far"))
+
+
+def external_constant(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=external("far")))
+
+
+def external_in_a_branch(model: onnx.ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["c"], value=external("far"))
+    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=subgraph(constant)))
+
+
+def external_in_a_sparse_tensor(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(external("far"))
+
+
+def external_in_an_attribute(field: str) -> Callable[[onnx.ModelProto], None]:
+    def damage(model: onnx.ModelProto) -> None:
+        attribute = model.graph.node.add(op_type="Constant").attribute.add(name="value")
+        tensor = external("far")
+        if field.startswith("sparse"):
+            tensor = onnx.SparseTensorProto(indices=tensor)
+        target = getattr(attribute, field)
+        if field.endswith("s"):
+            target.append(tensor)
+        else:
+            target.CopyFrom(tensor)
+
+    damage.__name__ = f"external_in_{field}"
+    return damage
+
+
+def external_in_a_function(model: onnx.ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["c"], value=external("far"))
+    model.functions.append(
+        helper.make_function("ai.onnx", "F", [], ["c"], [constant], [helper.make_opsetid("", 23)])
+    )
+
+
+def foreign_node(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Evil", [], ["y"], domain="evil.ops"))
+
+
+def foreign_node_in_a_branch(model: onnx.ModelProto) -> None:
+    evil = helper.make_node("Evil", [], ["y"], domain="evil.ops")
+    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=subgraph(evil)))
+
+
+def foreign_opset(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("evil.ops", 1))
+
+
+EXTERNAL = [
+    external_initializer,
+    external_constant,
+    external_in_a_branch,
+    external_in_a_sparse_tensor,
+    external_in_a_function,
+    *map(external_in_an_attribute, ("t", "tensors", "sparse_tensor", "sparse_tensors")),
+]
+FOREIGN = [foreign_node, foreign_node_in_a_branch, foreign_opset]
+
+
+@pytest.fixture(scope="module")
+def content(graph: onnx.ModelProto) -> bytes:
+    return graph.SerializeToString()
+
+
+def test_a_real_graph_passes(content):
+    scan(content, "model.onnx")
+
+
+def test_operators_of_onnxruntime_pass(graph):
+    model = copy_of(graph)
+    model.graph.node.append(helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft"))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    scan(model.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize("damage", EXTERNAL, ids=lambda f: f.__name__)
+def test_external_data_is_refused(graph, damage):
+    model = copy_of(graph)
+    damage(model)
+    with pytest.raises(GraphError, match=r"model\.onnx: a tensor lies in an external file"):
+        scan(model.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize("damage", FOREIGN, ids=lambda f: f.__name__)
+def test_a_foreign_operator_is_refused(graph, damage):
+    model = copy_of(graph)
+    damage(model)
+    with pytest.raises(GraphError, match=r"model\.onnx: uses operators of the domain 'evil\.ops'"):
+        scan(model.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize("damage", [*EXTERNAL, *FOREIGN], ids=lambda f: f.__name__)
+def test_a_bundle_with_such_a_graph_is_not_loaded(make_bundle, tmp_path: Path, graph, damage):
+    model = copy_of(graph)
+    damage(model)
+    folder = make_bundle(tmp_path / "bundle", model=model)
+    with pytest.raises(GraphError, match=r"bundle/model\.onnx: (a tensor|uses operators)"):
+        load(folder)
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def field(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def test_graphs_nested_without_end_are_refused():
+    """Graph (7), then again and again node (1), attribute (5) and the attribute's graph (6)."""
+    inner = b""
+    for _ in range(12):
+        inner = field(1, field(5, field(6, inner)))
+    with pytest.raises(GraphError, match=r"model\.onnx: graphs are nested deeper than 32"):
+        scan(field(7, inner), "model.onnx")
+
+
+@pytest.mark.parametrize("bit", [32, 33, 34])
+def test_a_field_number_that_protobuf_would_cut_to_another_is_refused(graph, bit):
+    """Protobuf keeps 32 bits of a tag, so that a longer one could hide the graph from the scan."""
+    model = copy_of(graph)
+    external_initializer(model)
+    hidden = model.graph.SerializeToString()
+    model.ClearField("graph")
+    tag = varint(GRAPH_FIELD | 1 << bit)
+    with pytest.raises(GraphError, match=r"model\.onnx"):
+        scan(model.SerializeToString() + tag + varint(len(hidden)) + hidden, "model.onnx")
+
+
+def test_an_empty_file_is_refused():
+    with pytest.raises(GraphError, match=r"model\.onnx: empty"):
+        scan(b"", "model.onnx")
+
+
+def refused_or_passed(content: bytes) -> None:
+    try:
+        scan(content, "model.onnx")
+    except GraphError as problem:
+        assert str(problem).startswith("model.onnx: ")  # noqa: PT017 (both ways are right)
+
+
+@given(st.binary(max_size=200))
+@example(b"\x3a" + b"\xff" * 9 + b"\x7f")
+@example(b"\x3b")
+@example(b"\x00\x00")
+@example(b"\x80" * 20)
+def test_arbitrary_bytes_raise_nothing_else(content):
+    refused_or_passed(content)
+
+
+@given(data=st.data())
+def test_a_graph_with_changed_bytes_raises_nothing_else(content, data):
+    damaged = bytearray(content)
+    places = st.integers(0, len(damaged) - 1)
+    for place in data.draw(st.lists(places, min_size=1, max_size=8)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    refused_or_passed(bytes(damaged))
+
+
+@given(data=st.data())
+def test_a_graph_cut_short_raises_nothing_else(content, data):
+    refused_or_passed(content[: data.draw(st.integers(0, len(content) - 1))])

@@ -1,0 +1,199 @@
+import itertools
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from polyhead import BundleError, InvalidText
+from polyhead.tokenizing import Encoding, Tokenizer
+
+TRICKY = (
+    "aZ é e\u0301 ﬁ İ ß 東京 ก็ मेरे עִבְרִית عربي 한 "
+    "👍🏽 👩\u200d💻 ❤\ufe0f \0\t\n\r\u00ad\u2028\ufffd [SEP] </s>"
+)
+TEXTS = st.text() | st.text(alphabet=TRICKY) | st.text("abcdefgh  .", max_size=60)
+WORDS = st.lists(st.text("abcdeXYZ", min_size=1, max_size=12), max_size=8)
+
+
+def body(encoding: Encoding) -> list[tuple[int, int]]:
+    return [(int(s), int(e)) for s, e in encoding.offsets[~encoding.special]]
+
+
+def uncovered(encoding: Encoding) -> set[str]:
+    covered = {i for start, end in body(encoding) for i in range(start, end)}
+    return {c for i, c in enumerate(encoding.text) if i not in covered}
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_offsets_lie_inside_the_text(tokenizer, text):
+    [encoding] = tokenizer.encode([text])
+    assert all(0 <= start <= end <= len(text) for start, end in body(encoding))
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_starts_never_go_back(tokenizer, text):
+    starts = [start for start, _ in body(tokenizer.encode([text])[0])]
+    assert starts == sorted(starts)
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_two_tokens_overlap_only_as_parts_of_one_character(tokenizer, text):
+    for left, right in itertools.pairwise(body(tokenizer.encode([text])[0])):
+        assert left[1] <= right[0] or (left == right and not text[slice(*left)].isascii())
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_added_tokens_stand_at_zero(tokenizer, text):
+    [encoding] = tokenizer.encode([text])
+    assert encoding.special[[0, -1]].all()
+    assert not encoding.special[1:-1].any()
+    assert not encoding.offsets[encoding.special].any()
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_arrays_are_int64_of_one_length(tokenizer, text):
+    [encoding] = tokenizer.encode([text])
+    assert encoding.text == text
+    assert encoding.ids.dtype == encoding.offsets.dtype == np.int64
+    assert encoding.ids.shape == encoding.special.shape == (len(encoding),)
+    assert encoding.offsets.shape == (len(encoding), 2)
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_bytes_lose_nothing_but_white_space(byte_bpe, text):
+    assert all(c.isspace() for c in uncovered(byte_bpe.encode([text])[0]))
+
+
+@given(text=TEXTS)
+@example(text=TRICKY)
+def test_word_pieces_lose_only_spaces_marks_and_controls(wordpiece, text):
+    lost = uncovered(wordpiece.encode([text])[0])
+    assert {c for c in lost if unicodedata.category(c)[0] not in "CMZ"} <= {"\ufffd"}
+
+
+@given(words=WORDS)
+def test_a_word_piece_is_its_part_of_the_text(wordpiece, wordpiece_json, words):
+    surface = tokenizers.Tokenizer.from_str(wordpiece_json).id_to_token
+    [encoding] = wordpiece.encode(["  ".join(words)])
+    for token, (start, end) in zip(encoding.ids[1:-1].tolist(), body(encoding), strict=True):
+        assert encoding.text[start:end].lower() == surface(token).removeprefix("##")
+
+
+@given(words=WORDS)
+def test_a_byte_piece_is_its_part_of_the_text(byte_bpe, byte_bpe_json, words):
+    surface = tokenizers.Tokenizer.from_str(byte_bpe_json).id_to_token
+    [encoding] = byte_bpe.encode(["  ".join(words)])
+    for token, (start, end) in zip(encoding.ids[1:-1].tolist(), body(encoding), strict=True):
+        assert encoding.text[start:end] == surface(token).replace("Ġ", "")
+
+
+@given(texts=st.lists(TEXTS, max_size=5))
+def test_a_text_is_tokenised_alone_as_in_a_list(tokenizer, texts):
+    for text, together in zip(texts, tokenizer.encode(texts), strict=True):
+        [alone] = tokenizer.encode([text])
+        assert np.array_equal(alone.ids, together.ids)
+        assert np.array_equal(alone.offsets, together.offsets)
+        assert np.array_equal(alone.special, together.special)
+
+
+def test_no_texts_give_no_encodings(tokenizer):
+    assert tokenizer.encode([]) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\n \r", "\0", "\0\0 \0", "\u00ad\u200b", "\u0301"], ids=ascii
+)
+def test_nothing_visible_gives_special_tokens_only(wordpiece, text):
+    assert wordpiece.encode([text])[0].special.tolist() == [True, True]
+
+
+def test_offsets_count_code_points(wordpiece):
+    assert body(wordpiece.encode(["👍🏽 né Oslo"])[0])[-3:] == [(3, 4), (4, 5), (6, 10)]
+
+
+def test_one_character_of_many_bytes_is_named_by_each_byte(byte_bpe):
+    assert body(byte_bpe.encode(["a👍"])[0]) == [(0, 1)] + [(1, 2)] * 4
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_a_lone_surrogate_is_named(tokenizer, position):
+    text = "x" * position + "\ud83d" + "y"
+    with pytest.raises(InvalidText, match=rf"input 1:.*U\+D83D at character {position}\b"):
+        tokenizer.encode(["fine", text])
+
+
+@pytest.mark.parametrize(
+    ("item", "name"),
+    [
+        pytest.param(None, "NoneType", id="none"),
+        pytest.param(b"text", "bytes", id="bytes"),
+        pytest.param(3, "int", id="int"),
+        pytest.param(float("nan"), "float", id="nan"),
+        pytest.param(["text"], "list", id="list"),
+        pytest.param(("a", "b"), "tuple", id="pair"),
+    ],
+)
+def test_an_item_that_is_no_text_is_named(tokenizer, item, name):
+    with pytest.raises(InvalidText, match=f"input 2: found {name}"):
+        tokenizer.encode(["a", "b", item])
+
+
+def test_a_subclass_of_str_is_a_text(tokenizer):
+    [plain, subclass] = tokenizer.encode(["Oslo", np.str_("Oslo")])
+    assert np.array_equal(plain.ids, subclass.ids)
+
+
+@pytest.mark.parametrize("tokens", [2, 3, 5])
+def test_cut_keeps_the_beginning_and_the_closing_token(tokenizer, tokens):
+    [whole] = tokenizer.encode(["the parcel was not late"])
+    part = whole.cut(tokens)
+    assert part.truncated
+    assert part.text == whole.text
+    assert part.ids.tolist() == [*whole.ids[: tokens - 1].tolist(), int(whole.ids[-1])]
+    assert part.special.tolist() == [True] + [False] * (tokens - 2) + [True]
+    assert np.array_equal(part.offsets[:-1], whole.offsets[: tokens - 1])
+
+
+def test_cut_leaves_alone_what_fits(tokenizer):
+    [whole] = tokenizer.encode(["the parcel"])
+    assert whole.cut(len(whole)) is whole
+    assert not whole.truncated
+
+
+def test_truncation_and_padding_of_the_file_are_switched_off(tmp_path, wordpiece, wordpiece_json):
+    baked = tokenizers.Tokenizer.from_str(wordpiece_json)
+    baked.enable_truncation(4)
+    baked.enable_padding(length=16)
+    path = tmp_path / "tokenizer.json"
+    baked.save(str(path))
+    assert json.loads(path.read_text())["truncation"]
+    text = "anna lives in oslo"
+    found = Tokenizer.from_file(path).encode([text])[0].ids
+    assert np.array_equal(found, wordpiece.encode([text])[0].ids)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", "[1]", '{"model": {"type": "Magic"}}'], ids=ascii
+)
+def test_an_unreadable_file_is_named(tmp_path, content):
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BundleError, match=r"tokenizer\.json: the tokenizers library"):
+        Tokenizer.from_file(path)
+
+
+def test_to_json_gives_the_same_tokenizer(tokenizer):
+    again = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer.to_json()))
+    assert again.vocabulary_size == tokenizer.vocabulary_size
+    assert np.array_equal(again.encode([TRICKY])[0].ids, tokenizer.encode([TRICKY])[0].ids)
