@@ -29,7 +29,8 @@ class Latency:
         engine: its name.
         p50: median.
         p99: 99th percentile.
-        same_decisions: share of texts and heads with the first engine's decision.
+        same_decisions: share of texts and heads with the decision of the engine that the bundle is
+            measured against.
     """
 
     engine: str
@@ -95,8 +96,8 @@ def compare(
     ratios = np.median(others, axis=1) / np.median(own, axis=1)
     return Comparison(
         engines=(
-            _latency("polyhead", own, 1.0),
-            _latency(other[0], others, _agreement(decisions[0], decisions[1])),
+            _latency("polyhead", own, _agreement(decisions[0], decisions[1])),
+            _latency(other[0], others, 1.0),
         ),
         speedup=float(np.median(ratios)),
         interval=_interval(ratios, seed),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from polyhead import Engine
 from polyhead.bundle import EncoderInfo, Graph, Manifest, writer
 from polyhead.bundle.digest import entry, sha256
-from polyhead.bundle.manifest import VERSION
+from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
 from polyhead_export import calibration, graphs, parity
 from polyhead_export.card import card
@@ -89,6 +89,7 @@ def export(
         text = card(encoder, graph, heads, quality)
         (folder / _CARD).write_text(text, encoding="utf-8")
         manifest = Manifest(
+            format=FORMAT,
             version=VERSION,
             encoder=encoder,
             tokenizer=entry(folder / _TOKENIZER),

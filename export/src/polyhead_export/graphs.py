@@ -16,6 +16,7 @@ from polyhead_export.passes import (
     FoldPositions,
     LowerToOrtCpu,
     QuantiseLinears,
+    StableMean,
     clean,
 )
 from polyhead_export.trace import trace
@@ -47,7 +48,9 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
         clean(), DropMask(max_tokens), AttentionLayout(), FoldPositions(max_tokens), clean()
     )
     passes(traced.model)
-    return FloatGraph(traced.model, structure.check(traced.model, traced.operators))
+    nodes = structure.check(traced.model, traced.operators)
+    ir.passes.Sequential(StableMean(max_tokens), clean())(traced.model)
+    return FloatGraph(traced.model, nodes)
 
 
 def quantise(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,11 +48,10 @@ def _swap(staged: Path, target: Path) -> None:
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8 to `target` in one step; missing parents are made."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with staged.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        staged.replace(target)
+    finally:
+        staged.unlink(missing_ok=True)

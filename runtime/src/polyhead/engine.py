@@ -66,8 +66,10 @@ class Engine:
         Raises:
             InvalidSetting: when a number or option is out of its range.
         """
-        if batch_tokens < 1:
-            raise InvalidSetting(f"batch_tokens={batch_tokens}: expected at least 1.")
+        if type(batch_tokens) is not int or batch_tokens < 1:
+            raise InvalidSetting(
+                f"batch_tokens={batch_tokens!r}: expected a whole number of at least 1."
+            )
         if on_overflow not in _ON_OVERFLOW:
             raise InvalidSetting(
                 f"on_overflow={on_overflow!r}: allowed: {', '.join(_ON_OVERFLOW)}."
@@ -171,7 +173,7 @@ class Engine:
     ) -> tuple[list[Encoding], list[str], dict[str, list[NDArray[np.float32]]]]:
         if self._closed:
             raise EngineClosed("This engine was closed. Load the bundle again with polyhead.load.")
-        if isinstance(texts, str) or not isinstance(texts, Sequence):
+        if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
             raise InvalidText(
                 f"texts: found {type(texts).__name__}, expected a list of str."
                 " For one text call engine(text)."
@@ -181,6 +183,8 @@ class Engine:
         logits: dict[str, list[NDArray[np.float32]]] = {
             name: [np.empty(0, np.float32)] * len(encodings) for name in wanted
         }
+        if not wanted:
+            return encodings, wanted, logits
         outputs = [self._specs[name].output for name in wanted]
 
         def run(group: list[int]) -> None:
@@ -201,9 +205,13 @@ class Engine:
     def _wanted(self, heads: Iterable[str] | None) -> list[str]:
         if heads is None:
             return list(self._specs)
+        if not isinstance(heads, Iterable):
+            raise UnknownHead(
+                f"heads: found {type(heads).__name__}, expected names of {', '.join(self._specs)}."
+            )
         asked = [heads] if isinstance(heads, str) else list(heads)
         for name in asked:
-            if name not in self._specs:
+            if not isinstance(name, str) or name not in self._specs:
                 raise UnknownHead(
                     f"no head {name!r}; this engine has {', '.join(self._specs)}."
                     + nearest(str(name), self._specs)
@@ -252,6 +260,7 @@ def load(
     specs = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
     _check_names(graph.file, graph.inputs, session.inputs, "inputs")
     _check_names(graph.file, [s.output for s in specs.values()], session.outputs, "outputs")
+    _check_widths(graph.file, specs, session.widths)
     return Engine(
         session,
         Tokenizer.from_file(bundle.file(manifest.tokenizer)),
@@ -262,6 +271,16 @@ def load(
         on_overflow=on_overflow,
         source=str(bundle.path),
     )
+
+
+def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:
+    for name, spec in specs.items():
+        found, expected = widths[spec.output], decoder(name, spec).width
+        if expected is not None and isinstance(found, int) and found != expected:
+            raise GraphError(
+                f"{file}: head {name!r} has {found} logits, but its {len(spec.labels)} labels need"
+                f" {expected}. Export the bundle again."
+            )
 
 
 def _check_names(file: str, declared: Iterable[str], found: Iterable[str], what: str) -> None:

@@ -78,7 +78,9 @@ class OnnxSession:
                 f"{path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
             ) from problem
         self.inputs = tuple(node.name for node in self._session.get_inputs())
-        self.outputs = tuple(node.name for node in self._session.get_outputs())
+        outputs = self._session.get_outputs()
+        self.outputs = tuple(node.name for node in outputs)
+        self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -81,6 +82,7 @@ def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> An
             path.read_text(encoding="utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as problem:
         raise error(f"{path}: not valid JSON: {problem}") from problem
@@ -96,6 +98,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is beyond the range of a float")
+    return number
 
 
 def _value(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
@@ -138,7 +147,7 @@ def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[Poly
 
 
 def _scalar(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if type(value) is hint and hint is not float:
         return value

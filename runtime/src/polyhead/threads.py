@@ -19,8 +19,8 @@ def budget(setting: int | None = None, *, cgroup: Path = Path("/sys/fs/cgroup"))
     Raises:
         InvalidSetting: when `setting` is below 1.
     """
-    if setting is not None and setting < 1:
-        raise InvalidSetting(f"threads={setting}: expected None or a whole number of at least 1.")
+    if setting is not None and (type(setting) is not int or setting < 1):
+        raise InvalidSetting(f"threads={setting!r}: expected None or a whole number of at least 1.")
     limits = [_affinity(), _quota(cgroup)]
     if setting is not None:
         limits.append(setting)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from polyhead.bundle import Bundle, Golden, read
+from polyhead.bundle import Bundle, Golden, GoldenExample, read
 from polyhead.engine import load
 from polyhead.errors import ManifestError
 from polyhead.heads import decoder
@@ -90,7 +91,7 @@ def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> 
         face = decoder(head, bundle.manifest.heads[head])
         errors, same, reproduced = [], 0, True
         for example, encoding, logits in zip(golden.examples, encodings, found[head], strict=True):
-            expected = np.asarray(example.logits[head], dtype=np.float32)
+            expected = _expected(bundle, example, head)
             if expected.shape != logits.shape:
                 errors.append(float("inf"))
                 continue
@@ -109,6 +110,17 @@ def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> 
         ),
         heads=tuple(checks),
     )
+
+
+def _expected(bundle: Bundle, example: GoldenExample, head: str) -> NDArray[np.float32]:
+    try:
+        _ = example.results[head]
+        return np.asarray(example.logits[head], dtype=np.float32)
+    except (KeyError, ValueError, TypeError) as problem:
+        raise ManifestError(
+            f"{bundle.path / bundle.manifest.golden.file}: {example.text[:40]!r} has no result or"
+            f" no array of logits for the head {head!r}. Export the bundle again."
+        ) from problem
 
 
 def _close(a: Any, b: Any) -> bool:

@@ -4,6 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+
 from polyhead_models.demo import corpus
 
 Splits = dict[str, list[corpus.Message]]

@@ -38,7 +38,7 @@ def test_run_prints_a_json_line_a_text(polyhead, bundle):
 
 def test_run_prints_a_page_on_a_terminal(command, bundle):
     page = on_a_terminal(
-        command, "run", bundle, "the parcel was late", "--heads", "topic", "entities"
+        command, "run", bundle, "the parcel was late", "--heads", "topic,entities"
     )
     first, topic, entities, *_ = page.splitlines()
     assert first == "the parcel was late"
@@ -51,7 +51,7 @@ def test_run_prints_json_on_a_terminal_when_asked(command, bundle):
 
 
 def test_run_answers_only_the_asked_heads(polyhead, bundle):
-    done = polyhead("run", bundle, "x", "--heads", "embedding", "topic")
+    done = polyhead("run", bundle, "x", "--heads", "embedding,topic")
     assert list(rows(done.stdout)[0]["heads"]) == ["topic", "embedding"]
 
 

@@ -8,6 +8,7 @@ from polyhead_export.passes.drop_mask import DropMask
 from polyhead_export.passes.fold_positions import FoldPositions
 from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
 from polyhead_export.passes.quantise_linears import QuantiseLinears
+from polyhead_export.passes.stable_mean import StableMean
 
 __all__ = [
     "AttentionLayout",
@@ -15,5 +16,6 @@ __all__ = [
     "FoldPositions",
     "LowerToOrtCpu",
     "QuantiseLinears",
+    "StableMean",
     "clean",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from polyhead.heads.spec import HeadSpec
 
+FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
 
@@ -70,6 +71,10 @@ class EncoderInfo:
     layers: int
     max_tokens: int
 
+    def __post_init__(self) -> None:
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadQuality:
@@ -111,7 +116,7 @@ class Manifest:
         provenance: versions, digests and settings of the export, for people.
     """
 
-    format: Literal["polyhead-bundle"] = "polyhead-bundle"
+    format: Literal["polyhead-bundle"]
     version: int
     encoder: EncoderInfo
     tokenizer: FileEntry

@@ -91,7 +91,7 @@ def _fields(message: memoryview, name: str) -> Iterator[tuple[int, int, int | me
             value, position = message[position : position + width], position + width
         else:
             raise GraphError(f"{name}: not an ONNX file (wire type {wire}).")
-        if position > len(message) or field == 0:
+        if position > len(message) or not 0 < field < 1 << 29:
             raise GraphError(f"{name}: not an ONNX file, or cut short.")
         yield field, wire, value
 

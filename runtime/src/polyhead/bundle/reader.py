@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyhead.bundle.digest import sha256
 from polyhead.bundle.golden import Golden
-from polyhead.bundle.manifest import MANIFEST, VERSION, FileEntry, Manifest
+from polyhead.bundle.manifest import FORMAT, MANIFEST, VERSION, FileEntry, Manifest
 from polyhead.errors import (
     BundleFileMissing,
     BundleNotFound,
@@ -80,7 +80,9 @@ def _manifest(path: Path) -> Manifest:
     if file.is_symlink():
         raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
     data = read_json(file, limit_bytes=_JSON_LIMIT, error=ManifestError)
-    version = data.get("version") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
+    version = data.get("version")
     if type(version) is not int or version < 1:
         raise ManifestError(f"{file}: version: found {version!r}, expected a number from 1.")
     if version > VERSION:

@@ -63,20 +63,27 @@ def _run(point: EntryPoint, words: list[str]) -> int:
     command.configure(parser)
     arguments = parser.parse_args(words)
     try:
-        return command.execute(arguments)
+        code = command.execute(arguments)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
+        return code
     except PolyheadError as problem:
         sys.stderr.write(f"polyhead {point.name}: {problem}\n")
         return FAILED
     except OSError as problem:
         if isinstance(problem, BrokenPipeError):
-            # The reader (`head`, say) went away: end quietly, also when Python flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()  # the reader (`head`, say) went away: end quietly
             return OK
+        _discard_output()
         sys.stderr.write(f"polyhead {point.name}: {problem}\n")
         return FAILED
     except KeyboardInterrupt:
         sys.stderr.write(f"\npolyhead {point.name}: interrupted\n")
         return INTERRUPTED
+
+
+def _discard_output() -> None:
+    """What is still buffered must not fail again when Python flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overview(commands: dict[str, EntryPoint]) -> str:

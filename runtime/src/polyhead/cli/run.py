@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="FILE", help="JSON lines with a text each; '-' reads standard input"
     )
     parser.add_argument("--field", default="text", help="key of the text in a line (text)")
-    parser.add_argument("--heads", nargs="+", metavar="HEAD", help="only these heads")
+    parser.add_argument("--heads", metavar="HEAD,HEAD", help="only these heads")
     parser.add_argument("--threads", type=int, metavar="N", help="upper limit of worker threads")
     parser.add_argument("--json", action="store_true", help="JSON lines, on a terminal too")
     parser.add_argument(
@@ -44,13 +44,14 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.usage_error("give either TEXT or --input FILE")
     as_json = arguments.json or not sys.stdout.isatty()
     remaining = iter(arguments.text or texts.read(arguments.input, arguments.field))
+    heads = arguments.heads.split(",") if arguments.heads else None
     done = 0
     with load(
         arguments.bundle, threads=arguments.threads, on_overflow=arguments.on_overflow
     ) as engine:
         while chunk := list(itertools.islice(remaining, _CHUNK)):
             try:
-                predictions = engine.predict(chunk, heads=arguments.heads)
+                predictions = engine.predict(chunk, heads=heads)
             except InputError as problem:
                 if problem.index is None or done == 0:
                     raise

@@ -39,7 +39,7 @@ def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[str]:
 def _text(line: str, where: str, field: str) -> str:
     try:
         row = json.loads(line)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InvalidText(f"{where}: not a JSON line: {problem}.") from problem
     text = row if isinstance(row, str) else row.get(field) if isinstance(row, dict) else None
     if not isinstance(text, str):

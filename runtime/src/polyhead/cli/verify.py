@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +28,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
     found = verify(arguments.bundle)
     if arguments.json:
-        output.write_json({"passed": found.passed, **asdict(found)})
+        data = {"passed": found.passed, **asdict(found)}
+        for head in data["heads"]:
+            head["max_error"] = head["max_error"] if math.isfinite(head["max_error"]) else None
+        output.write_json(data)
         return 0 if found.passed else 1
     output.write(f"ok    manifest of {arguments.bundle}")
     output.write(f"ok    SHA-256 and size of {found.files} files")

@@ -30,6 +30,11 @@ class Decoder(Protocol):
 
     def __init__(self, spec: HeadSpec) -> None: ...
 
+    @property
+    def width(self) -> int | None:
+        """Size of the last axis of the logits; None when any size will do."""
+        ...
+
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Result:
         """Decode one text.
 

@@ -45,6 +45,7 @@ class ClassificationDecoder:
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
+        self.width = len(spec.labels)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Classification:
         """Logits `(labels,)`, float32, into the most probable label."""

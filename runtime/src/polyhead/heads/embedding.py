@@ -39,6 +39,8 @@ class Embedding:
 class EmbeddingDecoder:
     """L2 normalisation."""
 
+    width = None
+
     def __init__(self, spec: HeadSpec) -> None:
         """Nothing of the spec is needed."""
 

@@ -76,7 +76,7 @@ class TokensDecoder:
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
-        count = 1 + 2 * len(spec.labels)
+        count = self.width = 1 + 2 * len(spec.labels)
         inside = np.arange(2, count, 2)
         self._transitions = np.zeros((count, count), dtype=np.float32)
         self._transitions[:, inside] = _FORBIDDEN
@@ -124,17 +124,18 @@ class TokensDecoder:
         rows: NDArray[np.int64],
         encoding: Encoding,
     ) -> Iterator[Span]:
-        opening = np.flatnonzero(path % 2 == 1)
-        for first in opening:
+        taken = 0  # two tokens can be parts of one character, or a letter and its mark
+        for first in np.flatnonzero(path % 2 == 1):
             last = int(first)
             while last + 1 < len(path) and path[last + 1] == path[first] + 1:
                 last += 1
             start, end = _trim(
                 encoding.text,
-                int(encoding.offsets[rows[first], 0]),
+                max(taken, int(encoding.offsets[rows[first], 0])),
                 int(encoding.offsets[rows[last], 1]),
             )
             if start < end:
+                taken = end
                 yield Span(
                     label=self._labels[int(path[first]) // 2],
                     text=encoding.text[start:end],
@@ -154,6 +155,6 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
-    while start < end < len(text) and unicodedata.combining(text[end]):
+    while start < end < len(text) and unicodedata.category(text[end]).startswith("M"):
         end += 1
     return start, end
