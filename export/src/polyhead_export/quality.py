@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from polyhead import Engine
+from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
+from polyhead.heads import decoder
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import figures, predict
+from polyhead_models.evaluation import figures
 from polyhead_models.metrics import METRICS
+
+_CHUNK = 256
 
 
 def measure(
@@ -27,32 +34,57 @@ def measure(
     """
     trained = checkpoint.engine(on_overflow="truncate")
     texts = [example.text for example in examples]
-    before = list(predict(trained, texts, label="PyTorch"))
-    after = list(predict(exported, texts, label="exported"))
-    errors = _errors(trained, exported, texts)
-    reached = figures(trained.heads, examples, before), figures(trained.heads, examples, after)
+    before = _answers(trained, texts, "PyTorch")
+    after = _answers(exported, texts, "exported")
+    reached = [figures(trained.heads, examples, side.predictions) for side in (before, after)]
     found = {}
     for name, spec in trained.heads.items():
-        fp32, own = reached[0].get(name), reached[1].get(name)
+        fp32, own = (side.get(name) for side in reached)
         found[name] = HeadQuality(
             split=split,
             texts=len(texts),
             metric=fp32.metric if fp32 else None,
             fp32=fp32.value if fp32 else None,
             exported=own.value if own else None,
-            agreement=METRICS[spec.kind].agreement(
-                [p[name] for p in after], [p[name] for p in before]
+            agreement=METRICS[spec.kind].agreement(after.results(name), before.results(name)),
+            max_logit_error=max(
+                float(np.abs(a - b).max())
+                for a, b in zip(after.logits[name], before.logits[name], strict=True)
             ),
-            max_logit_error=errors[name],
         )
     return found
 
 
-def _errors(trained: Engine, exported: Engine, texts: Sequence[str]) -> dict[str, float]:
-    expected, found = trained.logits(texts), exported.logits(texts)
-    return {
-        head: max(
-            float(np.abs(a - b).max()) for a, b in zip(found[head], expected[head], strict=True)
+@dataclass(frozen=True)
+class _Answers:
+    """One model's logits, by head and text, and what they mean."""
+
+    logits: dict[str, list[NDArray[np.float32]]]
+    predictions: list[Prediction]
+
+    def results(self, head: str) -> list[Any]:
+        return [prediction[head] for prediction in self.predictions]
+
+
+def _answers(engine: Engine, texts: Sequence[str], label: str) -> _Answers:
+    """Run each text once."""
+    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engine.heads}
+    with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts[start : start + _CHUNK]
+            for name, rows in engine.logits(chunk).items():
+                logits[name] += rows
+            bar.update(len(chunk))
+    faces = {name: decoder(name, spec) for name, spec in engine.heads.items()}
+    predictions = []
+    for i, encoding in enumerate(engine.encode(texts)):
+        results = {name: face.decode(logits[name][i], encoding) for name, face in faces.items()}
+        predictions.append(
+            Prediction(
+                text=encoding.text,
+                results=results,
+                tokens=len(encoding),
+                truncated=encoding.truncated,
+            )
         )
-        for head in expected
-    }
+    return _Answers(logits, predictions)

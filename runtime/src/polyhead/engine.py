@@ -139,6 +139,25 @@ class Engine:
         """
         return self._compute(texts, heads)[2]
 
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
+
+        Raises:
+            InputError: when a text cannot be used; names its index.
+        """
+        encodings = self.tokenizer.encode(texts)
+        if self._on_overflow == "truncate":
+            return [encoding.cut(self._max_tokens) for encoding in encodings]
+        for index, encoding in enumerate(encodings):
+            if len(encoding) > self._max_tokens:
+                raise TextTooLong(
+                    f"input {index}: {len(encoding):,} tokens; this encoder reads"
+                    f" {self._max_tokens:,}. Split the text, or load with on_overflow='truncate'"
+                    " to leave the end out.",
+                    index=index,
+                )
+        return encodings
+
     def info(self) -> dict[str, Any]:
         """What really runs: back end, threads, limits and heads, as plain data."""
         return {
@@ -179,7 +198,7 @@ class Engine:
                 " For one text call engine(text)."
             )
         wanted = self._wanted(heads)
-        encodings = self._encode(texts)
+        encodings = self.encode(texts)
         logits: dict[str, list[NDArray[np.float32]]] = {
             name: [np.empty(0, np.float32)] * len(encodings) for name in wanted
         }
@@ -217,20 +236,6 @@ class Engine:
                     + nearest(str(name), self._specs)
                 )
         return [name for name in self._specs if name in asked]
-
-    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
-        encodings = self.tokenizer.encode(texts)
-        if self._on_overflow == "truncate":
-            return [encoding.cut(self._max_tokens) for encoding in encodings]
-        for index, encoding in enumerate(encodings):
-            if len(encoding) > self._max_tokens:
-                raise TextTooLong(
-                    f"input {index}: {len(encoding):,} tokens; this encoder reads"
-                    f" {self._max_tokens:,}. Split the text, or load with on_overflow='truncate'"
-                    " to leave the end out.",
-                    index=index,
-                )
-        return encodings
 
 
 def load(

@@ -1,0 +1,66 @@
+"""Commands are found by entry point, loaded one at a time, and light until they run."""
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ("bench", "demo", "evaluate", "export", "inspect", "run", "train", "verify")
+
+HELP = """
+import sys
+from polyhead.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn"} & set(sys.modules)
+sys.exit(f"loaded {sorted(heavy)}" if heavy else code)
+"""
+
+
+def polyhead(*words, path=()):
+    environment = {"PYTHONPATH": ":".join([*map(str, path), *filter(None, sys.path)])}
+    return subprocess.run(
+        [sys.executable, "-c", HELP, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_never_loads_torch(command):
+    done = polyhead(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"polyhead {command} " in done.stdout.partition("Example:")[2]
+
+
+def test_the_overview_lists_every_command_and_loads_none():
+    done = polyhead("--help")
+    assert done.returncode == 0, done.stderr
+    assert set(COMMANDS) <= set(done.stdout.split())
+
+
+@pytest.fixture
+def broken_plugin(tmp_path):
+    """A distribution whose command cannot be imported."""
+    info = tmp_path / "broken_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[polyhead.commands]\nshatter = no_such_module\n")
+    return tmp_path
+
+
+def test_a_broken_plugin_is_named_by_its_distribution(broken_plugin):
+    done = polyhead("shatter", path=[broken_plugin])
+    assert done.returncode == 1
+    assert "broken-plugin" in done.stderr
+    assert "no_such_module" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_other_commands_go_on_beside_a_broken_plugin(broken_plugin):
+    assert polyhead("verify", "--help", path=[broken_plugin]).returncode == 0
+    assert "shatter" in polyhead("--help", path=[broken_plugin]).stdout

@@ -1,0 +1,83 @@
+"""Arrows between the distributions point to `polyhead` only."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import polyhead
+
+ROOT = Path(__file__).parents[2]
+MEMBERS = {
+    "runtime": ("polyhead", {"polyhead", "numpy", "onnxruntime", "tokenizers"}),
+    "models": ("polyhead_models", None),
+    "export": ("polyhead_export", None),
+    "benchmarks": ("polyhead_bench", None),
+}
+SIBLINGS = {
+    "runtime": set(),
+    "models": {"polyhead"},
+    "export": {"polyhead", "polyhead_models"},
+    # The PyTorch engine is a peer like others: imported in its own process, when it is there.
+    "benchmarks": {"polyhead", "polyhead_models"},
+}
+
+
+def imports(folder):
+    """Top-level names of all modules that the sources of a folder import."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def project(member):
+    return tomllib.loads((ROOT / member / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_siblings_that_are_imported(member):
+    package, _ = MEMBERS[member]
+    found = {name for name in imports(ROOT / member / "src") if name.startswith("polyhead")}
+    assert found - {package} <= SIBLINGS[member]
+
+
+def test_the_runtime_imports_its_three_dependencies_only():
+    found = imports(ROOT / "runtime" / "src") - set(sys.stdlib_module_names)
+    assert found == MEMBERS["runtime"][1]
+
+
+def test_the_runtime_depends_on_three_distributions():
+    names = {text.partition(">")[0] for text in project("runtime")["dependencies"]}
+    assert names == {"numpy", "onnxruntime", "tokenizers"}
+
+
+def test_one_version_for_all():
+    root = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = {root["version"], polyhead.__version__, *(project(m)["version"] for m in MEMBERS)}
+    assert len(versions) == 1
+
+
+@pytest.mark.parametrize("member", ["models", "export", "benchmarks"])
+def test_siblings_are_pinned_to_the_same_version(member):
+    own = project(member)["version"]
+    siblings = [d for d in project(member)["dependencies"] if d.startswith("polyhead")]
+    assert siblings
+    assert all(text.endswith(f"=={own}") for text in siblings)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_member_declares_what_it_imports(member):
+    names = {"sklearn": "scikit-learn", "onnx_ir": "onnx-ir"}
+    package, _ = MEMBERS[member]
+    found = imports(ROOT / member / "src") - set(sys.stdlib_module_names) - {package}
+    declared = {re.split("[>=<]", text)[0] for text in project(member)["dependencies"]}
+    optional = {"torch", "polyhead_models"} if member == "benchmarks" else set()
+    assert {names.get(n, n).replace("_", "-") for n in found - optional} <= declared

@@ -1,0 +1,58 @@
+"""The runtime needs numpy, onnxruntime and tokenizers, and nothing else."""
+
+import json
+import subprocess
+
+import pytest
+
+HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "sklearn", "polyhead_models")
+
+PREDICT = """
+import json, sys
+import polyhead
+with polyhead.load(sys.argv[1]) as engine:
+    found = engine("Where is my lamp?")
+json.dump({"found": found.to_dict(), "modules": sorted(sys.modules)}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def answered(clean_python, bundle):
+    command = [clean_python, "-I", "-c", PREDICT, bundle]
+    return json.loads(subprocess.check_output(command, text=True))
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_the_clean_environment_does_not_have(clean_python, module):
+    done = subprocess.run(
+        [clean_python, "-I", "-c", f"import {module}"], capture_output=True, text=True, check=False
+    )
+    assert f"No module named '{module}'" in done.stderr
+
+
+def test_it_predicts_without_torch(answered):
+    heads = answered["found"]["heads"]
+    assert heads["topic"]["label"] == "delivery"
+    assert heads["entities"]["spans"][0]["text"] == "lamp"
+
+
+def test_it_imports_three_distributions_and_the_standard_library(clean_python, answered):
+    query = "import sys, json; print(json.dumps(sorted(sys.stdlib_module_names)))"
+    standard = json.loads(subprocess.check_output([clean_python, "-c", query], text=True))
+    tops = {module.partition(".")[0] for module in answered["modules"]}
+    allowed = {"polyhead", "numpy", "onnxruntime", "tokenizers", *standard}
+    private = {name for name in tops if name.startswith("_")}  # Python's and numpy's own
+    assert tops - allowed - private == set()
+
+
+def test_the_command_line_works_there(clean_python, bundle):
+    command = [clean_python, "-I", "-m", "polyhead.cli.main", "run", bundle, "thanks for the radio"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["heads"]["sentiment"]["label"] == "positive"
+
+
+def test_only_its_own_commands_are_listed_there(clean_python):
+    command = [clean_python, "-I", "-m", "polyhead.cli.main", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "run" in done.stdout
+    assert "train" not in done.stdout
