@@ -43,7 +43,7 @@ class Description:
         encoder: the plain form of the encoder's Hugging Face configuration.
         heads: what each head is.
         config: the training configuration, paths and all.
-        data: SHA-256 of every data file, by ``source.split``.
+        data: SHA-256 of the training and validation files, by ``source.split``.
         provenance: versions of the libraries, for people.
     """
 
@@ -152,10 +152,10 @@ def assemble(
 
 
 def digests(config: Config) -> dict[str, str]:
-    """SHA-256 of every data file that exists, by ``source.split``."""
+    """SHA-256 of the files that training read, by ``source.split``; the test split is not."""
     found = {}
     for name, source in config.data.items():
-        for split in ("train", "validation", "test"):
+        for split in ("train", "validation"):
             path = source.path(split)
             if path is not None and Path(path).is_file():
                 found[f"{name}.{split}"] = sha256(Path(path))

@@ -74,7 +74,9 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
     place = locate(name)
     try:
         with quiet():
-            encoder = transformers.AutoModel.from_pretrained(place, attn_implementation="sdpa")
+            encoder = transformers.AutoModel.from_pretrained(
+                place, attn_implementation="sdpa", dtype=torch.float32
+            )
         tokenizer = _tokenizer(place)
     except (OSError, ValueError, ImportError) as problem:
         raise EncoderError(
@@ -98,7 +100,7 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
         made = transformers.AutoConfig.for_model(family, **settings)
         with quiet():
             encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
-                made, attn_implementation="sdpa"
+                made, attn_implementation="sdpa", dtype=torch.float32
             )
             return without_pooler(encoder)
     except ValueError as problem:

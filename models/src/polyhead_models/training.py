@@ -191,13 +191,20 @@ def _prepare(
         model=checkpoints.assemble(encoder, specs, config.heads),
         tokenizer=tokenizer,
         description=Description(
-            encoder=json.loads(encoder.config.to_json_string(use_diff=False)),
+            encoder=_plain_config(encoder.config),
             heads=specs,
             config=config,
             data=identity["data"],
             provenance={name: version(name) for name in _LIBRARIES},
         ),
     )
+
+
+def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:
+    """All that builds the encoder again, without where it lay on this machine."""
+    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    settings.pop("_name_or_path", None)
+    return settings
 
 
 def _rows(

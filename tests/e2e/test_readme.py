@@ -1,0 +1,77 @@
+"""The README's snippets run, its configuration is one, and its commands exist."""
+
+import argparse
+import re
+import shlex
+import shutil
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from polyhead_models import config
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    line
+    for language, block in BLOCKS
+    if language == "sh"
+    for line in block.splitlines()
+    if line.startswith("polyhead ")
+]
+ROWS = re.findall(r"^\| `polyhead (\w+)", README, flags=re.MULTILINE)
+
+
+def blocks(language):
+    return [block for name, block in BLOCKS if name == language]
+
+
+def test_the_python_snippet_prints_what_the_readme_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "tests" / "data" / "bundle", tmp_path / "build" / "demo" / "bundle")
+    (snippet,) = blocks("python")
+    exec(compile(snippet, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    shown = blocks("text")[1].splitlines()
+    # Another model answers here, so values differ; every line has the form that is shown.
+    assert len(printed[0].split()) == len(shown[0].split()) == 2
+    for line in [*printed[1:-1], *shown[1:-1]]:
+        assert re.fullmatch(r"[A-Z_]+ \d+ \d+ \S.*", line)
+    assert all(re.fullmatch(r"\(\d+,\)", lines[-1]) for lines in (printed, shown))
+
+
+def test_the_shown_offsets_are_those_of_the_snippets_text():
+    (snippet,) = blocks("python")
+    (text,) = re.findall(r'engine\("(.*)"\)', snippet)
+    for line in blocks("text")[1].splitlines()[1:-1]:
+        _, start, end, shown = line.split(" ", 3)
+        assert text[int(start) : int(end)] == shown
+
+
+def test_the_configuration_is_valid(tmp_path):
+    (toml,) = blocks("toml")
+    (tmp_path / "tickets.toml").write_text(toml, encoding="utf-8")
+    assert list(config.load(tmp_path / "tickets.toml").heads) == ["queue", "slots", "search"]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_shown_command_is_accepted(line):
+    _, name, *words = shlex.split(line)
+    (point,) = entry_points(group="polyhead.commands", name=name)
+    parser = argparse.ArgumentParser()
+    import_module(point.value).configure(parser)
+    parser.parse_args(words)
+
+
+def test_the_table_lists_every_command():
+    installed = {point.name for point in entry_points(group="polyhead.commands")}
+    assert set(ROWS) == installed
+
+
+def test_every_shown_make_target_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make (\w+)$", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
