@@ -59,7 +59,10 @@ def execute(arguments: argparse.Namespace) -> int:
     output.write(
         output.table(
             ["engine", "p50 ms", "p99 ms", "same decisions"],
-            [[e.engine, round(e.p50, 2), round(e.p99, 2), e.same_decisions] for e in found.engines],
+            [
+                [e.engine, f"{e.p50:.2f}", f"{e.p99:.2f}", f"{e.same_decisions:.3f}"]
+                for e in found.engines
+            ],
         )
     )
     low, high = found.interval

@@ -1,0 +1,29 @@
+"""Which CPUs need the slower, exact integer kernels."""
+
+import platform
+
+import pytest
+
+from polyhead import cpu
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "expected"),
+    [
+        pytest.param("x86_64", "flags\t: avx2 avx512f avx512_vnni", False, id="avx512_vnni"),
+        pytest.param("x86_64", "flags\t: avx2 avx_vnni", False, id="avx_vnni"),
+        pytest.param("AMD64", "flags\t: sse4_2 avx2", True, id="avx2_only"),
+        pytest.param("x86_64", "flags : avx_vnni\nflags : avx2", True, id="one_core_without"),
+        pytest.param("x86_64", "model name : something", True, id="no_flags"),
+        pytest.param("aarch64", "Features : asimd", False, id="arm"),
+    ],
+)
+def test_saturates(tmp_path, monkeypatch, machine, text, expected):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    (tmp_path / "cpuinfo").write_text(text + "\n")
+    assert cpu.saturates(tmp_path / "cpuinfo") is expected
+
+
+def test_an_unreadable_description_gives_the_safe_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert cpu.saturates(tmp_path / "missing") is True
