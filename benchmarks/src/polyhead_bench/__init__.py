@@ -1,1 +1,1 @@
-"""Latency and throughput, measured the way a sceptic would: see `polyhead_bench.rounds`."""
+"""Latency and throughput, measured the way a sceptic would: see `polyhead_bench.latency`."""

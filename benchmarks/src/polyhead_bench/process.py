@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +36,11 @@ class Worker:
             encoding="utf-8",
             env={**os.environ, **_QUIET, "OMP_NUM_THREADS": str(threads)},
         )
-        self._receive()
+        try:
+            self._receive()
+        except BaseException:
+            self._end()
+            raise
 
     def answer(self, texts: list[str]) -> tuple[list[float], list[dict[str, Any]]]:
         """Answer texts one at a time.
@@ -64,11 +69,15 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(BrokenPipeError):  # what a dead engine did not read is of no use
+                if pipe is not None:
+                    pipe.close()
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None

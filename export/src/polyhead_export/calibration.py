@@ -47,7 +47,7 @@ def sample(texts: Sequence[str], *, count: int, seed: int) -> CalibrationTexts:
     if not distinct:
         raise CalibrationError(
             "no texts to calibrate with; int8 needs some of the training texts."
-            " Name others with --calibration FILE, or export with --precision fp32."
+            " Name other data with --config."
         )
     return CalibrationTexts(
         tuple(random.Random(seed).sample(distinct, min(count, len(distinct)))), seed

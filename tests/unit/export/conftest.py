@@ -1,77 +1,113 @@
-"""Tiny encoders of three families and the real MiniLM, all with the same heads, traced once."""
+"""Tiny encoders of three families and the real MiniLM with the same heads; a trained checkpoint."""
 
+import collections
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import onnx_ir as ir
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from polyhead.heads import HeadSpec
-from polyhead.tokenizing import Tokenizer
 from polyhead_export import graphs
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
-from polyhead_models.config import DataConfig, EncoderConfig, HeadConfig
-from polyhead_models.config import Config as TrainingSettings
-from polyhead_models.config import TrainingConfig
+from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
 from polyhead_models.heads import NETWORKS
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.training import train
 
 MAX_TOKENS = 40
-HIDDEN, LAYERS, ATTENTION_HEADS = 32, 2, 4
-COMMON = {"vocab_size": 96, "num_labels": 2}
-FAMILIES = {
-    "bert": {
-        "model_type": "bert",
-        "vocab_size": 96,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": ATTENTION_HEADS,
-        "intermediate_size": 64,
-        "max_position_embeddings": MAX_TOKENS,
-    },
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+BERT = {
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.2,
+    "max_position_embeddings": MAX_TOKENS,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": {"model_type": "bert", **BERT},
+    # RoBERTa counts its positions from the padding id + 1 on.
     "roberta": {
         "model_type": "roberta",
-        "vocab_size": 96,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": ATTENTION_HEADS,
-        "intermediate_size": 64,
+        **BERT,
         "max_position_embeddings": MAX_TOKENS + 2,
         "type_vocab_size": 1,
         "pad_token_id": 1,
     },
     "distilbert": {
         "model_type": "distilbert",
-        "vocab_size": 96,
-        "dim": HIDDEN,
-        "n_layers": LAYERS,
-        "n_heads": ATTENTION_HEADS,
+        "vocab_size": 128,
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
         "hidden_dim": 64,
+        "initializer_range": 0.2,
         "max_position_embeddings": MAX_TOKENS,
     },
 }
 LABELS = ("billing", "delivery", "praise")
+TRAINED = {"kind": "classification", "data": "mail", "target": "topic"}
 HEADS = {
-    "topic": HeadConfig(kind="classification", data="x", target="topic"),
-    "first": HeadConfig(kind="classification", data="x", target="topic", pooling="cls"),
-    "highest": HeadConfig(
-        kind="classification", data="x", target="topic", pooling="max", hidden=(16,)
-    ),
-    "entities": HeadConfig(kind="tokens", data="x", target="entities"),
+    "topic": HeadConfig(**TRAINED),
+    "first": HeadConfig(**TRAINED, pooling="cls"),
+    "highest": HeadConfig(**TRAINED, pooling="max", hidden=(16,)),
+    "entities": HeadConfig(kind="tokens", data="mail", target="entities"),
     "embedding": HeadConfig(kind="embedding"),
 }
-LAYERED = {
-    "lower": HeadConfig(kind="classification", data="x", target="topic", layers=1),
-    "mixed": HeadConfig(kind="classification", data="x", target="topic", layers="mix"),
+LAYERED = {"lower": HeadConfig(**TRAINED, layers=1), "mixed": HeadConfig(**TRAINED, layers="mix")}
+PLACES = ("Oslo", "Rome", "Kyoto", "Lima")
+SENTENCES = {
+    "billing": "Why was I billed {n} times in {place}?",
+    "delivery": "The parcel to {place} was {n} days late.",
+    "praise": "Thanks, {n} stars from {place}!",
 }
 
 
-def with_heads(encoder, heads: dict[str, HeadConfig], max_tokens: int) -> MultiHeadModel:
+@dataclass(frozen=True)
+class Case:
+    """A model in evaluation mode and its float graph on disk."""
+
+    model: MultiHeadModel
+    path: Path
+    max_tokens: int
+
+    @property
+    def outputs(self) -> list[str]:
+        return [spec.output for spec in self.model.specs.values()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., MultiHeadModel]:
+    """Random weights from a fixed seed; the tiny BERT has two heads more, on other layers."""
+
+    def make(family: str) -> MultiHeadModel:
+        torch.manual_seed(7)
+        if family == "minilm":
+            return _with_heads(encoders.load(MINILM)[0], HEADS, 256)
+        heads = {**HEADS, **LAYERED} if family == "bert" else HEADS
+        return _with_heads(encoders.build(FAMILIES[family]), heads, MAX_TOKENS)
+
+    return make
+
+
+def _with_heads(
+    encoder: PreTrainedModel, heads: dict[str, HeadConfig], max_tokens: int
+) -> MultiHeadModel:
     specs = {
         name: HeadSpec(
             kind=head.versioned_kind,
@@ -87,7 +123,94 @@ def with_heads(encoder, heads: dict[str, HeadConfig], max_tokens: int) -> MultiH
     return checkpoints.assemble(encoder, specs, heads).eval()
 
 
-def tiny(family):
+@pytest.fixture(scope="session")
+def case(
+    make_model: Callable[..., MultiHeadModel], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Case]:
+    """`case(family)`: traced once; nobody changes its model or file."""
+
+    @cache
+    def get(family: str) -> Case:
+        model, max_tokens = make_model(family), 256 if family == "minilm" else MAX_TOKENS
+        path = tmp_path_factory.mktemp(family) / "float.onnx"
+        graphs.save(graphs.float_graph(model, max_tokens=max_tokens).model, path)
+        return Case(model, path, max_tokens)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def count() -> Callable[[ir.Model], collections.Counter[str]]:
+    return lambda model: collections.Counter(node.op_type for node in model.graph)
+
+
+@pytest.fixture(scope="session")
+def make_config(
+    tmp_path_factory: pytest.TempPathFactory,
+    wordpiece_json: str,
+) -> Callable[[Path], Config]:
+    """`make_config(folder)` writes training data into `folder` and a tiny BERT beside it."""
+    place = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(7)
-    heads = {**HEADS, **LAYERED} if family == "bert" else HEADS
-    return with_heads(encoders.build(FAMILIES[family]), heads, MAX_TOKENS)
+    with encoders.quiet():
+        encoders.build(FAMILIES["bert"]).save_pretrained(place)
+    (place / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+
+    def make(folder: Path) -> Config:
+        _write_rows(folder / "train.jsonl", range(2, 12))
+        _write_rows(folder / "validation.jsonl", range(12, 17))
+        _write_rows(folder / "test.jsonl", range(17, 19))
+        splits = {s: str(folder / f"{s}.jsonl") for s in ("train", "validation", "test")}
+        return Config(
+            encoder=EncoderConfig(name=str(place), max_tokens=MAX_TOKENS),
+            data={"mail": DataConfig(**splits)},
+            heads=HEADS,
+            training=TrainingConfig(epochs=2, batch_tokens=512, precision="fp32"),
+        )
+
+    return make
+
+
+def _write_rows(path: Path, numbers: range) -> None:
+    rows = []
+    for n in numbers:
+        for topic, sentence in SENTENCES.items():
+            place = PLACES[n % len(PLACES)]
+            text = sentence.format(n=n, place=place)
+            start = text.index(place)
+            span = {"label": "PLACE", "start": start, "end": start + len(place)}
+            rows.append({"text": text, "topic": topic, "entities": [span]})
+    # One text is longer than the encoder reads.
+    rows.append({**rows[0], "text": rows[0]["text"] + " Thanks!" * MAX_TOKENS})
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(make_config: Callable[[Path], Config]) -> Callable[[Path], Path]:
+    """`make_checkpoint(folder)`: trained a few steps on data in `folder`."""
+
+    def make(folder: Path) -> Path:
+        return train(make_config(folder), folder / "checkpoint", note=lambda _: None).path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(
+    make_checkpoint: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint that all tests share; nobody writes to it or its data."""
+    return make_checkpoint(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`exported(precision)`: a bundle of the shared checkpoint; nobody writes to it."""
+
+    @cache
+    def get(precision: Any) -> Path:
+        target = tmp_path_factory.mktemp(precision) / "bundle"
+        export(checkpoint, target, Settings(precision=precision), note=lambda _: None)
+        return target
+
+    return get

@@ -17,6 +17,7 @@ from pathlib import Path
 from polyhead import threads
 from polyhead.bundle import read
 from polyhead.cli import output, texts
+from polyhead_bench.errors import BenchError
 from polyhead_bench.latency import compare
 
 
@@ -46,6 +47,8 @@ def execute(arguments: argparse.Namespace) -> int:
         answered = [example.text for example in read(arguments.bundle).golden().examples]
     else:
         answered = list(texts.read(arguments.texts, arguments.field))
+    if not answered:
+        raise BenchError(f"{arguments.texts}: no texts; expected at least one.")
     found = compare(
         arguments.bundle,
         ("torch", arguments.against),

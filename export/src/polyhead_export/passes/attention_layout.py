@@ -13,7 +13,10 @@ _SWAP = [0, 2, 1, 3]
 
 
 class AttentionLayout(ir.passes.InPlacePass):
-    """Rewrites every Attention whose neighbours have the form above; leaves the others."""
+    """Rewrites every Attention whose neighbours have the form above; leaves the others.
+
+    The nodes that fall out of use stay: run `clean` after it.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite."""
@@ -55,10 +58,13 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
 def _unsplit(value: ir.Value | None) -> ir.Value | None:
     """The 3-D value behind Transpose(Reshape(x))."""
     transpose = value.producer() if value is not None else None
-    if transpose is None or not _swaps(transpose) or transpose.inputs[0] is None:
+    if value is None or transpose is None or not _swaps(transpose) or transpose.inputs[0] is None:
         return None
     reshape = transpose.inputs[0].producer()
-    return reshape.inputs[0] if reshape is not None and reshape.op_type == "Reshape" else None
+    if reshape is None or reshape.op_type != "Reshape":
+        return None
+    flat = reshape.inputs[0]
+    return flat if _joins(value, flat) else None
 
 
 def _merge(value: ir.Value) -> ir.Value | None:
@@ -70,11 +76,27 @@ def _merge(value: ir.Value) -> ir.Value | None:
     if len(uses) != 1 or uses[0].node.op_type != "Reshape":
         return None
     merged: ir.Value = uses[0].node.outputs[0]
-    return merged
+    return merged if _joins(value, merged) else None
 
 
 def _swaps(node: ir.Node) -> bool:
-    return node.op_type == "Transpose" and list(node.attributes["perm"].as_ints()) == _SWAP
+    permutation = node.attributes.get("perm")
+    return (
+        node.op_type == "Transpose"
+        and permutation is not None
+        and list(permutation.as_ints()) == _SWAP
+    )
+
+
+def _joins(split: ir.Value, flat: ir.Value | None) -> bool:
+    """Is `flat` (batch, tokens, heads * width), with `split` (batch, heads, tokens, width)?"""
+    if flat is None or flat.shape is None or split.shape is None:
+        return False
+    if (len(flat.shape), len(split.shape)) != (3, 4):
+        return False
+    heads, width = split.shape[1], split.shape[3]
+    known = isinstance(heads, int) and isinstance(width, int)
+    return known and flat.shape[2] == heads * width
 
 
 def _heads(value: ir.Value | None) -> int | None:

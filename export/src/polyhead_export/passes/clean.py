@@ -7,7 +7,7 @@ import onnx_ir.passes.common as common
 
 
 def clean() -> ir.passes.Sequential:
-    """onnx-ir's own passes: constants, identities, dead nodes, weights and operator sets."""
+    """onnx-ir's own passes: larger constants, identities, dead nodes and operator sets."""
     return ir.passes.Sequential(
         common.LiftConstantsToInitializersPass(),
         common.IdentityEliminationPass(),

@@ -19,7 +19,10 @@ from polyhead_export.shape_only import evaluate, shape_only
 
 
 class FoldPositions(ir.passes.InPlacePass):
-    """Requires an exact layout and an input `(batch, tokens)` of at most `max_tokens` tokens."""
+    """Requires an exact layout and an input `(batch, tokens)` of at most `max_tokens` tokens.
+
+    The nodes that fall out of use stay: run `clean` after it.
+    """
 
     def __init__(self, max_tokens: int) -> None:
         """Make tables of `max_tokens` rows."""
@@ -61,7 +64,7 @@ def _added(graph: ir.Graph) -> list[ir.Value]:
 
 def _is_prefix(part: NDArray[Any], whole: NDArray[Any]) -> bool:
     rows = whole[:1, : part.shape[1]]
-    return part.ndim == 3 and bool(np.array_equal(part, np.broadcast_to(rows, part.shape)))
+    return rows.shape == part[:1].shape and bool((part == rows).all())
 
 
 def _join(tables: dict[ir.Value, NDArray[Any]]) -> None:

@@ -73,10 +73,18 @@ def _lower(graph: ir.Graph, node: ir.Node) -> None:
 def _bias(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
     """The Add of a constant vector behind a MatMul, with that vector; else the MatMul itself."""
     uses = tuple(node.outputs[0].uses())
-    if len(uses) != 1 or uses[0].node.op_type != "Add":
+    if len(uses) != 1 or uses[0].node.op_type != "Add" or node.outputs[0].is_graph_output():
         return node, None
     add = uses[0].node
     bias = next((v for v in add.inputs if v is not None and v.is_initializer()), None)
-    if bias is None or bias.shape is None or len(bias.shape) != 1:
+    if bias is None or bias.const_value is None or not _one_a_channel(node, bias.const_value):
         return node, None
     return add, bias
+
+
+def _one_a_channel(node: ir.Node, bias: ir.TensorProtocol) -> bool:
+    """Whether a bias has as many elements as the quantised weight has columns."""
+    pair = _restored(node)
+    value = pair[1].inputs[0] if pair is not None else None
+    weight = value.const_value if value is not None else None
+    return weight is not None and list(bias.shape) == [weight.shape[-1]]

@@ -58,6 +58,8 @@ def _is_mean_over_tokens(node: ir.Node) -> bool:
     constant = axes.const_value if axes is not None else None
     if constant is None or value is None or value.shape is None or len(value.shape) != 3:
         return False
+    if isinstance(value.shape[_AXIS], int):  # the number of tokens is never fixed
+        return False
     return [int(a) for a in constant.numpy().reshape(-1)] in ([_AXIS], [_AXIS - 3])
 
 

@@ -1,0 +1,54 @@
+"""A tiny trained checkpoint and the bundle that was exported from it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyhead_export.export import Settings, export
+from polyhead_models import encoder as encoders
+from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
+from polyhead_models.training import train
+
+MAX_TOKENS = 256
+ENCODER = {
+    "model_type": "bert",
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": MAX_TOKENS,
+}
+ROWS = [{"text": f"The parcel was {n} days late.", "topic": "delivery"} for n in range(6)]
+ROWS += [{"text": f"Thanks, {n} stars!", "topic": "praise"} for n in range(6)]
+
+
+@dataclass(frozen=True)
+class Models:
+    checkpoint: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Models:
+    """Nobody writes to them."""
+    folder = tmp_path_factory.mktemp("bench")
+    torch.set_num_threads(2)
+    torch.manual_seed(7)
+    with encoders.quiet():
+        encoders.build(ENCODER).save_pretrained(folder / "encoder")
+    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+    rows = folder / "train.jsonl"
+    rows.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS), encoding="utf-8")
+    config = Config(
+        encoder=EncoderConfig(name=str(folder / "encoder"), max_tokens=MAX_TOKENS),
+        data={"mail": DataConfig(train=str(rows))},
+        heads={"topic": HeadConfig(kind="classification", data="mail", target="topic")},
+        training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
+    )
+    checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
+    export(checkpoint, folder / "bundle", Settings(precision="fp32"), note=lambda _: None)
+    return Models(checkpoint, folder / "bundle")

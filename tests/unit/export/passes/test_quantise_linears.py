@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from polyhead_export.passes import QuantiseLinears
+from polyhead_export.passes.quantise_linears import quantise_weight
+
+ONE = "one (float[rows, 8] x) => (float[rows, 6] y) { y = MatMul(x, w) }"
+PAIR = "DequantizeLinear DequantizeLinear"
+RANGE = {"x": (-3.0, 3.0)}
+
+
+@pytest.fixture
+def weights(random):
+    return {name: random.normal(size=(8, 6)).astype(np.float32) for name in "wv"}
+
+
+@pytest.fixture
+def x(random):
+    return random.normal(size=(20, 8)).clip(-3, 3).astype(np.float32)
+
+
+def test_a_linear_gets_a_pair_around_its_input_and_an_integer_weight(parse, ops, weights):
+    model = parse(ONE, w=weights["w"])
+    assert QuantiseLinears(RANGE)(model).modified
+    assert ops(model) == f"QuantizeLinear {PAIR} MatMul"
+    product = model.graph[-1]
+    restored = [value.producer() for value in product.inputs]
+    assert restored[0].inputs[0].producer().op_type == "QuantizeLinear"
+    assert restored[1].inputs[0].const_value.numpy().dtype == np.int8
+    assert restored[1].inputs[1].const_value.numpy().shape == (6,)
+
+
+def test_linears_of_one_tensor_share_its_quantised_form(parse, ops, weights):
+    text = """two (float[rows, 8] x) => (float[rows, 6] y) {
+        a = MatMul(x, w)
+        b = MatMul(x, v)
+        y = Add(a, b)
+    }"""
+    model = parse(text, **weights)
+    QuantiseLinears(RANGE)(model)
+    assert ops(model) == f"QuantizeLinear {PAIR} MatMul DequantizeLinear MatMul Add"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-3.0, 3.0), (-3.0, -1.0), (1.0, 3.0), (0.0, 3.0)],
+    ids=["both_signs", "negative", "positive", "from_zero"],
+)
+def test_inputs_are_kept_to_half_a_step_and_zero_exactly(parse, run, low, high):
+    model = parse(ONE.replace("6]", "8]"), w=np.eye(8, dtype=np.float32) * 127)
+    QuantiseLinears({"x": (low, high)})(model)
+    x = np.linspace(low, high, 160, dtype=np.float32).reshape(20, 8)
+    x[0] = 0
+    found = run(model, x=x) / 127
+    step = (max(high, 0) - min(low, 0)) / 255
+    # The zero point is rounded too, which may cost the range half a step at one end.
+    assert np.abs(found - x).max() <= step * 1.001
+    assert np.abs(found - x).mean() <= step / 3
+    np.testing.assert_array_equal(found[0], 0)
+
+
+def test_the_product_is_close_to_the_float_one(parse, run, weights, x):
+    model = parse(ONE, w=weights["w"])
+    expected = run(model, x=x)
+    QuantiseLinears(RANGE)(model)
+    error = np.abs(run(model, x=x) - expected)
+    # Half a step of each input, with every weight; half a step of each weight, with every input.
+    steps = 6 / 255, np.abs(weights["w"]).max(axis=0) / 127
+    bound = steps[0] / 2 * np.abs(weights["w"]).sum(axis=0)
+    bound = bound + steps[1] / 2 * (np.abs(x) + steps[0]).sum(axis=1, keepdims=True)
+    assert (error <= bound + 1e-5).all()
+    assert 0 < error.mean() < 0.05
+
+
+def test_values_outside_the_range_are_clipped(parse, run):
+    model = parse(ONE.replace("6]", "8]"), w=np.eye(8, dtype=np.float32))
+    QuantiseLinears(RANGE)(model)
+    found = run(model, x=np.full((1, 8), 99, np.float32))
+    np.testing.assert_allclose(found, 3, rtol=0.01)
+
+
+def test_a_range_of_one_value_stays_finite(parse, run, weights):
+    model = parse(ONE, w=weights["w"])
+    QuantiseLinears({"x": (0.0, 0.0)})(model)
+    np.testing.assert_allclose(run(model, x=np.zeros((2, 8), np.float32)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(ONE.replace("x", "other"), id="input_not_named"),
+        pytest.param("p (float[8, 8] x) => (float[8, 8] y) { y = MatMul(x, x) }", id="activations"),
+        pytest.param("p (float[6, 8] x) => (float[8, 8] y) { y = MatMul(w, x) }", id="weight_left"),
+        pytest.param("p (float[9, 8] x) => (float[1, 9, 6] y) { y = MatMul(x, d3) }", id="3d"),
+        pytest.param("p (double[9, 8] x) => (double[9, 6] y) { y = MatMul(x, d64) }", id="double"),
+        pytest.param("p (float[9, 8] x) => (float[9, 6] y) { y = Gemm(x, w) }", id="gemm"),
+    ],
+)
+def test_other_products_are_left_alone(parse, ops, weights, text):
+    w = weights["w"]
+    model = parse(text, w=w, d3=w[None], d64=w.astype(np.float64))
+    before = ops(model)
+    assert not QuantiseLinears({**RANGE, "w": (-1.0, 1.0)})(model).modified
+    assert ops(model) == before
+
+
+def test_a_linear_with_an_unnamed_input_is_left_alone(parse, ops, weights):
+    model = parse(ONE.replace("y = ", "n = Neg(x)\n y = ").replace("(x, w)", "(n, w)"), **weights)
+    model.graph[0].outputs[0].name = None
+    assert not QuantiseLinears({"n": (-3.0, 3.0), "x": (-3.0, 3.0)})(model).modified
+    assert ops(model) == "Neg MatMul"
+
+
+def test_a_second_time_changes_nothing(parse, ops, weights):
+    model = parse(ONE, w=weights["w"])
+    QuantiseLinears(RANGE)(model)
+    before = ops(model)
+    assert not QuantiseLinears(RANGE)(model).modified
+    assert ops(model) == before
+
+
+FLOATS = st.floats(-1e4, 1e4, width=32)
+
+
+@given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2), elements=FLOATS))
+def test_a_weight_is_kept_to_half_a_step(weight):
+    quantised, scales = quantise_weight(weight)
+    assert (quantised.dtype, scales.dtype) == (np.int8, np.float32)
+    error = np.abs(quantised * scales.astype(np.float64) - weight)
+    assert (error <= scales.astype(np.float64) / 2 * (1 + 1e-4)).all()
+
+
+@given(arrays.arrays(np.float32, (5, 3), elements=FLOATS), st.sampled_from([0.5, 2.0, 8.0]))
+def test_output_channels_have_scales_of_their_own(weight, factor):
+    weight = np.where(np.abs(weight) < 1e-3, np.float32(0.5), weight)
+    scaled = weight * np.array([factor, 1, 1], np.float32)
+    np.testing.assert_array_equal(quantise_weight(scaled)[0], quantise_weight(weight)[0])
+
+
+def test_the_largest_weight_of_a_channel_is_exact():
+    weight = np.array([[127, -2], [1, 0.5]], np.float32)
+    quantised, scales = quantise_weight(weight)
+    assert quantised.tolist() == [[127, -127], [1, 32]]
+    np.testing.assert_allclose(scales, [1, 2 / 127])
+
+
+def test_a_channel_of_zeros_stays_zero_and_finite():
+    quantised, scales = quantise_weight(np.array([[0, 1], [0, -1]], np.float32))
+    assert np.isfinite(scales).all()
+    assert (scales > 0).all()
+    assert quantised[:, 0].tolist() == [0, 0]

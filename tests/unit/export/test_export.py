@@ -1,0 +1,203 @@
+import json
+import math
+import shutil
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from polyhead import bundle as bundles
+from polyhead.bundle.digest import sha256
+from polyhead.errors import BundleError
+from polyhead.verification import verify
+from polyhead_export.errors import ParityError
+from polyhead_export.export import Settings, export
+from polyhead_export.golden import write_golden
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.errors import CheckpointError, DataError
+
+NAMES = ["topic", "first", "highest", "entities", "embedding"]
+FP32 = Settings(precision="fp32")
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def bundle(exported, request):
+    return bundles.read(exported(request.param))
+
+
+@pytest.fixture
+def own_checkpoint(checkpoint, tmp_path):
+    """A checkpoint and its data, to damage."""
+    folder = tmp_path / "own"
+    shutil.copytree(checkpoint.parent, folder)
+    file = folder / "checkpoint" / "polyhead.json"
+    file.write_text(file.read_text().replace(str(checkpoint.parent), str(folder)))
+    return folder / "checkpoint"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_bundle_gives_the_trained_models_golden_answers(bundle):
+    found = verify(bundle.path)
+    assert found.passed
+    assert [check.head for check in found.heads] == NAMES
+
+
+def test_a_bundle_holds_one_graph_and_nothing_but_its_files(bundle):
+    (graph,) = bundle.manifest.graphs
+    files = {entry.file for entry in bundle.manifest.files}
+    assert {path.name for path in bundle.path.iterdir()} == {"manifest.json", *files}
+    assert graph.file == f"model.{graph.precision}.onnx"
+    assert graph.target == {"fp32": "onnx", "int8": "ort-cpu"}[graph.precision]
+
+
+def test_quality_is_measured_for_every_head_on_the_validation_split(bundle):
+    quality = bundle.manifest.quality
+    assert list(quality) == NAMES
+    for name, found in quality.items():
+        assert (found.split, found.texts) == ("validation", 16)
+        assert 0.8 <= found.agreement <= 1
+        assert 0 < found.max_logit_error < 1
+        assert (found.metric is None) == (name == "embedding")
+
+
+def test_the_float_graph_reaches_the_figures_of_the_model(exported):
+    for found in bundles.read(exported("fp32")).manifest.quality.values():
+        assert found.exported == found.fp32
+        assert found.agreement == pytest.approx(1)
+        assert found.max_logit_error < 1e-4
+
+
+def test_provenance_names_what_the_bundle_was_made_from(bundle, checkpoint):
+    facts = bundle.manifest.provenance
+    data = {
+        f"mail.{split}": sha256(checkpoint.parent / f"{split}.jsonl")
+        for split in ("train", "validation")
+    }
+    assert facts["checkpoint_sha256"] == sha256(checkpoint / "model.safetensors")
+    assert facts["data_sha256"] == data
+    assert facts["training_config_sha256"] == checkpoints.describe(checkpoint).config.fingerprint
+    assert facts["settings"] == {"precision": bundle.manifest.graphs[0].precision, "seed": 0}
+
+
+def test_provenance_has_the_versions_of_the_libraries(bundle):
+    found = bundle.manifest.provenance["versions"]
+    assert {"polyhead", "torch", "transformers", "onnx", "onnxruntime"} <= found.keys()
+    assert all(found[name] == version(name) for name in found)
+
+
+def test_provenance_tells_of_calibration_where_there_was_one(exported):
+    facts = {p: bundles.read(exported(p)).manifest.provenance for p in ("fp32", "int8")}
+    assert "calibration" not in facts["fp32"]
+    calibration = facts["int8"]["calibration"]
+    assert (calibration["texts"], calibration["seed"]) == (31, 0)
+    assert len(calibration["sha256"]) == 64
+
+
+def test_the_golden_set_is_the_empty_text_and_at_most_twelve_others(bundle):
+    texts = [example.text for example in bundle.golden().examples]
+    assert "" in texts
+    assert 12 <= len(set(texts)) == len(texts) <= 13
+
+
+def test_golden_logits_are_the_trained_models(bundle, checkpoint):
+    examples = bundle.golden().examples
+    expected = checkpoints.load(checkpoint).engine().logits([e.text for e in examples])
+    for head, rows in expected.items():
+        for example, row in zip(examples, rows, strict=True):
+            np.testing.assert_allclose(np.array(example.logits[head]), row, atol=1e-5)
+
+
+def test_golden_texts_that_the_encoder_would_cut_are_left_out(checkpoint, tmp_path):
+    engine = checkpoints.load(checkpoint).engine()
+    write_golden(tmp_path / "golden.json", "g", engine, engine, ["", "late " * 99, "late"])
+    examples = json.loads((tmp_path / "golden.json").read_text())["examples"]
+    assert [example["text"] for example in examples] == ["", "late"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_tells_each_heads_figures(bundle, name):
+    lines = (bundle.path / "README.md").read_text().splitlines()
+    described, measured = (line for line in lines if line.startswith(f"| {name} |"))
+    spec, found = bundle.manifest.heads[name], bundle.manifest.quality[name]
+    assert all(label in described for label in (spec.kind, *spec.labels))
+    figures = [x for x in (found.fp32, found.exported, found.agreement) if x is not None]
+    assert all(f" {figure:.4f} |" in measured for figure in figures)
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(exported, checkpoint, tmp_path):
+    export(checkpoint, tmp_path / "again", Settings(), note=lambda _: None)
+    assert contents(tmp_path / "again") == contents(exported("int8"))
+
+
+def test_the_test_split_is_not_needed(own_checkpoint, tmp_path):
+    (own_checkpoint.parent / "test.jsonl").unlink()
+    assert export(own_checkpoint, tmp_path / "bundle", FP32, note=lambda _: None)
+
+
+def _data_gone(checkpoint):
+    (checkpoint.parent / "train.jsonl").unlink()
+
+
+def _data_changed(checkpoint):
+    with (checkpoint.parent / "validation.jsonl").open("a") as lines:
+        lines.write("\n")
+
+
+def _no_weights(checkpoint):
+    (checkpoint / "model.safetensors").unlink()
+
+
+def _weight_is_nan(checkpoint):
+    file = checkpoint / "model.safetensors"
+    weights = safetensors.torch.load_file(file)
+    weights["heads.topic.projection.1.bias"][0] = math.nan
+    safetensors.torch.save_file(weights, file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        pytest.param(_data_gone, DataError, r"is gone: .*train\.jsonl", id="data_gone"),
+        pytest.param(_data_changed, DataError, "has changed: .*--config", id="data_changed"),
+        pytest.param(_no_weights, CheckpointError, "no such file", id="no_weights"),
+        pytest.param(_weight_is_nan, ParityError, "logits/topic at 1 x 1 tokens", id="nan"),
+    ],
+)
+def test_a_failing_export_leaves_the_old_bundle_and_nothing_else(
+    own_checkpoint, exported, tmp_path, damage, error, message
+):
+    target = tmp_path / "place" / "bundle"
+    shutil.copytree(exported("fp32"), target)
+    before = contents(target)
+    damage(own_checkpoint)
+    with pytest.raises(error, match=message):
+        export(own_checkpoint, target, Settings(), note=lambda _: None)
+    assert contents(target) == before
+    assert [path.name for path in target.parent.iterdir()] == ["bundle"]
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(checkpoint, tmp_path):
+    target = tmp_path / "place" / "thesis"
+    target.mkdir(parents=True)
+    (target / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="not a bundle"):
+        export(checkpoint, target, FP32, note=lambda _: None)
+    assert contents(target) == {"thesis.txt": b"years of work"}
+    assert [path.name for path in target.parent.iterdir()] == ["thesis"]
+
+
+def test_a_config_names_other_data_and_an_older_bundle_is_replaced(
+    own_checkpoint, make_config, exported, tmp_path
+):
+    target, elsewhere = tmp_path / "bundle", tmp_path / "elsewhere"
+    shutil.copytree(exported("int8"), target)
+    elsewhere.mkdir()
+    _data_gone(own_checkpoint)
+    config = make_config(elsewhere)
+    export(own_checkpoint, target, FP32, config=config, note=lambda _: None)
+    assert bundles.read(target).manifest.graphs[0].precision == "fp32"
+    assert not (target / "model.int8.onnx").exists()
