@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -34,18 +35,20 @@ def baseline(
     ask = [e for e in test if head in e.references]
     references = [e.references[head] for e in ask]
     if kind == "classification.v1":
-        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), _lr(seed))
-        model.fit([e.text for e in learn], [e.references[head] for e in learn])
+        targets = [e.references[head] for e in learn]
+        words_and_pairs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        model = make_pipeline(words_and_pairs, _classifier(targets, seed))
+        model.fit([e.text for e in learn], targets)
         found: list[Any] = [
             Classification(str(label), 1.0, {}) for label in model.predict([e.text for e in ask])
         ]
     elif kind == "tokens.v1":
-        tagger = _word_tagger(seed)
         words, tags = [], []
         for example in learn:
             places = list(_WORD.finditer(example.text))
             words += _contexts(places)
             tags += _word_tags(places, example.references[head])
+        tagger = make_pipeline(_word_features(), _classifier(tags, seed))
         tagger.fit(words, tags)
         found = [_tagged(tagger, e.text) for e in ask]
     else:
@@ -53,18 +56,20 @@ def baseline(
     return METRICS[kind].score(found, references)
 
 
-def _lr(seed: int) -> LogisticRegression:
+def _classifier(targets: Sequence[str], seed: int) -> Any:
+    """Logistic regression; a constant where all targets are alike, which it cannot fit."""
+    if len(set(targets)) == 1:
+        return DummyClassifier(strategy="most_frequent")
     return LogisticRegression(C=10.0, max_iter=1000, random_state=seed)
 
 
-def _word_tagger(seed: int) -> Pipeline:
+def _word_features() -> FeatureUnion:
     def field(index: int) -> tuple[str, TfidfVectorizer]:
         return str(index), TfidfVectorizer(
             analyzer="char_wb", ngram_range=(1, 4), min_df=2, preprocessor=lambda c: c[index]
         )
 
-    union = FeatureUnion([field(i) for i in range(2 * _CONTEXT + 1)])
-    return make_pipeline(union, _lr(seed))
+    return FeatureUnion([field(i) for i in range(2 * _CONTEXT + 1)])
 
 
 def _contexts(places: Sequence[re.Match[str]]) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -78,7 +79,12 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
                 place, attn_implementation="sdpa", dtype=torch.float32
             )
         tokenizer = _tokenizer(place)
-    except (OSError, ValueError, ImportError) as problem:
+        if tokenizer.vocabulary_size > encoder.config.vocab_size:
+            raise ValueError(
+                f"its tokenizer has {tokenizer.vocabulary_size} tokens, but its embeddings only"
+                f" {encoder.config.vocab_size}"
+            )
+    except (OSError, ValueError, ImportError, SafetensorError) as problem:
         raise EncoderError(
             f"encoder {name!r}: cannot be loaded: {problem}. Expected a local folder with"
             " config.json, model.safetensors and tokenizer.json, the id of a model on the hub"
@@ -154,9 +160,8 @@ def quiet() -> Iterator[None]:
 
 
 def _tokenizer(place: str) -> Tokenizer:
-    file = Path(place) / "tokenizer.json"
-    if file.is_file():
-        return Tokenizer.from_file(file)
+    if Path(place).is_dir():
+        return Tokenizer.from_file(Path(place) / "tokenizer.json")
     loaded = transformers.AutoTokenizer.from_pretrained(place, use_fast=True)
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:

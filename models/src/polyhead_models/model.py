@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from polyhead.heads import HeadSpec
 from polyhead_models.heads import HeadNetwork
 
+_PREFIX = "head_"
+
 
 class MultiHeadModel(nn.Module):
     """A transformer encoder whose hidden states feed every head."""
@@ -22,7 +24,8 @@ class MultiHeadModel(nn.Module):
         """Join an encoder of the transformers library with heads made for its width."""
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict(heads)
+        # torch keeps some names, such as "type" and "train", to itself.
+        self.heads = nn.ModuleDict({f"{_PREFIX}{name}": head for name, head in heads.items()})
 
     @property
     def specs(self) -> dict[str, HeadSpec]:
@@ -52,7 +55,11 @@ class MultiHeadModel(nn.Module):
     @property
     def networks(self) -> dict[str, HeadNetwork]:
         """The heads by name."""
-        return {name: head for name, head in self.heads.items() if isinstance(head, HeadNetwork)}
+        return {
+            name.removeprefix(_PREFIX): head
+            for name, head in self.heads.items()
+            if isinstance(head, HeadNetwork)
+        }
 
 
 class TorchBackend:

@@ -13,16 +13,15 @@ from typing import Any
 
 import transformers
 
-from polyhead import InvalidText, atomic
+from polyhead import atomic
 from polyhead.heads import HeadSpec
-from polyhead.tokenizing import Tokenizer
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
-from polyhead_models.errors import CheckpointError, ConfigError, DataError
+from polyhead_models.errors import CheckpointError, ConfigError
 from polyhead_models.heads import NETWORKS
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 
@@ -214,7 +213,8 @@ def _rows(
     networks = checkpoint.model.networks
     limit = checkpoint.description.config.encoder.max_tokens
     rows = []
-    for example, whole in zip(train_set, _encode(checkpoint.tokenizer, train_set), strict=True):
+    encodings = checkpoint.tokenizer.encode([example.text for example in train_set])
+    for example, whole in zip(train_set, encodings, strict=True):
         encoding = whole.cut(limit)
         targets = {
             name: networks[name].target(reference, encoding)
@@ -227,11 +227,3 @@ def _rows(
             " their ends are left out"
         )
     return rows
-
-
-def _encode(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[Any]:
-    try:
-        return tokenizer.encode([example.text for example in examples])
-    except InvalidText as problem:
-        where = examples[problem.index or 0].where
-        raise DataError(f"{where}: {problem}") from problem

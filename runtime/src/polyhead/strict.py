@@ -143,7 +143,16 @@ def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[Poly
             return _value(candidate, value, where, error)
         except PolyheadError as problem:
             problems.append(problem)
-    raise problems[-1]
+    if len(problems) == 1:
+        raise problems[0]
+    expected = " or ".join(_expected(c) for c in arguments if c is not type(None))
+    raise error(f"{where}: found {_show(value)}, expected {expected}.")
+
+
+def _expected(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
+    return _NAMES.get(hint, str(hint))
 
 
 def _scalar(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:
@@ -151,7 +160,7 @@ def _scalar(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> An
         return float(value)
     if type(value) is hint and hint is not float:
         return value
-    raise error(f"{where}: found {_show(value)}, expected {_NAMES.get(hint, str(hint))}.")
+    raise error(f"{where}: found {_show(value)}, expected {_expected(hint)}.")
 
 
 _NAMES: dict[Any, str] = {

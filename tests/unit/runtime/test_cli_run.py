@@ -37,9 +37,7 @@ def test_run_prints_a_json_line_a_text(polyhead, bundle):
 
 
 def test_run_prints_a_page_on_a_terminal(command, bundle):
-    page = on_a_terminal(
-        command, "run", bundle, "the parcel was late", "--heads", "topic,entities"
-    )
+    page = on_a_terminal(command, "run", bundle, "the parcel was late", "--heads", "topic,entities")
     first, topic, entities, *_ = page.splitlines()
     assert first == "the parcel was late"
     assert topic.split()[0] == "topic"

@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from polyhead_models import config as configuration
     from polyhead_models.baseline import baseline
     from polyhead_models.data import examples as data
-    from polyhead_models.errors import DataError
+    from polyhead_models.errors import ConfigError, DataError
     from polyhead_models.evaluation import evaluate
 
     config = configuration.load(arguments.config)
@@ -46,6 +46,14 @@ def execute(arguments: argparse.Namespace) -> int:
     if not examples:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
     engine = _engine(arguments.model)
+    for head, settings in config.heads.items():
+        if head not in engine.heads:
+            output.progress(f"{head}: the model has no such head; passed over")
+        elif settings.versioned_kind != engine.heads[head].kind:
+            raise ConfigError(
+                f"{arguments.config}: head {head!r}: kind {settings.kind!r}, but the model's head is"
+                f" a {engine.heads[head].kind}."
+            )
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
     found = evaluate(engine, examples, label=str(arguments.split))
     for head, figures in found.items():

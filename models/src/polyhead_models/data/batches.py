@@ -61,9 +61,10 @@ class TokenBudgetBatches:
         ends = np.cumsum(self._lengths[rows])
         # Equal shares of tokens; each batch holds at least one row.
         cuts = np.searchsorted(ends, np.arange(1, self._count) * (ends[-1] / self._count)) + 1
-        cuts = np.maximum(cuts, np.arange(1, self._count))
-        cuts = np.minimum(cuts, len(rows) - np.arange(self._count - 1, 0, -1))
-        batches = np.split(rows, np.maximum.accumulate(cuts))
+        steps = np.arange(self._count - 1)
+        cuts = np.maximum.accumulate(cuts - steps) + steps
+        cuts = np.minimum(cuts, len(rows) - steps[::-1] - 1)
+        batches = np.split(rows, cuts)
         for index in random.permutation(self._count):
             yield batches[index].tolist()
 

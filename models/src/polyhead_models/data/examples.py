@@ -69,13 +69,15 @@ def labels(config: Config, examples: Iterable[Example]) -> dict[str, tuple[str, 
 
 
 def check(config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse examples with labels that training did not see.
+    """Refuse examples with labels that training did not see; heads not in `known` are passed over.
 
     Raises:
         DataError: names file, line and label.
     """
     for example in examples:
         for name, reference in example.references.items():
+            if name not in known:
+                continue
             try:
                 NETWORKS[config.heads[name].versioned_kind].check(reference, known[name])
             except ValueError as problem:
@@ -103,15 +105,26 @@ def _text(row: Row, field: str) -> tuple[list[str] | None, str]:
     """The words (None for a plain text) and the text; words are joined by one space."""
     value = row.fields.get(field)
     if isinstance(value, str) and value.strip():
-        return None, value
+        return None, _unicode(value, row, field)
     if isinstance(value, list) and value and all(isinstance(w, str) and w for w in value):
-        return value, " ".join(value)
+        return value, _unicode(" ".join(value), row, field)
     if field not in row.fields:
         raise DataError(
             f"{row.where}: no key {field!r}; the row has {', '.join(map(str, row.fields))}."
             + nearest(field, map(str, row.fields))
         )
     raise DataError(f"{row.where}: {field!r}: found {value!r}, expected a text or a list of words.")
+
+
+def _unicode(text: str, row: Row, field: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise DataError(
+            f"{row.where}: {field!r}: a lone surrogate at character {problem.start}, which is no"
+            " Unicode text. Convert the file again."
+        ) from problem
+    return text
 
 
 def _spans_of_tags(words: Sequence[str], tags: Sequence[str], where: str) -> list[dict[str, Any]]:
@@ -121,7 +134,7 @@ def _spans_of_tags(words: Sequence[str], tags: Sequence[str], where: str) -> lis
     spans: list[dict[str, Any]] = []
     start, open_label = 0, None
     for word, tag in zip(words, tags, strict=True):
-        prefix, _, label = tag.partition("-")
+        prefix, _, label = tag.partition("-") if isinstance(tag, str) else ("", "", "")
         if tag != "O" and (prefix not in ("B", "I") or not label):
             raise DataError(f"{where}: found the tag {tag!r}, expected O, B-LABEL or I-LABEL.")
         if prefix == "I" and open_label == label:

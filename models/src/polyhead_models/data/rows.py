@@ -64,7 +64,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             where = f"{path}:{number}"
             try:
                 fields = json.loads(line)
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise DataError(f"{where}: not a JSON line: {problem}.") from problem
             if not isinstance(fields, dict):
                 raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
@@ -84,7 +84,8 @@ def _csv(path: Path) -> Iterator[Row]:
                     )
                 yield Row(where, {key: _cell(value) for key, value in fields.items()})
         except csv.Error as problem:
-            raise DataError(f"{path}:{reader.line_num}: not valid CSV: {problem}.") from problem
+            line = reader.line_num + 1  # the reader counts a line when it has understood it
+            raise DataError(f"{path}:{line}: not valid CSV: {problem}.") from problem
 
 
 def _cell(value: str) -> Any:
@@ -92,7 +93,7 @@ def _cell(value: str) -> Any:
     if value.startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value or None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
@@ -26,8 +26,11 @@ class TokensMetric:
         """Precision, recall and F1 over all spans of all texts."""
         pairs = [(r.decision, tuple(ref)) for r, ref in zip(results, references, strict=True)]
         lengths = [max((end for _, _, end in (*a, *b)), default=0) + 1 for a, b in pairs]
-        found = [_characters(a, n) for (a, _), n in zip(pairs, lengths, strict=True)]
-        expected = [_characters(b, n) for (_, b), n in zip(pairs, lengths, strict=True)]
+        labels = sorted({label for a, b in pairs for label, _, _ in (*a, *b)})
+        # Numbers stand for the labels: seqeval cuts a tag at its last hyphen.
+        numbers = {label: number for number, label in enumerate(labels)}
+        found = [_characters(a, n, numbers) for (a, _), n in zip(pairs, lengths, strict=True)]
+        expected = [_characters(b, n, numbers) for (_, b), n in zip(pairs, lengths, strict=True)]
         strict = {"mode": "strict", "scheme": IOB2, "average": "micro", "zero_division": 0}
         return {
             "f1": float(f1_score(expected, found, **strict)),
@@ -40,8 +43,9 @@ class TokensMetric:
         return same_decisions(results, others)
 
 
-def _characters(spans: Reference, length: int) -> list[str]:
+def _characters(spans: Reference, length: int, numbers: Mapping[str, int]) -> list[str]:
     tags = ["O"] * length
     for label, start, end in spans:
-        tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
+        number = numbers[label]
+        tags[start:end] = [f"B-{number}"] + [f"I-{number}"] * (end - start - 1)
     return tags

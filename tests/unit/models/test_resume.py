@@ -1,0 +1,167 @@
+import re
+import signal
+import subprocess
+import threading
+
+import pytest
+import torch
+
+from polyhead_models import checkpoint, config
+from polyhead_models.errors import CheckpointError
+from polyhead_models.trainer import last_complete
+from polyhead_models.training import resumable, train
+
+EPOCHS = 4
+
+
+class Stopped(Exception):
+    """What stops a run."""
+
+
+def stop_after(epoch):
+    """A note that stops the run when the epoch's figures are there, before its state is."""
+
+    def note(text):
+        if text.startswith(f"epoch {epoch}:"):
+            raise Stopped
+
+    return note
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(write_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    made = config.load(write_config(folder, training={"epochs": EPOCHS}))
+    return train(made, folder / "checkpoint")
+
+
+@pytest.fixture
+def configured(write_config, tmp_path):
+    return config.load(write_config(tmp_path, training={"epochs": EPOCHS}))
+
+
+@pytest.fixture
+def interrupted(configured, tmp_path):
+    """The target of a run that was stopped in its third epoch."""
+    with pytest.raises(Stopped):
+        train(configured, tmp_path / "checkpoint", note=stop_after(3))
+    return tmp_path / "checkpoint"
+
+
+def assert_same(done, uninterrupted):
+    """The same weights and, but for the time it took, the same metrics."""
+    one, two = (checkpoint.load(d.path).model.state_dict() for d in (done, uninterrupted))
+    for name, value in two.items():
+        assert torch.allclose(one[name], value, rtol=0, atol=1e-6), name
+    assert {**done.metrics, "seconds": 0} == {**uninterrupted.metrics, "seconds": 0}
+
+
+@pytest.mark.parametrize("epoch", [1, 2, EPOCHS], ids=["first", "second", "last"])
+def test_a_resumed_run_ends_as_if_nothing_had_been(configured, tmp_path, uninterrupted, epoch):
+    target = tmp_path / "checkpoint"
+    with pytest.raises(Stopped):
+        train(configured, target, note=stop_after(epoch))
+    done = train(configured, target, resume=True)
+    assert not done.reused
+    assert_same(done, uninterrupted)
+
+
+def test_a_resumed_run_does_not_repeat_finished_epochs(configured, interrupted):
+    notes = []
+    train(configured, interrupted, resume=True, note=notes.append)
+    assert [note.partition(":")[0] for note in notes] == ["epoch 3", "epoch 4"]
+
+
+def test_a_killed_run_is_resumed(configured, command, tmp_path, uninterrupted):
+    start, environment = command
+    target = tmp_path / "checkpoint"
+    words = [*start, "train", str(tmp_path / "config.toml"), "-o", str(target)]
+    seen = b""
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, bufsize=0) as process:
+        guard = threading.Timer(120, process.kill)
+        guard.start()
+        # The second epoch's figures come after the first epoch's state, before its own.
+        while b"epoch 2: " not in seen and (part := process.stderr.read(4096)):
+            seen += part
+        process.kill()
+        guard.cancel()
+    assert process.returncode == -signal.SIGKILL, seen.decode()
+    assert not target.exists()
+    assert re.search(r"checkpoint-\d+$", last_complete(tmp_path / ".checkpoint.partial"))
+    assert_same(train(configured, target, resume=True), uninterrupted)
+
+
+def test_an_interrupted_run_leaves_no_checkpoint(interrupted):
+    assert not interrupted.exists()
+    assert (interrupted.parent / ".checkpoint.partial").is_dir()
+
+
+def test_a_resumed_run_clears_its_state(configured, interrupted):
+    train(configured, interrupted, resume=True)
+    left = {path.name for path in interrupted.parent.iterdir()}
+    assert left == {"data", "config.toml", "checkpoint"}
+
+
+def test_an_interrupted_run_is_not_touched_without_a_flag(configured, interrupted):
+    with pytest.raises(CheckpointError, match=r"interrupted run is here.*--resume"):
+        train(configured, interrupted)
+    assert last_complete(interrupted.parent / ".checkpoint.partial") is not None
+
+
+def test_an_interrupted_run_of_other_settings_is_refused(write_config, tmp_path, interrupted):
+    other = config.load(write_config(tmp_path, training={"epochs": EPOCHS + 1}))
+    with pytest.raises(CheckpointError, match="interrupted run had other settings or data"):
+        train(other, interrupted, resume=True)
+    assert last_complete(interrupted.parent / ".checkpoint.partial") is not None
+
+
+def test_overwrite_starts_an_interrupted_run_anew(configured, interrupted):
+    notes = []
+    train(configured, interrupted, overwrite=True, note=notes.append)
+    assert notes[0].startswith("epoch 1: ")
+
+
+def test_resume_without_a_run_starts_one(configured, tmp_path, uninterrupted):
+    assert_same(train(configured, tmp_path / "checkpoint", resume=True), uninterrupted)
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, EPOCHS + 1], ids=["same", "other"])
+def test_an_interrupted_run_is_resumable_with_its_own_settings(
+    write_config, tmp_path, interrupted, epochs
+):
+    made = config.load(write_config(tmp_path, training={"epochs": epochs}))
+    assert resumable(made, interrupted) is (epochs == EPOCHS)
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, EPOCHS + 1], ids=["same", "other"])
+def test_a_finished_run_is_resumable_with_its_own_settings(
+    write_config, tmp_path, uninterrupted, epochs
+):
+    made = config.load(write_config(tmp_path, training={"epochs": epochs}))
+    assert resumable(made, uninterrupted.path) is (epochs == EPOCHS)
+
+
+def test_what_is_no_checkpoint_is_not_resumable(configured, tmp_path):
+    assert not resumable(configured, tmp_path / "data")
+
+
+def test_a_run_that_has_not_begun_is_resumable(configured, tmp_path):
+    assert resumable(configured, tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("complete", "half_written", "newest"),
+    [
+        pytest.param([], [], None, id="none"),
+        pytest.param([], [5], None, id="only_half_written"),
+        pytest.param([5], [10], 5, id="newer_one_half_written"),
+        pytest.param([5, 90, 100], [], 100, id="by_number"),
+    ],
+)
+def test_the_newest_state_that_was_written_to_its_end(tmp_path, complete, half_written, newest):
+    for step in [*complete, *half_written]:
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step in complete:
+        (tmp_path / f"checkpoint-{step}" / "complete").touch()
+    expected = None if newest is None else str(tmp_path / f"checkpoint-{newest}")
+    assert last_complete(tmp_path) == expected
