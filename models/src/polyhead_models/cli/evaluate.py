@@ -51,8 +51,8 @@ def execute(arguments: argparse.Namespace) -> int:
             output.progress(f"{head}: the model has no such head; passed over")
         elif settings.versioned_kind != engine.heads[head].kind:
             raise ConfigError(
-                f"{arguments.config}: head {head!r}: kind {settings.kind!r}, but the model's head is"
-                f" a {engine.heads[head].kind}."
+                f"{arguments.config}: head {head!r}: kind {settings.kind!r}, but the model's head"
+                f" is a {engine.heads[head].kind}."
             )
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
     found = evaluate(engine, examples, label=str(arguments.split))
