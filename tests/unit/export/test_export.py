@@ -154,7 +154,7 @@ def _no_weights(checkpoint):
 def _weight_is_nan(checkpoint):
     file = checkpoint / "model.safetensors"
     weights = safetensors.torch.load_file(file)
-    weights["heads.topic.projection.1.bias"][0] = math.nan
+    weights["heads.head_topic.projection.1.bias"][0] = math.nan
     safetensors.torch.save_file(weights, file)
 
 
