@@ -127,6 +127,13 @@ class TrainingConfig:
         sampling: how often each source is drawn: by its rows, by its rows to the power of
             1 / temperature, or all alike.
         temperature: for ``sampling = "temperature"``.
+        head_learning_rate: highest rate of the heads; None takes `learning_rate`.
+        freeze: what of the encoder does not learn: ``"nothing"``, ``"encoder"``, or a number: the
+            embeddings and that many layers, from the first.
+        loss_weighting: ``"fixed"`` takes the heads' `loss_weight`; ``"uncertainty"`` learns a
+            factor for each head beside it.
+        patience: stop after this many epochs without a better mean of the heads' validation
+            figures; None trains all epochs. The best epoch is kept either way.
         precision: ``"auto"`` takes bf16 autocast where this CPU or GPU has the instructions.
         seed: of everything random.
     """
@@ -138,6 +145,10 @@ class TrainingConfig:
     weight_decay: float = 0.01
     sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
     temperature: float = 2.0
+    head_learning_rate: float | None = None
+    freeze: Literal["nothing", "encoder"] | int = "nothing"
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    patience: int | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 
@@ -145,8 +156,10 @@ class TrainingConfig:
         for name, low in (("epochs", 1), ("batch_tokens", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least {low}.")
-        for name in ("learning_rate", "temperature"):
-            if getattr(self, name) <= 0:
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience: found {self.patience}, expected at least 1.")
+        for name in ("learning_rate", "head_learning_rate", "temperature"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected more than 0.")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup: found {self.warmup}, expected 0 to below 1.")

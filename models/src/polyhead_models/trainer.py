@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from polyhead.strict import plain
@@ -22,6 +22,8 @@ from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import HeadFigures, evaluate
 from polyhead_models.model import MultiHeadModel
+from polyhead_models.objective import Objective
+from polyhead_models.optimisation import freeze, optimizer
 
 _COMPLETE = "complete"
 _VALIDATION = "validation"
@@ -33,7 +35,7 @@ class TrainingRow:
 
     Attributes:
         ids: token ids, int64 `(tokens,)`.
-        targets: by head, `()` or `(tokens,)` int64; heads without a target are absent.
+        targets: by head, as its `target` makes them; heads without a target are absent.
         source: name of the source.
         truncated: whether the end of the text was left out.
     """
@@ -52,7 +54,11 @@ def last_complete(folder: Path) -> str | None:
 
 
 class MultiHeadTrainer(transformers.Trainer):
-    """Trains a model on rows of any mix of heads, and watches the validation figures."""
+    """Trains a model on rows of any mix of heads; after each epoch it looks at the validation set.
+
+    With validation data the weights of the best epoch are kept: the one with the highest mean of
+    the heads' primary figures, which all grow as the model gets better.
+    """
 
     def __init__(
         self,
@@ -73,7 +79,6 @@ class MultiHeadTrainer(transformers.Trainer):
         """
         config = checkpoint.description.config
         settings = config.training
-        self._rows = rows
         self._batches = TokenBudgetBatches(
             [len(row.ids) for row in rows],
             [row.source for row in rows],
@@ -82,55 +87,70 @@ class MultiHeadTrainer(transformers.Trainer):
             temperature=settings.temperature,
             seed=settings.seed,
         )
-        self._watch = _Watch(checkpoint, validation, note)
-        self._weights = {name: head.loss_weight for name, head in config.heads.items()}
+        self._collate = _Collator(checkpoint.model)
+        self._checkpoint = checkpoint
+        self._note = note
+        freeze(checkpoint.model, settings.freeze)
+        objective = Objective(
+            checkpoint.model,
+            {name: head.loss_weight for name, head in config.heads.items()},
+            settings.loss_weighting,
+        )
+        stop = [transformers.EarlyStoppingCallback(settings.patience)] if settings.patience else []
         super().__init__(
-            model=checkpoint.model,
-            args=_arguments(settings, folder, len(self._batches) * settings.epochs),
+            model=objective,
+            args=_arguments(
+                settings, folder, len(self._batches) * settings.epochs, watch=bool(validation)
+            ),
             train_dataset=list(rows),
-            callbacks=[self._watch],
+            eval_dataset=list(validation),
+            callbacks=[_Marked(), *(stop if validation else [])],
+            optimizers=(optimizer(objective, settings), None),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(_Progress)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches by a budget of tokens."""
-        model = self.model
-        assert isinstance(model, MultiHeadModel)
         loader: DataLoader[Any] = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
             batch_sampler=self._batches,
-            collate_fn=_Collator(model),
+            collate_fn=self._collate,
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Weighted sum of the heads' mean losses."""
-        logits = model(inputs["input_ids"], inputs["attention_mask"])
-        networks = self.accelerator.unwrap_model(model).networks
-        losses = [
-            self._weights[name] * networks[name].loss(logits[name], targets)
-            for name, targets in inputs["targets"].items()
-        ]
-        loss = torch.stack(losses).sum()
-        return (loss, logits) if return_outputs else loss
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Figures on the validation set, in the precision of the training."""
+        epoch = round(self.state.epoch or 0)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            found = self.figures(f"validation, epoch {epoch}")
+        mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
+        self.state.log_history.append({"epoch": epoch, _VALIDATION: plain(found), "mean": mean})
+        figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
+        self._note(f"epoch {epoch}: {figures}")
+        metrics = {"eval_mean": mean}
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def figures(self, label: str) -> dict[str, HeadFigures]:
+        """Validation figures of the model as it is now; empty without validation data."""
+        examples: list[Any] = list(self.eval_dataset)  # type: ignore[arg-type]
+        engine = self._checkpoint.engine(on_overflow="truncate")  # with the specs of this moment
+        return evaluate(engine, examples, label=label) if examples else {}
 
     def summary(self) -> dict[str, Any]:
-        """Figures and facts of the finished run, as plain data."""
-        # The trainer's autocast wraps the model itself: figures to keep are made without it.
-        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        """Figures and facts of the finished run, as plain data; figures are made in fp32."""
+        history = [entry for entry in self.state.log_history if _VALIDATION in entry]
+        best = max(history, key=lambda entry: entry["mean"], default=None)
         runtime = [e["train_runtime"] for e in self.state.log_history if "train_runtime" in e]
         return {
-            "validation": plain(self._watch.figures("validation")),
-            "history": [entry for entry in self.state.log_history if _VALIDATION in entry],
-            "examples": len(self._rows),
+            "validation": plain(self.figures(_VALIDATION)),
+            "best_epoch": best["epoch"] if best else round(self.state.epoch or 0),
+            "history": history,
+            "examples": len(self.train_dataset),  # type: ignore[arg-type]
             "steps": self.state.global_step,
             "seconds": round(runtime[-1], 1) if runtime else None,
             "precision": "bf16" if self.args.bf16 else "fp32",
@@ -165,35 +185,8 @@ class _Progress(transformers.trainer_callback.ProgressCallback):
         """Nothing: the losses are in the history."""
 
 
-class _Watch(transformers.TrainerCallback):
-    """Validation figures after each epoch, kept in the trainer's own history."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, validation: Sequence[Example], note: Callable[[str], None]
-    ) -> None:
-        self._engine = checkpoint.engine(on_overflow="truncate")
-        self._validation = validation
-        self._note = note
-
-    def figures(self, label: str) -> dict[str, HeadFigures]:
-        """Validation figures of the model as it is now; empty without validation data."""
-        if not self._validation:
-            return {}
-        return evaluate(self._engine, self._validation, label=label)
-
-    def on_epoch_end(
-        self,
-        args: transformers.TrainingArguments,
-        state: transformers.TrainerState,
-        control: transformers.TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        """Evaluate and remember."""
-        epoch = round(state.epoch or 0)
-        found = self.figures(f"validation, epoch {epoch}")
-        state.log_history.append({"epoch": epoch, _VALIDATION: plain(found)})
-        figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
-        self._note(f"epoch {epoch}: {figures}")
+class _Marked(transformers.TrainerCallback):
+    """Marks a state as written to its end: a killed run leaves none half-written."""
 
     def on_save(
         self,
@@ -202,19 +195,18 @@ class _Watch(transformers.TrainerCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Mark the state as written to its end: a killed run leaves none half-written."""
+        """Leave the mark in the folder that was just written."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         (folder / _COMPLETE).touch()
 
 
 def _arguments(
-    settings: TrainingConfig, folder: Path, steps: int
+    settings: TrainingConfig, folder: Path, steps: int, *, watch: bool
 ) -> transformers.TrainingArguments:
     return transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
         warmup_steps=math.ceil(settings.warmup * steps),
         lr_scheduler_type="linear",
         bf16=_bf16(settings.precision),
@@ -222,6 +214,10 @@ def _arguments(
         seed=settings.seed,
         data_seed=settings.seed,
         save_strategy="epoch",
+        eval_strategy="epoch" if watch else "no",
+        load_best_model_at_end=watch,
+        metric_for_best_model="mean" if watch else None,
+        restore_callback_states_from_checkpoint=settings.patience is not None,
         save_total_limit=2,
         logging_strategy="epoch",
         report_to="none",

@@ -150,7 +150,11 @@ def write_config(
 def trained(write_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that has learnt its rows, with its config.toml beside; nobody writes to it."""
     folder = tmp_path_factory.mktemp("trained")
-    path = write_config(folder, training={"epochs": 60, "learning_rate": 6e-3})
+    path = write_config(
+        folder,
+        training={"epochs": 60, "learning_rate": 6e-3},
+        data={"messages": {"validation": "data/train.jsonl"}},
+    )
     return training.train(config.load(path), folder / "checkpoint").path
 
 

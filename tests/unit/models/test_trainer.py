@@ -51,10 +51,10 @@ def test_every_trained_head_has_targets_in_every_batch(batch):
 
 @torch.inference_mode()
 def test_the_loss_is_the_weighted_sum_of_the_losses_of_the_heads(trainer, batch):
-    model = trainer.model.eval()
-    logits = model(batch["input_ids"], batch["attention_mask"])
+    objective = trainer.model.eval()
+    logits = objective.model(batch["input_ids"], batch["attention_mask"])
     topic = -torch.log_softmax(logits["topic"][0], dim=-1)[1]
     tags = torch.log_softmax(logits["entities"][1], dim=-1)
     entities = -(tags[1, 1] + tags[2, 0]) / 2
-    found = trainer.compute_loss(model, batch)
+    found = trainer.compute_loss(objective, batch)
     assert found.item() == pytest.approx((2 * topic + 3 * entities).item(), rel=1e-5)

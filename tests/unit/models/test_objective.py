@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+
+from polyhead_models import checkpoint
+from polyhead_models.heads.base import IGNORED
+from polyhead_models.objective import Objective
+
+IDS = torch.tensor([[2, 9, 8, 3]])
+MASK = torch.ones_like(IDS)
+TARGETS = {"topic": torch.tensor([1]), "entities": torch.tensor([[IGNORED, 1, 0, IGNORED]])}
+
+
+@pytest.fixture
+def model(trained):
+    return checkpoint.load(trained).model.eval()
+
+
+@pytest.fixture
+def losses(model):
+    """The heads' own losses, unweighted."""
+    logits = model(IDS, MASK)
+    return {name: model.networks[name].loss(logits[name], TARGETS[name]) for name in TARGETS}
+
+
+def test_fixed_weights_are_factors(model, losses):
+    objective = Objective(model, {"topic": 2.0, "entities": 0.5, "embedding": 9.0}, "fixed")
+    found = objective(IDS, MASK, TARGETS)["loss"]
+    assert found.item() == pytest.approx(2 * losses["topic"].item() + losses["entities"].item() / 2)
+
+
+def test_uncertainty_starts_as_the_plain_sum(model, losses):
+    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    found = objective(IDS, MASK, TARGETS)["loss"]
+    assert found.item() == pytest.approx(sum(losses.values()).item())
+
+
+def test_uncertainty_is_the_formula_of_its_source(model, losses):
+    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    with torch.no_grad():
+        objective.log_variances.copy_(torch.tensor([0.4, -1.0]))
+    expected = math.exp(-0.4) * losses["topic"] + 0.2 + math.exp(1.0) * losses["entities"] - 0.5
+    assert objective(IDS, MASK, TARGETS)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_uncertainty_is_learnt(model):
+    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    objective(IDS, MASK, TARGETS)["loss"].backward()
+    assert bool((objective.log_variances.grad != 0).all())
+
+
+def test_the_factors_stay_out_of_the_model(model):
+    before = set(model.state_dict())
+    Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    assert set(model.state_dict()) == before
+
+
+def test_a_head_without_targets_has_no_loss(model):
+    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    assert len(objective.log_variances) == 2
