@@ -10,6 +10,8 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 
 from polyhead.cli import output
@@ -27,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead train`."""
+    from tqdm import tqdm
+
     from polyhead_models import config
     from polyhead_models.training import train
 
@@ -35,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.output,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        note=output.progress,
+        note=partial(tqdm.write, file=sys.stderr),  # between the bars, not inside one
     )
     if trained.reused:
         output.progress(f"{trained.path}: already trained with these settings and data; kept")
