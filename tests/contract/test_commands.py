@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("bench", "demo", "evaluate", "export", "inspect", "run", "train", "verify")
+COMMANDS = ("bench", "data", "demo", "evaluate", "export", "inspect", "run", "train", "verify")
 
 HELP = """
 import sys
@@ -14,7 +14,8 @@ try:
     code = main(sys.argv[1:])
 except SystemExit as end:
     code = end.code
-heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn"} & set(sys.modules)
+heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn", "datasets", "pyarrow"}
+heavy &= set(sys.modules)
 sys.exit(f"loaded {sorted(heavy)}" if heavy else code)
 """
 

@@ -4,13 +4,17 @@ import argparse
 import re
 import shlex
 import shutil
+import tomllib
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from polyhead.strict import parse
 from polyhead_models import config
+from polyhead_models.data.formats import FORMATS
+from polyhead_models.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,9 +56,22 @@ def test_the_shown_offsets_are_those_of_the_snippets_text():
 
 
 def test_the_configuration_is_valid(tmp_path):
-    (toml,) = blocks("toml")
+    toml, _ = blocks("toml")
     (tmp_path / "tickets.toml").write_text(toml, encoding="utf-8")
-    assert list(config.load(tmp_path / "tickets.toml").heads) == ["queue", "slots", "search"]
+    heads = config.load(tmp_path / "tickets.toml").heads
+    assert list(heads) == ["queue", "tags", "hours", "slots", "search"]
+
+
+def test_the_keys_of_a_source_are_valid():
+    _, toml = blocks("toml")
+    keys = tomllib.loads(toml)
+    parse(config.DataConfig, {"train": "x.csv", **keys}, where="README.md", error=ConfigError)
+
+
+def test_the_table_lists_every_format():
+    (table,) = re.findall(r"^\| format \|.*?\n\n", README, flags=re.MULTILINE | re.DOTALL)
+    first = [line.split("|")[1] for line in table.splitlines()[2:] if line]
+    assert re.findall(r"`(\w+)`", " ".join(first)) == list(FORMATS)
 
 
 @pytest.mark.parametrize("line", COMMANDS)

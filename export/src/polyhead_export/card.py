@@ -37,7 +37,8 @@ def card(
         ),
         "",
         "Measured at export, the PyTorch model and this graph on the same texts. Agreement is the"
-        " share of texts with the same decision; for embeddings, the mean cosine.",
+        " share of texts with the same decision; for embeddings, the mean cosine; for numbers, the"
+        " concordance.",
         "",
         "| head | metric | split | texts | PyTorch | this graph | agreement | logit error |",
         "|---|---|---|---|---|---|---|---|",

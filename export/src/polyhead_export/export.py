@@ -23,6 +23,7 @@ from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
+from polyhead_models.data import sources
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 
@@ -131,8 +132,12 @@ class _Texts:
 
 
 def _files(checkpoint: Checkpoint) -> str:
-    sources = checkpoint.description.config.data.values()
-    return ", ".join(path for s in sources for path in (s.train, s.validation) if path)
+    return ", ".join(
+        sources.shown(source, split)
+        for source in checkpoint.description.config.data.values()
+        for split in ("train", "validation")
+        if source.path(split) is not None
+    )
 
 
 def _graph(

@@ -1,23 +1,26 @@
-"""What a bag of words reaches: TF-IDF and logistic regression (scikit-learn), for comparison."""
+"""What a bag of words reaches: TF-IDF and a linear model (scikit-learn), for comparison."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
-from polyhead.heads import Classification, Entities, Span
+from polyhead.heads import Classification, Entities, MultiLabel, Regression, Span
 from polyhead_models.data.examples import Example
-from polyhead_models.heads.tokens import Reference
+from polyhead_models.heads.multilabel import Reference as LabelSet
+from polyhead_models.heads.tokens import Reference as Spans
 from polyhead_models.metrics import METRICS
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CONTEXT = 2
+
+Texts = Sequence[str]
 
 
 def baseline(
@@ -25,42 +28,80 @@ def baseline(
 ) -> dict[str, float] | None:
     """Figures of the baseline for one head, by the head's own metric.
 
-    Classification: TF-IDF of words and word pairs. Tokens: for each word, TF-IDF of the character
-    n-grams of itself and of its neighbours, one BIO tag a word.
+    For heads that answer per text, TF-IDF of words and word pairs: logistic regression for a label,
+    one for each label of a set, ridge regression for a number. Tokens: for each word, TF-IDF of the
+    character n-grams of itself and of its neighbours, one BIO tag a word.
 
     Returns:
         None for kinds that have no baseline.
     """
+    if kind not in _ANSWERS:
+        return None
     learn = [e for e in train if head in e.references]
     ask = [e for e in test if head in e.references]
-    references = [e.references[head] for e in ask]
-    if kind == "classification.v1":
-        targets = [e.references[head] for e in learn]
-        words_and_pairs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        model = make_pipeline(words_and_pairs, _classifier(targets, seed))
-        model.fit([e.text for e in learn], targets)
-        found: list[Any] = [
-            Classification(str(label), 1.0, {}) for label in model.predict([e.text for e in ask])
-        ]
-    elif kind == "tokens.v1":
-        words, tags = [], []
-        for example in learn:
-            places = list(_WORD.finditer(example.text))
-            words += _contexts(places)
-            tags += _word_tags(places, example.references[head])
-        tagger = make_pipeline(_word_features(), _classifier(tags, seed))
-        tagger.fit(words, tags)
-        found = [_tagged(tagger, e.text) for e in ask]
-    else:
-        return None
-    return METRICS[kind].score(found, references)
+    found = _ANSWERS[kind](
+        [e.text for e in learn], [e.references[head] for e in learn], [e.text for e in ask], seed
+    )
+    return METRICS[kind].score(found, [e.references[head] for e in ask])
 
 
-def _classifier(targets: Sequence[str], seed: int) -> Any:
+def _classification(
+    texts: Texts, targets: Sequence[str], asked: Texts, seed: int
+) -> list[Classification]:
+    model = make_pipeline(_words_and_pairs(), _classifier(targets, seed))
+    model.fit(texts, targets)
+    return [Classification(str(label), 1.0, {}) for label in model.predict(asked)]
+
+
+def _multilabel(
+    texts: Texts, targets: Sequence[LabelSet], asked: Texts, seed: int
+) -> list[MultiLabel]:
+    words = _words_and_pairs()
+    known, unknown = words.fit_transform(texts), words.transform(asked)
+    found: list[tuple[str, ...]] = [()] * len(asked)
+    for label in sorted({label for target in targets for label in target}):
+        present = [label in target for target in targets]
+        answers = _classifier(present, seed).fit(known, present).predict(unknown)
+        found = [(*own, label) if yes else own for own, yes in zip(found, answers, strict=True)]
+    return [MultiLabel(labels, {}) for labels in found]
+
+
+def _regression(
+    texts: Texts, targets: Sequence[float], asked: Texts, seed: int
+) -> list[Regression]:
+    model = make_pipeline(_words_and_pairs(), Ridge(random_state=seed))
+    model.fit(texts, targets)
+    return [Regression(float(value)) for value in model.predict(asked)]
+
+
+def _tokens(texts: Texts, targets: Sequence[Spans], asked: Texts, seed: int) -> list[Entities]:
+    words, tags = [], []
+    for text, spans in zip(texts, targets, strict=True):
+        places = list(_WORD.finditer(text))
+        words += _contexts(places)
+        tags += _word_tags(places, spans)
+    tagger = make_pipeline(_word_features(), _classifier(tags, seed))
+    tagger.fit(words, tags)
+    return [_tagged(tagger, text) for text in asked]
+
+
+_ANSWERS: dict[str, Callable[..., Sequence[Any]]] = {
+    "classification.v1": _classification,
+    "multilabel.v1": _multilabel,
+    "regression.v1": _regression,
+    "tokens.v1": _tokens,
+}
+
+
+def _classifier(targets: Sequence[str] | Sequence[bool], seed: int) -> Any:
     """Logistic regression; a constant where all targets are alike, which it cannot fit."""
     if len(set(targets)) == 1:
         return DummyClassifier(strategy="most_frequent")
     return LogisticRegression(C=10.0, max_iter=1000, random_state=seed)
+
+
+def _words_and_pairs() -> TfidfVectorizer:
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
 
 
 def _word_features() -> FeatureUnion:
@@ -77,7 +118,7 @@ def _contexts(places: Sequence[re.Match[str]]) -> list[tuple[str, ...]]:
     return [tuple(padded[i : i + 2 * _CONTEXT + 1]) for i in range(len(places))]
 
 
-def _word_tags(places: Sequence[re.Match[str]], spans: Reference) -> list[str]:
+def _word_tags(places: Sequence[re.Match[str]], spans: Spans) -> list[str]:
     tags = ["O"] * len(places)
     for label, start, end in spans:
         inside = [i for i, p in enumerate(places) if p.start() < end and p.end() > start]

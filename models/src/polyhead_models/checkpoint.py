@@ -12,13 +12,13 @@ import safetensors.torch
 from transformers import PreTrainedModel
 
 from polyhead import Engine
-from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
 from polyhead.strict import parse, plain, read_json
 from polyhead.tokenizing import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
+from polyhead_models.data.digests import digest
 from polyhead_models.errors import CheckpointError
 from polyhead_models.heads import NETWORKS, HeadNetwork
 from polyhead_models.model import MultiHeadModel, TorchBackend
@@ -152,13 +152,12 @@ def assemble(
 
 
 def digests(config: Config) -> dict[str, str]:
-    """SHA-256 of the files that training read, by ``source.split``; the test split is not."""
+    """SHA-256 of what training read, by ``source.split``; the test split is not."""
     found = {}
     for name, source in config.data.items():
         for split in ("train", "validation"):
-            path = source.path(split)
-            if path is not None and Path(path).is_file():
-                found[f"{name}.{split}"] = sha256(Path(path))
+            if (read := digest(source, split)) is not None:
+                found[f"{name}.{split}"] = read
     return found
 
 

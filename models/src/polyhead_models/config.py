@@ -42,21 +42,88 @@ class DataConfig:
     """``[data.NAME]``: one source of rows; paths are relative to the TOML file.
 
     Attributes:
-        train: rows to learn from.
+        train: rows to learn from: a file, a list of files, or what else the format reads (a folder,
+            ``file.json#key``, the id of a data set on the hub).
         validation: rows to watch while training; None trains without watching.
         test: rows for `polyhead evaluate --split test`.
         format: None goes by the files' ending.
+        columns: names of the columns by position, for formats that do not name them; ``""`` and
+            ``"_"`` leave a column out.
+        header: whether the first line of csv or tsv names the columns. None: exactly when `columns`
+            is empty. With both, `columns` goes before the header's names.
+        lists: column -> separator, for cells that hold several values; a blank stands for any
+            white space.
+        names: column -> file with one name a line; the cells are numbers of lines, from 0.
+        validation_share: share of the training rows, 0 to below 1, that is the validation split of
+            a source without one; chosen by a shuffle with `seed`, whatever else is set.
+        test_share: the same for the test split.
+        limit: split -> most rows, sampled with `seed`; empty takes all rows.
+        seed: of the shuffle and the samples.
     """
 
-    train: str
-    validation: str | None = None
-    test: str | None = None
-    format: Literal["jsonl", "csv"] | None = None
+    train: str | tuple[str, ...]
+    validation: str | tuple[str, ...] | None = None
+    test: str | tuple[str, ...] | None = None
+    format: (
+        Literal["jsonl", "csv", "tsv", "json", "conll", "parallel", "squad", "parquet", "hub"]
+        | None
+    ) = None
+    columns: tuple[str, ...] = ()
+    header: bool | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    validation_share: float = 0.0
+    test_share: float = 0.0
+    limit: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
 
-    def path(self, split: str) -> str | None:
-        """The file of a split, or None when the source has no such split."""
-        value: str | None = getattr(self, split)
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            if self.path(split) == ():
+                raise ValueError(f"{split}: an empty list, expected at least one file.")
+            if split in self.limit and self.limit[split] < 1:
+                raise ValueError(f"limit.{split}: found {self.limit[split]}, expected at least 1.")
+        if unknown := sorted(set(self.limit) - set(SPLITS)):
+            raise ValueError(
+                f"limit: unknown split {unknown[0]!r}; allowed: {', '.join(SPLITS)}."
+                + nearest(unknown[0], SPLITS)
+            )
+        if twice := [c for c in self.columns if c not in ("", "_") and self.columns.count(c) > 1]:
+            raise ValueError(f"columns: {twice[0]!r} stands twice.")
+        if self.header is False and not self.columns:
+            raise ValueError("header: false leaves the columns without names; set columns = [...].")
+        if "" in self.lists.values():
+            raise ValueError("lists: found an empty separator, expected at least one character.")
+        if self.seed < 0:
+            raise ValueError(f"seed: found {self.seed}, expected at least 0.")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        for split in ("validation", "test"):
+            share = self.share(split)
+            if not 0 <= share < 1:
+                raise ValueError(f"{split}_share: found {share}, expected 0 to below 1.")
+            if share and self.path(split) is not None:
+                raise ValueError(f"{split}_share: the source has a {split!r} of its own; drop one.")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share together leave no row to learn from.")
+
+    def path(self, split: str) -> str | tuple[str, ...] | None:
+        """The place of a split, or None when the source has no files of its own for it."""
+        value: str | tuple[str, ...] | None = getattr(self, split)
         return value
+
+    def share(self, split: str) -> float:
+        """The share of the training rows that a split takes; 0 for the training split."""
+        return {"validation": self.validation_share, "test": self.test_share}.get(split, 0.0)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """All settings but the places of files: how the rows are read, not from where."""
+        settings: dict[str, Any] = plain(self)
+        for split in SPLITS:
+            del settings[split]
+        return {**settings, "names": list(self.names)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +259,7 @@ class Config:
     def fingerprint(self) -> str:
         """SHA-256 over all settings but the paths of the data, which has digests of its own."""
         settings = plain(self)
-        settings["data"] = {name: source.format for name, source in self.data.items()}
+        settings["data"] = {name: source.reading for name, source in self.data.items()}
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -225,11 +292,26 @@ def _resolved(data: dict[str, Any], path: Path) -> dict[str, Any]:
         encoder["name"] = str(local.resolve()) if (local / "config.json").is_file() else name
     sources = data.get("data")
     for name, source in sources.items() if isinstance(sources, dict) else ():
-        for split in SPLITS:
-            if isinstance(source, dict) and isinstance(source.get(split), str):
-                file = _filled(source[split], f"{path}: data.{name}: {split}")
-                source[split] = str((path.parent / file).resolve())
+        if isinstance(source, dict):
+            where = f"{path}: data.{name}"
+            for split in SPLITS:
+                if split in source:
+                    on_disk = source.get("format") != "hub"
+                    source[split] = _place(source[split], f"{where}: {split}", path, on_disk)
+            if isinstance(names := source.get("names"), dict):
+                for column, file in names.items():
+                    names[column] = _place(file, f"{where}: names.{column}", path)
     return data
+
+
+def _place(value: Any, where: str, path: Path, on_disk: bool = True) -> Any:
+    """A file, or each of a list, made absolute; ids of the hub and what is no text stay."""
+    if isinstance(value, list):
+        return [_place(item, where, path, on_disk) for item in value]
+    if not isinstance(value, str):
+        return value
+    filled = _filled(value, where)
+    return str((path.parent / filled).resolve()) if on_disk else filled
 
 
 def _filled(text: str, where: str) -> str:

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from polyhead.bundle.digest import sha256
+from polyhead.errors import BundleError
 from polyhead.tokenizing import Tokenizer
 from polyhead_models.errors import EncoderError
 
@@ -92,6 +93,22 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
             " installed."
         ) from problem
     return without_pooler(encoder), tokenizer
+
+
+def tokenizer(name: str) -> Tokenizer:
+    """The encoder's tokenizer alone: no weights are loaded.
+
+    Raises:
+        EncoderError: when it cannot be found, or is no fast one.
+    """
+    try:
+        return _tokenizer(locate(name))
+    except (OSError, ValueError, ImportError, BundleError) as problem:
+        raise EncoderError(
+            f"encoder {name!r}: its tokenizer cannot be loaded: {problem}. Expected a local folder"
+            " with tokenizer.json, the id of a model on the hub (which needs a network), or one of"
+            f" {', '.join(_PACKAGED)} with its package installed."
+        ) from problem
 
 
 def build(config: dict[str, Any]) -> PreTrainedModel:

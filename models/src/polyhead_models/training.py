@@ -21,9 +21,10 @@ from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
-from polyhead_models.errors import CheckpointError, ConfigError
+from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
+from polyhead_models.tuning import tuned
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ def train(
     _claim(partial, identity, resume=resume, overwrite=overwrite)
     trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial, note)
     trainer.train(resume_from_checkpoint=last_complete(partial))
+    checkpoint = tuned(checkpoint, validation_set)
     metrics = trainer.summary()
     with atomic.folder(target) as folder:
         checkpoints.save(folder, checkpoint, metrics)
@@ -173,19 +175,7 @@ def _prepare(
             f"encoder: max_tokens: found {config.encoder.max_tokens}; {config.encoder.name} reads"
             f" at most {capacity}."
         )
-    labels = data.labels(config, train_set)
-    specs = {
-        name: HeadSpec(
-            kind=head.versioned_kind,
-            output=f"logits/{name}",
-            labels=labels[name],
-            activation=NETWORKS[head.versioned_kind].activation,
-            layers=head.layers,
-            pooling=head.pooling or NETWORKS[head.versioned_kind].default_pooling,
-            max_tokens=config.encoder.max_tokens,
-        )
-        for name, head in config.heads.items()
-    }
+    specs = _specs(config, train_set)
     return Checkpoint(
         model=checkpoints.assemble(encoder, specs, config.heads),
         tokenizer=tokenizer,
@@ -197,6 +187,27 @@ def _prepare(
             provenance={name: version(name) for name in _LIBRARIES},
         ),
     )
+
+
+def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
+    """What each head is, as far as configuration and training references say."""
+    references = data.references(config, train_set)
+    specs = {}
+    for name, head in config.heads.items():
+        network = NETWORKS[head.versioned_kind]
+        spec = HeadSpec(
+            kind=head.versioned_kind,
+            output=f"logits/{name}",
+            activation=network.activation,
+            layers=head.layers,
+            pooling=head.pooling or network.default_pooling,
+            max_tokens=config.encoder.max_tokens,
+        )
+        try:
+            specs[name] = network.fitted(spec, references[name])
+        except ValueError as problem:
+            raise DataError(f"head {name!r}: {problem}.") from problem
+    return specs
 
 
 def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from polyhead.errors import (
     TextTooLong,
     UnknownHead,
 )
-from polyhead.heads import Classification, Embedding, Entities, HeadSpec, Span
+from polyhead.heads import (
+    Classification,
+    Embedding,
+    Entities,
+    HeadSpec,
+    MultiLabel,
+    Regression,
+    Span,
+)
 from polyhead.prediction import Prediction
 
 __version__ = "0.1.0"
@@ -46,8 +54,10 @@ __all__ = [
     "InvalidSetting",
     "InvalidText",
     "ManifestError",
+    "MultiLabel",
     "PolyheadError",
     "Prediction",
+    "Regression",
     "Span",
     "TextTooLong",
     "UnknownHead",

@@ -134,8 +134,8 @@ class Engine:
     ) -> dict[str, list[NDArray[np.float32]]]:
         """The raw logits by head, one array a text, in the order of `texts`.
 
-        Shapes are `(labels,)`, `(hidden,)` or `(tokens, tags)` by the head's kind. Raises what
-        `predict` raises.
+        Shapes are `(labels,)`, `(1,)`, `(hidden,)` or `(tokens, tags)` by the head's kind. Raises
+        what `predict` raises.
         """
         return self._compute(texts, heads)[2]
 

@@ -26,7 +26,8 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
 
     Args:
         cls: a dataclass; its annotations say what is allowed: str, int, float, bool, None, Any,
-            Literal, unions, ``tuple[X, ...]``, ``Mapping[str, X]`` and other dataclasses.
+            Literal, unions, ``tuple[X, ...]`` (a fixed length is for the class to check),
+            ``Mapping[str, X]`` and other dataclasses.
         data: what `json` or `tomllib` returned; a list becomes a tuple.
         where: the place to name in messages, for example ``"manifest.json"``.
         error: the class to raise.

@@ -63,3 +63,42 @@ def test_a_text_without_words_has_no_spans(trained_config):
 def test_rows_with_nothing_to_tell_apart_have_a_baseline_too(kind, head, reference, figure):
     rows = [Example("a:1", "a", text, {head: reference}) for text in TEXTS]
     assert next(iter(baseline(kind, head, rows, rows).values())) == figure
+
+
+def with_references(head, *rows):
+    return [Example("a:1", "a", text, {head: reference}) for text, reference in rows]
+
+
+def test_every_label_of_a_set_is_learnt_by_itself():
+    rows = [
+        ("the parcel was late", ("late",)),
+        ("the cup was broken", ("broken",)),
+        ("the parcel was late and broken", ("broken", "late")),
+        ("the cup was late and broken", ("broken", "late")),
+        ("the cup was fine", ()),
+    ]
+    train = with_references("tags", *rows)
+    test = with_references("tags", ("late and broken", ("broken", "late")), ("fine", ()))
+    assert baseline("multilabel.v1", "tags", train, test)["micro_f1"] == 1
+
+
+def test_a_number_is_learnt_from_words():
+    words = {"awful": 1.0, "bad": 2.0, "good": 4.0, "great": 5.0}
+    train = with_references("stars", *((f"a {word} cup", n) for word, n in words.items()))
+    test = with_references("stars", *((f"{word} tea", n) for word, n in words.items()))
+    found = baseline("regression.v1", "stars", train, test)
+    assert found["pearson"] > 0.9
+    assert found["mae"] < 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference", "figure"),
+    [
+        pytest.param("multilabel.v1", ("late",), 1.0, id="always"),
+        pytest.param("multilabel.v1", (), 0.0, id="never"),
+        pytest.param("regression.v1", 3.0, 0.0, id="one_number"),
+    ],
+)
+def test_constant_sets_and_numbers_have_a_baseline_too(kind, reference, figure):
+    rows = with_references("x", *((text, reference) for text in TEXTS))
+    assert next(iter(baseline(kind, "x", rows, rows).values())) == figure

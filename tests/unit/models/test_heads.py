@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -91,6 +93,24 @@ def test_a_span_that_truncation_cuts_keeps_what_is_left(head, wordpiece, tokens,
     (encoding,) = wordpiece.encode(["the parcel was late"])
     found = targets(head("tokens.v1"), encoding.cut(tokens), ("PLACE", 4, 19))
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "references", "labels"),
+    [
+        pytest.param("classification.v1", ["b", "a", "b"], ("a", "b"), id="classification"),
+        pytest.param(
+            "tokens.v1",
+            [(("PLACE", 0, 1), ("DAY", 1, 2)), (), (("PLACE", 0, 1),)],
+            ("DAY", "PLACE"),
+            id="tokens",
+        ),
+        pytest.param("embedding.v1", [], (), id="embedding"),
+    ],
+)
+def test_labels_are_those_of_the_training_references_in_order(kind, references, labels):
+    spec = HeadSpec(kind=kind, output="logits/x", max_tokens=16)
+    assert NETWORKS[kind].fitted(spec, references) == replace(spec, labels=labels)
 
 
 def test_the_target_of_a_label_is_its_index(head, wordpiece):

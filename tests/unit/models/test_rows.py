@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from polyhead_models.data.rows import Row, read
+from polyhead_models.data.rows import Layout, Row, read
 from polyhead_models.errors import DataError
 
 
@@ -99,10 +99,10 @@ def test_a_csv_cell(file, cell, value):
     ("content", "line", "part"),
     [
         pytest.param(
-            "text,topic\na,b\nc\n", 3, "columns than in the header, which has 2", id="few"
+            "text,topic\na,b\nc\n", 3, "found 1 columns, expected 2: text, topic", id="few"
         ),
         pytest.param(
-            "text,topic\na,b,c\n", 2, "columns than in the header, which has 2", id="many"
+            "text,topic\na,b,c\n", 2, "found 3 columns, expected 2: text, topic", id="many"
         ),
         pytest.param('text,topic\na,b\n"c,d\ne,f\n', 3, "not valid CSV", id="unclosed_quote"),
         pytest.param('text,topic\n"a"b,c\n', 2, "not valid CSV", id="text_after_quote"),
@@ -114,11 +114,18 @@ def test_a_csv_row_that_cannot_be_read_is_named(file, content, line, part):
         read(path, None)
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
-def test_what_is_not_utf_8_is_refused(file, name):
-    path = file(name, b'{"text,a": "caf\xe9"}\n')
-    with pytest.raises(DataError, match=rf"{name}: not UTF-8: .*Convert the file first"):
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "json"])
+def test_what_is_not_utf_8_is_refused(file, ending):
+    path = file(f"rows.{ending}", b'{"text,a": "a"}\n{"text,a": "caf\xe9"}\n')
+    with pytest.raises(DataError, match=r":2: not UTF-8: byte 0xe9 at byte 16 .*Convert the file"):
         read(path, None)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "json"])
+def test_a_byte_order_mark_is_dropped(file, ending):
+    content = {"jsonl": '{"a": 1}', "csv": "a\n1\n", "tsv": "a\n1\n", "json": '[{"a": 1}]'}[ending]
+    path = file(f"rows.{ending}", b"\xef\xbb\xbf" + content.encode())
+    assert list(read(path)[0].fields) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +157,9 @@ def test_a_folder_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        pytest.param("rows.json", " Did you mean 'jsonl'?", id="near"),
-        pytest.param("rows.parquet", "jsonl, csv.", id="far"),
-        pytest.param("rows", "jsonl, csv.", id="none"),
+        pytest.param("rows.jsonlines", " Did you mean 'jsonl'?", id="near"),
+        pytest.param("rows.xml", "parquet, hub.", id="far"),
+        pytest.param("rows", "parquet, hub.", id="none"),
     ],
 )
 def test_an_unknown_ending_is_refused(file, name, hint):
@@ -164,3 +171,23 @@ def test_an_unknown_ending_is_refused(file, name, hint):
 def test_a_named_format_goes_before_the_ending(file):
     path = file("rows.txt", '{"text": "a"}\n')
     assert read(path, "jsonl")[0].fields == {"text": "a"}
+
+
+def test_files_of_a_list_are_read_one_after_another(file):
+    places = [file("b.jsonl", '{"n": 1}\n'), file("a.jsonl", '{"n": 2}\n')]
+    assert [row.fields["n"] for row in read([str(place) for place in places])] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("format", "layout", "part"),
+    [
+        pytest.param("conll", Layout(), "needs the names of its columns", id="conll"),
+        pytest.param("parallel", Layout(), "needs the names of its columns", id="parallel"),
+        pytest.param("jsonl", Layout(columns=("a",)), "names its fields itself", id="jsonl"),
+        pytest.param("json", Layout(header=True), "has no header; leave header out", id="json"),
+    ],
+)
+def test_a_layout_that_the_format_does_not_take_is_refused(file, format, layout, part):
+    path = file("rows.txt", '{"text": "a"}\n')
+    with pytest.raises(DataError, match=rf"rows\.txt: format '{format}' {part}"):
+        read(path, format, layout)

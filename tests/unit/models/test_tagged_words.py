@@ -90,13 +90,13 @@ def test_a_label_may_hold_a_dash(load):
 
 @pytest.mark.parametrize("count", [1, 3], ids=["fewer", "more"])
 def test_another_number_of_tags_than_words_is_refused(load, count):
-    with pytest.raises(DataError, match=rf"news\.jsonl:1: found {count} tags for 2 words"):
+    with pytest.raises(DataError, match=rf":1: 'tags': found {count} tags for 2 words"):
         load(["a", "b"], ["O"] * count)
 
 
 @pytest.mark.parametrize("tag", ["X-A", "B", "B-", "b-A", "PERSON", "", "o"])
 def test_what_is_no_tag_is_refused(load, tag):
-    with pytest.raises(DataError, match=rf"news\.jsonl:1: found the tag '{tag}', expected O, B-"):
+    with pytest.raises(DataError, match=rf":1: 'tags': found the tag '{tag}', expected O, B-"):
         load(["a", "b"], ["O", tag])
 
 

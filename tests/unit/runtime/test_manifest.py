@@ -1,5 +1,6 @@
 import json
 import string
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,20 +17,21 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+SCALES = st.tuples(NUMBERS, NUMBERS.filter(lambda factor: factor > 0))
+THRESHOLD = st.floats(0, 1)
 SPECS = st.builds(
     HeadSpec,
     kind=NAMES,
     output=NAMES,
-    labels=st.lists(NAMES, unique=True, max_size=4).map(tuple),
     activation=st.sampled_from(["softmax", "sigmoid", "span", "identity"]),
-    thresholds=st.none() | st.lists(NUMBERS, max_size=3).map(tuple),
+    scale=st.none() | SCALES,
     layers=st.sampled_from(["last", "mix"]) | st.integers(-12, 12),
     pooling=st.sampled_from(["cls", "mean", "max", None]),
     input=st.sampled_from(["text", "pair"]),
     max_tokens=st.integers(20, 512),
     stride=st.integers(0, 19),
 )
-
+LABELLED = st.dictionaries(NAMES, THRESHOLD, max_size=4)
 
 QUALITY = st.builds(
     HeadQuality,
@@ -44,9 +46,18 @@ QUALITY = st.builds(
 
 
 @st.composite
+def specs(draw: st.DrawFn) -> HeadSpec:
+    thresholds = draw(LABELLED)
+    labelled = {"labels": tuple(thresholds)}
+    if draw(st.booleans()):
+        labelled["thresholds"] = tuple(thresholds.values())
+    return replace(draw(SPECS), **labelled)
+
+
+@st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     names = draw(st.lists(NAMES, unique=True, min_size=4, max_size=6))
-    heads = draw(st.dictionaries(NAMES, SPECS, min_size=1, max_size=3))
+    heads = draw(st.dictionaries(NAMES, specs(), min_size=1, max_size=3))
     entry = {"sha256": draw(NAMES), "size": draw(st.integers(0))}
     graphs = tuple(
         Graph(

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         action="store_true",
-        help="also what TF-IDF and logistic regression reach, trained on the training split",
+        help="also what TF-IDF and a linear model reach, trained on the training split",
     )
     parser.add_argument("--json", action="store_true", help="all figures as JSON")
 

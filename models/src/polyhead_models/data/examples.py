@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from polyhead.errors import nearest
 from polyhead_models.config import Config, HeadConfig
-from polyhead_models.data import rows as files
+from polyhead_models.data import sources, tagging
 from polyhead_models.data.rows import Row
 from polyhead_models.errors import DataError
 from polyhead_models.heads import NETWORKS
@@ -43,29 +42,34 @@ def load(config: Config, split: str) -> list[Example]:
     """
     examples: list[Example] = []
     for source, data in config.data.items():
-        path = data.path(split)
-        heads = {name: head for name, head in config.heads.items() if head.data == source}
-        if path is None or not heads:
-            continue
-        rows = files.read(Path(path), data.format)
-        for field in dict.fromkeys(head.text for head in heads.values()):
-            same = {name: head for name, head in heads.items() if head.text == field}
-            for row in rows:
-                examples.append(_example(row, source, field, same))
-        _require_targets(heads, examples, source, path)
+        if any(head.data == source for head in config.heads.values()):
+            examples += of_source(config, source, split, sources.load(data, split))
     return examples
 
 
-def labels(config: Config, examples: Iterable[Example]) -> dict[str, tuple[str, ...]]:
-    """The labels of every head, in the order of its logits, from the training examples."""
+def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> list[Example]:
+    """The examples of one source's rows; no rows give none.
+
+    Raises:
+        DataError: as `load` does.
+    """
+    heads = {name: head for name, head in config.heads.items() if head.data == source}
+    examples = []
+    for field in dict.fromkeys(head.text for head in heads.values()):
+        same = {name: head for name, head in heads.items() if head.text == field}
+        examples += [_example(row, source, field, same) for row in rows]
+    if examples:
+        _require_targets(heads, examples, sources.shown(config.data[source], split))
+    return examples
+
+
+def references(config: Config, examples: Iterable[Example]) -> dict[str, list[Any]]:
+    """The references of every head, in the order of the examples; empty for one without targets."""
     found: dict[str, list[Any]] = {name: [] for name in config.heads}
     for example in examples:
         for head, reference in example.references.items():
             found[head].append(reference)
-    return {
-        name: NETWORKS[head.versioned_kind].labels(found[name])
-        for name, head in config.heads.items()
-    }
+    return found
 
 
 def check(config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]) -> None:
@@ -91,10 +95,11 @@ def _example(row: Row, source: str, field: str, heads: Mapping[str, HeadConfig])
         raw = row.fields.get(head.target or "")
         if raw is None:
             continue
-        if words is not None and raw and isinstance(raw, list) and isinstance(raw[0], str):
-            raw = _spans_of_tags(words, raw, row.where)
+        network = NETWORKS[head.versioned_kind]
+        per_token = network.default_pooling is None
         try:
-            network = NETWORKS[head.versioned_kind]
+            if words is not None and per_token and _are_tags(raw):
+                raw = tagging.spans(words, raw)
             references[name] = network.reference(raw, text)
         except ValueError as problem:
             raise DataError(f"{row.where}: {head.target!r}: {problem}.") from problem
@@ -102,12 +107,15 @@ def _example(row: Row, source: str, field: str, heads: Mapping[str, HeadConfig])
 
 
 def _text(row: Row, field: str) -> tuple[list[str] | None, str]:
-    """The words (None for a plain text) and the text; words are joined by one space."""
+    """The words (None for a plain text) and the text; words are joined by one space.
+
+    Words of no characters stay among the words, where they may have a tag.
+    """
     value = row.fields.get(field)
     if isinstance(value, str) and value.strip():
         return None, _unicode(value, row, field)
-    if isinstance(value, list) and value and all(isinstance(w, str) and w for w in value):
-        return value, _unicode(" ".join(value), row, field)
+    if isinstance(value, list) and any(value) and all(isinstance(w, str) for w in value):
+        return value, _unicode(" ".join(filter(None, value)), row, field)
     if field not in row.fields:
         raise DataError(
             f"{row.where}: no key {field!r}; the row has {', '.join(map(str, row.fields))}."
@@ -127,29 +135,14 @@ def _unicode(text: str, row: Row, field: str) -> str:
     return text
 
 
-def _spans_of_tags(words: Sequence[str], tags: Sequence[str], where: str) -> list[dict[str, Any]]:
-    """BIO tags on words into character spans of the words joined by one space."""
-    if len(tags) != len(words):
-        raise DataError(f"{where}: found {len(tags)} tags for {len(words)} words.")
-    spans: list[dict[str, Any]] = []
-    start, open_label = 0, None
-    for word, tag in zip(words, tags, strict=True):
-        prefix, _, label = tag.partition("-") if isinstance(tag, str) else ("", "", "")
-        if tag != "O" and (prefix not in ("B", "I") or not label):
-            raise DataError(f"{where}: found the tag {tag!r}, expected O, B-LABEL or I-LABEL.")
-        if prefix == "I" and open_label == label:
-            spans[-1]["end"] = start + len(word)
-        elif tag != "O":
-            spans.append({"label": label, "start": start, "end": start + len(word)})
-        open_label = label if tag != "O" else None
-        start += len(word) + 1
-    return spans
+def _are_tags(raw: Any) -> bool:
+    return isinstance(raw, list) and bool(raw) and isinstance(raw[0], str)
 
 
 def _require_targets(
-    heads: Mapping[str, HeadConfig], examples: Iterable[Example], source: str, path: str
+    heads: Mapping[str, HeadConfig], examples: Iterable[Example], path: str
 ) -> None:
-    seen = {name for e in examples if e.source == source for name in e.references}
+    seen = {name for e in examples for name in e.references}
     for name, head in heads.items():
         if name not in seen:
             raise DataError(f"{path}: no row has a target {head.target!r} for the head {name!r}.")

@@ -1,101 +1,85 @@
-"""Rows of a file, each with the place it came from."""
+"""Rows of files in any format, each with the place it came from."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from polyhead.errors import nearest
+from polyhead_models.data.formats import FORMATS, Layout, Row
+from polyhead_models.data.formats.json_list import split_key
 from polyhead_models.errors import DataError
 
+__all__ = ["Layout", "Place", "Row", "files", "places", "read"]
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row.
-
-    Attributes:
-        where: ``file:line``, for messages.
-        fields: values by key.
-    """
-
-    where: str
-    fields: Mapping[str, Any]
+Place = str | Path | Sequence[str]
 
 
-def read(path: Path, format: str | None) -> list[Row]:
-    """Read all rows of a file.
+def read(place: Place, format: str | None = None, layout: Layout | None = None) -> list[Row]:
+    """Read all rows of a place.
 
     Args:
-        path: the file.
-        format: ``"jsonl"`` or ``"csv"``; None goes by the file's ending.
+        place: a file; a list of files, read one after another; or what else the format reads.
+        format: a name in `FORMATS`; None goes by the ending of the (first) file.
+        layout: names of columns and the like; None: the file says all itself.
 
     Raises:
-        DataError: when the file is missing, empty, of an unknown format, not UTF-8, or has a row
+        DataError: when a file is missing, empty, of an unknown format, not UTF-8, or has a row
             that cannot be read; names file and line.
     """
-    name = format or path.suffix.lstrip(".")
-    if name not in _FORMATS:
-        raise DataError(
-            f"{path}: cannot tell the format from its ending; set format to one of"
-            f" {', '.join(_FORMATS)}.{nearest(name, _FORMATS)}"
-        )
+    found, layout = places(place), layout or Layout()
+    shown = ", ".join(found)
+    name = _format(found, format)
+    _check(shown, name, layout)
     try:
-        rows = list(_FORMATS[name](path))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder; expected a file of rows.") from None
-    except UnicodeDecodeError as problem:
-        raise DataError(f"{path}: not UTF-8: {problem}. Convert the file first.") from problem
+        rows = list(FORMATS[name].read(found, layout))
+    except FileNotFoundError as problem:
+        raise DataError(f"{problem.filename or shown}: no such file.") from None
+    except (IsADirectoryError, NotADirectoryError) as problem:
+        raise DataError(
+            f"{problem.filename or shown}: a folder; expected a file of rows."
+        ) from None
     if not rows:
-        raise DataError(f"{path}: no rows; expected at least one.")
+        raise DataError(f"{shown}: no rows; expected at least one.")
     return rows
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                fields = json.loads(line)
-            except (ValueError, RecursionError) as problem:
-                raise DataError(f"{where}: not a JSON line: {problem}.") from problem
-            if not isinstance(fields, dict):
-                raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
-            yield Row(where, fields)
+def files(place: Place, format: str | None = None, layout: Layout | None = None) -> list[Path]:
+    """The files that `read` would read, whether they exist or not.
+
+    Raises:
+        DataError: when the format is unknown, or the place does not fit it.
+    """
+    found = places(place)
+    return FORMATS[_format(found, format)].files(found, layout or Layout())
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        try:
-            for fields in reader:
-                where = f"{path}:{reader.line_num}"
-                if None in fields or None in fields.values():
-                    raise DataError(
-                        f"{where}: found another number of columns than in the header, which has"
-                        f" {len(reader.fieldnames or ())}."
-                    )
-                yield Row(where, {key: _cell(value) for key, value in fields.items()})
-        except csv.Error as problem:
-            line = reader.line_num + 1  # the reader counts a line when it has understood it
-            raise DataError(f"{path}:{line}: not valid CSV: {problem}.") from problem
+def places(place: Place) -> list[str]:
+    """One place or several as a list."""
+    return [str(place)] if isinstance(place, str | Path) else list(place)
 
 
-def _cell(value: str) -> Any:
-    """Lists in a CSV cell (words, tags, spans) are written as JSON; all else stays text."""
-    if value.startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value or None
+def _format(found: Sequence[str], format: str | None) -> str:
+    if format is not None:
+        return format
+    ending = split_key(found[0])[0].suffix.lstrip(".")
+    for name, known in FORMATS.items():
+        if ending in known.endings:
+            return name
+    raise DataError(
+        f"{', '.join(found)}: cannot tell the format from its ending; set format to one of"
+        f" {', '.join(FORMATS)}.{nearest(ending, FORMATS)}"
+    )
 
 
-_FORMATS: dict[str, Callable[[Path], Iterator[Row]]] = {"jsonl": _jsonl, "csv": _csv}
+def _check(shown: str, name: str, layout: Layout) -> None:
+    """Refuse a layout that the format does not take."""
+    format = FORMATS[name]
+    if format.columns == "needed" and not layout.columns:
+        raise DataError(
+            f"{shown}: format {name!r} needs the names of its columns: columns = [...]."
+        )
+    if format.columns == "refused" and layout.columns:
+        raise DataError(f"{shown}: format {name!r} names its fields itself; leave columns out.")
+    if not format.header and layout.header is not None:
+        raise DataError(f"{shown}: format {name!r} has no header; leave header out.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
@@ -22,13 +24,25 @@ class HeadNetwork(nn.Module, ABC):
     """One head. A subclass is a kind and lives in a file of the kind's name.
 
     A target goes through three forms: raw (as in the file), reference (what metrics compare with)
-    and a tensor of label ids (what the loss compares with).
+    and a tensor (what the loss compares with): label ids, or numbers for a `NumericNetwork`.
+
+    What the data says of the head goes into its spec: `fitted` reads the training references, and
+    `tuned`, after training, what the model makes of the validation texts.
+
+    Attributes:
+        kind: versioned name of the kind.
+        activation: what turns the logits into scores.
+        default_pooling: what a configuration may leave out; None for heads that answer per token.
+        needs_target: whether the head is trained.
+        tunable: whether `tuned` does anything.
+        count: logits that a text or token gets.
     """
 
     kind: ClassVar[str]
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]]
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None]
     needs_target: ClassVar[bool] = True
+    tunable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -51,7 +65,8 @@ class HeadNetwork(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.reader = Reader(spec.layers, spec.pooling, depth)
-        self.projection = self._projection([width, *hidden, self.outputs(spec, width)], dropout)
+        self.count = self.outputs(spec, width)
+        self.projection = self._projection([width, *hidden, self.count], dropout)
 
     def forward(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """Hidden states, each `(batch, tokens, width)`, into logits.
@@ -81,9 +96,30 @@ class HeadNetwork(nn.Module, ABC):
         """
 
     @classmethod
-    @abstractmethod
-    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
-        """The labels that stand in the training references, sorted."""
+    def fitted(cls, spec: HeadSpec, references: Sequence[Any]) -> HeadSpec:
+        """The spec with what the training references say of the head: its labels or its scale.
+
+        Args:
+            spec: without them.
+            references: of all training examples; at least one for a head that needs a target.
+
+        Raises:
+            ValueError: when nothing can be learnt from them; says why.
+        """
+        return spec
+
+    @classmethod
+    def tuned(
+        cls, spec: HeadSpec, logits: Sequence[NDArray[np.float32]], references: Sequence[Any]
+    ) -> HeadSpec:
+        """The spec with what only the trained model can say, such as thresholds.
+
+        Args:
+            spec: as `fitted` left it.
+            logits: of the validation texts that have a reference; at least one.
+            references: of the same texts.
+        """
+        return spec
 
     @classmethod
     @abstractmethod
@@ -96,7 +132,7 @@ class HeadNetwork(nn.Module, ABC):
 
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
-        """A reference into label ids: `()` or `(tokens,)`, int64."""
+        """A reference into label ids, int64 `()` or `(tokens,)`; or as `NumericNetwork` says."""
 
     def collate(self, targets: Sequence[Tensor | None], tokens: int) -> Tensor:
         """Targets of a batch into one tensor; rows without one, and padding, are `IGNORED`.

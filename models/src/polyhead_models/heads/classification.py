@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
 from polyhead.tokenizing import Encoding
 from polyhead_models.heads.base import HeadNetwork
+from polyhead_models.heads.labels import check_known, label
 
 
 class ClassificationNetwork(HeadNetwork):
@@ -29,23 +30,17 @@ class ClassificationNetwork(HeadNetwork):
     @classmethod
     def reference(cls, raw: Any, text: str) -> str:
         """A label: a text, a whole number or true/false."""
-        if isinstance(raw, str | int) and str(raw):
-            return str(raw)
-        raise ValueError(f"found {raw!r}, expected a label (a text or a whole number)")
+        return label(raw)
 
     @classmethod
-    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
-        """All labels, sorted."""
-        return tuple(sorted(set(references)))
+    def fitted(cls, spec: HeadSpec, references: Sequence[str]) -> HeadSpec:
+        """With all labels, sorted."""
+        return replace(spec, labels=tuple(sorted(set(references))))
 
     @classmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:
         """Refuse a label that was not seen in training."""
-        if reference not in labels:
-            raise ValueError(
-                f"unknown label {reference!r}; training has {', '.join(labels)}."
-                + nearest(reference, labels)
-            )
+        check_known(reference, labels)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """The label's index, shape `()`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NoReturn
 
 from torch import Tensor, nn
@@ -29,11 +29,6 @@ class EmbeddingNetwork(HeadNetwork):
     def reference(cls, raw: Any, text: str) -> NoReturn:
         """There is no target."""
         raise ValueError("this kind of head has no target")
-
-    @classmethod
-    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @classmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:

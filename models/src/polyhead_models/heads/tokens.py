@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.tokenizing import Encoding
 from polyhead_models.heads.base import IGNORED, HeadNetwork
+from polyhead_models.heads.labels import check_known
 
 Reference = tuple[tuple[str, int, int], ...]
 
@@ -46,19 +47,16 @@ class TokensNetwork(HeadNetwork):
         return tuple(spans)
 
     @classmethod
-    def labels(cls, references: Iterable[Any]) -> tuple[str, ...]:
-        """All span labels, sorted."""
-        return tuple(sorted({label for spans in references for label, _, _ in spans}))
+    def fitted(cls, spec: HeadSpec, references: Sequence[Reference]) -> HeadSpec:
+        """With all span labels, sorted."""
+        found = {label for spans in references for label, _, _ in spans}
+        return replace(spec, labels=tuple(sorted(found)))
 
     @classmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:
         """Refuse a span label that was not seen in training."""
         for label, _, _ in reference:
-            if label not in labels:
-                raise ValueError(
-                    f"unknown label {label!r}; training has {', '.join(labels)}."
-                    + nearest(label, labels)
-                )
+            check_known(label, labels)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """One tag id a token, shape `(tokens,)`; special tokens are ignored.

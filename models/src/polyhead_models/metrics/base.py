@@ -7,7 +7,11 @@ from typing import Any, Protocol
 
 
 class Metric(Protocol):
-    """Figures of a kind, all between 0 and 1, larger is better."""
+    """Figures of a kind.
+
+    The primary figure is at most 1, and larger is better. So are the others, but for errors, which
+    have the unit of the targets; the kind's `score` names them.
+    """
 
     @property
     def primary(self) -> str | None:
@@ -19,7 +23,7 @@ class Metric(Protocol):
         ...
 
     def agreement(self, results: Sequence[Any], others: Sequence[Any]) -> float:
-        """How alike two models answer the same texts: 1 when they cannot be told apart."""
+        """How alike two models answer the same texts, 0 to 1: 1 when they cannot be told apart."""
         ...
 
 

@@ -86,7 +86,8 @@ class HeadQuality:
         texts: number of texts.
         fp32: the figure of the PyTorch model.
         exported: the figure of the exported graph.
-        agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine.
+        agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine,
+            for numbers the concordance.
         max_logit_error: largest absolute difference of a logit.
     """
 

@@ -6,6 +6,8 @@ from polyhead.errors import ManifestError, nearest
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
+from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
+from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.spec import HeadSpec
 from polyhead.heads.tokens import Entities, Span, TokensDecoder
 
@@ -16,6 +18,8 @@ __all__ = [
     "Embedding",
     "Entities",
     "HeadSpec",
+    "MultiLabel",
+    "Regression",
     "Result",
     "Span",
     "decoder",
@@ -23,6 +27,8 @@ __all__ = [
 
 DECODERS: dict[str, type[Decoder]] = {
     "classification.v1": ClassificationDecoder,
+    "multilabel.v1": MultiLabelDecoder,
+    "regression.v1": RegressionDecoder,
     "tokens.v1": TokensDecoder,
     "embedding.v1": EmbeddingDecoder,
 }

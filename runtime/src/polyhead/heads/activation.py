@@ -1,4 +1,4 @@
-"""Softmax, once for all heads."""
+"""Logits into probabilities, once for all heads."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     normaliser = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return np.asarray(shifted - normaliser, dtype=np.float32)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The probability of each logit by itself, of any shape; nothing overflows.
+
+    In float64, where probabilities near 1 still differ: thresholds are set between them.
+    """
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))

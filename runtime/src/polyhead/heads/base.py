@@ -39,8 +39,8 @@ class Decoder(Protocol):
         """Decode one text.
 
         Args:
-            logits: `(labels,)` or `(hidden,)` for heads that answer per text, `(tokens, tags)` for
-                heads that answer per token, float32.
+            logits: `(labels,)`, `(1,)` or `(hidden,)` for heads that answer per text, `(tokens,
+                tags)` for heads that answer per token, float32.
             encoding: the text with its token offsets.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,10 @@ class HeadSpec:
         labels: labels in the order of the logits (for tokens: the entity labels, without B- and
             I-); empty for heads without labels.
         activation: what turns logits into scores.
-        thresholds: one per label; None where the kind has none.
+        thresholds: one per label, the probability from 0 to 1 that the label must reach; None where
+            the kind has none, and for 0.5 everywhere.
+        scale: ``(offset, factor)`` of a head that answers with a number: value = logit * factor +
+            offset, in the unit of the targets; None where the kind has none, and for ``(0, 1)``.
         layers: hidden layer that the head reads: ``"last"``, ``"mix"`` (learned mean of all) or an
             index (0 is the embedding layer, negative counts from the end).
         pooling: how token vectors become one; None for heads that answer per token.
@@ -30,6 +34,7 @@ class HeadSpec:
     labels: tuple[str, ...] = ()
     activation: Literal["softmax", "sigmoid", "span", "identity"] = "identity"
     thresholds: tuple[float, ...] | None = None
+    scale: tuple[float, float] | None = None
     layers: Literal["last", "mix"] | int = "last"
     pooling: Literal["cls", "mean", "max"] | None = None
     input: Literal["text", "pair"] = "text"
@@ -39,6 +44,10 @@ class HeadSpec:
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels: one stands twice in {list(self.labels)}.")
+        if self.thresholds is not None:
+            _check_thresholds(self.thresholds, self.labels)
+        if self.scale is not None:
+            _check_scale(self.scale)
         if self.max_tokens < 3:
             raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
         if not 0 <= self.stride < self.max_tokens:
@@ -46,3 +55,20 @@ class HeadSpec:
                 f"stride: found {self.stride}, expected 0 to {self.max_tokens - 1}"
                 " (max_tokens - 1)."
             )
+
+
+def _check_thresholds(thresholds: tuple[float, ...], labels: tuple[str, ...]) -> None:
+    if len(thresholds) != len(labels):
+        raise ValueError(
+            f"thresholds: found {len(thresholds)} for {len(labels)} labels, expected one a label."
+        )
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise ValueError(f"thresholds: found {list(thresholds)}, expected 0 to 1 each.")
+
+
+def _check_scale(scale: tuple[float, ...]) -> None:
+    if len(scale) != 2 or not all(map(math.isfinite, scale)) or scale[1] <= 0:
+        raise ValueError(
+            f"scale: found {list(scale)}, expected two finite numbers: an offset, and a factor"
+            " above 0."
+        )

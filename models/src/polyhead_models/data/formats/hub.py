@@ -1,0 +1,50 @@
+"""Data sets by their id on the Hugging Face hub, or in its cache, by the datasets library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from polyhead_models.data.formats.base import Layout, Row
+from polyhead_models.errors import DataError
+
+
+def read(place: str, layout: Layout) -> Iterator[Row]:
+    """One row a row; numbers that stand for labels become the labels' names.
+
+    Args:
+        place: ``name``, ``name:config`` or ``name:config/split``; a folder may stand for the name.
+        layout: names the split where `place` does not.
+
+    Raises:
+        DataError: when the data set cannot be loaded; says what to do without a network.
+    """
+    import datasets
+
+    name, _, rest = place.partition(":")
+    config, _, split = rest.partition("/")
+    datasets.utils.logging.disable_progress_bar()
+    try:
+        found = datasets.load_dataset(name, config or None, split=split or layout.split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as problem:
+        raise DataError(
+            f"{place}: cannot be loaded as a data set of the hub: {problem}. Expected"
+            " 'name:config/split'. Without a network, load it once where there is one, with"
+            f" 'datasets.load_dataset({name!r})', and copy the folder that HF_HOME names; or save"
+            " it as Parquet and name the files."
+        ) from problem
+    for number, fields in enumerate(found, start=1):
+        values = {key: _value(found.features[key], value) for key, value in fields.items()}
+        yield Row(f"{place}, row {number}", values)
+
+
+def _value(feature: Any, value: Any) -> Any:
+    """Label numbers into names, alone or in lists; -1 is the hub's way to say "none"."""
+    import datasets
+
+    if isinstance(feature, datasets.ClassLabel):
+        return None if value in (None, -1) else feature.int2str(value)
+    inner = getattr(feature, "feature", None)
+    if isinstance(inner, datasets.ClassLabel) and value is not None:
+        return [_value(inner, item) for item in value]
+    return value

@@ -1,0 +1,91 @@
+"""CSV (RFC 4180) and TSV (IANA: no quotes, so that a cell has neither tab nor line end)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polyhead_models.data.formats.base import Layout, Row, lines, named, without_end
+from polyhead_models.errors import DataError
+
+Records = Iterator[tuple[int, list[str]]]
+
+
+def read_csv(place: str, layout: Layout) -> Iterator[Row]:
+    """One row a record; blank lines are passed over, and an empty cell is an absent value.
+
+    Raises:
+        DataError: for a record that is no CSV or has another number of columns.
+    """
+    return _rows(place, _csv_records(Path(place)), layout)
+
+
+def read_tsv(place: str, layout: Layout) -> Iterator[Row]:
+    """One row a line; blank lines are passed over, and an empty cell is an absent value.
+
+    Raises:
+        DataError: for a line that has another number of columns.
+    """
+    return _rows(place, _tsv_records(Path(place)), layout)
+
+
+def _csv_records(path: Path) -> Records:
+    reader = csv.reader((line for _, line in lines(path)), strict=True)
+    understood = 0  # an open quote lets the reader run on to the end of the file
+    try:
+        for cells in reader:
+            understood = reader.line_num
+            if cells:
+                yield understood, cells
+    except csv.Error as problem:
+        raise DataError(f"{path}:{understood + 1}: not valid CSV: {problem}.") from problem
+
+
+def _tsv_records(path: Path) -> Records:
+    for number, line in lines(path):
+        if text := without_end(line):
+            yield number, text.split("\t")
+
+
+def _rows(place: str, records: Records, layout: Layout) -> Iterator[Row]:
+    columns = list(layout.columns)
+    if layout.header or (layout.header is None and not columns):
+        for line, header in records:
+            _check_header(f"{place}:{line}", header, columns)
+            columns = columns or header
+            break
+    for line, cells in records:
+        where = f"{place}:{line}"
+        if len(cells) != len(columns):
+            raise DataError(
+                f"{where}: found {len(cells)} columns, expected {len(columns)}:"
+                f" {', '.join(columns)}."
+            )
+        yield Row(where, named(columns, [_cell(cell) for cell in cells]))
+
+
+def _check_header(where: str, header: list[str], columns: list[str]) -> None:
+    if columns and len(columns) != len(header):
+        raise DataError(
+            f"{where}: found a header of {len(header)} columns ({', '.join(header)}), but columns"
+            f" names {len(columns)}: {', '.join(columns)}."
+        )
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice and not columns:
+        raise DataError(
+            f"{where}: the column {twice[0]!r} stands twice in the header. Name the columns with"
+            " columns = [...] and header = true."
+        )
+
+
+def _cell(value: str) -> Any:
+    """Lists in a cell (words, tags, spans) are written as JSON; all else stays text."""
+    if value.startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value or None

@@ -1,0 +1,92 @@
+"""The statistics of a whole configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from polyhead.tokenizing import Tokenizer
+from polyhead_models import encoder as encoders
+from polyhead_models.config import SPLITS, Config
+from polyhead_models.data import examples, sources, statistics
+from polyhead_models.data.statistics import Leak, SplitStatistics, Texts
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadReport:
+    """One head: its statistics by split, and the texts that its splits share."""
+
+    source: str
+    splits: Mapping[str, SplitStatistics]
+    leaks: Sequence[Leak]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All sources and heads.
+
+    Attributes:
+        rows: number of rows by source and split, sources that no head reads included.
+        heads: by name; heads that are not trained are absent.
+        max_tokens: longest input of the encoder.
+    """
+
+    rows: Mapping[str, Mapping[str, int]]
+    heads: Mapping[str, HeadReport]
+    max_tokens: int
+
+
+def report(config: Config, *, note: Callable[[str], None] = logger.info) -> Report:
+    """Read all data of a configuration and count.
+
+    Args:
+        config: what would be trained.
+        note: called with short remarks for whoever watches.
+
+    Raises:
+        DataError: when the data cannot be used.
+        EncoderError: when the encoder has no tokenizer here.
+    """
+    rows: dict[str, dict[str, int]] = {name: {} for name in config.data}
+    texts: dict[str, dict[str, Texts]] = {n: {} for n, h in config.heads.items() if h.data}
+    for source, data in config.data.items():
+        for split in SPLITS:
+            if found := sources.load(data, split):
+                note(f"{source}: {split}: {len(found):,} rows")
+                rows[source][split] = len(found)
+                made = examples.of_source(config, source, split, found)
+                for head in (name for name in texts if config.heads[name].data == source):
+                    texts[head][split] = statistics.of_head(made, head)
+    lengths = _Lengths(encoders.tokenizer(config.encoder.name), note)
+    heads = {
+        name: HeadReport(
+            source=str(config.heads[name].data),
+            splits={
+                split: statistics.of_split(some, lengths(some), config.encoder.max_tokens)
+                for split, some in splits.items()
+            },
+            leaks=statistics.leaks(splits),
+        )
+        for name, splits in texts.items()
+    }
+    return Report(rows=rows, heads=heads, max_tokens=config.encoder.max_tokens)
+
+
+class _Lengths:
+    """Lengths in tokens; a text that several heads read is tokenised once."""
+
+    def __init__(self, tokenizer: Tokenizer, note: Callable[[str], None]) -> None:
+        self._tokenizer = tokenizer
+        self._note = note
+        self._known: dict[str, int] = {}
+
+    def __call__(self, texts: Texts) -> list[int]:
+        new = list(dict.fromkeys(text for text, _ in texts if text not in self._known))
+        if new:
+            self._note(f"tokenising {len(new):,} texts")
+        for text, encoding in zip(new, self._tokenizer.encode(new), strict=True):
+            self._known[text] = len(encoding)
+        return [self._known[text] for text, _ in texts]

@@ -1,0 +1,146 @@
+"""The rows of a source: read, cells with several values and names resolved, split, sampled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from polyhead.errors import nearest
+from polyhead_models.config import DataConfig
+from polyhead_models.data import rows as files
+from polyhead_models.data.formats.base import lines
+from polyhead_models.data.rows import Layout, Row
+from polyhead_models.errors import DataError
+
+
+def load(data: DataConfig, split: str) -> list[Row]:
+    """The rows of a split, in the order of the file; empty when the source has no such split.
+
+    Raises:
+        DataError: when a file cannot be read, a cell is not what `lists` and `names` expect, or a
+            split would be left without rows; names file and line.
+    """
+    place = data.path(split)
+    share = data.share(split)
+    if place is None and not share:
+        return []
+    found = _read(data, "train" if place is None else split)
+    if place is None or split == "train":
+        found = _shared(found, data)[split]
+    limit = data.limit.get(split)
+    return found if limit is None else _in_order(found, _shuffled(len(found), data.seed)[:limit])
+
+
+def shown(data: DataConfig, split: str) -> str:
+    """The files that a split is read from, for messages."""
+    return ", ".join(files.places(data.path(split) or data.train))
+
+
+def layout(data: DataConfig, split: str) -> Layout:
+    """What the readers have to know of a source."""
+    return Layout(columns=data.columns, header=data.header, split=split)
+
+
+def _read(data: DataConfig, split: str) -> list[Row]:
+    found = files.read(data.path(split) or data.train, data.format, layout(data, split))
+    for column, separator in data.lists.items():
+        found = _changed(found, column, "lists", partial(_parts, separator=separator))
+    for column, place in data.names.items():
+        known = _names(Path(place))
+        found = _changed(found, column, "names", partial(_name, known=known, place=place))
+    return found
+
+
+def _changed(
+    found: Sequence[Row], column: str, key: str, change: Callable[[Any], Any]
+) -> list[Row]:
+    """Rows with one column's cells changed; absent cells stay so."""
+    if not any(column in row.fields for row in found):
+        known = list(found[0].fields)
+        raise DataError(
+            f"{found[0].where}: {key} speaks of a column {column!r}; there are"
+            f" {', '.join(map(str, known))}.{nearest(column, map(str, known))}"
+        )
+    changed = []
+    for row in found:
+        cell = row.fields.get(column)
+        if cell is not None:
+            try:
+                row = replace(row, fields={**row.fields, column: change(cell)})
+            except ValueError as problem:
+                raise DataError(f"{row.where}: column {column!r}: {problem}.") from problem
+        changed.append(row)
+    return changed
+
+
+def _parts(cell: Any, separator: str) -> list[str]:
+    if not isinstance(cell, str):
+        raise ValueError(f"found {cell!r}, expected a text with {separator!r} between its values")
+    if separator == " ":
+        return cell.split()
+    parts = [part.strip() for part in cell.split(separator)]
+    if "" in parts:
+        raise ValueError(f"found {cell!r}, which has an empty value beside a {separator!r}")
+    return parts
+
+
+def _name(cell: Any, known: Sequence[str], place: str) -> Any:
+    """The name that a number, or each number of a list, stands for."""
+    if isinstance(cell, list):
+        return [_name(item, known, place) for item in cell]
+    digits = str(cell)
+    if isinstance(cell, bool) or not digits.isdecimal() or int(digits) >= len(known):
+        raise ValueError(
+            f"found {cell!r}, expected a number from 0 to {len(known) - 1}: {place} has"
+            f" {len(known)} names"
+        )
+    return known[int(digits)]
+
+
+def _names(path: Path) -> list[str]:
+    """One name a line; blank lines at the end are none."""
+    try:
+        names = [line.strip() for _, line in lines(path)]
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror}.") from None
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names:
+        line = names.index("") + 1 if names else 1
+        raise DataError(f"{path}:{line}: found an empty line, expected a name.")
+    return names
+
+
+def _shared(found: Sequence[Row], data: DataConfig) -> dict[str, list[Row]]:
+    """The training rows after the shares of the other splits are taken out, and those."""
+    order = _shuffled(len(found), data.seed)
+    # From both ends, so that neither split changes with the other's share.
+    test = round(data.share("test") * len(found))
+    validation = len(found) - round(data.share("validation") * len(found))
+    splits = {
+        "test": order[:test],
+        "train": order[test:validation],
+        "validation": order[validation:],
+    }
+    for split, chosen in splits.items():
+        if not chosen and (split == "train" or data.share(split)):
+            raise DataError(
+                f"{shown(data, 'train')}: {len(found)} rows leave none for {split}; found"
+                f" validation_share = {data.validation_share}, test_share = {data.test_share}."
+            )
+    return {split: _in_order(found, chosen) for split, chosen in splits.items()}
+
+
+def _shuffled(count: int, seed: int) -> list[int]:
+    """The numbers below `count`, shuffled alike by every version of Python."""
+    generator = random.Random(seed)
+    keys = [generator.random() for _ in range(count)]  # the one method that is promised to stay
+    return sorted(range(count), key=keys.__getitem__)
+
+
+def _in_order(found: Sequence[Row], chosen: Iterable[int]) -> list[Row]:
+    return [found[index] for index in sorted(chosen)]

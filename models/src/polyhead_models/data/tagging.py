@@ -1,0 +1,69 @@
+"""Tags on words: any common scheme into BIO, BIO into character spans.
+
+=========  ==================================================================================
+IOB1       I- inside; B- only where a span follows another of the same label at once
+IOB2, BIO  B- begins every span, I- goes on
+BIOES      like BIO; E- ends a longer span, S- is a span of one word (IOBES, BMES with M- for I-)
+BILOU      the same with L- (last) and U- (unit)
+=========  ==================================================================================
+
+One reading serves them all: B-, S- and U- begin a span; I-, M-, E- and L- go on with a span of
+their own label, and begin one where there is none; E-, L-, S- and U- end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_BEGIN, _GO_ON, _END = "BSU", "IMEL", "ELSU"
+
+
+def to_bio(tags: Sequence[Any]) -> list[str]:
+    """Tags of any of the schemes as BIO (IOB2); no tags give none.
+
+    Raises:
+        ValueError: names the first that is no tag.
+    """
+    bio: list[str] = []
+    inside = None  # label of the span that the next word may go on with
+    for tag in tags:
+        if tag == "O":
+            bio.append("O")
+            inside = None
+            continue
+        prefix, _, label = tag.partition("-") if isinstance(tag, str) else ("", "", "")
+        if len(prefix) != 1 or prefix not in _BEGIN + _GO_ON or not label:
+            raise ValueError(
+                f"found the tag {tag!r}, expected O, B-LABEL or I-LABEL, or also E-, S-, L-, U-, M-"
+            )
+        bio.append(f"{'I' if prefix in _GO_ON and inside == label else 'B'}-{label}")
+        inside = None if prefix in _END else label
+    return bio
+
+
+def spans(words: Sequence[str], tags: Sequence[Any]) -> list[dict[str, Any]]:
+    """Tags on words into character spans of the words joined by one space.
+
+    Words of no characters, which some corpora have, are no part of the text.
+
+    Raises:
+        ValueError: when there are not as many tags as words, one is no tag, or a word of no
+            characters has another than O.
+    """
+    if len(tags) != len(words):
+        raise ValueError(f"found {len(tags)} tags for {len(words)} words")
+    found: list[dict[str, Any]] = []
+    start = 0
+    for word, tag in zip(words, to_bio(tags), strict=True):
+        if not word:
+            if tag != "O":
+                raise ValueError(f"found the tag {tag!r} at a word of no characters, expected O")
+            continue
+        prefix, _, label = tag.partition("-")
+        if prefix == "I":
+            found[-1]["end"] = start + len(word)
+        elif prefix == "B":
+            found.append({"label": label, "start": start, "end": start + len(word)})
+        start += len(word) + 1
+    return found

@@ -1,0 +1,113 @@
+"""multilabel.v1: a set of labels for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polyhead.heads import HeadSpec
+from polyhead.heads.activation import sigmoid
+from polyhead.heads.multilabel import THRESHOLD
+from polyhead.tokenizing import Encoding
+from polyhead_models.heads.labels import check_known, label
+from polyhead_models.heads.numeric import NumericNetwork
+
+Reference = tuple[str, ...]
+
+
+class MultiLabelNetwork(NumericNetwork):
+    """A pooled vector into one logit a label; binary cross-entropy for each.
+
+    A reference is a tuple of different labels, sorted; empty for a text that has none.
+    """
+
+    kind: ClassVar[str] = "multilabel.v1"
+    activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "sigmoid"
+    default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = "mean"
+    tunable: ClassVar[bool] = True
+
+    @classmethod
+    def outputs(cls, spec: HeadSpec, width: int) -> int:
+        """One logit a label."""
+        return len(spec.labels)
+
+    @classmethod
+    def reference(cls, raw: Any, text: str) -> Reference:
+        """A list of labels, in any order; an empty one for no label."""
+        if not isinstance(raw, list):
+            raise ValueError(f"found {raw!r}, expected a list of labels")
+        return tuple(sorted({label(item) for item in raw}))
+
+    @classmethod
+    def fitted(cls, spec: HeadSpec, references: Sequence[Reference]) -> HeadSpec:
+        """With all labels, sorted.
+
+        Raises:
+            ValueError: when no reference has a label.
+        """
+        found = sorted({name for reference in references for name in reference})
+        if not found:
+            raise ValueError("no training row has a label, so there is nothing to learn")
+        return replace(spec, labels=tuple(found))
+
+    @classmethod
+    def check(cls, reference: Reference, labels: Sequence[str]) -> None:
+        """Refuse a label that was not seen in training."""
+        for name in reference:
+            check_known(name, labels)
+
+    @classmethod
+    def tuned(
+        cls,
+        spec: HeadSpec,
+        logits: Sequence[NDArray[np.float32]],
+        references: Sequence[Reference],
+    ) -> HeadSpec:
+        """With the threshold for each label that gives it the highest F1; see `best_threshold`."""
+        probabilities = sigmoid(np.stack(logits))
+        expected = np.array([[name in r for name in spec.labels] for r in references])
+        columns = zip(probabilities.T, expected.T, strict=True)
+        return replace(spec, thresholds=tuple(best_threshold(p, e) for p, e in columns))
+
+    def target(self, reference: Reference, encoding: Encoding) -> Tensor:
+        """1 for the labels of the reference, 0 for the others: float32 `(labels,)`."""
+        return torch.tensor([float(name in reference) for name in self.spec.labels])
+
+    @staticmethod
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean binary cross-entropy."""
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets)
+
+
+def best_threshold(probabilities: NDArray[np.float64], expected: NDArray[np.bool_]) -> float:
+    """The threshold with the highest F1 of one label.
+
+    It lies half-way between two neighbouring probabilities. Where 0.5 does as well, or the label
+    never stands in the references, it is 0.5; of other equals it is the nearest to 0.5.
+
+    Args:
+        probabilities: float64 `(texts,)`, at least one.
+        expected: bool `(texts,)`: whether the text has the label.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ranked = probabilities[order]
+    right = np.cumsum(expected[order])
+    # The cut after the i-th text takes i + 1 texts; F1 = 2 right / (taken + all positives).
+    f1 = 2 * right / (np.arange(1, len(ranked) + 1) + expected.sum())
+    below = np.append(ranked[1:], 0.0)
+    middle = (ranked + below) / 2
+    thresholds = np.where(middle > below, middle, ranked)  # neighbours may leave no room between
+    possible = np.append(ranked[:-1] > ranked[1:], True)  # equal probabilities are never parted
+    taken = probabilities >= THRESHOLD
+    usual = 2 * (taken & expected).sum() / max(1, taken.sum() + expected.sum())
+    best = f1[possible].max()
+    if best <= usual:
+        return THRESHOLD
+    candidates = thresholds[possible & (f1 == best)]
+    return float(candidates[np.abs(candidates - THRESHOLD).argmin()])

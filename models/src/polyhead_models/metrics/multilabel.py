@@ -1,0 +1,47 @@
+"""multilabel.v1: precision, recall and F1 of labels, by scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from polyhead.heads import MultiLabel
+from polyhead_models.heads.multilabel import Reference
+from polyhead_models.metrics.base import same_decisions
+
+
+class MultiLabelMetric:
+    """Micro-averaged F1: every label of every text is right or wrong by itself."""
+
+    primary = "micro_f1"
+
+    def score(
+        self, results: Sequence[MultiLabel], references: Sequence[Reference]
+    ) -> dict[str, float]:
+        """Precision, recall and F1 over all labels of all texts, and F1 averaged over labels.
+
+        The average is over the labels that are found or expected at least once; where there are
+        none of them, all figures are 0.
+        """
+        found = [result.labels for result in results]
+        expected = list(references)
+        binarizer = MultiLabelBinarizer().fit([*found, *expected])
+        if not len(binarizer.classes_):
+            return dict.fromkeys(("micro_f1", "macro_f1", "precision", "recall"), 0.0)
+        # One answer a text and label: yes or no. As a table, one label alone would count as two.
+        wanted, given = binarizer.transform(expected), binarizer.transform(found)
+        flat = wanted.ravel(), given.ravel()
+        by_label = [f1_score(*c, zero_division=0) for c in zip(wanted.T, given.T, strict=True)]
+        return {
+            "micro_f1": float(f1_score(*flat, zero_division=0)),
+            "macro_f1": float(np.mean(by_label)),
+            "precision": float(precision_score(*flat, zero_division=0)),
+            "recall": float(recall_score(*flat, zero_division=0)),
+        }
+
+    def agreement(self, results: Sequence[MultiLabel], others: Sequence[MultiLabel]) -> float:
+        """Share of texts with exactly the same labels."""
+        return same_decisions(results, others)

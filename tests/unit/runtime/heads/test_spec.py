@@ -1,0 +1,72 @@
+import json
+import math
+
+import pytest
+
+from polyhead.errors import ManifestError
+from polyhead.heads import HeadSpec
+from polyhead.strict import parse, plain
+
+
+def spec(**changes):
+    return HeadSpec(**{"kind": "x.v1", "output": "logits/x", "max_tokens": 16, **changes})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param(
+            {"labels": ("a", "b"), "thresholds": (0.5,)},
+            "thresholds: found 1 for 2 labels, expected one a label.",
+            id="too_few_thresholds",
+        ),
+        pytest.param(
+            {"thresholds": (0.5,)},
+            "thresholds: found 1 for 0 labels, expected one a label.",
+            id="thresholds_without_labels",
+        ),
+        pytest.param(
+            {"labels": ("a",), "thresholds": (1.5,)},
+            r"thresholds: found \[1.5\], expected 0 to 1 each.",
+            id="no_probability",
+        ),
+        pytest.param(
+            {"labels": ("a",), "thresholds": (math.nan,)}, r"found \[nan\]", id="nan_threshold"
+        ),
+        pytest.param({"scale": (1.0,)}, r"scale: found \[1.0\], expected two", id="one_number"),
+        pytest.param({"scale": (1.0, 2.0, 3.0)}, "expected two finite", id="three_numbers"),
+        pytest.param({"scale": (math.inf, 1.0)}, r"found \[inf, 1.0\]", id="infinite_offset"),
+        pytest.param({"scale": (0.0, math.nan)}, r"found \[0.0, nan\]", id="nan_factor"),
+        pytest.param({"scale": (0.0, 0.0)}, "a factor above 0", id="no_factor"),
+        pytest.param({"scale": (0.0, -1.0)}, "a factor above 0", id="negative_factor"),
+    ],
+)
+def test_what_a_spec_may_not_say(fields, message):
+    with pytest.raises(ValueError, match=message):
+        spec(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"labels": ("a", "b"), "thresholds": (0.0, 1.0)},
+        {"scale": (-1000.0, 0.1 + 0.2)},
+        {"labels": (), "thresholds": ()},
+    ],
+    ids=["thresholds", "scale", "no_labels"],
+)
+def test_thresholds_and_scale_come_back_from_json_to_the_bit(fields):
+    data = json.loads(json.dumps(plain(spec(**fields))))
+    assert parse(HeadSpec, data, where="x", error=ManifestError) == spec(**fields)
+
+
+def test_a_manifest_from_before_there_were_scales_has_none():
+    data = {"kind": "tokens.v1", "output": "logits/x", "max_tokens": 16}
+    assert parse(HeadSpec, data, where="x", error=ManifestError).scale is None
+
+
+@pytest.mark.parametrize("scale", [[1], [1, 2, 3], [1, "2"], 3, [0, 0]], ids=str)
+def test_a_manifest_with_another_scale_is_refused(scale):
+    data = {"kind": "regression.v1", "output": "logits/x", "max_tokens": 16, "scale": scale}
+    with pytest.raises(ManifestError, match=r"manifest\.json: .*scale"):
+        parse(HeadSpec, data, where="manifest.json", error=ManifestError)
