@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from polyhead_export.initializer import add_constant
 from polyhead_export.shape_only import evaluate, shape_only
 
 
@@ -102,14 +103,9 @@ def _replace(graph: ir.Graph, value: ir.Value, table: NDArray[Any], length: ir.V
     producer = value.producer()
     assert producer is not None
     name = f"positions/{value.name}"
-    constants = [
-        ir.Value(name=name, const_value=ir.tensor(table)),
-        ir.Value(name=f"{name}/start", const_value=ir.tensor(np.zeros(1, np.int64))),
-        ir.Value(name=f"{name}/axis", const_value=ir.tensor(np.ones(1, np.int64))),
-    ]
-    for constant in constants:
-        graph.register_initializer(constant)
-    rows, start, axis = constants
+    rows = add_constant(graph, name, table)
+    start = add_constant(graph, f"{name}/start", np.zeros(1, np.int64))
+    axis = add_constant(graph, f"{name}/axis", np.ones(1, np.int64))
     cut = ir.node("Slice", [rows, start, length, axis], name=f"{name}/Slice")
     graph.insert_before(producer, cut)
     ir.convenience.replace_all_uses_with(value, cut.outputs[0])

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from polyhead_export.initializer import add_constant
 
 
 class QuantiseLinears(ir.passes.InPlacePass):
@@ -77,8 +78,8 @@ def _activation(graph: ir.Graph, linear: Linear, low: float, high: float) -> ir.
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / 255.0, 1e-12)
     zero = int(np.clip(round(-low / scale), 0, 255))
-    scale_value = _constant(graph, f"{value.name}/scale", np.array(scale, np.float32))
-    zero_value = _constant(graph, f"{value.name}/zero_point", np.array(zero, np.uint8))
+    scale_value = add_constant(graph, f"{value.name}/scale", np.array(scale, np.float32))
+    zero_value = add_constant(graph, f"{value.name}/zero_point", np.array(zero, np.uint8))
     return _pair(graph, linear.node, value, scale_value, zero_value)
 
 
@@ -105,9 +106,9 @@ def _weight(graph: ir.Graph, linear: Linear) -> ir.Value:
     restore = ir.node(
         "DequantizeLinear",
         [
-            _constant(graph, f"{name}/weight", quantised),
-            _constant(graph, f"{name}/weight_scale", scales),
-            _constant(graph, f"{name}/weight_zero_point", np.zeros(len(scales), np.int8)),
+            add_constant(graph, f"{name}/weight", quantised),
+            add_constant(graph, f"{name}/weight_scale", scales),
+            add_constant(graph, f"{name}/weight_zero_point", np.zeros(len(scales), np.int8)),
         ],
         {"axis": 1},
         name=f"{name}/weight/DequantizeLinear",
@@ -130,9 +131,3 @@ def quantise_weight(
     scales = np.maximum(np.abs(weight).max(axis=0) / 127.0, 1e-12).astype(np.float32)
     quantised = np.clip(np.rint(weight / scales), -127, 127).astype(np.int8)
     return quantised, scales
-
-
-def _constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array))
-    graph.register_initializer(value)
-    return value

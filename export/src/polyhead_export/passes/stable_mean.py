@@ -9,10 +9,10 @@ so answers that depend on the other texts of a call. Its MatMul goes row by row 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
+
+from polyhead_export.initializer import add_constant
 
 _AXIS = 1
 
@@ -41,9 +41,9 @@ class StableMean(ir.passes.InPlacePass):
 
     def _ones(self, graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
         """A row of ones, `(1, tokens)`, and the number of tokens as a float."""
-        whole = _constant(graph, "mean/ones", np.ones((1, self._max_tokens), np.float32))
-        start = _constant(graph, "mean/start", np.zeros(1, np.int64))
-        axis = _constant(graph, "mean/axis", np.ones(1, np.int64))
+        whole = add_constant(graph, "mean/ones", np.ones((1, self._max_tokens), np.float32))
+        start = add_constant(graph, "mean/start", np.zeros(1, np.int64))
+        axis = add_constant(graph, "mean/axis", np.ones(1, np.int64))
         shape = ir.node("Shape", [graph.inputs[0]], {"start": 1, "end": 2}, name="mean/Shape")
         cut = ir.node("Slice", [whole, start, shape.outputs[0], axis], name="mean/Slice")
         count = ir.node("Cast", [shape.outputs[0]], {"to": ir.DataType.FLOAT}, name="mean/Cast")
@@ -69,14 +69,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node, ones: ir.Value, count: ir.Value) ->
     nodes = [total, mean]
     keep = node.attributes.get("keepdims")
     if keep is not None and keep.as_int() == 0:
-        axis = _constant(graph, f"{node.name}/axis", np.array([_AXIS], np.int64))
+        axis = add_constant(graph, f"{node.name}/axis", np.array([_AXIS], np.int64))
         nodes.append(ir.node("Squeeze", [mean.outputs[0], axis], name=f"{node.name}/Squeeze"))
     old, new = node.outputs[0], nodes[-1].outputs[0]
     new.name, new.type, new.shape = old.name, old.type, old.shape
     ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, [old], [new])
-
-
-def _constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array))
-    graph.register_initializer(value)
-    return value
