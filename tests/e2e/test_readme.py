@@ -56,14 +56,20 @@ def test_the_shown_offsets_are_those_of_the_snippets_text():
 
 
 def test_the_configuration_is_valid(tmp_path):
-    toml, _ = blocks("toml")
+    toml, _, _ = blocks("toml")
     (tmp_path / "tickets.toml").write_text(toml, encoding="utf-8")
     heads = config.load(tmp_path / "tickets.toml").heads
     assert list(heads) == ["queue", "tags", "hours", "slots", "search"]
 
 
+def test_the_heads_of_two_texts_are_valid():
+    _, _, toml = blocks("toml")
+    for name, head in tomllib.loads(toml)["heads"].items():
+        parse(config.HeadConfig, head, where=name, error=ConfigError)
+
+
 def test_the_keys_of_a_source_are_valid():
-    _, toml = blocks("toml")
+    _, toml, _ = blocks("toml")
     keys = tomllib.loads(toml)
     parse(config.DataConfig, {"train": "x.csv", **keys}, where="README.md", error=ConfigError)
 

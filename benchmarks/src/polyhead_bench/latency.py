@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.tokenizing import Input
 from polyhead_bench.process import Worker
 
 _RESAMPLES = 2000
@@ -63,7 +64,7 @@ class Comparison:
 def compare(
     bundle: Path,
     other: tuple[str, Path],
-    texts: Sequence[str],
+    texts: Sequence[Input],
     *,
     threads: int,
     rounds: int,

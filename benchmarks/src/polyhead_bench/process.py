@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from polyhead.tokenizing import Input
 from polyhead_bench.errors import BenchError
 
 # Waiting threads that spin would take time from the other engine's process.
@@ -42,7 +43,7 @@ class Worker:
             self._end()
             raise
 
-    def answer(self, texts: list[str]) -> tuple[list[float], list[dict[str, Any]]]:
+    def answer(self, texts: list[Input]) -> tuple[list[float], list[dict[str, Any]]]:
         """Answer texts one at a time.
 
         Returns:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from tqdm import tqdm
 
-from polyhead.tokenizing import Tokenizer
+from polyhead.tokenizing import Input, Tokenizer, flat
 from polyhead_export.errors import CalibrationError
 from polyhead_export.passes.quantise_linears import linears
 
@@ -24,26 +24,26 @@ class CalibrationTexts:
     """What the ranges are measured on.
 
     Attributes:
-        texts: sampled from the training texts.
+        texts: sampled from the training texts and pairs.
         seed: of the sample.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Input, ...]
     seed: int
 
     @property
     def digest(self) -> str:
         """SHA-256 over the texts in their order."""
-        return hashlib.sha256("\0".join(self.texts).encode()).hexdigest()
+        return hashlib.sha256("\0".join(map(flat, self.texts)).encode()).hexdigest()
 
 
-def sample(texts: Sequence[str], *, count: int, seed: int) -> CalibrationTexts:
+def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts:
     """Draw up to `count` different texts.
 
     Raises:
         CalibrationError: when there is no text.
     """
-    distinct = sorted(set(texts))
+    distinct = sorted(set(texts), key=flat)
     if not distinct:
         raise CalibrationError(
             "no texts to calibrate with; int8 needs some of the training texts."
@@ -74,13 +74,14 @@ def ranges(
     inside = [x for x in linears(graph) if (x.node.name or "").startswith(_ENCODER)]
     values = list(dict.fromkeys(linear.activation for linear in inside))
     session = _session(model, values)
+    inputs = [node.name for node in session.get_inputs()]
     low = np.full(len(values), np.inf)
     high = np.full(len(values), -np.inf)
     names = [value.name for value in values]
     for encoding in tqdm(
         tokenizer.encode(calibration.texts), desc="calibrate", unit="text", leave=False
     ):
-        arrays = session.run(names, {"input_ids": encoding.cut(max_tokens).ids[None]})
+        arrays = session.run(names, encoding.cut(max_tokens).feeds(inputs))
         low = np.minimum(low, [array.min() for array in arrays])
         high = np.maximum(high, [array.max() for array in arrays])
     for name, smallest, largest in zip(names, low, high, strict=True):

@@ -26,6 +26,7 @@ from polyhead_models.data import examples as data
 from polyhead_models.data import sources
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
+from polyhead_models.evaluation import inputs
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +77,14 @@ def export(
     checkpoint = checkpoints.load(source)
     texts = _Texts.load(checkpoint, config)
     sampled = calibration.sample(
-        [e.text for e in texts.train], count=settings.calibration_texts, seed=settings.seed
+        inputs(texts.train), count=settings.calibration_texts, seed=settings.seed
     )
     with writer.staged(target) as folder:
         graph = _graph(checkpoint, settings, sampled, folder, note)
         engine = _engine(checkpoint, graph, folder)
         (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
-        chosen = golden_texts([e.text for e in texts.measured], seed=settings.seed)
+        kinds = {spec.input for spec in checkpoint.model.specs.values()}
+        chosen = golden_texts(inputs(texts.measured), kinds, seed=settings.seed)
         write_golden(folder / _GOLDEN, graph.file, checkpoint.engine(), engine, chosen)
         note(f"measuring on {len(texts.measured):,} texts of the {texts.split} split")
         quality = measure(checkpoint, engine, texts.measured, texts.split)
@@ -173,7 +175,7 @@ def _graph(
         layout="exact",
         target="ort-cpu" if settings.precision == "int8" else "onnx",
         heads=tuple(model.specs),
-        inputs=("input_ids",),
+        inputs=model.inputs,
     )
 
 
@@ -183,7 +185,6 @@ def _engine(checkpoint: Checkpoint, graph: Graph, folder: Path) -> Engine:
         checkpoint.tokenizer,
         checkpoint.model.specs,
         max_tokens=checkpoint.description.config.encoder.max_tokens,
-        on_overflow="truncate",
     )
 
 

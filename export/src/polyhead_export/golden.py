@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,29 @@ import numpy as np
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.strict import plain
+from polyhead.tokenizing import Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.
 _SLACK, _FLOOR = 1.5, 1e-4
 
 
-def golden_texts(texts: Sequence[str], *, seed: int) -> list[str]:
-    """A seeded sample of up to 12 different texts, and the empty text."""
-    distinct = sorted(set(texts))
-    return ["", *random.Random(seed).sample(distinct, min(_COUNT, len(distinct)))]
+def golden_texts(texts: Sequence[Input], kinds: Collection[str], *, seed: int) -> list[Input]:
+    """A seeded sample of up to 12 different texts and pairs, and an empty one of each kind.
+
+    Args:
+        texts: to sample from.
+        kinds: what the heads read, ``"text"``, ``"pair"`` or both.
+        seed: of the sample.
+    """
+    empty: dict[str, Input] = {"text": "", "pair": ("", "")}
+    distinct = sorted(set(texts), key=flat)
+    sampled = random.Random(seed).sample(distinct, min(_COUNT, len(distinct)))
+    return [*(item for kind, item in empty.items() if kind in kinds), *sampled]
 
 
 def write_golden(
-    path: Path, graph: str, trained: Engine, exported: Engine, texts: Sequence[str]
+    path: Path, graph: str, trained: Engine, exported: Engine, texts: Sequence[Input]
 ) -> None:
     """Write `golden.json`.
 
@@ -36,7 +45,7 @@ def write_golden(
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
     """
-    kept = [e.text for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
+    kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
     encodings = trained.tokenizer.encode(kept)
     expected, found = trained.logits(kept), exported.logits(kept)
     predictions = trained.predict(kept)
@@ -50,10 +59,10 @@ def write_golden(
         },
         examples=tuple(
             GoldenExample(
-                text=encoding.text,
+                text=encoding.input,
                 ids=tuple(encoding.ids.tolist()),
-                logits={head: rows[i].tolist() for head, rows in expected.items()},
-                results={head: predictions[i][head].to_dict() for head in expected},
+                logits={head: expected[head][i].tolist() for head in predictions[i]},
+                results={head: r.to_dict() for head, r in predictions[i].results.items()},
             )
             for i, encoding in enumerate(encodings)
         ),

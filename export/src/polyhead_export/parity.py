@@ -37,8 +37,10 @@ def check(model: MultiHeadModel, graph: Path, *, max_tokens: int, seed: int = 0)
         if tokens > max_tokens:
             continue
         ids = random.integers(5, vocabulary, (rows, tokens), dtype=np.int64)
-        expected = torch_model.run(outputs, {"input_ids": ids})
-        found = session.run(outputs, {"input_ids": ids})
+        known = {"input_ids": ids, "token_type_ids": random.integers(0, 2, ids.shape)}
+        feeds = {name: known[name] for name in model.inputs}
+        expected = torch_model.run(outputs, feeds)
+        found = session.run(outputs, feeds)
         for name, a, b in zip(outputs, found, expected, strict=True):
             error = float(np.abs(a - b).max()) if a.shape == b.shape else np.inf
             if not error <= TOLERANCE:

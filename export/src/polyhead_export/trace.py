@@ -20,7 +20,6 @@ from polyhead_models import encoder as encoders
 from polyhead_models.model import MultiHeadModel
 
 OPSET = 23
-INPUT = "input_ids"
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -42,7 +41,8 @@ class Traced:
 def trace(model: MultiHeadModel) -> Traced:
     """Trace encoder and heads into one graph with the outputs ``logits/<head>``.
 
-    Batch and token dimensions are dynamic. The model must be in evaluation mode.
+    Its inputs are the model's, token types only where a head needs them. Batch and token dimensions
+    are dynamic. The model must be in evaluation mode.
 
     Raises:
         TraceError: when `torch.export` or the ONNX exporter cannot trace the model.
@@ -50,17 +50,23 @@ def trace(model: MultiHeadModel) -> Traced:
     outputs = [spec.output for spec in model.specs.values()]
     longest = encoders.capacity(model.encoder)
     dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=longest)}
-    example = torch.arange(14).reshape(2, 7) + 5
+    known = {
+        "input_ids": torch.arange(14).reshape(2, 7) + 5,
+        "token_type_ids": torch.arange(14).reshape(2, 7) % 2,
+    }
+    inputs = list(model.inputs)
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
-                _Flat(model), (example,), dynamic_shapes={INPUT: dimensions}
+                _Flat(model),
+                tuple(known[name] for name in inputs),
+                dynamic_shapes=dict.fromkeys(inputs, dimensions),
             )
             converted = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT],
+                input_names=inputs,
                 output_names=outputs,
                 verbose=False,
             )
@@ -84,8 +90,10 @@ class _Flat(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model(input_ids).values())
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        return tuple(self.model(input_ids, token_type_ids=token_type_ids).values())
 
 
 def _operators(program: torch.export.ExportedProgram) -> collections.Counter[str]:

@@ -12,6 +12,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
 from polyhead.heads import Classification, Entities, MultiLabel, Regression, Span
+from polyhead.tokenizing import flat
+from polyhead_models.baseline_summary import summaries
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.multilabel import Reference as LabelSet
 from polyhead_models.heads.tokens import Reference as Spans
@@ -29,18 +31,29 @@ def baseline(
     """Figures of the baseline for one head, by the head's own metric.
 
     For heads that answer per text, TF-IDF of words and word pairs: logistic regression for a label,
-    one for each label of a set, ridge regression for a number. Tokens: for each word, TF-IDF of the
-    character n-grams of itself and of its neighbours, one BIO tag a word.
+    one for each label of a set, ridge regression for a number; both texts of a pair count as one.
+    Tokens: for each word, TF-IDF of the character n-grams of itself and of its neighbours, one BIO
+    tag a word. Summaries: the sentences whose TF-IDF vectors are nearest to the text's (Radev et
+    al. 2004), as many as training texts have on average; the figures of the first sentences are
+    beside it, as ``first_…``.
 
     Returns:
         None for kinds that have no baseline.
     """
+    if kind == "summary.v1":
+        return summaries(
+            [(flat(e.text), e.references[head]) for e in train if head in e.references],
+            [(flat(e.text), e.references[head]) for e in test if head in e.references],
+        )
     if kind not in _ANSWERS:
         return None
     learn = [e for e in train if head in e.references]
     ask = [e for e in test if head in e.references]
     found = _ANSWERS[kind](
-        [e.text for e in learn], [e.references[head] for e in learn], [e.text for e in ask], seed
+        [flat(e.text) for e in learn],
+        [e.references[head] for e in learn],
+        [flat(e.text) for e in ask],
+        seed,
     )
     return METRICS[kind].score(found, [e.references[head] for e in ask])
 

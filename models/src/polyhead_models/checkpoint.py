@@ -64,7 +64,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     description: Description
 
-    def engine(self, *, on_overflow: OnOverflow = "error") -> Engine:
+    def engine(self, *, on_overflow: OnOverflow = "window") -> Engine:
         """An engine over the PyTorch model: one worker, since torch has threads of its own."""
         return Engine(
             TorchBackend(self.model),

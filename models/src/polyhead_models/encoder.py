@@ -152,6 +152,11 @@ def capacity(encoder: PreTrainedModel) -> int | None:
     return None
 
 
+def reads_types(encoder: PreTrainedModel) -> bool:
+    """Whether the family tells the first text of a pair from the second by token types."""
+    return int(getattr(encoder.config, "type_vocab_size", 0) or 0) > 1
+
+
 def fingerprint(encoder: PreTrainedModel) -> str:
     """SHA-256 over the names and float32 values of the weights; names of files do not matter."""
     digest = hashlib.sha256()

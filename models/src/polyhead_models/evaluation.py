@@ -8,9 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from polyhead import Engine, Prediction
+from polyhead import Engine, InputError, Prediction
 from polyhead.heads import HeadSpec
+from polyhead.tokenizing import Input
 from polyhead_models.data.examples import Example
+from polyhead_models.errors import DataError
 from polyhead_models.metrics import METRICS
 
 _CHUNK = 1024
@@ -25,17 +27,17 @@ class HeadFigures:
         value: the primary figure.
         figures: all figures of the kind.
         texts: texts that had a reference.
-        truncated: how many of them were longer than the encoder reads, their end left out.
+        windowed: how many of them were longer than the encoder reads, and read in windows.
     """
 
     metric: str
     value: float
     figures: Mapping[str, float]
     texts: int
-    truncated: int
+    windowed: int
 
 
-def predict(engine: Engine, texts: Sequence[str], *, label: str) -> Iterator[Prediction]:
+def predict(engine: Engine, texts: Sequence[Input], *, label: str) -> Iterator[Prediction]:
     """Predictions for many texts, with a progress bar on stderr."""
     with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
         for start in range(0, len(texts), _CHUNK):
@@ -44,18 +46,28 @@ def predict(engine: Engine, texts: Sequence[str], *, label: str) -> Iterator[Pre
             bar.update(len(chunk))
 
 
+def inputs(examples: Iterable[Example]) -> list[Input]:
+    """What an engine is asked for `examples`, in their order: each text, and its twin if any."""
+    return [item for e in examples for item in (e.text, e.twin) if item is not None]
+
+
 def evaluate(
     engine: Engine, examples: Sequence[Example], *, label: str = "evaluate"
 ) -> dict[str, HeadFigures]:
     """Figures by head; heads without a reference in `examples` are absent.
 
     Args:
-        engine: over a checkpoint or a bundle; one made with ``on_overflow="truncate"`` answers
-            over-long texts too, and the figures count them.
+        engine: over a checkpoint or a bundle.
         examples: texts with references.
         label: of the progress bar.
+
+    Raises:
+        DataError: when a text cannot be answered, such as a question that is too long.
     """
-    predictions = list(predict(engine, [e.text for e in examples], label=label))
+    try:
+        predictions = list(predict(engine, inputs(examples), label=label))
+    except InputError as problem:
+        raise DataError(f"{label}: {problem}") from problem
     return figures(engine.heads, examples, predictions)
 
 
@@ -64,23 +76,56 @@ def figures(
     examples: Iterable[Example],
     predictions: Iterable[Prediction],
 ) -> dict[str, HeadFigures]:
-    """Figures of predictions that stand in the order of `examples`."""
-    results: dict[str, list[tuple[Any, Any, bool]]] = {name: [] for name in heads}
-    for example, prediction in zip(examples, predictions, strict=True):
-        for name, reference in example.references.items():
-            if name in results:
-                results[name].append((prediction[name], reference, prediction.truncated))
+    """Figures of predictions that stand in the order of `inputs(examples)`."""
     found = {}
-    for name, rows in results.items():
+    for name, rows in answered(heads, examples, predictions).items():
         metric = METRICS[heads[name].kind]
         if not rows or metric.primary is None:
             continue
-        values = metric.score([row[0] for row in rows], [row[1] for row in rows])
+        values = metric.score([row.result for row in rows], [row.reference for row in rows])
         found[name] = HeadFigures(
             metric=metric.primary,
             value=values[metric.primary],
             figures=values,
             texts=len(rows),
-            truncated=sum(row[2] for row in rows),
+            windowed=sum(row.windows > 1 for row in rows),
         )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One head's result for one example, beside its reference.
+
+    Attributes:
+        result: the head's result; for an example with a twin the results of both texts.
+        reference: in the head's reference form.
+        windows: windows that the (first) text was read in.
+    """
+
+    result: Any
+    reference: Any
+    windows: int
+
+
+def answered(
+    heads: Mapping[str, HeadSpec],
+    examples: Iterable[Example],
+    predictions: Iterable[Prediction],
+) -> dict[str, list[Answered]]:
+    """Results with references, by head, of predictions in the order of `inputs(examples)`.
+
+    Raises:
+        ValueError: when there are not as many predictions as inputs.
+    """
+    found: dict[str, list[Answered]] = {name: [] for name in heads}
+    examples = list(examples)
+    remaining = iter([p for _, p in zip(inputs(examples), predictions, strict=True)])
+    for example in examples:
+        first = next(remaining)
+        second = None if example.twin is None else next(remaining)
+        for name, reference in example.references.items():
+            if name in found:
+                result = first[name] if second is None else (first[name], second[name])
+                found[name].append(Answered(result, reference, first.windows))
     return found

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from polyhead.heads import HeadSpec
+from polyhead_models import encoder as encoders
 from polyhead_models.heads import HeadNetwork
 
 _PREFIX = "head_"
@@ -32,13 +33,26 @@ class MultiHeadModel(nn.Module):
         """What each head is, by name."""
         return {name: head.spec for name, head in self.networks.items()}
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs: token types only where a head reads pairs, in a family with them."""
+        pairs = any(spec.input == "pair" for spec in self.specs.values())
+        types = pairs and encoders.reads_types(self.encoder)
+        return ("input_ids", "token_type_ids") if types else ("input_ids",)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """One encoder pass, the logits of all heads.
 
         Args:
             input_ids: int64 `(batch, tokens)`.
             attention_mask: `(batch, tokens)`, 1 for tokens and 0 for padding; None when all rows
                 have the same length.
+            token_type_ids: int64 `(batch, tokens)`; None for all 0, and in families without types.
 
         Returns:
             By head, `(batch, outputs)` or `(batch, tokens, outputs)`.
@@ -46,6 +60,8 @@ class MultiHeadModel(nn.Module):
         networks = self.networks
         every = any(head.reader.needs_all for head in networks.values())
         given = {} if attention_mask is None else {"attention_mask": attention_mask}
+        if token_type_ids is not None:
+            given["token_type_ids"] = token_type_ids
         output = self.encoder(input_ids=input_ids, output_hidden_states=every, **given)
         # Some families normalise once more after their last layer; that is what a head reads.
         before = output.hidden_states[:-1] if every else ()
@@ -65,11 +81,10 @@ class MultiHeadModel(nn.Module):
 class TorchBackend:
     """A model as the back end of a `polyhead.Engine`: the same tokens in, the same decoders out."""
 
-    inputs = ("input_ids",)
-
     def __init__(self, model: MultiHeadModel) -> None:
         """Use `model` as it is now; it is put in evaluation mode for each call."""
         self._model = model
+        self.inputs = model.inputs
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
@@ -79,7 +94,8 @@ class TorchBackend:
         training = self._model.training
         self._model.eval()
         with torch.inference_mode():
-            logits = self._model(torch.from_numpy(feeds["input_ids"]).to(device))
+            tensors = {name: torch.from_numpy(feed).to(device) for name, feed in feeds.items()}
+            logits = self._model(**tensors)
         self._model.train(training)
         by_output = {spec.output: logits[name] for name, spec in self._model.specs.items()}
         return [by_output[name].float().cpu().numpy() for name in outputs]

@@ -21,6 +21,7 @@ from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import HeadFigures, evaluate
+from polyhead_models.heads import HeadNetwork
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.objective import Objective
 from polyhead_models.optimisation import freeze, optimizer
@@ -37,13 +38,27 @@ class TrainingRow:
         ids: token ids, int64 `(tokens,)`.
         targets: by head, as its `target` makes them; heads without a target are absent.
         source: name of the source.
-        truncated: whether the end of the text was left out.
+        types: token type ids, int64 `(tokens,)`; None for all 0.
+        teachers: by head, the logits of its teacher; heads without one are absent.
+        twin: a second text that is learnt from together with this one, and with its targets.
     """
 
     ids: NDArray[np.int64]
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     source: str = ""
-    truncated: bool = False
+    types: NDArray[np.int64] | None = None
+    teachers: Mapping[str, Tensor] = field(default_factory=dict)
+    twin: TrainingRow | None = None
+
+    @property
+    def all(self) -> tuple[TrainingRow, ...]:
+        """The texts that the encoder reads: this one, then its twin."""
+        return (self,) if self.twin is None else (self, self.twin)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all texts."""
+        return sum(len(row.ids) for row in self.all)
 
 
 def last_complete(folder: Path) -> str | None:
@@ -80,21 +95,24 @@ class MultiHeadTrainer(transformers.Trainer):
         config = checkpoint.description.config
         settings = config.training
         self._batches = TokenBudgetBatches(
-            [len(row.ids) for row in rows],
+            [row.tokens for row in rows],
             [row.source for row in rows],
             batch_tokens=settings.batch_tokens,
             sampling=settings.sampling,
             temperature=settings.temperature,
             seed=settings.seed,
         )
-        self._collate = _Collator(checkpoint.model)
+        trained = {name: head for name, head in config.heads.items() if head.data is not None}
+        taught = [name for name, head in trained.items() if head.teacher is not None]
+        self._collate = _Collator(checkpoint.model, list(trained), taught)
         self._checkpoint = checkpoint
         self._note = note
         freeze(checkpoint.model, settings.freeze)
         objective = Objective(
             checkpoint.model,
-            {name: head.loss_weight for name, head in config.heads.items()},
+            {name: head.loss_weight for name, head in trained.items()},
             settings.loss_weighting,
+            {name: head.teacher for name, head in trained.items() if head.teacher is not None},
         )
         stop = [transformers.EarlyStoppingCallback(settings.patience)] if settings.patience else []
         super().__init__(
@@ -138,7 +156,7 @@ class MultiHeadTrainer(transformers.Trainer):
     def figures(self, label: str) -> dict[str, HeadFigures]:
         """Validation figures of the model as it is now; empty without validation data."""
         examples: list[Any] = list(self.eval_dataset)  # type: ignore[arg-type]
-        engine = self._checkpoint.engine(on_overflow="truncate")  # with the specs of this moment
+        engine = self._checkpoint.engine()  # with the specs of this moment
         return evaluate(engine, examples, label=label) if examples else {}
 
     def summary(self) -> dict[str, Any]:
@@ -160,11 +178,16 @@ class MultiHeadTrainer(transformers.Trainer):
 class _Collator:
     """Rows into padded tensors."""
 
-    def __init__(self, model: MultiHeadModel) -> None:
-        self._networks = {n: h for n, h in model.networks.items() if h.needs_target}
+    def __init__(
+        self, model: MultiHeadModel, trained: Sequence[str], taught: Sequence[str]
+    ) -> None:
+        self._taught = taught
+        self._networks = {name: model.networks[name] for name in trained}
+        self._typed = "token_type_ids" in model.inputs
         self._padding = getattr(model.encoder.config, "pad_token_id", None) or 0
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+        rows = [text for row in rows for text in row.all]
         tokens = max(len(row.ids) for row in rows)
         ids = torch.full((len(rows), tokens), self._padding, dtype=torch.int64)
         mask = torch.zeros((len(rows), tokens), dtype=torch.int64)
@@ -175,7 +198,30 @@ class _Collator:
             name: network.collate([row.targets.get(name) for row in rows], tokens)
             for name, network in self._networks.items()
         }
-        return {"input_ids": ids, "attention_mask": mask, "targets": targets}
+        batch = {"input_ids": ids, "attention_mask": mask, "targets": targets}
+        if self._taught:
+            batch["teachers"] = {
+                name: _padded(
+                    [row.teachers.get(name) for row in rows], self._networks[name], tokens
+                )
+                for name in self._taught
+            }
+        if self._typed:
+            types = batch["token_type_ids"] = torch.zeros_like(ids)
+            for i, row in enumerate(rows):
+                if row.types is not None:
+                    types[i, : len(row.ids)] = torch.from_numpy(row.types)
+        return batch
+
+
+def _padded(logits: Sequence[Tensor | None], network: HeadNetwork, tokens: int) -> Tensor:
+    """Logits of teachers into one tensor; NaN where there are none."""
+    shape = (network.count,) if network.spec.pooling else (tokens, network.count)
+    batch = torch.full((len(logits), *shape), float("nan"))
+    for row, found in enumerate(logits):
+        if found is not None:
+            batch[row, : len(found)] = found
+    return batch
 
 
 class _Progress(transformers.trainer_callback.ProgressCallback):

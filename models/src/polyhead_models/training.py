@@ -11,18 +11,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
-from polyhead import atomic
+from polyhead import Engine, InputError, atomic
+from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
+from polyhead.tokenizing import Encoding, Input
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
+from polyhead_models.distillation import lessons
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.model import MultiHeadModel
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 from polyhead_models.tuning import tuned
 
@@ -176,8 +181,10 @@ def _prepare(
             f" at most {capacity}."
         )
     specs = _specs(config, train_set)
+    model = checkpoints.assemble(encoder, specs, config.heads)
+    _set_losses(config, model, data.references(config, train_set))
     return Checkpoint(
-        model=checkpoints.assemble(encoder, specs, config.heads),
+        model=model,
         tokenizer=tokenizer,
         description=Description(
             encoder=_plain_config(encoder.config),
@@ -195,19 +202,46 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
     specs = {}
     for name, head in config.heads.items():
         network = NETWORKS[head.versioned_kind]
+        stride = config.encoder.max_tokens // 4 if head.stride is None else head.stride
         spec = HeadSpec(
             kind=head.versioned_kind,
             output=f"logits/{name}",
             activation=network.activation,
             layers=head.layers,
             pooling=head.pooling or network.default_pooling,
+            input=head.input,
             max_tokens=config.encoder.max_tokens,
+            stride=stride,
+            dimensions=head.dimensions,
+            longest=head.longest,
+            sentences=head.sentences,
         )
         try:
             specs[name] = network.fitted(spec, references[name])
         except ValueError as problem:
             raise DataError(f"head {name!r}: {problem}.") from problem
     return specs
+
+
+def _set_losses(
+    config: Config, model: MultiHeadModel, references: Mapping[str, Sequence[Any]]
+) -> None:
+    """Class weights and label smoothing, which only training knows."""
+    for name, network in model.networks.items():
+        head, labels = config.heads[name], network.spec.labels
+        network.label_smoothing = head.label_smoothing
+        weights = head.class_weights
+        if weights == "balanced":
+            factors = network.balanced(labels, references[name])
+            network.class_weights = torch.tensor(factors, dtype=torch.float32)
+        elif isinstance(weights, Mapping):
+            for label in weights:
+                if label not in labels:
+                    raise ConfigError(
+                        f"heads.{name}: class_weights: no training row has the label {label!r}."
+                        + nearest(label, labels)
+                    )
+            network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
 
 
 def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:
@@ -220,21 +254,46 @@ def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:
 def _rows(
     checkpoint: Checkpoint, train_set: Sequence[Example], note: Callable[[str], None]
 ) -> list[TrainingRow]:
-    """Token ids and targets of every training example; what is too long is cut, and said so."""
+    """Token ids and targets of every training example.
+
+    What is longer than the encoder reads is a row for each window that a head learns from. Heads
+    that answer per text learn from the first.
+    """
     networks = checkpoint.model.networks
-    limit = checkpoint.description.config.encoder.max_tokens
-    rows = []
-    encodings = checkpoint.tokenizer.encode([example.text for example in train_set])
-    for example, whole in zip(train_set, encodings, strict=True):
-        encoding = whole.cut(limit)
-        targets = {
-            name: networks[name].target(reference, encoding)
-            for name, reference in example.references.items()
-        }
-        rows.append(TrainingRow(encoding.ids, targets, example.source, encoding.truncated))
-    if cut := sum(row.truncated for row in rows):
+    engine = checkpoint.engine()
+    encodings = _encoded(engine, train_set, [example.text for example in train_set])
+    twins = _encoded(engine, train_set, [example.twin or "" for example in train_set])
+    heads = checkpoint.description.config.heads
+    taught = lessons(heads, checkpoint.model.specs, train_set, encodings, note)
+    rows, long = [], 0
+    for example, encoding, twin, lesson in zip(train_set, encodings, twins, taught, strict=True):
+        windows = encoding.split()
+        long += len(windows) > 1
+        found = {n: networks[n].targets(r, encoding) for n, r in example.references.items()}
+        for i, window in enumerate(windows):
+            targets = {name: t for name, made in found.items() if (t := made[i]) is not None}
+            second = None
+            if example.twin is not None:
+                second = TrainingRow(twin.split()[0].ids, targets)
+            logits = {name: made[i] for name, made in lesson.items() if i < len(made)}
+            if targets or i == 0:
+                rows.append(
+                    TrainingRow(window.ids, targets, example.source, window.types, logits, second)
+                )
+    if long:
+        limit = checkpoint.description.config.encoder.max_tokens
         note(
-            f"{cut:,} of {len(rows):,} training texts are longer than max_tokens = {limit}:"
-            " their ends are left out"
+            f"{long:,} of {len(train_set):,} training texts are longer than max_tokens = {limit}:"
+            " heads that answer per token learn from all windows, the others from the first"
         )
     return rows
+
+
+def _encoded(
+    engine: Engine, examples: Sequence[Example], inputs: Sequence[Input]
+) -> list[Encoding]:
+    try:
+        return engine.encode(inputs)
+    except InputError as problem:
+        where = examples[problem.index].where if problem.index is not None else "training"
+        raise DataError(f"{where}: {problem}") from problem

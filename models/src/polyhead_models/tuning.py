@@ -14,15 +14,14 @@ def tuned(checkpoint: Checkpoint, validation: Sequence[Example]) -> Checkpoint:
 
     Args:
         checkpoint: trained; the specs of its model are replaced in place.
-        validation: texts with references; over-long ones are cut. A head that has none of them
-            stays as it is.
+        validation: texts with references. A head that has none of them stays as it is.
     """
-    engine = checkpoint.engine(on_overflow="truncate")
+    engine = checkpoint.engine()
     for name, network in checkpoint.model.networks.items():
         known = [example for example in validation if name in example.references]
         if network.tunable and known:
-            logits = engine.logits([example.text for example in known], heads=[name])[name]
+            found = engine.predict([example.text for example in known], heads=[name])
             references = [example.references[name] for example in known]
-            network.spec = network.tuned(network.spec, logits, references)
+            network.spec = network.tuned(network.spec, [f[name] for f in found], references)
     description = replace(checkpoint.description, heads=checkpoint.model.specs)
     return replace(checkpoint, description=description)

@@ -23,21 +23,28 @@ from polyhead.errors import (
     PolyheadError,
     TextTooLong,
     UnknownHead,
+    WrongInput,
 )
 from polyhead.heads import (
+    Answer,
+    AnswerSpan,
     Classification,
     Embedding,
     Entities,
     HeadSpec,
     MultiLabel,
     Regression,
+    Sentence,
     Span,
+    Summary,
 )
 from polyhead.prediction import Prediction
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
+    "AnswerSpan",
     "BundleError",
     "BundleFileMissing",
     "BundleNotFound",
@@ -58,9 +65,12 @@ __all__ = [
     "PolyheadError",
     "Prediction",
     "Regression",
+    "Sentence",
     "Span",
+    "Summary",
     "TextTooLong",
     "UnknownHead",
+    "WrongInput",
     "__version__",
     "load",
 ]

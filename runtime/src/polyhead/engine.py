@@ -20,16 +20,23 @@ from polyhead.errors import (
     InvalidText,
     TextTooLong,
     UnknownHead,
+    WrongInput,
     nearest,
 )
 from polyhead.grouping import groups
 from polyhead.heads import HeadSpec, decoder
 from polyhead.prediction import Prediction
 from polyhead.session import Backend, OnnxSession
-from polyhead.tokenizing import Encoding, Tokenizer
+from polyhead.tokenizing import Encoding, Input, Tokenizer, least_room
 
-OnOverflow = Literal["error", "truncate"]
-_ON_OVERFLOW = ("error", "truncate")
+OnOverflow = Literal["window", "truncate", "error"]
+_ON_OVERFLOW = ("window", "truncate", "error")
+
+Options = Mapping[str, Mapping[str, Any]]
+"""Settings of single heads for one call, by head name: ``{"summary": {"ratio": 0.2}}``."""
+
+_SHOWN = {"text": "a lone text", "pair": "a pair of texts"}
+_IDS, _TYPES = "input_ids", "token_type_ids"
 
 
 class Engine:
@@ -47,7 +54,7 @@ class Engine:
         max_tokens: int,
         threads: int | None = None,
         batch_tokens: int = 256,
-        on_overflow: OnOverflow = "error",
+        on_overflow: OnOverflow = "window",
         source: str | None = None,
     ) -> None:
         """Wire the parts.
@@ -59,8 +66,9 @@ class Engine:
             max_tokens: longest input of the encoder, special tokens included.
             threads: upper limit of worker threads; None for all that the process may use.
             batch_tokens: most tokens in one call of the back end.
-            on_overflow: what happens to a text of more than `max_tokens`: a `TextTooLong` error,
-                or the end is left out and the prediction says so.
+            on_overflow: what happens to a text of more than `max_tokens`: it is read in windows
+                that overlap, its end is left out and the prediction says so, or a `TextTooLong`
+                error.
             source: where the engine came from, for `info`.
 
         Raises:
@@ -82,6 +90,11 @@ class Engine:
         self._threads = thread_budget.budget(threads)
         self._batch_tokens = batch_tokens
         self._on_overflow = on_overflow
+        # One stride for all heads of a kind: answers must not depend on which were asked.
+        self._strides = {
+            kind: max((spec.stride for spec in heads.values() if spec.input == kind), default=0)
+            for kind in _SHOWN
+        }
         self._source = source
         self._pool: ThreadPoolExecutor | None = None
         if self._threads > 1:
@@ -93,70 +106,79 @@ class Engine:
         """The heads by name, in the order of results."""
         return dict(self._specs)
 
-    def __call__(self, text: str, *, heads: Iterable[str] | None = None) -> Prediction:
-        """Answer one text.
+    def __call__(
+        self, text: Input, *, heads: Iterable[str] | None = None, options: Options | None = None
+    ) -> Prediction:
+        """Answer one text, or one pair of texts.
 
         Args:
-            text: any string; the empty string is answered too.
-            heads: names of the wanted heads; None for all.
+            text: any string, the empty one too; or a pair of them for heads that read pairs.
+            heads: names of the wanted heads; None for all that read this kind of input.
+            options: settings of single heads for this call.
 
         Raises:
-            InputError: when the text or a head name cannot be used; see `polyhead.errors`.
+            InputError: when the text, a head name or an option cannot be used; see
+                `polyhead.errors`.
             EngineClosed: after `close`.
         """
-        return self.predict([text], heads=heads)[0]
+        return self.predict([text], heads=heads, options=options)[0]
 
     def predict(
-        self, texts: Sequence[str], *, heads: Iterable[str] | None = None
+        self,
+        texts: Sequence[Input],
+        *,
+        heads: Iterable[str] | None = None,
+        options: Options | None = None,
     ) -> list[Prediction]:
         """Answer many texts; results stand in the order of `texts`, an empty list gives one.
 
-        A text's answer does not depend on the other texts of the call: texts are never padded.
+        Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
+        both. An answer does not depend on the other texts of the call: texts are never padded.
 
         Raises:
-            InputError: when any text or head name cannot be used, before anything is computed;
-                names the index.
+            InputError: when any text, head name or option cannot be used, before anything is
+                computed; names the index.
             EngineClosed: after `close`.
         """
+        chosen = self._options(options or {})
         encodings, wanted, logits = self._compute(texts, heads)
         return [
             Prediction(
                 text=encoding.text,
-                results={n: self._decoders[n].decode(logits[n][i], encoding) for n in wanted},
+                query=encoding.query,
+                results={
+                    name: self._decoders[name].decode(
+                        logits[name][i], encoding, **chosen.get(name, {})
+                    )
+                    for name in wanted[encoding.kind]
+                },
                 tokens=len(encoding),
+                windows=len(encoding.starts),
                 truncated=encoding.truncated,
             )
             for i, encoding in enumerate(encodings)
         ]
 
     def logits(
-        self, texts: Sequence[str], *, heads: Iterable[str] | None = None
+        self, texts: Sequence[Input], *, heads: Iterable[str] | None = None
     ) -> dict[str, list[NDArray[np.float32]]]:
         """The raw logits by head, one array a text, in the order of `texts`.
 
-        Shapes are `(labels,)`, `(1,)`, `(hidden,)` or `(tokens, tags)` by the head's kind. Raises
-        what `predict` raises.
+        Shapes are `(labels,)`, `(1,)`, `(hidden,)` or `(tokens, outputs)` by the head's kind. Heads
+        that answer per text have one row a window, `(windows, …)`, for a text of several. Where a
+        head does not read an input of this kind, the array is empty, `(0,)`. Raises what `predict`
+        raises.
         """
         return self._compute(texts, heads)[2]
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode(self, texts: Sequence[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
 
         Raises:
             InputError: when a text cannot be used; names its index.
         """
         encodings = self.tokenizer.encode(texts)
-        if self._on_overflow == "truncate":
-            return [encoding.cut(self._max_tokens) for encoding in encodings]
-        for index, encoding in enumerate(encodings):
-            if len(encoding) > self._max_tokens:
-                raise TextTooLong(
-                    f"input {index}: {len(encoding):,} tokens; this encoder reads"
-                    f" {self._max_tokens:,}. Split the text, or load with on_overflow='truncate'"
-                    " to leave the end out.",
-                    index=index,
-                )
-        return encodings
+        return [self._fitted(encoding, index) for index, encoding in enumerate(encodings)]
 
     def info(self) -> dict[str, Any]:
         """What really runs: back end, threads, limits and heads, as plain data."""
@@ -187,9 +209,34 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _fitted(self, encoding: Encoding, index: int) -> Encoding:
+        """What the encoder can read of an input, by `on_overflow`."""
+        limit, kind = self._max_tokens, encoding.kind
+        if len(encoding) <= limit:
+            return encoding
+        room = encoding.room(limit)
+        if room < least_room(limit):
+            raise TextTooLong(
+                f"input {index}: the first text of the pair leaves {max(0, room)} of {limit:,}"
+                f" tokens for the second, at least {least_room(limit)} are needed. The first is"
+                " never cut: shorten it.",
+                index=index,
+            )
+        if self._on_overflow == "window":
+            return encoding.windowed(limit, self._strides[kind])
+        if self._on_overflow == "truncate":
+            return encoding.cut(limit)
+        raise TextTooLong(
+            f"input {index}: {len(encoding):,} tokens; this encoder reads {limit:,}. Split the"
+            " text, or load with on_overflow='window' to have it read in parts, or 'truncate' to"
+            " leave the end out.",
+            index=index,
+        )
+
     def _compute(
-        self, texts: Sequence[str], heads: Iterable[str] | None
-    ) -> tuple[list[Encoding], list[str], dict[str, list[NDArray[np.float32]]]]:
+        self, texts: Sequence[Input], heads: Iterable[str] | None
+    ) -> tuple[list[Encoding], dict[str, list[str]], dict[str, list[NDArray[np.float32]]]]:
+        """Encodings, the wanted heads by kind of input, and logits by head and input."""
         if self._closed:
             raise EngineClosed("This engine was closed. Load the bundle again with polyhead.load.")
         if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
@@ -199,43 +246,103 @@ class Engine:
             )
         wanted = self._wanted(heads)
         encodings = self.encode(texts)
-        logits: dict[str, list[NDArray[np.float32]]] = {
-            name: [np.empty(0, np.float32)] * len(encodings) for name in wanted
+        self._check_kinds(encodings, wanted, by_name=heads is not None)
+        logits = {
+            name: [np.empty(0, np.float32)] * len(encodings)
+            for names in wanted.values()
+            for name in names
         }
-        if not wanted:
-            return encodings, wanted, logits
-        outputs = [self._specs[name].output for name in wanted]
+        for kind, names in wanted.items():
+            if names:
+                rows = [i for i, encoding in enumerate(encodings) if encoding.kind == kind]
+                self._run(encodings, rows, names, logits)
+        return encodings, wanted, logits
+
+    def _run(
+        self,
+        encodings: Sequence[Encoding],
+        rows: Sequence[int],
+        names: Sequence[str],
+        logits: Mapping[str, list[NDArray[np.float32]]],
+    ) -> None:
+        """Fill in the logits of the inputs `rows`, window by window, in groups of one length."""
+        windows = [(i, window) for i in rows for window in encodings[i].windows]
+        outputs = [self._specs[name].output for name in names]
+        found: list[Sequence[NDArray[np.float32]]] = [()] * len(windows)
 
         def run(group: list[int]) -> None:
-            ids = np.stack([encodings[i].ids for i in group])
-            arrays = self._backend.run(outputs, {"input_ids": ids})
-            for name, array in zip(wanted, arrays, strict=True):
-                for row, index in enumerate(group):
-                    logits[name][index] = array[row]
+            parts = [(encodings[windows[job][0]], windows[job][1]) for job in group]
+            feeds = {_IDS: np.stack([encoding.ids[window] for encoding, window in parts])}
+            if _TYPES in self._backend.inputs:
+                feeds[_TYPES] = np.stack([e.token_types[window] for e, window in parts])
+            arrays = self._backend.run(outputs, feeds)
+            for row, job in enumerate(group):
+                found[job] = [array[row] for array in arrays]
 
-        jobs = groups([len(e) for e in encodings], self._batch_tokens)
+        jobs = groups([w.stop - w.start for _, w in windows], self._batch_tokens)
         if self._pool is None or len(jobs) < 2:
             for job in jobs:
                 run(job)
         else:
             list(self._pool.map(run, jobs))
-        return encodings, wanted, logits
+        parts = iter(found)
+        for i in rows:
+            of_input = [next(parts) for _ in encodings[i].starts]
+            for column, name in enumerate(names):
+                arrays = [part[column] for part in of_input]
+                join = np.stack if arrays[0].ndim == 1 else np.concatenate
+                logits[name][i] = arrays[0] if len(arrays) == 1 else join(arrays)
 
-    def _wanted(self, heads: Iterable[str] | None) -> list[str]:
+    def _wanted(self, heads: Iterable[str] | None) -> dict[str, list[str]]:
+        """The wanted heads by the kind of their input, in the order of results."""
+
+        def by_kind(names: Sequence[str]) -> dict[str, list[str]]:
+            return {k: [n for n in names if self._specs[n].input == k] for k in _SHOWN}
+
         if heads is None:
-            return list(self._specs)
+            return by_kind(list(self._specs))
         if not isinstance(heads, Iterable):
             raise UnknownHead(
                 f"heads: found {type(heads).__name__}, expected names of {', '.join(self._specs)}."
             )
         asked = [heads] if isinstance(heads, str) else list(heads)
         for name in asked:
-            if not isinstance(name, str) or name not in self._specs:
-                raise UnknownHead(
-                    f"no head {name!r}; this engine has {', '.join(self._specs)}."
-                    + nearest(str(name), self._specs)
+            self._known(name)
+        return by_kind([name for name in self._specs if name in asked])
+
+    def _known(self, name: object) -> None:
+        if not isinstance(name, str) or name not in self._specs:
+            raise UnknownHead(
+                f"no head {name!r}; this engine has {', '.join(self._specs)}."
+                + nearest(str(name), self._specs)
+            )
+
+    def _check_kinds(
+        self, encodings: Sequence[Encoding], wanted: Mapping[str, Sequence[str]], *, by_name: bool
+    ) -> None:
+        """Refuse inputs that a wanted head does not read, or that no head reads."""
+        for index, encoding in enumerate(encodings):
+            kind = encoding.kind
+            others = [name for other, names in wanted.items() if other != kind for name in names]
+            if others and (by_name or not wanted[kind]):
+                raise WrongInput(
+                    f"input {index}: found {_SHOWN[kind]}, but the head {others[0]!r} reads"
+                    f" {_SHOWN[self._specs[others[0]].input]}.",
+                    index=index,
                 )
-        return [name for name in self._specs if name in asked]
+
+    def _options(self, options: Options) -> Options:
+        """The options, checked for unknown names."""
+        for head, settings in options.items():
+            self._known(head)
+            allowed = tuple(getattr(self._decoders[head], "options", ()))
+            for name in settings:
+                if name not in allowed:
+                    raise InvalidSetting(
+                        f"options: the head {head!r} has no option {name!r}; allowed:"
+                        f" {', '.join(allowed) or 'none'}.{nearest(name, allowed)}"
+                    )
+        return options
 
 
 def load(
@@ -243,7 +350,7 @@ def load(
     *,
     threads: int | None = None,
     batch_tokens: int = 256,
-    on_overflow: OnOverflow = "error",
+    on_overflow: OnOverflow = "window",
 ) -> Engine:
     """Load a bundle, check its digests, and make an engine on the CPU.
 
@@ -251,8 +358,9 @@ def load(
         path: the bundle's folder.
         threads: upper limit of worker threads; None for all that the process may use.
         batch_tokens: most tokens in one call of onnxruntime.
-        on_overflow: what happens to a text longer than the encoder reads: ``"error"`` raises
-            `TextTooLong`; ``"truncate"`` leaves the end out, and the prediction says so.
+        on_overflow: what happens to a text longer than the encoder reads: ``"window"`` reads it in
+            parts that overlap; ``"truncate"`` leaves the end out, and the prediction says so;
+            ``"error"`` raises `TextTooLong`. The first text of a pair is never cut.
 
     Raises:
         BundleError: when the bundle cannot be read or trusted.

@@ -13,6 +13,7 @@
     ├── InputError (ValueError)   what the caller passed in cannot be answered
     │   ├── InvalidText           not a string, or not encodable as UTF-8
     │   ├── TextTooLong           more tokens than the encoder reads
+    │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
     │   └── InvalidSetting        a number or option out of its range
     └── EngineClosed              the engine was closed before this call
@@ -77,6 +78,10 @@ class InvalidText(InputError):
 
 class TextTooLong(InputError):
     """A text has more tokens than the encoder reads; nothing is cut in silence."""
+
+
+class WrongInput(InputError):
+    """A lone text for a head that reads pairs, or a pair for a head that reads texts."""
 
 
 class UnknownHead(InputError):

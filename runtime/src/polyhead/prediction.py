@@ -14,11 +14,12 @@ class Prediction(Mapping[str, Any]):
     """The results of all asked heads for one text, by head name.
 
     Attributes:
-        text: the caller's string, untouched.
+        text: the caller's string, untouched; of a pair the second one.
         results: by head name, in the engine's order.
         tokens: tokens that the encoder read, special tokens included.
         windows: windows that the text was read in.
         truncated: True when the end of the text was left out on the caller's demand.
+        query: the first text of a pair; None for a lone text.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Prediction(Mapping[str, Any]):
     tokens: int
     windows: int = 1
     truncated: bool = False
+    query: str | None = None
 
     def __getitem__(self, head: str) -> Any:
         return self.results[head]
@@ -39,6 +41,7 @@ class Prediction(Mapping[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
+            **({} if self.query is None else {"query": self.query}),
             "text": self.text,
             "tokens": self.tokens,
             "windows": self.windows,

@@ -14,6 +14,7 @@ from polyhead.bundle import Bundle, Golden, GoldenExample, read
 from polyhead.engine import load
 from polyhead.errors import ManifestError
 from polyhead.heads import decoder
+from polyhead.tokenizing import flat
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,21 @@ def verify(path: str | Path) -> Verification:
 
 
 def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> Verification:
-    texts = [example.text for example in golden.examples]
+    texts = [example.input for example in golden.examples]
     with load(bundle.path) as engine:
-        encodings = engine.tokenizer.encode(texts)
+        encodings = engine.encode(texts)
         found = engine.logits(texts)
     checks = []
     for head, limit in tolerance.items():
-        face = decoder(head, bundle.manifest.heads[head])
-        errors, same, reproduced = [], 0, True
-        for example, encoding, logits in zip(golden.examples, encodings, found[head], strict=True):
+        spec = bundle.manifest.heads[head]
+        face = decoder(head, spec)
+        errors, same, reproduced = [0.0], 0, True
+        rows = [
+            row
+            for row in zip(golden.examples, encodings, found[head], strict=True)
+            if spec.input == row[1].kind
+        ]
+        for example, encoding, logits in rows:
             expected = _expected(bundle, example, head)
             if expected.shape != logits.shape:
                 errors.append(float("inf"))
@@ -99,9 +106,7 @@ def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> 
             trained = face.decode(expected, encoding)
             same += face.decode(logits, encoding).decision == trained.decision
             reproduced &= _close(trained.to_dict(), example.results[head])
-        checks.append(
-            HeadCheck(head, float(np.max(errors)), limit, same, len(golden.examples), reproduced)
-        )
+        checks.append(HeadCheck(head, float(np.max(errors)), limit, same, len(rows), reproduced))
     return Verification(
         files=len(bundle.manifest.files),
         token_ids_equal=all(
@@ -118,8 +123,8 @@ def _expected(bundle: Bundle, example: GoldenExample, head: str) -> NDArray[np.f
         return np.asarray(example.logits[head], dtype=np.float32)
     except (KeyError, ValueError, TypeError) as problem:
         raise ManifestError(
-            f"{bundle.path / bundle.manifest.golden.file}: {example.text[:40]!r} has no result or"
-            f" no array of logits for the head {head!r}. Export the bundle again."
+            f"{bundle.path / bundle.manifest.golden.file}: {flat(example.input)[:40]!r} has no"
+            f" result or no array of logits for the head {head!r}. Export the bundle again."
         ) from problem
 
 

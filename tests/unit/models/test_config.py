@@ -179,8 +179,8 @@ def test_a_head_name_is_letters_digits_and_dashes(refused, name):
 
 
 def test_a_head_that_is_not_trained_takes_no_target(refused):
-    message = refused(heads={"embedding": {"data": "messages", "target": "topic"}})
-    assert "heads.embedding: a head of kind 'embedding' is not trained yet" in message
+    message = refused(heads={"embedding": {"target": "topic"}})
+    assert "heads.embedding: target: needs the key 'data', too" in message
 
 
 def test_a_head_that_answers_per_token_takes_no_pooling(refused):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead_models.data.tagging import spans, to_bio
+from polyhead_models.data.tagging import Words, spans, to_bio
 
 LABELS = ("PER", "LOC", "ORDER-ID")
 
@@ -93,10 +93,12 @@ def test_what_is_no_tag_is_refused(tag):
 
 
 def test_words_of_no_characters_are_no_part_of_the_text():
-    assert spans(["明", "", "天"], ["B-DAY", "O", "O"]) == [{"label": "DAY", "start": 0, "end": 1}]
-    assert spans(["", "a"], ["O", "S-X"]) == [{"label": "X", "start": 0, "end": 1}]
+    assert spans(Words(["明", "", "天"]), ["B-DAY", "O", "O"]) == [
+        {"label": "DAY", "start": 0, "end": 1}
+    ]
+    assert spans(Words(["", "a"]), ["O", "S-X"]) == [{"label": "X", "start": 0, "end": 1}]
 
 
 def test_a_word_of_no_characters_in_a_span_is_refused():
     with pytest.raises(ValueError, match="at a word of no characters, expected O"):
-        spans(["a", ""], ["O", "B-DAY"])
+        spans(Words(["a", ""]), ["O", "B-DAY"])

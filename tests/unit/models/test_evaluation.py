@@ -10,7 +10,7 @@ from polyhead_models.metrics import METRICS
 
 @pytest.fixture
 def engine(learnt):
-    return learnt.engine(on_overflow="truncate")
+    return learnt.engine()
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def test_a_reference_of_a_head_that_the_model_lacks_is_passed_over(engine, test_
 def test_over_long_texts_are_answered_and_counted(engine, test_set):
     long = replace(test_set[0], text=test_set[0].text + " the" * 60)
     found = evaluate(engine, [long, *test_set[1:]])
-    assert [(f.texts, f.truncated) for f in found.values()] == [(6, 1), (6, 1)]
+    assert [(f.texts, f.windowed) for f in found.values()] == [(6, 1), (6, 1)]
 
 
-def test_texts_that_fit_are_not_counted_as_truncated(engine, test_set):
-    assert [f.truncated for f in evaluate(engine, test_set).values()] == [0, 0]
+def test_texts_that_fit_are_read_in_one_window(engine, test_set):
+    assert [f.windowed for f in evaluate(engine, test_set).values()] == [0, 0]
 
 
 def test_every_text_needs_its_prediction(engine, test_set):

@@ -154,8 +154,3 @@ def test_agreement_of_vectors_is_their_mean_cosine():
     one = [Embedding(np.array([1, 0], np.float32)), Embedding(np.array([0.6, 0.8], np.float32))]
     other = [Embedding(np.array([0, 1], np.float32)), Embedding(np.array([0.6, 0.8], np.float32))]
     assert METRICS["embedding.v1"].agreement(one, other) == pytest.approx(0.5)
-
-
-def test_vectors_have_no_figures():
-    assert METRICS["embedding.v1"].score([], []) == {}
-    assert METRICS["embedding.v1"].primary is None

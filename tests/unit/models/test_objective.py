@@ -9,6 +9,7 @@ from polyhead_models.objective import Objective
 
 IDS = torch.tensor([[2, 9, 8, 3]])
 MASK = torch.ones_like(IDS)
+ALIKE = {"topic": 1.0, "entities": 1.0}
 TARGETS = {"topic": torch.tensor([1]), "entities": torch.tensor([[IGNORED, 1, 0, IGNORED]])}
 
 
@@ -25,19 +26,19 @@ def losses(model):
 
 
 def test_fixed_weights_are_factors(model, losses):
-    objective = Objective(model, {"topic": 2.0, "entities": 0.5, "embedding": 9.0}, "fixed")
+    objective = Objective(model, {"topic": 2.0, "entities": 0.5}, "fixed")
     found = objective(IDS, MASK, TARGETS)["loss"]
     assert found.item() == pytest.approx(2 * losses["topic"].item() + losses["entities"].item() / 2)
 
 
 def test_uncertainty_starts_as_the_plain_sum(model, losses):
-    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    objective = Objective(model, ALIKE, "uncertainty")
     found = objective(IDS, MASK, TARGETS)["loss"]
     assert found.item() == pytest.approx(sum(losses.values()).item())
 
 
 def test_uncertainty_is_the_formula_of_its_source(model, losses):
-    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    objective = Objective(model, ALIKE, "uncertainty")
     with torch.no_grad():
         objective.log_variances.copy_(torch.tensor([0.4, -1.0]))
     expected = math.exp(-0.4) * losses["topic"] + 0.2 + math.exp(1.0) * losses["entities"] - 0.5
@@ -45,17 +46,19 @@ def test_uncertainty_is_the_formula_of_its_source(model, losses):
 
 
 def test_uncertainty_is_learnt(model):
-    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    objective = Objective(model, ALIKE, "uncertainty")
     objective(IDS, MASK, TARGETS)["loss"].backward()
     assert bool((objective.log_variances.grad != 0).all())
 
 
 def test_the_factors_stay_out_of_the_model(model):
     before = set(model.state_dict())
-    Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
+    Objective(model, ALIKE, "uncertainty")
     assert set(model.state_dict()) == before
 
 
-def test_a_head_without_targets_has_no_loss(model):
-    objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
-    assert len(objective.log_variances) == 2
+def test_a_head_without_a_weight_has_no_loss(model, losses):
+    objective = Objective(model, {"topic": 1.0}, "uncertainty")
+    assert len(objective.log_variances) == 1
+    found = objective(IDS, MASK, {"topic": TARGETS["topic"]})["loss"]
+    assert found.item() == pytest.approx(losses["topic"].item())

@@ -81,8 +81,8 @@ def test_thresholds_are_those_of_the_validation_rows(finished):
     made, learnt, _ = finished
     network = learnt.model.networks["tags"]
     known = examples.load(made, "validation")
-    logits = learnt.engine().logits([e.text for e in known])["tags"]
-    found = network.tuned(network.spec, logits, [e.references["tags"] for e in known])
+    results = [p["tags"] for p in learnt.engine().predict([e.text for e in known])]
+    found = network.tuned(network.spec, results, [e.references["tags"] for e in known])
     assert found.thresholds == network.spec.thresholds
     assert len(network.spec.thresholds) == 3
 

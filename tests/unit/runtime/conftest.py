@@ -2,14 +2,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from polyhead import Engine, HeadSpec, load
 from polyhead.bundle import digest
-from polyhead.tokenizing import Tokenizer
+from polyhead.strict import plain
+from polyhead.tokenizing import Input, Tokenizer
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -76,3 +81,150 @@ def polyhead(
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     return run
+
+
+LABELS = ("no", "yes")
+MANY_HEADS = {
+    "topic": HeadSpec(
+        kind="classification.v1",
+        output="logits/topic",
+        labels=("billing", "delivery", "praise"),
+        activation="softmax",
+        pooling="mean",
+        max_tokens=24,
+        stride=4,
+    ),
+    "flags": HeadSpec(
+        kind="multilabel.v1",
+        output="logits/flags",
+        labels=LABELS,
+        activation="sigmoid",
+        pooling="mean",
+        max_tokens=24,
+    ),
+    "urgency": HeadSpec(
+        kind="regression.v1", output="logits/urgency", pooling="mean", max_tokens=24, scale=(3, 2)
+    ),
+    "entities": HeadSpec(
+        kind="tokens.v1", output="logits/entities", labels=("PERSON", "PLACE"), max_tokens=24
+    ),
+    "match": HeadSpec(
+        kind="classification.v1",
+        output="logits/match",
+        labels=LABELS,
+        activation="softmax",
+        pooling="mean",
+        input="pair",
+        max_tokens=24,
+    ),
+    "answer": HeadSpec(
+        kind="answer.v1", output="logits/answer", input="pair", max_tokens=24, stride=3, longest=4
+    ),
+    "summary": HeadSpec(kind="summary.v1", output="logits/summary", max_tokens=24, sentences=1),
+    "embedding": HeadSpec(
+        kind="embedding.v1",
+        output="logits/embedding",
+        pooling="mean",
+        max_tokens=24,
+        dimensions=(2, 4),
+    ),
+}
+PER_TOKEN = {"entities": 5, "answer": 2, "summary": 1}
+PER_TEXT = {"topic": 3, "flags": 2, "urgency": 1, "match": 2}
+"""Outputs of the heads that answer per token and per text; the embedding has 8."""
+MANY_TEXTS = (
+    "The parcel was late. Thanks!",
+    "the parcel was late . " * 9,
+    "",
+    ("is anna late?", "Anna lives in Oslo"),
+    ("", ""),
+    ("who?", "né à 東京 👍 " * 9),
+)
+
+
+@pytest.fixture(scope="session")
+def many_heads(
+    make_bundle: Callable[..., Path],
+    graph: onnx.ModelProto,
+    edit_json: Callable[[Path, Edit], None],
+    reseal: Callable[[Path], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A bundle with a head of every kind, two of them for pairs; nobody writes to it."""
+    folder = make_bundle(
+        tmp_path_factory.mktemp("many") / "bundle", model=_graph_of_many_heads(graph)
+    )
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["heads"] = plain(MANY_HEADS)
+        manifest["graphs"][0].update(heads=list(MANY_HEADS), inputs=["input_ids", "token_type_ids"])
+
+    edit_json(folder / "manifest.json", change)
+    reseal(folder)
+    with load(folder) as engine:
+        golden = {
+            "tolerance": {"model.onnx": dict.fromkeys(MANY_HEADS, 1e-4)},
+            "examples": [_golden_example(engine, item) for item in MANY_TEXTS],
+        }
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    reseal(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine_of_many_heads(many_heads: Path) -> Iterator[Engine]:
+    with load(many_heads, threads=1) as engine:
+        yield engine
+
+
+def _golden_example(engine: Engine, item: Input) -> dict[str, Any]:
+    [encoding] = engine.encode([item])
+    heads = [name for name, spec in MANY_HEADS.items() if spec.input == encoding.kind]
+    logits = engine.logits([item])
+    return {
+        "text": item,
+        "ids": encoding.ids.tolist(),
+        "logits": {head: logits[head][0].tolist() for head in heads},
+        "results": {head: result.to_dict() for head, result in engine(item).results.items()},
+    }
+
+
+def _graph_of_many_heads(small: onnx.ModelProto) -> onnx.ModelProto:
+    """Embeddings of ids and types, added, and a matrix a head."""
+    random = np.random.default_rng(21)
+    weights = {
+        "embeddings": numpy_helper.to_array(small.graph.initializer[0]),
+        "type_embeddings": random.normal(size=(2, 8)).astype(np.float32),
+        **{
+            f"{head}.weight": random.normal(size=(8, width)).astype(np.float32)
+            for head, width in {**PER_TOKEN, **PER_TEXT}.items()
+        },
+    }
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "input_ids"], ["words"]),
+        helper.make_node("Gather", ["type_embeddings", "token_type_ids"], ["types"]),
+        helper.make_node("Add", ["words", "types"], ["states"]),
+        helper.make_node("Transpose", ["states"], ["columns"], perm=[0, 2, 1]),
+        helper.make_node("GlobalAveragePool", ["columns"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["logits/embedding"]),
+    ]
+    nodes += [
+        helper.make_node("MatMul", [source, f"{head}.weight"], [f"logits/{head}"])
+        for source, heads in (("states", PER_TOKEN), ("logits/embedding", PER_TEXT))
+        for head in heads
+    ]
+    shapes = {f"logits/{head}": ["batch", "tokens", n] for head, n in PER_TOKEN.items()}
+    shapes |= {f"logits/{head}": ["batch", n] for head, n in PER_TEXT.items()}
+    shapes["logits/embedding"] = ["batch", 8]
+    inputs = ("input_ids", "token_type_ids")
+    return helper.make_model(
+        helper.make_graph(
+            nodes,
+            "many",
+            [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "n"]) for n in inputs],
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
+            [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 23)],
+        ir_version=10,
+    )

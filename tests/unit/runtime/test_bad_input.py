@@ -40,7 +40,8 @@ def test_what_is_no_list_of_texts_is_named(engine, texts, name):
         pytest.param(5, "int", id="number"),
         pytest.param(float("nan"), "float", id="nan"),
         pytest.param(["nested"], "list", id="nested_list"),
-        pytest.param(("a", "b"), "tuple", id="pair"),
+        pytest.param(("a", "b", "c"), "tuple", id="three_texts"),
+        pytest.param(("a", 5), "tuple", id="half_a_pair"),
         pytest.param({"text": "a"}, "dict", id="dict"),
     ],
 )

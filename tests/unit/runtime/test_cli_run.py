@@ -81,7 +81,7 @@ def test_run_keeps_the_order_over_chunks(polyhead, bundle):
     ("line", "message"),
     [
         pytest.param(b"{", "not a JSON line", id="cut_short"),
-        pytest.param(b"3", "expected a JSON string, or an object", id="number"),
+        pytest.param(b"3", "expected a JSON string, a list of two", id="number"),
         pytest.param(b'{"body": "x"}', "'text'. Name another key with --field", id="no_field"),
         pytest.param(b'{"text": null}', "expected a JSON string", id="null"),
         pytest.param(b"[" * 100_000, "not a JSON line", id="too_deep"),
@@ -109,7 +109,7 @@ def test_input_that_is_no_utf8_is_named(polyhead, bundle, tmp_path, monkeypatch,
     [
         pytest.param(["x", "--heads", "topics"], "Did you mean 'topic'", id="unknown_head"),
         pytest.param(["x", "--threads", "0"], "threads=0", id="threads"),
-        pytest.param(["x " * 90], "input 0: 92 tokens", id="too_long"),
+        pytest.param(["x " * 90, "--on-overflow", "error"], "input 0: 92 tokens", id="too_long"),
         pytest.param(["--input", "absent.jsonl"], "absent.jsonl", id="absent_file"),
         pytest.param(["--input", "/"], "/", id="folder"),
     ],

@@ -168,15 +168,20 @@ def test_a_subset_gives_the_same_bits(engine):
 LONG = "the parcel was late . " * 20
 
 
-def test_a_text_that_is_too_long_is_refused_with_numbers(engine):
-    with pytest.raises(TextTooLong, match=r"input 1: 102 tokens; this encoder reads 24\."):
+def test_a_text_that_is_too_long_is_refused_on_demand_with_numbers(bundle):
+    with (
+        load(bundle, on_overflow="error") as engine,
+        pytest.raises(TextTooLong, match=r"input 1: 102 tokens; this encoder reads 24\.") as caught,
+    ):
         engine.predict(["short", LONG])
+    assert caught.value.index == 1
 
 
-def test_the_longest_text_that_fits_is_answered(engine):
-    assert engine("x " * 22).tokens == 24
-    with pytest.raises(TextTooLong):
-        engine("x " * 23)
+def test_the_longest_text_that_fits_is_answered(bundle):
+    with load(bundle, on_overflow="error") as engine:
+        assert engine("x " * 22).tokens == 24
+        with pytest.raises(TextTooLong):
+            engine("x " * 23)
 
 
 def test_truncation_leaves_the_end_out_and_says_so(bundle):
@@ -229,7 +234,11 @@ def test_the_heads_of_an_engine_cannot_be_changed_from_outside(engine):
         pytest.param({"threads": 0}, "threads=0", id="no_threads"),
         pytest.param({"threads": -2}, "threads=-2", id="negative_threads"),
         pytest.param({"batch_tokens": 0}, "batch_tokens=0", id="no_batch"),
-        pytest.param({"on_overflow": "cut"}, "on_overflow='cut': allowed: error", id="overflow"),
+        pytest.param(
+            {"on_overflow": "cut"},
+            "on_overflow='cut': allowed: window, truncate, error",
+            id="overflow",
+        ),
         pytest.param({"on_overflow": None}, "on_overflow=None", id="overflow_none"),
     ],
 )

@@ -140,7 +140,8 @@ def test_a_lone_surrogate_is_named(tokenizer, position):
         pytest.param(3, "int", id="int"),
         pytest.param(float("nan"), "float", id="nan"),
         pytest.param(["text"], "list", id="list"),
-        pytest.param(("a", "b"), "tuple", id="pair"),
+        pytest.param(("a", "b", "c"), "tuple", id="three_texts"),
+        pytest.param(("a", None), "tuple", id="half_a_pair"),
     ],
 )
 def test_an_item_that_is_no_text_is_named(tokenizer, item, name):

@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if min(arguments.limit, arguments.rounds) < 1:
         arguments.usage_error("--limit and --rounds: expected at least 1")
     if arguments.texts is None:
-        answered = [example.text for example in read(arguments.bundle).golden().examples]
+        answered = [example.input for example in read(arguments.bundle).golden().examples]
     else:
         answered = list(texts.read(arguments.texts, arguments.field))
     if not answered:

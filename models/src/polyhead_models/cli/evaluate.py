@@ -57,10 +57,10 @@ def execute(arguments: argparse.Namespace) -> int:
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
     found = evaluate(engine, examples, label=str(arguments.split))
     for head, figures in found.items():
-        if figures.truncated:
+        if figures.windowed:
             output.progress(
-                f"{head}: {figures.truncated} of {figures.texts} texts are longer than the encoder"
-                " reads; their ends were left out"
+                f"{head}: {figures.windowed} of {figures.texts} texts are longer than the encoder"
+                " reads and were read in windows"
             )
     compared = {}
     if arguments.baseline:
@@ -88,9 +88,9 @@ def _engine(path: Path) -> Engine:
     from polyhead_models import checkpoint
 
     if is_bundle(path):
-        return load(path, on_overflow="truncate")
+        return load(path)
     if checkpoint.is_checkpoint(path):
-        return checkpoint.load(path).engine(on_overflow="truncate")
+        return checkpoint.load(path).engine()
     raise BundleNotFound(
         f"{path}: neither a checkpoint (polyhead.json) nor a bundle (manifest.json) is here."
     )

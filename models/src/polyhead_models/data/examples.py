@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from polyhead.errors import nearest
+from polyhead.tokenizing import Input
 from polyhead_models.config import Config, HeadConfig
-from polyhead_models.data import sources, tagging
+from polyhead_models.data import sources
 from polyhead_models.data.rows import Row
+from polyhead_models.data.tagging import Words
 from polyhead_models.errors import DataError
 from polyhead_models.heads import NETWORKS
 
@@ -21,14 +23,16 @@ class Example:
     Attributes:
         where: ``file:line``.
         source: name of the source.
-        text: what the encoder reads.
+        text: what the encoder reads: a text or a pair.
         references: by head, in the head's reference form; heads without a target are absent.
+        twin: a second text, an input by itself, for heads that learn from two; None for others.
     """
 
     where: str
     source: str
-    text: str
+    text: Input
     references: Mapping[str, Any]
+    twin: str | None = None
 
 
 def load(config: Config, split: str) -> list[Example]:
@@ -55,9 +59,10 @@ def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> l
     """
     heads = {name: head for name, head in config.heads.items() if head.data == source}
     examples = []
-    for field in dict.fromkeys(head.text for head in heads.values()):
-        same = {name: head for name, head in heads.items() if head.text == field}
-        examples += [_example(row, source, field, same) for row in rows]
+    for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
+        same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
+        joiner = config.data[source].joiner
+        examples += [_example(row, source, *read, same, joiner) for row in rows]
     if examples:
         _require_targets(heads, examples, sources.shown(config.data[source], split))
     return examples
@@ -88,26 +93,40 @@ def check(config: Config, examples: Iterable[Example], known: Mapping[str, Seque
                 raise DataError(f"{example.where}: head {name!r}: {problem}") from problem
 
 
-def _example(row: Row, source: str, field: str, heads: Mapping[str, HeadConfig]) -> Example:
-    words, text = _text(row, field)
+def _example(
+    row: Row,
+    source: str,
+    keys: tuple[str, ...],
+    input: Literal["text", "pair"],
+    heads: Mapping[str, HeadConfig],
+    joiner: str,
+) -> Example:
+    *before, (words, text) = [_text(row, key, joiner) for key in keys]
     references = {}
     for name, head in heads.items():
-        raw = row.fields.get(head.target or "")
+        network = NETWORKS[head.versioned_kind]
+        # Without a target, two texts that learn together belong together.
+        raw = True if head.target is None else row.fields.get(head.target)
         if raw is None:
             continue
-        network = NETWORKS[head.versioned_kind]
-        per_token = network.default_pooling is None
         try:
-            if words is not None and per_token and _are_tags(raw):
-                raw = tagging.spans(words, raw)
+            if words is not None:
+                raw = network.on_words(raw, words, head.tags)
+            if head.summaries is not None:
+                raw = {"sentences": raw, "summaries": row.fields.get(head.summaries)}
             references[name] = network.reference(raw, text)
         except ValueError as problem:
             raise DataError(f"{row.where}: {head.target!r}: {problem}.") from problem
-    return Example(row.where, source, text, references)
+    first = before[0][1] if before else None
+    if first is None:
+        return Example(row.where, source, text, references)
+    if input == "pair":
+        return Example(row.where, source, (first, text), references)
+    return Example(row.where, source, first, references, twin=text)
 
 
-def _text(row: Row, field: str) -> tuple[list[str] | None, str]:
-    """The words (None for a plain text) and the text; words are joined by one space.
+def _text(row: Row, field: str, joiner: str) -> tuple[Words | None, str]:
+    """The words (None for a plain text) and the text.
 
     Words of no characters stay among the words, where they may have a tag.
     """
@@ -115,7 +134,8 @@ def _text(row: Row, field: str) -> tuple[list[str] | None, str]:
     if isinstance(value, str) and value.strip():
         return None, _unicode(value, row, field)
     if isinstance(value, list) and any(value) and all(isinstance(w, str) for w in value):
-        return value, _unicode(" ".join(filter(None, value)), row, field)
+        words = Words(value, joiner)
+        return words, _unicode(words.text, row, field)
     if field not in row.fields:
         raise DataError(
             f"{row.where}: no key {field!r}; the row has {', '.join(map(str, row.fields))}."
@@ -133,10 +153,6 @@ def _unicode(text: str, row: Row, field: str) -> str:
             " Unicode text. Convert the file again."
         ) from problem
     return text
-
-
-def _are_tags(raw: Any) -> bool:
-    return isinstance(raw, list) and bool(raw) and isinstance(raw[0], str)
 
 
 def _require_targets(

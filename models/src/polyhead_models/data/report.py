@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from polyhead.tokenizing import Tokenizer
+from polyhead.tokenizing import Input, Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import SPLITS, Config
 from polyhead_models.data import examples, sources, statistics
@@ -81,7 +81,7 @@ class _Lengths:
     def __init__(self, tokenizer: Tokenizer, note: Callable[[str], None]) -> None:
         self._tokenizer = tokenizer
         self._note = note
-        self._known: dict[str, int] = {}
+        self._known: dict[Input, int] = {}
 
     def __call__(self, texts: Texts) -> list[int]:
         new = list(dict.fromkeys(text for text, _ in texts if text not in self._known))

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from polyhead.tokenizing import Input
 from polyhead_models.data.examples import Example
 
-Texts = Sequence[tuple[str, Any]]
-"""Texts with their references."""
+Texts = Sequence[tuple[Input, Any]]
+"""Texts, or pairs of them, with their references."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,12 @@ class Leak:
 
 def of_head(examples: Iterable[Example], head: str) -> Texts:
     """The texts of one head with its references; texts without one are left out."""
-    return [(e.text, e.references[head]) for e in examples if head in e.references]
+    return [
+        (e.text if e.twin is None or isinstance(e.text, tuple) else (e.text, e.twin), reference)
+        for e in examples
+        if head in e.references
+        for reference in [e.references[head]]
+    ]
 
 
 def of_split(texts: Texts, tokens: Sequence[int], max_tokens: int) -> SplitStatistics:
@@ -141,7 +147,7 @@ def lengths(tokens: Sequence[int], max_tokens: int) -> Lengths:
 
 def duplicates(texts: Texts) -> Repeated:
     """Rows whose text stands in an earlier row of the same split."""
-    before: dict[str, list[Any]] = {}
+    before: dict[Input, list[Any]] = {}
     rows = differing = 0
     for text, reference in texts:
         known = before.setdefault(text, [])
@@ -153,7 +159,7 @@ def duplicates(texts: Texts) -> Repeated:
 
 def shared(texts: Texts, others: Texts) -> Repeated:
     """Rows of `texts` whose text stands in `others`, too."""
-    known: dict[str, list[Any]] = {}
+    known: dict[Input, list[Any]] = {}
     for text, reference in others:
         known.setdefault(text, []).append(reference)
     found = [(text, reference) for text, reference in texts if text in known]

@@ -14,6 +14,7 @@ their own label, and begin one where there is none; E-, L-, S- and U- end it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 _BEGIN, _GO_ON, _END = "BSU", "IMEL", "ELSU"
@@ -42,28 +43,58 @@ def to_bio(tags: Sequence[Any]) -> list[str]:
     return bio
 
 
-def spans(words: Sequence[str], tags: Sequence[Any]) -> list[dict[str, Any]]:
-    """Tags on words into character spans of the words joined by one space.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text that is given as a list.
 
-    Words of no characters, which some corpora have, are no part of the text.
+    Attributes:
+        words: as they stand in the row; those of no characters are no part of the text.
+        joiner: what stands between two of them.
+    """
+
+    words: Sequence[str]
+    joiner: str = " "
+
+    @property
+    def text(self) -> str:
+        """The words, joined."""
+        return self.joiner.join(filter(None, self.words))
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Start and end of every word in the text; a word of no characters has no length."""
+        found, start = [], 0
+        for word in self.words:
+            found.append((start, start + len(word)))
+            start += len(word) + len(self.joiner) if word else 0
+        return found
+
+
+def spans(words: Words, tags: Sequence[Any], *, each: bool = False) -> list[dict[str, Any]]:
+    """Tags on words into character spans of the text.
+
+    Args:
+        words: of the text. Those of no characters, which some corpora have, may have the tag O
+            only.
+        tags: one a word, of any of the schemes.
+        each: each tag is a label of its word alone; every word is a span then.
 
     Raises:
         ValueError: when there are not as many tags as words, one is no tag, or a word of no
             characters has another than O.
     """
-    if len(tags) != len(words):
-        raise ValueError(f"found {len(tags)} tags for {len(words)} words")
+    if len(tags) != len(words.words):
+        raise ValueError(f"found {len(tags)} tags for {len(words.words)} words")
     found: list[dict[str, Any]] = []
-    start = 0
-    for word, tag in zip(words, to_bio(tags), strict=True):
-        if not word:
-            if tag != "O":
+    bio = [f"B-{tag}" for tag in tags] if each else to_bio(tags)
+    for (start, end), tag in zip(words.places, bio, strict=True):
+        if start == end:
+            if tag != "O" and not each:
                 raise ValueError(f"found the tag {tag!r} at a word of no characters, expected O")
             continue
         prefix, _, label = tag.partition("-")
         if prefix == "I":
-            found[-1]["end"] = start + len(word)
+            found[-1]["end"] = end
         elif prefix == "B":
-            found.append({"label": label, "start": start, "end": start + len(word)})
-        start += len(word) + 1
+            found.append({"label": label, "start": start, "end": end})
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from polyhead_models.heads.answer import AnswerNetwork
 from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.classification import ClassificationNetwork
 from polyhead_models.heads.embedding import EmbeddingNetwork
 from polyhead_models.heads.multilabel import MultiLabelNetwork
 from polyhead_models.heads.regression import RegressionNetwork
+from polyhead_models.heads.summary import SummaryNetwork
 from polyhead_models.heads.tokens import TokensNetwork
 
 __all__ = ["NETWORKS", "HeadNetwork"]
@@ -18,6 +20,8 @@ NETWORKS: dict[str, type[HeadNetwork]] = {
         MultiLabelNetwork,
         RegressionNetwork,
         TokensNetwork,
+        AnswerNetwork,
+        SummaryNetwork,
         EmbeddingNetwork,
     )
 }

@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
 from polyhead.tokenizing import Encoding
+from polyhead_models.data.tagging import Words
 from polyhead_models.heads.reading import Reader
 
 IGNORED = -100
@@ -33,15 +32,23 @@ class HeadNetwork(nn.Module, ABC):
         kind: versioned name of the kind.
         activation: what turns the logits into scores.
         default_pooling: what a configuration may leave out; None for heads that answer per token.
-        needs_target: whether the head is trained.
+        texts: how many keys of a text the configuration may name: 1 for a lone text, 2 for a pair.
+        untrained: whether the head is of use without training; it then learns from two texts,
+            each an input by itself.
         tunable: whether `tuned` does anything.
         count: logits that a text or token gets.
+        class_weights: factor of each label in the loss, `(labels,)`; None for 1 each. Set for
+            training only, like the next.
+        label_smoothing: share of a target that is spread over all labels alike.
     """
 
     kind: ClassVar[str]
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]]
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None]
-    needs_target: ClassVar[bool] = True
+    texts: ClassVar[tuple[int, ...]] = (1, 2)
+    untrained: ClassVar[bool] = False
+    class_weights: Tensor | None
+    label_smoothing: float = 0.0
     tunable: ClassVar[bool] = False
 
     def __init__(
@@ -64,6 +71,7 @@ class HeadNetwork(nn.Module, ABC):
         """
         super().__init__()
         self.spec = spec
+        self.register_buffer("class_weights", None, persistent=False)
         self.reader = Reader(spec.layers, spec.pooling, depth)
         self.count = self.outputs(spec, width)
         self.projection = self._projection([width, *hidden, self.count], dropout)
@@ -91,9 +99,27 @@ class HeadNetwork(nn.Module, ABC):
     def reference(cls, raw: Any, text: str) -> Any:
         """A raw target into its reference form.
 
+        Args:
+            raw: as it stands in the row; never None.
+            text: what the head reads; of a pair the second text.
+
         Raises:
             ValueError: when it has not the form that the kind expects; says which.
         """
+
+    @classmethod
+    def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
+        """A raw target that may stand on the words of a text, as one that stands on characters.
+
+        Args:
+            raw: as it stands in the row.
+            words: the words, and where they stand in the text.
+            tags: the configuration's key `tags`.
+
+        Raises:
+            ValueError: when it does not fit the words.
+        """
+        return raw
 
     @classmethod
     def fitted(cls, spec: HeadSpec, references: Sequence[Any]) -> HeadSpec:
@@ -109,17 +135,24 @@ class HeadNetwork(nn.Module, ABC):
         return spec
 
     @classmethod
-    def tuned(
-        cls, spec: HeadSpec, logits: Sequence[NDArray[np.float32]], references: Sequence[Any]
-    ) -> HeadSpec:
+    def tuned(cls, spec: HeadSpec, results: Sequence[Any], references: Sequence[Any]) -> HeadSpec:
         """The spec with what only the trained model can say, such as thresholds.
 
         Args:
             spec: as `fitted` left it.
-            logits: of the validation texts that have a reference; at least one.
+            results: of the validation texts that have a reference; at least one.
             references: of the same texts.
         """
         return spec
+
+    @classmethod
+    def balanced(cls, labels: Sequence[str], references: Sequence[Any]) -> list[float]:
+        """A factor for each label, the larger the rarer it is in the references.
+
+        Raises:
+            NotImplementedError: for kinds without class weights.
+        """
+        raise NotImplementedError
 
     @classmethod
     @abstractmethod
@@ -133,6 +166,16 @@ class HeadNetwork(nn.Module, ABC):
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """A reference into label ids, int64 `()` or `(tokens,)`; or as `NumericNetwork` says."""
+
+    def targets(self, reference: Any, encoding: Encoding) -> list[Tensor | None]:
+        """The target of each window of an encoding; None where a window has none.
+
+        A head that answers per text learns from the first window alone.
+        """
+        windows = encoding.split()
+        if self.spec.pooling is not None:
+            return [self.target(reference, windows[0]), *[None] * (len(windows) - 1)]
+        return [self.target(reference, window) for window in windows]
 
     def collate(self, targets: Sequence[Tensor | None], tokens: int) -> Tensor:
         """Targets of a batch into one tensor; rows without one, and padding, are `IGNORED`.
@@ -156,7 +199,34 @@ class HeadNetwork(nn.Module, ABC):
         if not bool((targets != IGNORED).any()):
             return logits.sum() * 0.0
         flat = logits.float().flatten(0, -2)
-        return nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED)
+        return nn.functional.cross_entropy(
+            flat,
+            targets.flatten(),
+            weight=self.class_weights,
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """How far the logits are from a teacher's: `T² KL(teacher || own)` of softmaxes over T.
+
+        Hinton, Vinyals & Dean 2015, section 2.
+
+        Args:
+            logits: `(batch, outputs)` or `(batch, tokens, outputs)`.
+            teacher: the same shape; NaN where the teacher says nothing.
+            temperature: T.
+
+        Returns:
+            The mean over texts or tokens; 0 when the teacher says nothing at all.
+        """
+        known = ~teacher[..., 0].isnan()
+        if not bool(known.any()):
+            return logits.sum() * 0.0
+        own = torch.log_softmax(logits[known].float() / temperature, dim=-1)
+        wanted = torch.log_softmax(teacher[known] / temperature, dim=-1)
+        divergence = nn.functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
+        return divergence * temperature**2
 
     @staticmethod
     def _projection(widths: Sequence[int], dropout: float) -> nn.Module:

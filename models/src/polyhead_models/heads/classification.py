@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -36,6 +37,12 @@ class ClassificationNetwork(HeadNetwork):
     def fitted(cls, spec: HeadSpec, references: Sequence[str]) -> HeadSpec:
         """With all labels, sorted."""
         return replace(spec, labels=tuple(sorted(set(references))))
+
+    @classmethod
+    def balanced(cls, labels: Sequence[str], references: Sequence[str]) -> list[float]:
+        """Texts / (labels * texts with the label), as scikit-learn's ``"balanced"``."""
+        counts = Counter(references)
+        return [len(references) / (len(labels) * counts[label]) for label in labels]
 
     @classmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -11,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polyhead.heads import HeadSpec
-from polyhead.heads.activation import sigmoid
+from polyhead.heads import HeadSpec, MultiLabel
 from polyhead.heads.multilabel import THRESHOLD
 from polyhead.tokenizing import Encoding
 from polyhead_models.heads.labels import check_known, label
@@ -57,6 +57,12 @@ class MultiLabelNetwork(NumericNetwork):
         return replace(spec, labels=tuple(found))
 
     @classmethod
+    def balanced(cls, labels: Sequence[str], references: Sequence[Reference]) -> list[float]:
+        """Texts without the label / texts with it: both sides weigh the same then."""
+        counts = Counter(name for reference in references for name in reference)
+        return [max(1, len(references) - counts[name]) / counts[name] for name in labels]
+
+    @classmethod
     def check(cls, reference: Reference, labels: Sequence[str]) -> None:
         """Refuse a label that was not seen in training."""
         for name in reference:
@@ -66,11 +72,11 @@ class MultiLabelNetwork(NumericNetwork):
     def tuned(
         cls,
         spec: HeadSpec,
-        logits: Sequence[NDArray[np.float32]],
+        results: Sequence[MultiLabel],
         references: Sequence[Reference],
     ) -> HeadSpec:
         """With the threshold for each label that gives it the highest F1; see `best_threshold`."""
-        probabilities = sigmoid(np.stack(logits))
+        probabilities = np.array([[r.scores[name] for name in spec.labels] for r in results])
         expected = np.array([[name in r for name in spec.labels] for r in references])
         columns = zip(probabilities.T, expected.T, strict=True)
         return replace(spec, thresholds=tuple(best_threshold(p, e) for p, e in columns))
@@ -79,10 +85,16 @@ class MultiLabelNetwork(NumericNetwork):
         """1 for the labels of the reference, 0 for the others: float32 `(labels,)`."""
         return torch.tensor([float(name in reference) for name in self.spec.labels])
 
-    @staticmethod
-    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean binary cross-entropy."""
-        return nn.functional.binary_cross_entropy_with_logits(logits, targets)
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits, targets, pos_weight=self.class_weights
+        )
+
+    def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Binary cross-entropy with the teacher's probabilities, both sides at the temperature."""
+        soft = self.loss(logits / temperature, torch.sigmoid(teacher / temperature))
+        return soft * temperature**2
 
 
 def best_threshold(probabilities: NDArray[np.float64], expected: NDArray[np.bool_]) -> float:

@@ -23,13 +23,16 @@ class NumericNetwork(HeadNetwork):
         return torch.stack([missing if target is None else target for target in targets])
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the targets that are not `MISSING`; 0 when all are."""
-        known = ~targets.isnan()
+        """Mean over the texts whose targets are not `MISSING`; 0 when all are."""
+        known = ~targets[:, 0].isnan()
         if not bool(known.any()):
             return logits.sum() * 0.0
-        return self.criterion(logits.float()[known], targets[known])
+        return self.criterion(logits[known].float(), targets[known])
 
-    @staticmethod
+    def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """The loss with the teacher's numbers as targets; numbers have no temperature."""
+        return self.loss(logits, teacher)
+
     @abstractmethod
-    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of logits `(n,)` for targets `(n,)`, both float32, n at least 1."""
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits `(n, outputs)` for such targets, both float32, n at least 1."""

@@ -65,7 +65,6 @@ class RegressionNetwork(NumericNetwork):
         offset, factor = self.spec.scale or (0.0, 1.0)
         return torch.tensor([(reference - offset) / factor])
 
-    @staticmethod
-    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error."""
         return nn.functional.mse_loss(logits, targets)

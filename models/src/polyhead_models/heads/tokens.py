@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.tokenizing import Encoding
+from polyhead_models.data import tagging
+from polyhead_models.data.tagging import Words
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 from polyhead_models.heads.labels import check_known
 
@@ -29,6 +32,14 @@ class TokensNetwork(HeadNetwork):
     kind: ClassVar[str] = "tokens.v1"
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "softmax"
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
+    texts: ClassVar[tuple[int, ...]] = (1,)
+
+    @classmethod
+    def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
+        """One tag a word as character spans; anything else stays."""
+        if not isinstance(raw, list) or not raw or not isinstance(raw[0], str):
+            return raw
+        return tagging.spans(words, raw, each=tags == "words")
 
     @classmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
@@ -62,7 +73,7 @@ class TokensNetwork(HeadNetwork):
         """One tag id a token, shape `(tokens,)`; special tokens are ignored.
 
         A token belongs to the span that it shares a character with; the first such token of a span
-        is its B.
+        is its B. A window that begins inside a span begins with an I.
         """
         ids = np.where(encoding.special, IGNORED, 0)
         starts, ends = encoding.offsets[:, 0], encoding.offsets[:, 1]
@@ -70,8 +81,14 @@ class TokensNetwork(HeadNetwork):
             covered = np.flatnonzero((starts < end) & (ends > start) & ~encoding.special)
             begin = 1 + 2 * self.spec.labels.index(label)
             ids[covered] = begin + 1
-            ids[covered[:1]] = begin
+            if encoding.firsts[0] == 0 or not _goes_on(start, starts, ~encoding.special):
+                ids[covered[:1]] = begin
         return torch.from_numpy(ids)
+
+
+def _goes_on(start: int, starts: NDArray[np.int64], body: NDArray[np.bool_]) -> bool:
+    """Whether a span began before the first token of the text that a window holds."""
+    return bool(start < starts[body][0])
 
 
 def _span(item: Any, text: str) -> tuple[str, int, int]:

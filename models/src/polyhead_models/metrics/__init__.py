@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from polyhead_models.metrics.answer import AnswerMetric
 from polyhead_models.metrics.base import Metric
 from polyhead_models.metrics.classification import ClassificationMetric
 from polyhead_models.metrics.embedding import EmbeddingMetric
 from polyhead_models.metrics.multilabel import MultiLabelMetric
 from polyhead_models.metrics.regression import RegressionMetric
+from polyhead_models.metrics.summary import SummaryMetric
 from polyhead_models.metrics.tokens import TokensMetric
 
 __all__ = ["METRICS", "Metric"]
@@ -16,5 +18,7 @@ METRICS: dict[str, Metric] = {
     "multilabel.v1": MultiLabelMetric(),
     "regression.v1": RegressionMetric(),
     "tokens.v1": TokensMetric(),
+    "answer.v1": AnswerMetric(),
+    "summary.v1": SummaryMetric(),
     "embedding.v1": EmbeddingMetric(),
 }

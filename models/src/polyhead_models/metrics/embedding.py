@@ -1,23 +1,48 @@
-"""embedding.v1: no references; two models are compared by the cosine of their vectors."""
+"""embedding.v1: how well cosines rank pairs of texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata, spearmanr
 
 from polyhead.heads import Embedding
 
+Twins = tuple[Embedding, Embedding]
+
 
 class EmbeddingMetric:
-    """Mean cosine between two models' vectors."""
+    """Ranking of pairs; two models are compared by the cosine of their vectors.
 
-    primary = None
+    The primary figure is Spearman's correlation of cosines and scores (Reimers & Gurevych 2019,
+    section 4). For texts that belong together it is the mean reciprocal rank of each text's partner
+    among the partners of all.
+    """
 
-    def score(self, results: Sequence[Embedding], references: Sequence[Any]) -> dict[str, float]:
-        """No figures."""
-        return {}
+    primary = "ranking"
+
+    def score(
+        self, results: Sequence[Twins], references: Sequence[float | None]
+    ) -> dict[str, float]:
+        """Figures of pairs that all have scores, or else of those that belong together.
+
+        A correlation is 0 where it is not defined: all alike, or one pair only.
+        """
+        first = np.stack([a.vector for a, _ in results])
+        second = np.stack([b.vector for _, b in results])
+        scores = np.array([np.nan if r is None else r for r in references], dtype=np.float64)
+        together = np.isnan(scores)
+        if together.any():
+            cosines = first[together] @ second.T
+            own = cosines[np.arange(len(cosines)), np.flatnonzero(together)]
+            ranks = (cosines > own[:, None]).sum(axis=1) + 1
+            found = float(np.mean(1 / ranks))
+            return {"ranking": found, "mrr": found, "recall_at_1": float(np.mean(ranks == 1))}
+        cosines = (first * second).sum(axis=1)
+        varied = len(set(rankdata(cosines))) > 1 and len(set(scores)) > 1
+        found = float(spearmanr(cosines, scores).statistic) if varied else 0.0
+        return {"ranking": found, "spearman": found}
 
     def agreement(self, results: Sequence[Embedding], others: Sequence[Embedding]) -> float:
         """Mean cosine over the texts."""

@@ -3,17 +3,22 @@
 Example:
   polyhead run bundle/ "Great phone, but the battery died in May."
   polyhead run bundle/ --input messages.jsonl --heads sentiment > answers.jsonl
+  polyhead run bundle/ --pair "Who paid?" "Ann paid for Bo." --option answer.n=3
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from polyhead import InputError, Prediction, load
+from polyhead import InputError, InvalidSetting, Prediction, load
 from polyhead.cli import output, texts
+from polyhead.tokenizing import Input
 
 _CHUNK = 512
 
@@ -25,15 +30,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", metavar="FILE", help="JSON lines with a text each; '-' reads standard input"
     )
-    parser.add_argument("--field", default="text", help="key of the text in a line (text)")
+    parser.add_argument(
+        "--field", default="text", help="key of the text in a line (text); KEY,KEY reads a pair"
+    )
+    parser.add_argument(
+        "--pair", action="store_true", help="TEXT TEXT are pairs: a question and its text, say"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="HEAD.NAME=VALUE",
+        help="a setting of one head, such as summary.k=2 or answer.n=3; may be given again",
+    )
     parser.add_argument("--heads", metavar="HEAD,HEAD", help="only these heads")
     parser.add_argument("--threads", type=int, metavar="N", help="upper limit of worker threads")
     parser.add_argument("--json", action="store_true", help="JSON lines, on a terminal too")
     parser.add_argument(
         "--on-overflow",
-        choices=["error", "truncate"],
-        default="error",
-        help="what happens to a text longer than the encoder reads (error)",
+        choices=["window", "truncate", "error"],
+        default="window",
+        help="what happens to a text longer than the encoder reads (window)",
     )
     parser.set_defaults(usage_error=parser.error)
 
@@ -43,7 +60,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if bool(arguments.text) == (arguments.input is not None):
         arguments.usage_error("give either TEXT or --input FILE")
     as_json = arguments.json or not sys.stdout.isatty()
-    remaining = iter(arguments.text or texts.read(arguments.input, arguments.field))
+    if arguments.pair and (arguments.input is not None or len(arguments.text) % 2):
+        arguments.usage_error("--pair needs TEXT TEXT; in a file, a pair is a list of two texts")
+    given: list[Input] = list(arguments.text)
+    if arguments.pair:
+        given = list(zip(arguments.text[::2], arguments.text[1::2], strict=True))
+    remaining = iter(given or texts.read(arguments.input, arguments.field))
+    options = _options(arguments.option)
     heads = arguments.heads.split(",") if arguments.heads else None
     done = 0
     with load(
@@ -51,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
     ) as engine:
         while chunk := list(itertools.islice(remaining, _CHUNK)):
             try:
-                predictions = engine.predict(chunk, heads=heads)
+                predictions = engine.predict(chunk, heads=heads, options=options)
             except InputError as problem:
                 if problem.index is None or done == 0:
                     raise
@@ -64,9 +87,25 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``summary.k=2`` as ``{"summary": {"k": 2}}``; a value is JSON, or a text as it is."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in given:
+        place, equals, value = item.partition("=")
+        head, dot, name = place.rpartition(".")
+        if not (equals and dot and head and name):
+            raise InvalidSetting(f"--option {item}: expected HEAD.NAME=VALUE, as in summary.k=2.")
+        try:
+            found.setdefault(head, {})[name] = json.loads(value)
+        except ValueError:
+            found[head][name] = value
+    return found
+
+
 def _write(prediction: Prediction, as_json: bool) -> None:
     if as_json:
         output.write_json(prediction.to_dict(), indent=None)
     else:
         indented = str(prediction).replace("\n", "\n  ")
-        output.write(f"{prediction.text}\n  {indented}\n")
+        query = "" if prediction.query is None else f"{prediction.query}\n"
+        output.write(f"{query}{prediction.text}\n  {indented}\n")

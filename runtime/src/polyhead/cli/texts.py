@@ -1,4 +1,4 @@
-"""Texts from JSON lines: strings, or objects with a text under a key."""
+"""Texts from JSON lines: strings, lists of two of them, or objects with texts under keys."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from polyhead.errors import InvalidText
+from polyhead.tokenizing import Input
 
 
-def read(name: str, field: str) -> Iterator[str]:
-    """The texts of a file, one by one; empty lines are passed over.
+def read(name: str, field: str) -> Iterator[Input]:
+    """The texts and pairs of a file, one by one; empty lines are passed over.
 
     Args:
         name: path of the file; ``"-"`` is standard input.
-        field: key of the text in a line that is an object.
+        field: key of the text in a line that is an object; two keys with a comma between them read
+            a pair.
 
     Raises:
         InvalidText: when a line is no JSON or has no text; names file and line.
@@ -27,7 +29,7 @@ def read(name: str, field: str) -> Iterator[str]:
             yield from _texts(lines, name, field)
 
 
-def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[str]:
+def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[Input]:
     try:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -36,15 +38,21 @@ def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[str]:
         raise InvalidText(f"{name}: not UTF-8: {problem}. Convert the file first.") from problem
 
 
-def _text(line: str, where: str, field: str) -> str:
+def _text(line: str, where: str, field: str) -> Input:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as problem:
         raise InvalidText(f"{where}: not a JSON line: {problem}.") from problem
-    text = row if isinstance(row, str) else row.get(field) if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        raise InvalidText(
-            f"{where}: expected a JSON string, or an object with a text under {field!r}."
-            " Name another key with --field."
-        )
-    return text
+    if isinstance(row, str):
+        return row
+    keys = field.split(",")
+    found = [row.get(key) for key in keys] if isinstance(row, dict) else row
+    if isinstance(found, list) and all(isinstance(text, str) for text in found):
+        if len(found) == 1 and isinstance(row, dict):
+            return str(found[0])
+        if len(found) == 2:
+            return str(found[0]), str(found[1])
+    raise InvalidText(
+        f"{where}: expected a JSON string, a list of two for a pair, or an object with a text under"
+        f" {' and '.join(map(repr, keys))}. Name another key with --field, two for a pair."
+    )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from polyhead.errors import ManifestError, nearest
+from polyhead.heads.answer import Answer, AnswerDecoder, AnswerSpan
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
 from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.spec import HeadSpec
+from polyhead.heads.summary import Sentence, Summary, SummaryDecoder
 from polyhead.heads.tokens import Entities, Span, TokensDecoder
 
 __all__ = [
     "DECODERS",
+    "Answer",
+    "AnswerSpan",
     "Classification",
     "Decoder",
     "Embedding",
@@ -21,7 +25,9 @@ __all__ = [
     "MultiLabel",
     "Regression",
     "Result",
+    "Sentence",
     "Span",
+    "Summary",
     "decoder",
 ]
 
@@ -30,6 +36,8 @@ DECODERS: dict[str, type[Decoder]] = {
     "multilabel.v1": MultiLabelDecoder,
     "regression.v1": RegressionDecoder,
     "tokens.v1": TokensDecoder,
+    "answer.v1": AnswerDecoder,
+    "summary.v1": SummaryDecoder,
     "embedding.v1": EmbeddingDecoder,
 }
 

@@ -38,9 +38,13 @@ class Decoder(Protocol):
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Result:
         """Decode one text.
 
+        A decoder may take settings for one call as keyword arguments; it names them in an attribute
+        `options`, a tuple of names.
+
         Args:
-            logits: `(labels,)`, `(1,)` or `(hidden,)` for heads that answer per text, `(tokens,
-                tags)` for heads that answer per token, float32.
+            logits: `(labels,)`, `(1,)` or `(hidden,)` for heads that answer per text, `(windows,
+                …)` where the text was read in several; `(tokens, outputs)` for heads that answer
+                per token, all windows one after another; float32.
             encoding: the text with its token offsets.
         """
         ...

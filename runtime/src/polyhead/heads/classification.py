@@ -48,9 +48,14 @@ class ClassificationDecoder:
         self.width = len(spec.labels)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Classification:
-        """Logits `(labels,)`, float32, into the most probable label."""
-        probabilities: list[float] = np.exp(log_softmax(logits)).tolist()
-        best = int(logits.argmax())
+        """Logits `(labels,)`, float32, into the most probable label.
+
+        Of several windows, `(windows, labels)`, the probabilities are averaged, each window
+        weighted by its share of the text.
+        """
+        mean = encoding.average(np.exp(log_softmax(logits)))
+        best = int((logits if logits.ndim == 1 else mean).argmax())
+        probabilities: list[float] = mean.tolist()
         return Classification(
             label=self._labels[best],
             score=probabilities[best],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.errors import InvalidSetting
 from polyhead.heads.spec import HeadSpec
 from polyhead.tokenizing import Encoding
 
@@ -17,7 +18,8 @@ class Embedding:
     """A vector for search and clustering.
 
     Attributes:
-        vector: float32 `(hidden,)`, of length 1, so that a dot product is the cosine.
+        vector: float32 `(hidden,)`, or `(dimensions,)` where the call asked for fewer, of length 1,
+            so that a dot product is the cosine.
     """
 
     vector: NDArray[np.float32]
@@ -40,11 +42,41 @@ class EmbeddingDecoder:
     """L2 normalisation."""
 
     width = None
+    options = ("dimensions",)
 
     def __init__(self, spec: HeadSpec) -> None:
-        """Nothing of the spec is needed."""
+        """Take the sizes to which the vector may be cut."""
+        self._dimensions = spec.dimensions
 
-    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Embedding:
-        """A pooled vector `(hidden,)`, float32, scaled to length 1; a zero vector stays zero."""
-        length = float(np.sqrt(np.dot(logits, logits)))
-        return Embedding(np.asarray(logits / max(length, 1e-12), dtype=np.float32))
+    def decode(
+        self,
+        logits: NDArray[np.float32],
+        encoding: Encoding,
+        *,
+        dimensions: int | None = None,
+    ) -> Embedding:
+        """A pooled vector `(hidden,)`, float32, scaled to length 1; a zero vector stays zero.
+
+        Of several windows, `(windows, hidden)`, the vectors are averaged first, each window
+        weighted by its share of the text.
+
+        Args:
+            logits: what the graph gives.
+            encoding: the text.
+            dimensions: keep the first so many numbers, one of the sizes that the head was trained
+                for (Matryoshka, Kusupati et al. 2022); None keeps all.
+
+        Raises:
+            InvalidSetting: for a size that the head was not trained for.
+        """
+        vector = encoding.average(logits)
+        if dimensions is not None:
+            if dimensions not in self._dimensions:
+                known = ", ".join(map(str, self._dimensions))
+                raise InvalidSetting(
+                    f"dimensions={dimensions!r}: this head was trained for"
+                    f" {known or 'its full size only; leave the option out'}."
+                )
+            vector = vector[:dimensions]
+        length = float(np.sqrt(np.dot(vector, vector)))
+        return Embedding(np.asarray(vector / max(length, 1e-12), dtype=np.float32))

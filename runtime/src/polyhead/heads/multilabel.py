@@ -52,8 +52,13 @@ class MultiLabelDecoder:
         self.width = len(spec.labels)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> MultiLabel:
-        """Logits `(labels,)`, float32, into the labels that reach their thresholds."""
-        scores: dict[str, float] = dict(zip(self._labels, sigmoid(logits).tolist(), strict=True))
+        """Logits `(labels,)`, float32, into the labels that reach their thresholds.
+
+        Of several windows, `(windows, labels)`, the probabilities are averaged, each window
+        weighted by its share of the text.
+        """
+        mean = encoding.average(sigmoid(logits))
+        scores: dict[str, float] = dict(zip(self._labels, mean.tolist(), strict=True))
         reached = zip(scores.items(), self._thresholds, strict=True)
         return MultiLabel(
             labels=tuple(label for (label, score), limit in reached if score >= limit),

@@ -44,5 +44,9 @@ class RegressionDecoder:
         self._offset, self._factor = spec.scale or (0.0, 1.0)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Regression:
-        """One logit `(1,)`, float32, into `logit * factor + offset`, computed in float64."""
-        return Regression(float(logits[0]) * self._factor + self._offset)
+        """One logit `(1,)`, float32, into `logit * factor + offset`, computed in float64.
+
+        Of several windows, `(windows, 1)`, the logits are averaged, each window weighted by its
+        share of the text.
+        """
+        return Regression(float(encoding.average(logits)[0]) * self._factor + self._offset)

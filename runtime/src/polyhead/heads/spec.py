@@ -27,6 +27,13 @@ class HeadSpec:
         input: a lone text, or a pair of texts.
         max_tokens: longest input in tokens, special tokens included.
         stride: tokens shared by two windows of a long text.
+        dimensions: sizes to which a vector may be cut; empty for heads that give none, and for a
+            vector that is only good as a whole.
+        no_answer: of a head that finds an answer: how far the logits of "no answer" must be above
+            those of the best span for there to be none; None: a span is always given.
+        longest: of such a head: most tokens of an answer; None where the kind has none.
+        sentences: of a head that makes summaries: how many when a call does not say; None takes the
+            kind's own number.
     """
 
     kind: str
@@ -40,6 +47,10 @@ class HeadSpec:
     input: Literal["text", "pair"] = "text"
     max_tokens: int
     stride: int = 0
+    dimensions: tuple[int, ...] = ()
+    no_answer: float | None = None
+    longest: int | None = None
+    sentences: int | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
@@ -48,6 +59,13 @@ class HeadSpec:
             _check_thresholds(self.thresholds, self.labels)
         if self.scale is not None:
             _check_scale(self.scale)
+        if any(size < 1 for size in self.dimensions):
+            raise ValueError(f"dimensions: found {list(self.dimensions)}, expected 1 or more each.")
+        for name in ("longest", "sentences"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: found {value}, expected at least 1.")
+        if self.no_answer is not None and not math.isfinite(self.no_answer):
+            raise ValueError(f"no_answer: found {self.no_answer}, expected a finite number.")
         if self.max_tokens < 3:
             raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
         if not 0 <= self.stride < self.max_tokens:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from polyhead.heads.activation import log_softmax
 from polyhead.heads.spec import HeadSpec
+from polyhead.heads.trimming import trimmed
 from polyhead.tokenizing import Encoding
 
 _FORBIDDEN = -1e9
@@ -86,8 +86,12 @@ class TokensDecoder:
         self._start[inside] = _FORBIDDEN
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
-        """Logits `(tokens, 1 + 2 * labels)`, float32, into spans; no token gives no span."""
-        rows = np.flatnonzero(~encoding.special)
+        """Logits `(tokens, 1 + 2 * labels)`, float32, into spans; no token gives no span.
+
+        Of several windows, each token's logits are those of the window in which it stands farthest
+        from an edge.
+        """
+        rows = encoding.body
         if len(rows) == 0:
             return Entities(())
         scores = log_softmax(logits[rows])
@@ -129,7 +133,7 @@ class TokensDecoder:
             last = int(first)
             while last + 1 < len(path) and path[last + 1] == path[first] + 1:
                 last += 1
-            start, end = _trim(
+            start, end = trimmed(
                 encoding.text,
                 max(taken, int(encoding.offsets[rows[first], 0])),
                 int(encoding.offsets[rows[last], 1]),
@@ -143,18 +147,3 @@ class TokensDecoder:
                     end=end,
                     score=float(probabilities[first : last + 1].mean()),
                 )
-
-
-def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """Leave out white space that some tokenizers count to a token, and keep marks with their base.
-
-    An accent that follows its letter as a character of its own belongs to no token when the
-    tokenizer strips accents.
-    """
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    while start < end < len(text) and unicodedata.category(text[end]).startswith("M"):
-        end += 1
-    return start, end

@@ -1,0 +1,156 @@
+"""answer.v1: the first and the last token of an answer, or that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polyhead.heads import Answer, HeadSpec
+from polyhead.heads.answer import LONGEST
+from polyhead.tokenizing import Encoding
+from polyhead_models.heads.base import IGNORED, HeadNetwork
+from polyhead_models.heads.overlap import f1
+
+_START, _END = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What annotators took for the answer.
+
+    Attributes:
+        spans: start and end in code points of the text, the most frequent first; empty when the
+            text does not answer the question.
+        texts: the same as texts.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    texts: tuple[str, ...]
+
+
+class AnswerNetwork(HeadNetwork):
+    """Each token vector into a start and an end logit, after Devlin et al. 2018, section 4.2.
+
+    The loss is the cross-entropy of the first and of the last token of the most frequent answer,
+    among the tokens of the text and the first token of the window, which stands for "no answer in
+    this window". The question's tokens are no candidates, as in the decoder.
+    """
+
+    kind: ClassVar[str] = "answer.v1"
+    activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "span"
+    default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
+    texts: ClassVar[tuple[int, ...]] = (2,)
+    tunable: ClassVar[bool] = True
+
+    @classmethod
+    def outputs(cls, spec: HeadSpec, width: int) -> int:
+        """A start and an end."""
+        return 2
+
+    @classmethod
+    def reference(cls, raw: Any, text: str) -> Answers:
+        """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer."""
+        if not isinstance(raw, list):
+            raise ValueError(f"found {raw!r}, expected a list of answers with text and start")
+        found: dict[tuple[int, int], int] = {}
+        for item in raw:
+            span = _span(item, text)
+            found[span] = found.get(span, 0) + 1
+        spans = tuple(sorted(found, key=lambda span: -found[span]))
+        return Answers(spans, tuple(text[start:end] for start, end in spans))
+
+    @classmethod
+    def fitted(cls, spec: HeadSpec, references: Sequence[Answers]) -> HeadSpec:
+        """With the longest answer of the kind where the configuration sets none."""
+        return replace(spec, longest=spec.longest or LONGEST)
+
+    @classmethod
+    def tuned(
+        cls, spec: HeadSpec, results: Sequence[Answer], references: Sequence[Answers]
+    ) -> HeadSpec:
+        """With the threshold for "no answer" that makes F1 highest on the validation questions.
+
+        None, so that a span is always given, where all of them have an answer.
+        """
+        if all(reference.spans for reference in references):
+            return replace(spec, no_answer=None)
+        gains = np.zeros(len(results))
+        for i, (result, reference) in enumerate(zip(results, references, strict=True)):
+            best = result.candidates[0].text if result.candidates else ""
+            gains[i] = max((f1(best, text) for text in reference.texts), default=-1.0)
+        # Questions sorted by margin: those up to the threshold get a span, the others none. A span
+        # where there should be none loses what "no answer" would have won.
+        margins = np.minimum([r.margin for r in results], np.finfo(np.float32).max)
+        order = np.argsort(margins, kind="stable")
+        ranked = margins[order]
+        total = np.concatenate([[0.0], np.cumsum(gains[order])])
+        limits = np.concatenate([[ranked[0] - 1], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] + 1]])
+        possible = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
+        best_cut = int(np.where(possible, total, -np.inf).argmax())
+        return replace(spec, no_answer=float(limits[best_cut]))
+
+    @classmethod
+    def check(cls, reference: Any, labels: Sequence[str]) -> None:
+        """There are no labels."""
+
+    def target(self, reference: Any, encoding: Encoding) -> Tensor:
+        """What each token of a window is, int64 `(tokens,)`.
+
+        0: a candidate; 1, 2 and 3: the answer's first token, its last, both; `IGNORED`: no
+        candidate. Where the answer is not whole in the window, the first token is both.
+        """
+        kinds = np.where(encoding.special, IGNORED, 0)
+        kinds[0] = 0
+        first, last = _tokens(reference.spans[0], encoding) if reference.spans else (0, 0)
+        kinds[first] |= _START
+        kinds[last] |= _END
+        return torch.from_numpy(kinds)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of starts and ends over windows; 0 when no window has a target."""
+        rows = (targets != IGNORED).any(dim=1)
+        if not bool(rows.any()):
+            return logits.sum() * 0.0
+        targets, logits = targets[rows], logits[rows].float()
+        logits = logits.masked_fill((targets == IGNORED).unsqueeze(-1), float("-inf"))
+        logits = torch.log_softmax(logits, dim=1)
+        found = torch.stack([(targets > 0) & (targets & bit > 0) for bit in (_START, _END)], dim=-1)
+        return -logits[found].mean()
+
+
+def _span(item: Any, text: str) -> tuple[int, int]:
+    if not isinstance(item, dict) or not {"text", "start"} <= item.keys():
+        raise ValueError(f"found the answer {item!r}, expected a table with text and start")
+    answer, start = item["text"], item["start"]
+    if not isinstance(answer, str) or not answer.strip():
+        raise ValueError(f"found the answer {answer!r}, expected a text")
+    if type(start) is not int or not 0 <= start <= len(text) - len(answer):
+        raise ValueError(
+            f"the answer {answer!r} at {start!r} is outside the text, which has {len(text)}"
+            " characters"
+        )
+    if text[start : start + len(answer)] != answer:
+        raise ValueError(
+            f"the answer {answer!r} is not at {start}, where"
+            f" {text[start : start + len(answer)]!r} stands"
+        )
+    return start, start + len(answer)
+
+
+def _tokens(span: tuple[int, int], encoding: Encoding) -> tuple[int, int]:
+    """First and last token of a span, or the window's first token twice when it is not whole."""
+    starts, ends = encoding.offsets[:, 0], encoding.offsets[:, 1]
+    inside = ~encoding.special & (starts < span[1]) & (ends > span[0])
+    rows: NDArray[np.int64] = np.flatnonzero(inside)
+    if not len(rows):
+        return 0, 0
+    body = encoding.body
+    cut_before = encoding.firsts[0] > 0 and rows[0] == body[0] and starts[rows[0]] > span[0]
+    cut_after = rows[-1] == body[-1] and ends[rows[-1]] < span[1]
+    return (0, 0) if cut_before or cut_after else (int(rows[0]), int(rows[-1]))

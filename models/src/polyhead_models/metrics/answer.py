@@ -1,0 +1,39 @@
+"""answer.v1: exact match and F1 of words, as SQuAD defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from polyhead.heads import Answer
+from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.overlap import f1, words
+from polyhead_models.metrics.base import same_decisions
+
+
+class AnswerMetric:
+    """F1 of words against the nearest of the references (Rajpurkar et al. 2016, section 6.1).
+
+    Lower case, without punctuation and the articles a, an, the. Where there is no answer, only "no
+    answer" is right (Rajpurkar et al. 2018). Chinese characters count as words, which SQuAD's own
+    program leaves to the language.
+    """
+
+    primary = "f1"
+
+    def score(self, results: Sequence[Answer], references: Sequence[Answers]) -> dict[str, float]:
+        """Means over the questions."""
+        pairs = [(r.text, ref.texts or ("",)) for r, ref in zip(results, references, strict=True)]
+        return {
+            "f1": float(
+                np.mean([max(f1(found, text) for text in texts) for found, texts in pairs])
+            ),
+            "exact": float(
+                np.mean([any(words(found) == words(t) for t in texts) for found, texts in pairs])
+            ),
+        }
+
+    def agreement(self, results: Sequence[Answer], others: Sequence[Answer]) -> float:
+        """Share of questions with exactly the same answer."""
+        return same_decisions(results, others)

@@ -1,0 +1,219 @@
+"""A model with heads for texts and for pairs at once, from rows to both bundles."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import polyhead
+from polyhead import bundle as bundles
+from polyhead.heads import HeadSpec
+from polyhead.session import OnnxSession
+from polyhead.verification import verify
+from polyhead_export import graphs
+from polyhead_export.export import Settings, export
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models import encoder as encoders
+from polyhead_models.config import HeadConfig
+from polyhead_models.model import TorchBackend
+from polyhead_models.training import train
+
+PAIR = ("question", "text")
+HEADS = {
+    "topic": HeadConfig(kind="classification", data="mail", target="topic"),
+    "gist": HeadConfig(kind="summary", data="mail", target="gist", sentences=1),
+    "embedding": HeadConfig(kind="embedding"),
+    "answer": HeadConfig(kind="answer", data="mail", text=PAIR, target="answers"),
+    "fits": HeadConfig(kind="classification", data="mail", text=PAIR, target="fits"),
+}
+TEXTS = ("topic", "gist", "embedding")
+LONG = "The parcel to Oslo was 3 days late. Thanks, 5 stars from Lima! " * 4
+
+
+@pytest.fixture(scope="module")
+def learnt(make_config, tmp_path_factory):
+    """A checkpoint with all heads; one text is longer than the encoder reads."""
+    folder = tmp_path_factory.mktemp("pairs")
+    made = make_config(folder)
+    for path in folder.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for index, row in enumerate(rows):
+            (span,) = row["entities"]
+            answer = {"text": row["text"][span["start"] : span["end"]], "start": span["start"]}
+            row["question"] = ("where", "who")[index % 2]
+            row["answers"] = [answer] if index % 2 == 0 else []
+            row["fits"] = ("yes", "no")[index % 2]
+            row["gist"] = [{"start": 0, "end": len(row["text"])}]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    training = replace(made.training, epochs=6)
+    config = replace(made, heads=HEADS, training=training)
+    return train(config, folder / "checkpoint", note=lambda _: None).path
+
+
+@pytest.fixture(scope="module")
+def exported(learnt, tmp_path_factory):
+    @cache
+    def get(precision):
+        target = tmp_path_factory.mktemp(precision) / "bundle"
+        export(learnt, target, Settings(precision=precision), note=lambda _: None)
+        return target
+
+    return get
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def bundle(exported, request):
+    return exported(request.param)
+
+
+@pytest.fixture
+def engine(bundle):
+    with polyhead.load(bundle) as engine:
+        yield engine
+
+
+INPUTS = [
+    "The parcel to Rome was 4 days late.",
+    ("where", "The parcel to Rome was 4 days late."),
+    ("who", ""),
+    "",
+    LONG,
+    ("where", LONG),
+    ("The parcel was late!", "Thanks, 2 stars from Kyoto!"),
+]
+
+
+def same(one, other):
+    """Whether two predictions are alike to the bit."""
+    return json.dumps(one.to_dict()) == json.dumps(other.to_dict())
+
+
+def test_a_bundle_gives_the_trained_models_golden_answers(bundle):
+    found = verify(bundle)
+    assert found.passed
+    assert {check.head for check in found.heads} == set(HEADS)
+    assert all(check.reproduced for check in found.heads)
+    assert all(check.texts > 1 for check in found.heads)
+
+
+def test_golden_examples_are_texts_and_pairs_and_an_empty_one_of_each(bundle):
+    examples = bundles.read(bundle).golden().examples
+    assert [e.input for e in examples[:2]] == ["", ("", "")]
+    for example in examples:
+        heads = TEXTS if isinstance(example.input, str) else ("answer", "fits")
+        assert set(example.results) == set(example.logits) == set(heads)
+    assert len({type(e.input) for e in examples[2:]}) == 2
+
+
+def test_bert_reads_the_kind_of_each_token(bundle):
+    manifest = bundles.read(bundle).manifest
+    assert manifest.graphs[0].inputs == ("input_ids", "token_type_ids")
+    assert {name for name, spec in manifest.heads.items() if spec.input == "pair"} == {
+        "answer",
+        "fits",
+    }
+
+
+def test_texts_and_pairs_of_one_list_go_to_their_heads(engine):
+    for item, found in zip(INPUTS, engine.predict(INPUTS), strict=True):
+        assert set(found.results) == (set(TEXTS) if isinstance(item, str) else {"answer", "fits"})
+
+
+def test_answers_are_the_same_to_the_bit_alone_and_in_a_list(engine):
+    together = engine.predict([*INPUTS, *reversed(INPUTS)])
+    for item, first, last in zip(INPUTS, together, reversed(together), strict=False):
+        assert same(engine(item), first)
+        assert same(first, last)
+
+
+def test_long_texts_are_read_in_windows(engine):
+    alone, pair = engine.predict([LONG, ("where", LONG)])
+    assert alone.windows > 2
+    assert pair.windows > alone.windows
+    answer = pair["answer"]
+    assert answer.text == LONG[answer.start : answer.end]
+    assert (
+        answer.candidates[0].text
+        == LONG[answer.candidates[0].start :][: len(answer.candidates[0].text)]
+    )
+
+
+def test_the_graph_answers_like_pytorch(exported, learnt):
+    made = checkpoints.load(learnt)
+    expected = made.engine().logits(INPUTS)
+    with polyhead.load(exported("fp32")) as engine:
+        found = engine.logits(INPUTS)
+        for name, rows in expected.items():
+            for one, other in zip(found[name], rows, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-4)
+        decisions = [
+            [result.decision for result in p.results.values()] for p in engine.predict(INPUTS)
+        ]
+    reached = made.engine().predict(INPUTS)
+    assert decisions == [[result.decision for result in p.results.values()] for p in reached]
+
+
+def test_quality_is_measured_for_every_head(bundle):
+    quality = bundles.read(bundle).manifest.quality
+    assert {name: q.metric for name, q in quality.items()} == {
+        "topic": "accuracy",
+        "gist": "rouge1",
+        "embedding": None,
+        "answer": "f1",
+        "fits": "accuracy",
+    }
+    assert all(q.texts == 16 for q in quality.values())
+    assert all(0.5 <= q.agreement <= 1 + 1e-6 for q in quality.values())
+
+
+def test_thresholds_of_no_answer_come_with_the_bundle(bundle, learnt):
+    heads = bundles.read(bundle).manifest.heads
+    assert heads == checkpoints.describe(learnt).heads
+    assert heads["answer"].no_answer is not None
+
+
+SPECS = {
+    "fits": HeadSpec(
+        kind="classification.v1",
+        output="logits/fits",
+        labels=("no", "yes"),
+        pooling="mean",
+        input="pair",
+        max_tokens=40,
+    ),
+    "answer": HeadSpec(kind="answer.v1", output="logits/answer", input="pair", max_tokens=40),
+}
+TINY = {
+    "roberta": {"type_vocab_size": 1, "pad_token_id": 1},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    "bert": {},
+}
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_only_families_with_token_types_are_given_them(family, tmp_path):
+    torch.manual_seed(3)
+    plain = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {"vocab_size": 128, "max_position_embeddings": 42, "intermediate_size": 64}
+    settings = {"model_type": family, **sizes, **plain, **TINY[family]}
+    if family == "distilbert":
+        settings = {k: v for k, v in settings.items() if k not in {*plain, "intermediate_size"}}
+    heads = {name: HEADS[name] for name in SPECS}
+    model = checkpoints.assemble(encoders.build(settings), SPECS, heads).eval()
+    path = tmp_path / "float.onnx"
+    graphs.save(graphs.float_graph(model, max_tokens=40).model, path)
+    session, typed = OnnxSession(path), family == "bert"
+    assert session.inputs == (("input_ids", "token_type_ids") if typed else ("input_ids",))
+    feeds = {"input_ids": np.arange(5, 17).reshape(2, 6), "token_type_ids": np.eye(2, 6, dtype=int)}
+    feeds = {name: feeds[name] for name in session.inputs}
+    outputs = [spec.output for spec in SPECS.values()]
+    for one, other in zip(
+        session.run(outputs, feeds), TorchBackend(model).run(outputs, feeds), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    if typed:
+        other = session.run(outputs, {**feeds, "token_type_ids": np.zeros((2, 6), np.int64)})
+        assert np.abs(other[0] - session.run(outputs, feeds)[0]).max() > 1e-4

@@ -1,0 +1,136 @@
+"""Which head reads which input, and settings of heads for one call."""
+
+import pytest
+
+from polyhead import Engine, InputError, InvalidSetting, UnknownHead, WrongInput, load
+from polyhead.session import OnnxSession
+
+TEXT = "Anna lives in Oslo. The parcel was late. Thanks!"
+PAIR = ("who was late?", "The parcel was late.")
+
+
+@pytest.fixture(scope="module")
+def engine(engine_of_many_heads):
+    return engine_of_many_heads
+
+
+@pytest.mark.parametrize(
+    ("inputs", "heads", "message", "index"),
+    [
+        pytest.param(
+            [PAIR, TEXT],
+            ["answer"],
+            "input 1: found a lone text, but the head 'answer' reads a pair of texts",
+            1,
+            id="text_for_answer",
+        ),
+        pytest.param(
+            [TEXT, TEXT, PAIR],
+            ["topic"],
+            "input 2: found a pair of texts, but the head 'topic' reads a lone text",
+            2,
+            id="pair_for_topic",
+        ),
+        pytest.param([PAIR], ["answer", "topic"], "input 0: .*'topic'", 0, id="both_for_a_pair"),
+        pytest.param([TEXT], ["answer", "topic"], "input 0: .*'answer'", 0, id="both_for_a_text"),
+    ],
+)
+def test_an_input_that_an_asked_head_does_not_read_is_named(engine, inputs, heads, message, index):
+    for call in (engine.predict, engine.logits):
+        with pytest.raises(WrongInput, match=message) as caught:
+            call(inputs, heads=heads)
+        assert caught.value.index == index
+
+
+def test_a_pair_that_no_head_reads_is_named(bundle):
+    with load(bundle) as engine, pytest.raises(WrongInput, match="input 1: found a pair") as caught:
+        engine.predict(["fine", PAIR])
+    assert caught.value.index == 1
+
+
+def test_a_text_that_no_head_reads_is_named(many_heads, engine):
+    for_pairs = {name: spec for name, spec in engine.heads.items() if spec.input == "pair"}
+    session = OnnxSession(many_heads / "model.onnx")
+    with Engine(session, engine.tokenizer, for_pairs, max_tokens=24) as other:
+        assert list(other(PAIR)) == ["match", "answer"]
+        with pytest.raises(WrongInput, match=r"input 1: found a lone text, .*'match'") as caught:
+            other.predict([PAIR, "fine"])
+    assert caught.value.index == 1
+
+
+def test_two_texts_of_a_call_are_a_pair_and_of_a_list_two_inputs(engine):
+    assert engine(PAIR).query == PAIR[0]
+    assert [found.text for found in engine.predict(PAIR)] == list(PAIR)
+    assert engine.predict([list(PAIR)])[0].query == PAIR[0]
+
+
+def test_a_prediction_of_a_pair_says_both_texts(engine):
+    data = engine(PAIR).to_dict()
+    assert (data["query"], data["text"]) == PAIR
+    assert "query" not in engine(TEXT).to_dict()
+
+
+def test_no_heads_answer_any_input_with_nothing(engine):
+    assert [dict(found) for found in engine.predict([TEXT, PAIR], heads=[])] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (None, 1),
+        ({}, 1),
+        ({"summary": {}}, 1),
+        ({"summary": {"k": 2}}, 2),
+        ({"summary": {"ratio": 1.0}}, 3),
+    ],
+    ids=str,
+)
+def test_an_option_holds_for_its_head_and_one_call(engine, options, expected):
+    assert len(engine(TEXT, options=options)["summary"].sentences) == expected
+    assert len(engine(TEXT)["summary"].sentences) == 1
+
+
+def test_options_of_several_heads(engine):
+    options = {"answer": {"n": 3}, "embedding": {"dimensions": 2}}
+    text, pair = engine.predict([TEXT, PAIR], options=options)
+    assert text["embedding"].vector.shape == (2,)
+    assert len(pair["answer"].candidates) == 3
+
+
+def test_an_unknown_head_in_the_options_is_named(engine):
+    with pytest.raises(UnknownHead, match=r"no head 'sumary'; .*Did you mean 'summary'\?"):
+        engine(TEXT, options={"sumary": {"k": 1}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(
+            {"summary": {"ratios": 1}},
+            r"head 'summary' has no option 'ratios'; allowed: k, ratio\. Did you mean 'ratio'\?",
+            id="near",
+        ),
+        pytest.param({"topic": {"k": 1}}, "'topic' has no option 'k'; allowed: none", id="none"),
+        pytest.param({"summary": {5: 1}}, "has no option 5; allowed: k, ratio", id="number"),
+        pytest.param({"summary": {"k": 0}}, "k=0: expected", id="k"),
+        pytest.param({"summary": {"k": 1, "ratio": 0.5}}, "give one of them", id="both"),
+        pytest.param({"embedding": {"dimensions": 3}}, "trained for 2, 4", id="dimensions"),
+        pytest.param({"embedding": {"dimensions": 2.0}}, r"dimensions=2\.0", id="float_dimensions"),
+    ],
+)
+def test_a_bad_option_is_named(engine, options, message):
+    with pytest.raises(InvalidSetting, match=message):
+        engine(TEXT, options=options)
+
+
+@pytest.mark.parametrize("options", [["summary"], "summary", {"summary": 2}, 5], ids=str)
+def test_options_of_another_shape_are_an_error_of_the_tree(engine, options):
+    with pytest.raises(InputError):
+        engine(TEXT, options=options)
+
+
+def test_options_are_checked_without_a_text_too(engine):
+    with pytest.raises(UnknownHead):
+        engine.predict([], options={"zzz": {}})
+    with pytest.raises(InvalidSetting):
+        engine.predict([], options={"summary": {"zzz": 1}})
