@@ -165,6 +165,7 @@ class HeadConfig:
             raise ValueError(f"loss_weight: found {self.loss_weight}, expected 0 or more.")
         if any(width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
+        NETWORKS.check_claims(self.versioned_kind)
         network = NETWORKS[self.versioned_kind]
         if network.needs_target and (self.data is None or self.target is None):
             raise ValueError(f"a head of kind {self.kind!r} needs the keys 'data' and 'target'.")

@@ -14,7 +14,7 @@ from typing import Any
 import transformers
 
 from polyhead import atomic
-from polyhead.heads import HeadSpec
+from polyhead.heads import DECODERS, HeadSpec
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
@@ -23,6 +23,7 @@ from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.metrics import METRICS
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 from polyhead_models.tuning import tuned
 
@@ -195,6 +196,8 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
     specs = {}
     for name, head in config.heads.items():
         network = NETWORKS[head.versioned_kind]
+        for registry in (DECODERS, METRICS):  # a plugin that lacks one says so now, not hours later
+            registry[head.versioned_kind]
         spec = HeadSpec(
             kind=head.versioned_kind,
             output=f"logits/{name}",

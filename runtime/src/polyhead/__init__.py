@@ -20,9 +20,11 @@ from polyhead.errors import (
     InvalidSetting,
     InvalidText,
     ManifestError,
+    PluginError,
     PolyheadError,
     TextTooLong,
     UnknownHead,
+    UnknownKind,
 )
 from polyhead.heads import (
     Classification,
@@ -55,12 +57,14 @@ __all__ = [
     "InvalidText",
     "ManifestError",
     "MultiLabel",
+    "PluginError",
     "PolyheadError",
     "Prediction",
     "Regression",
     "Span",
     "TextTooLong",
     "UnknownHead",
+    "UnknownKind",
     "__version__",
     "load",
 ]

@@ -1,8 +1,11 @@
-"""Decoders: one file a head kind. Adding a kind is one file and one line here."""
+"""Decoders: one file a head kind. Adding a kind is one file and one line here.
+
+A plugin's decoder is an entry point in the group ``polyhead.heads``.
+"""
 
 from __future__ import annotations
 
-from polyhead.errors import ManifestError, nearest
+from polyhead.errors import ManifestError, UnknownKind
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
@@ -10,6 +13,7 @@ from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.spec import HeadSpec
 from polyhead.heads.tokens import Entities, Span, TokensDecoder
+from polyhead.plugins import Registry
 
 __all__ = [
     "DECODERS",
@@ -25,25 +29,25 @@ __all__ = [
     "decoder",
 ]
 
-DECODERS: dict[str, type[Decoder]] = {
+_BUILT_IN: dict[str, type[Decoder]] = {
     "classification.v1": ClassificationDecoder,
     "multilabel.v1": MultiLabelDecoder,
     "regression.v1": RegressionDecoder,
     "tokens.v1": TokensDecoder,
     "embedding.v1": EmbeddingDecoder,
 }
+DECODERS = Registry(_BUILT_IN, group="polyhead.heads", face="decoder", needs=("decode",))
 
 
 def decoder(name: str, spec: HeadSpec) -> Decoder:
     """The decoder of the head called `name`.
 
     Raises:
-        ManifestError: when this version does not know the head's kind.
+        ManifestError: when neither this version nor a plugin knows the head's kind.
+        PluginError: when the plugin that knows it cannot be loaded.
     """
     try:
-        return DECODERS[spec.kind](spec)
-    except KeyError:
-        raise ManifestError(
-            f"head {name!r}: unknown kind {spec.kind!r}; this version knows"
-            f" {', '.join(DECODERS)}.{nearest(spec.kind, DECODERS)} A newer polyhead may know it."
-        ) from None
+        face = DECODERS[spec.kind]
+    except UnknownKind as problem:
+        raise ManifestError(f"head {name!r}: {problem} A newer polyhead may know it.") from None
+    return face(spec)
