@@ -98,3 +98,11 @@ def test_every_shown_make_target_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^    make (\w+)$", README, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_the_entry_points_of_a_head_are_those_of_the_whole_example():
+    form = r'^    (\[project\.entry-points.*?\]|"ordinal\.v1" = ".*")'
+    shown = re.findall(form, README, flags=re.MULTILINE)
+    source = (ROOT / "tests" / "data" / "polyhead-ordinal" / "pyproject.toml").read_text()
+    declared = tomllib.loads(source)["project"]["entry-points"]
+    assert tomllib.loads("\n".join(shown))["project"]["entry-points"] == declared

@@ -16,7 +16,7 @@ import transformers
 
 from polyhead import Engine, InputError, atomic
 from polyhead.errors import nearest
-from polyhead.heads import HeadSpec
+from polyhead.heads import DECODERS, HeadSpec
 from polyhead.tokenizing import Encoding, Input
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
@@ -27,6 +27,7 @@ from polyhead_models.data.examples import Example
 from polyhead_models.distillation import lessons
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 from polyhead_models.tuning import tuned
@@ -203,6 +204,8 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
     for name, head in config.heads.items():
         network = NETWORKS[head.versioned_kind]
         stride = config.encoder.max_tokens // 4 if head.stride is None else head.stride
+        for registry in (DECODERS, METRICS):  # a plugin that lacks one says so now, not hours later
+            registry[head.versioned_kind]
         spec = HeadSpec(
             kind=head.versioned_kind,
             output=f"logits/{name}",

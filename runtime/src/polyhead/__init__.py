@@ -20,9 +20,11 @@ from polyhead.errors import (
     InvalidSetting,
     InvalidText,
     ManifestError,
+    PluginError,
     PolyheadError,
     TextTooLong,
     UnknownHead,
+    UnknownKind,
     WrongInput,
 )
 from polyhead.heads import (
@@ -62,6 +64,7 @@ __all__ = [
     "InvalidText",
     "ManifestError",
     "MultiLabel",
+    "PluginError",
     "PolyheadError",
     "Prediction",
     "Regression",
@@ -70,6 +73,7 @@ __all__ = [
     "Summary",
     "TextTooLong",
     "UnknownHead",
+    "UnknownKind",
     "WrongInput",
     "__version__",
     "load",

@@ -16,6 +16,8 @@
     │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
     │   └── InvalidSetting        a number or option out of its range
+    ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
+    ├── PluginError               an installed plugin cannot be used
     └── EngineClosed              the engine was closed before this call
 
 Other distributions of polyhead hang their own branches under `PolyheadError`. Every message says
@@ -90,6 +92,16 @@ class UnknownHead(InputError):
 
 class InvalidSetting(InputError):
     """A setting of the engine is out of its range."""
+
+
+class UnknownKind(PolyheadError, KeyError):
+    """A kind of heads was named that neither polyhead nor an installed plugin brings."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class PluginError(PolyheadError):
+    """An installed plugin cannot be used; the message names its distribution."""
 
 
 class EngineClosed(PolyheadError):

@@ -175,9 +175,11 @@ def test_a_first_text_that_leaves_no_room_is_refused(many_heads, on_overflow):
 
 
 def test_a_long_pair_is_refused_on_demand(many_heads):
-    with load(many_heads, on_overflow="error") as engine:
-        with pytest.raises(TextTooLong, match=r"input 1: 129 tokens; this encoder reads 24\."):
-            engine.predict(["fine", PAIR])
+    with (
+        load(many_heads, on_overflow="error") as engine,
+        pytest.raises(TextTooLong, match=r"input 1: 129 tokens; this encoder reads 24\."),
+    ):
+        engine.predict(["fine", PAIR])
 
 
 def test_truncation_keeps_the_first_text_of_a_pair(many_heads):

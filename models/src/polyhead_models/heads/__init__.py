@@ -1,7 +1,11 @@
-"""Networks: one file a head kind. Adding a kind is one file and one line here."""
+"""Networks: one file a head kind. Adding a kind is one file and one line here.
+
+A plugin's network is an entry point in the group ``polyhead_models.heads``.
+"""
 
 from __future__ import annotations
 
+from polyhead.plugins import Registry
 from polyhead_models.heads.answer import AnswerNetwork
 from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.classification import ClassificationNetwork
@@ -13,7 +17,7 @@ from polyhead_models.heads.tokens import TokensNetwork
 
 __all__ = ["NETWORKS", "HeadNetwork"]
 
-NETWORKS: dict[str, type[HeadNetwork]] = {
+_BUILT_IN: dict[str, type[HeadNetwork]] = {
     network.kind: network
     for network in (
         ClassificationNetwork,
@@ -25,3 +29,9 @@ NETWORKS: dict[str, type[HeadNetwork]] = {
         EmbeddingNetwork,
     )
 }
+NETWORKS = Registry(
+    _BUILT_IN,
+    group="polyhead_models.heads",
+    face="network",
+    needs=("outputs", "reference", "target"),
+)

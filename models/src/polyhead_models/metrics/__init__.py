@@ -1,7 +1,12 @@
-"""Metrics: one file a head kind. Adding a kind is one file and one line here."""
+"""Metrics: one file a head kind. Adding a kind is one file and one line here.
+
+A plugin's metric, an object and not its class, is an entry point in the group
+``polyhead_models.metrics``.
+"""
 
 from __future__ import annotations
 
+from polyhead.plugins import Registry
 from polyhead_models.metrics.answer import AnswerMetric
 from polyhead_models.metrics.base import Metric
 from polyhead_models.metrics.classification import ClassificationMetric
@@ -13,7 +18,7 @@ from polyhead_models.metrics.tokens import TokensMetric
 
 __all__ = ["METRICS", "Metric"]
 
-METRICS: dict[str, Metric] = {
+_BUILT_IN: dict[str, Metric] = {
     "classification.v1": ClassificationMetric(),
     "multilabel.v1": MultiLabelMetric(),
     "regression.v1": RegressionMetric(),
@@ -22,3 +27,9 @@ METRICS: dict[str, Metric] = {
     "summary.v1": SummaryMetric(),
     "embedding.v1": EmbeddingMetric(),
 }
+METRICS = Registry(
+    _BUILT_IN,
+    group="polyhead_models.metrics",
+    face="metric",
+    needs=("primary", "score", "agreement"),
+)

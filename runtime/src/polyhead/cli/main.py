@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Protocol, cast
 
-from polyhead import __version__
-from polyhead.errors import PolyheadError, nearest
+from polyhead import __version__, plugins
+from polyhead.errors import PluginError, PolyheadError, nearest
 
 GROUP = "polyhead.commands"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -33,7 +33,7 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    commands = {point.name: point for point in entry_points(group=GROUP)}
+    commands = {point.name: point for point in plugins.points(GROUP)}
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview(commands))
         return OK if words else USAGE
@@ -48,12 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(point: EntryPoint, words: list[str]) -> int:
     try:
-        command = cast(Command, point.load())
-    except Exception as problem:  # a plugin may fail in any way; the others must go on working
-        sys.stderr.write(
-            f"polyhead: the command {point.name!r} of {_distribution(point)} cannot be loaded:"
-            f" {type(problem).__name__}: {problem}. Install that distribution again.\n"
-        )
+        command = cast(Command, plugins.load(point))
+    except PluginError as problem:
+        sys.stderr.write(f"polyhead: the command {problem}\n")
         return FAILED
     parser = argparse.ArgumentParser(
         prog=f"polyhead {point.name}",
@@ -90,7 +87,7 @@ def _overview(commands: dict[str, EntryPoint]) -> str:
     lines = ["usage: polyhead COMMAND [ARGUMENTS]", "", "One encoder pass, many answers.", ""]
     by_distribution: dict[str, list[str]] = {}
     for point in commands.values():
-        by_distribution.setdefault(_distribution(point), []).append(point.name)
+        by_distribution.setdefault(plugins.distribution(point), []).append(point.name)
     for distribution, names in sorted(by_distribution.items()):
         lines.append(f"commands of {distribution}:  {'  '.join(sorted(names))}")
     lines += ["", "'polyhead COMMAND --help' explains one; 'polyhead --version' tells the version."]
@@ -102,10 +99,6 @@ def _unknown(word: str, commands: dict[str, EntryPoint]) -> str:
         f"polyhead: unknown command {word!r}; installed: {', '.join(sorted(commands))}."
         f"{nearest(word, commands)}\n"
     )
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown distribution"
 
 
 if __name__ == "__main__":

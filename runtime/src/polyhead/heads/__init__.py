@@ -1,8 +1,11 @@
-"""Decoders: one file a head kind. Adding a kind is one file and one line here."""
+"""Decoders: one file a head kind. Adding a kind is one file and one line here.
+
+A plugin's decoder is an entry point in the group ``polyhead.heads``.
+"""
 
 from __future__ import annotations
 
-from polyhead.errors import ManifestError, nearest
+from polyhead.errors import ManifestError, UnknownKind
 from polyhead.heads.answer import Answer, AnswerDecoder, AnswerSpan
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
@@ -12,6 +15,7 @@ from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.spec import HeadSpec
 from polyhead.heads.summary import Sentence, Summary, SummaryDecoder
 from polyhead.heads.tokens import Entities, Span, TokensDecoder
+from polyhead.plugins import Registry
 
 __all__ = [
     "DECODERS",
@@ -31,7 +35,7 @@ __all__ = [
     "decoder",
 ]
 
-DECODERS: dict[str, type[Decoder]] = {
+_BUILT_IN: dict[str, type[Decoder]] = {
     "classification.v1": ClassificationDecoder,
     "multilabel.v1": MultiLabelDecoder,
     "regression.v1": RegressionDecoder,
@@ -40,18 +44,18 @@ DECODERS: dict[str, type[Decoder]] = {
     "summary.v1": SummaryDecoder,
     "embedding.v1": EmbeddingDecoder,
 }
+DECODERS = Registry(_BUILT_IN, group="polyhead.heads", face="decoder", needs=("decode",))
 
 
 def decoder(name: str, spec: HeadSpec) -> Decoder:
     """The decoder of the head called `name`.
 
     Raises:
-        ManifestError: when this version does not know the head's kind.
+        ManifestError: when neither this version nor a plugin knows the head's kind.
+        PluginError: when the plugin that knows it cannot be loaded.
     """
     try:
-        return DECODERS[spec.kind](spec)
-    except KeyError:
-        raise ManifestError(
-            f"head {name!r}: unknown kind {spec.kind!r}; this version knows"
-            f" {', '.join(DECODERS)}.{nearest(spec.kind, DECODERS)} A newer polyhead may know it."
-        ) from None
+        face = DECODERS[spec.kind]
+    except UnknownKind as problem:
+        raise ManifestError(f"head {name!r}: {problem} A newer polyhead may know it.") from None
+    return face(spec)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from polyhead import InvalidSetting
 from polyhead.heads import HeadSpec, decoder
 from polyhead.tokenizing import Encoding
 
@@ -13,8 +15,9 @@ SPEC = HeadSpec(kind="embedding.v1", output="logits/embedding", pooling="mean", 
 EMPTY = Encoding("", np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0, bool))
 
 
-def decode(logits):
-    return decoder("embedding", SPEC).decode(np.asarray(logits, dtype=np.float32), EMPTY)
+def decode(logits, *, sizes=(), **options):
+    spec = replace(SPEC, dimensions=sizes)
+    return decoder("embedding", spec).decode(np.asarray(logits, np.float32), EMPTY, **options)
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 64), elements=st.floats(-1e4, 1e4, width=32)))
@@ -53,3 +56,29 @@ def test_plain_data_goes_through_json():
 
 def test_a_line_for_people():
     assert str(decode([3.0, 4.0])) == "2 numbers: +0.600, +0.800, …"
+
+
+@given(
+    hnp.arrays(np.float32, 8, elements=st.floats(-1e4, 1e4, width=32)),
+    st.sampled_from([1, 3, 8]),
+)
+def test_fewer_dimensions_are_the_first_ones_as_a_vector_of_their_own(logits, size):
+    found = decode(logits, sizes=(1, 3, 8), dimensions=size).vector
+    assert found.shape == (size,)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, decode(logits[:size]).vector)
+
+
+def test_all_dimensions_are_kept_when_the_call_does_not_say():
+    assert decode(np.ones(8), sizes=(2, 4)).vector.shape == (8,)
+
+
+@pytest.mark.parametrize("size", [3, 0, -2, 2.0, "2", [2]], ids=repr)
+def test_a_size_that_was_not_trained_is_refused(size):
+    with pytest.raises(InvalidSetting, match=r"dimensions=.*: this head was trained for 2, 4\."):
+        decode(np.ones(8), sizes=(2, 4), dimensions=size)
+
+
+def test_a_vector_that_is_only_good_as_a_whole_is_not_cut():
+    with pytest.raises(InvalidSetting, match="its full size only; leave the option out"):
+        decode(np.ones(8), dimensions=4)

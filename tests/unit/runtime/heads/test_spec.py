@@ -39,6 +39,11 @@ def spec(**changes):
         pytest.param({"scale": (0.0, math.nan)}, r"found \[0.0, nan\]", id="nan_factor"),
         pytest.param({"scale": (0.0, 0.0)}, "a factor above 0", id="no_factor"),
         pytest.param({"scale": (0.0, -1.0)}, "a factor above 0", id="negative_factor"),
+        pytest.param({"dimensions": (4, 0)}, r"dimensions: found \[4, 0\]", id="no_dimension"),
+        pytest.param({"longest": 0}, "longest: found 0, expected at least 1", id="no_length"),
+        pytest.param({"sentences": 0}, "sentences: found 0, expected", id="no_sentence"),
+        pytest.param({"no_answer": math.nan}, "no_answer: found nan", id="nan_no_answer"),
+        pytest.param({"no_answer": -math.inf}, "no_answer: found -inf", id="infinite_no_answer"),
     ],
 )
 def test_what_a_spec_may_not_say(fields, message):
@@ -52,8 +57,10 @@ def test_what_a_spec_may_not_say(fields, message):
         {"labels": ("a", "b"), "thresholds": (0.0, 1.0)},
         {"scale": (-1000.0, 0.1 + 0.2)},
         {"labels": (), "thresholds": ()},
+        {"input": "pair", "no_answer": -0.1, "longest": 12, "stride": 15},
+        {"dimensions": (2, 4), "sentences": 3},
     ],
-    ids=["thresholds", "scale", "no_labels"],
+    ids=["thresholds", "scale", "no_labels", "answer", "sizes"],
 )
 def test_thresholds_and_scale_come_back_from_json_to_the_bit(fields):
     data = json.loads(json.dumps(plain(spec(**fields))))

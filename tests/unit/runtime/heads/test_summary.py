@@ -10,8 +10,8 @@ from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.summary import means, owners
 
 TEXTS = st.text(max_size=60) | st.text("aB é e\u0301 東。 👍🏽! . ?\n\t", max_size=60)
-TEXT = "Anna lives in Oslo. The parcel was late!  Thanks, 東京 👍. né?"
-SENTENCES = ["Anna lives in Oslo.", "The parcel was late!", "Thanks, 東京 👍.", "né?"]
+TEXT = "Anna lives in Oslo. The parcel was late!  Thanks, 東京 👍. Né?"
+SENTENCES = ["Anna lives in Oslo.", "The parcel was late!", "Thanks, 東京 👍.", "Né?"]
 
 
 def decode(logits, encoding, *, sentences=None, **options):
@@ -115,18 +115,9 @@ def test_sentences_are_parts_of_the_text_in_order(tokenizer, text, seed, k):
 
 
 def test_the_score_is_that_of_the_mean_logit(wordpiece):
-    text = "the parcel. thanks"
-    [encoding] = wordpiece.encode([text])
-    logits = np.array([[50.0], [1.0], [2.0], [6.0], [-1.0], [50.0]])
-    found = decode(logits, encoding).sentences
-    assert [s.text for s in found] == sentence_texts(text)
     [encoding] = wordpiece.encode(["the parcel late"])
     [only] = decode([[50], [1], [2], [6], [50]], encoding).sentences
     assert only.score == pytest.approx(1 / (1 + np.exp(-3)))
-
-
-def sentence_texts(text):
-    return [text[start:end] for start, end in sentences.split(text)]
 
 
 @pytest.mark.parametrize("low", [-5.0, 5.0], ids=str)
@@ -138,22 +129,16 @@ def test_a_sentence_without_a_token_is_as_salient_as_the_least_salient_token(wor
     assert found.dtype == np.float32
 
 
-def test_a_token_counts_once_however_many_windows_hold_it(tokenizer):
+@pytest.mark.parametrize("stride", [0, 3, 9])
+def test_a_token_counts_once_however_many_windows_hold_it(tokenizer, stride):
     [whole] = tokenizer.encode([TEXT * 3])
-    values = np.random.default_rng(4).normal(size=len(whole)).astype(np.float32)
     spans = sentences.split(whole.text)
-    expected = means(values, whole, spans)
-    for stride in (0, 3, 9):
-        parts = whole.windowed(20, stride)
-        of_token = dict(
-            zip(map(tuple, whole.offsets[whole.body]), values[whole.body], strict=False)
-        )
-        if len(of_token) < len(whole.body):  # bytes of one character share their place
-            of_token = {place: 0.5 for place in of_token}
-        in_parts = np.array([of_token.get(tuple(o), 7.0) for o in parts.offsets], np.float32)
-        in_whole = np.array([of_token.get(tuple(o), 7.0) for o in whole.offsets], np.float32)
-        assert means(in_parts, parts, spans) == pytest.approx(means(in_whole, whole, spans))
-    assert expected.shape == (len(spans),)
+    parts = whole.windowed(20, stride)
+    expected, found = (
+        means(np.sin(e.offsets.sum(axis=1)).astype(np.float32), e, spans) for e in (whole, parts)
+    )
+    assert len(parts.windows) > 3
+    assert np.array_equal(found, expected)
 
 
 def test_a_token_in_two_windows_counts_as_in_the_one_where_it_is_deeper(wordpiece):
