@@ -23,6 +23,7 @@ from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.report.plots import learning_curves
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 from polyhead_models.tuning import tuned
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
 _STATE = "run.json"
+_CURVES = "learning_curves.png"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def train(
     overwrite: bool = False,
     note: Callable[[str], None] = logger.info,
 ) -> Trained:
-    """Train all heads together and write a checkpoint.
+    """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
     The run keeps its state in ``.NAME.partial`` beside the target; the target itself appears whole,
     at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
@@ -90,8 +92,10 @@ def train(
     trainer.train(resume_from_checkpoint=last_complete(partial))
     checkpoint = tuned(checkpoint, validation_set)
     metrics = trainer.summary()
+    curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
     with atomic.folder(target) as folder:
         checkpoints.save(folder, checkpoint, metrics)
+        (folder / _CURVES).write_bytes(curves)
     shutil.rmtree(partial, ignore_errors=True)
     return Trained(target, metrics)
 
