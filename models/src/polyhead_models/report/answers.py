@@ -1,0 +1,83 @@
+"""What a checkpoint answers to labelled texts, head by head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polyhead_models.checkpoint import Checkpoint
+from polyhead_models.config import Config
+from polyhead_models.data import examples as data
+from polyhead_models.data.examples import Example
+from polyhead_models.errors import ConfigError
+from polyhead_models.evaluation import predict
+
+
+@dataclass(frozen=True)
+class Held:
+    """The texts that a head is compared on.
+
+    Attributes:
+        split: ``"test"`` or ``"validation"``.
+        examples: those with a reference of the head, at least one.
+    """
+
+    split: str
+    examples: Sequence[Example]
+
+
+@dataclass
+class Answers:
+    """One head's results beside its references, in the order of the texts."""
+
+    results: list[Any] = field(default_factory=list)
+    references: list[Any] = field(default_factory=list)
+    truncated: int = 0
+
+
+def held_out(config: Config) -> dict[str, Held]:
+    """The test split of each trained head, or the validation split where there is none.
+
+    Raises:
+        ConfigError: when a head has neither.
+        DataError: when the data cannot be used.
+    """
+    splits = {split: data.load(config, split) for split in ("test", "validation")}
+    found = {}
+    for name, head in config.heads.items():
+        if head.data is None:
+            continue
+        for split, examples in splits.items():
+            if known := [example for example in examples if name in example.references]:
+                found[name] = Held(split, known)
+                break
+        else:
+            raise ConfigError(
+                f"head {name!r}: its source {head.data!r} has neither a test nor a validation"
+                " split, so there is nothing to compare on. Add one, or take a share:"
+                " test_share = 0.1."
+            )
+    return found
+
+
+def answers(checkpoint: Checkpoint, held: Mapping[str, Held], *, label: str) -> dict[str, Answers]:
+    """Results of a checkpoint's heads; a text that several heads share is read once.
+
+    Args:
+        checkpoint: to ask; over-long texts are cut.
+        held: the texts by head; heads that the checkpoint lacks are passed over.
+        label: of the progress bar.
+    """
+    engine = checkpoint.engine(on_overflow="truncate")
+    found = {name: Answers() for name in held if name in engine.heads}
+    examples = list({id(e): e for name in found for e in held[name].examples}.values())
+    wanted = {name: {id(e) for e in held[name].examples} for name in found}
+    predictions = predict(engine, [example.text for example in examples], label=label)
+    for example, prediction in zip(examples, predictions, strict=True):
+        for name, own in found.items():
+            if id(example) in wanted[name]:
+                own.results.append(prediction[name])
+                own.references.append(example.references[name])
+                own.truncated += prediction.truncated
+    return found
