@@ -22,8 +22,9 @@ _WARM_UP = ("Hello.", "The battery of my phone died in May, and nobody answers m
 def main(name: str, folder: str, threads: str) -> None:
     """Serve until standard input ends."""
     engine = ENGINES[name](Path(folder), int(threads))
+    pairs_only = all(spec.input == "pair" for spec in engine.heads.values())
     for text in _WARM_UP * 5:
-        engine(text)
+        engine((text, text) if pairs_only else text)
     _say({"ready": True})
     for line in sys.stdin:
         times, decisions = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from polyhead_models.optimisation import freeze, optimizer
 
 _COMPLETE = "complete"
 _VALIDATION = "validation"
+_ELAPSED = "elapsed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class MultiHeadTrainer(transformers.Trainer):
             ),
             train_dataset=list(rows),
             eval_dataset=list(validation),
-            callbacks=[_Marked(), *(stop if validation else [])],
+            callbacks=[_Marked(), _Clock(), *(stop if validation else [])],
             optimizers=(optimizer(objective, settings), None),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
@@ -160,19 +162,35 @@ class MultiHeadTrainer(transformers.Trainer):
         return evaluate(engine, examples, label=label) if examples else {}
 
     def summary(self) -> dict[str, Any]:
-        """Figures and facts of the finished run, as plain data; figures are made in fp32."""
-        history = [entry for entry in self.state.log_history if _VALIDATION in entry]
-        best = max(history, key=lambda entry: entry["mean"], default=None)
-        runtime = [e["train_runtime"] for e in self.state.log_history if "train_runtime" in e]
+        """Figures and facts of the finished run, as plain data; figures are made in fp32.
+
+        `history` has an entry an epoch: its number, the mean training loss and, with validation
+        data, the figures of all heads and their mean. `seconds` are of all sittings together.
+        """
+        history = _history(self.state.log_history)
+        watched = [entry for entry in history if _VALIDATION in entry]
+        best = max(watched, key=lambda entry: entry["mean"], default=None)
+        elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         return {
             "validation": plain(self.figures(_VALIDATION)),
             "best_epoch": best["epoch"] if best else round(self.state.epoch or 0),
             "history": history,
             "examples": len(self.train_dataset),  # type: ignore[arg-type]
             "steps": self.state.global_step,
-            "seconds": round(runtime[-1], 1) if runtime else None,
+            "seconds": round(elapsed[-1], 1) if elapsed else None,
             "precision": "bf16" if self.args.bf16 else "fp32",
         }
+
+
+def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry an epoch out of the trainer's log."""
+    epochs: dict[int, dict[str, Any]] = {}
+    for entry in log:
+        if "loss" in entry or _VALIDATION in entry:
+            number = round(entry["epoch"])
+            known = {key: entry[key] for key in ("loss", _VALIDATION, "mean") if key in entry}
+            epochs.setdefault(number, {"epoch": number}).update(known)
+    return list(epochs.values())
 
 
 class _Collator:
@@ -229,6 +247,35 @@ class _Progress(transformers.trainer_callback.ProgressCallback):
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the losses are in the history."""
+
+
+class _Clock(transformers.TrainerCallback):
+    """Keeps the seconds in the run's log, which an interrupted run takes up again."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_begin(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Go on from the seconds of the sittings before."""
+        before = [entry[_ELAPSED] for entry in state.log_history if _ELAPSED in entry]
+        self._start = time.perf_counter() - (before[-1] if before else 0.0)
+
+    def _tell(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        state.log_history.append({_ELAPSED: time.perf_counter() - self._start})
+
+    on_epoch_end = on_evaluate = on_train_end = _tell  # the first two come before a state is saved
 
 
 class _Marked(transformers.TrainerCallback):

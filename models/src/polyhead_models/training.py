@@ -29,6 +29,7 @@ from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
 from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
+from polyhead_models.report.plots import learning_curves
 from polyhead_models.trainer import MultiHeadTrainer, TrainingRow, last_complete
 from polyhead_models.tuning import tuned
 
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
 _STATE = "run.json"
+_CURVES = "learning_curves.png"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def train(
     overwrite: bool = False,
     note: Callable[[str], None] = logger.info,
 ) -> Trained:
-    """Train all heads together and write a checkpoint.
+    """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
     The run keeps its state in ``.NAME.partial`` beside the target; the target itself appears whole,
     at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
@@ -96,8 +98,10 @@ def train(
     trainer.train(resume_from_checkpoint=last_complete(partial))
     checkpoint = tuned(checkpoint, validation_set)
     metrics = trainer.summary()
+    curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
     with atomic.folder(target) as folder:
         checkpoints.save(folder, checkpoint, metrics)
+        (folder / _CURVES).write_bytes(curves)
     shutil.rmtree(partial, ignore_errors=True)
     return Trained(target, metrics)
 

@@ -140,7 +140,7 @@ class Engine:
                 computed; names the index.
             EngineClosed: after `close`.
         """
-        chosen = self._options(options or {})
+        chosen = self._options({} if options is None else options)
         encodings, wanted, logits = self._compute(texts, heads)
         return [
             Prediction(
@@ -333,14 +333,24 @@ class Engine:
 
     def _options(self, options: Options) -> Options:
         """The options, checked for unknown names."""
+        if not isinstance(options, Mapping):
+            raise InvalidSetting(
+                f"options: found {type(options).__name__}, expected settings by head, as in"
+                " {'summary': {'k': 2}}."
+            )
         for head, settings in options.items():
             self._known(head)
+            if not isinstance(settings, Mapping):
+                raise InvalidSetting(
+                    f"options: found {type(settings).__name__} for the head {head!r}, expected"
+                    " values by option, as in {'summary': {'k': 2}}."
+                )
             allowed = tuple(getattr(self._decoders[head], "options", ()))
             for name in settings:
                 if name not in allowed:
                     raise InvalidSetting(
                         f"options: the head {head!r} has no option {name!r}; allowed:"
-                        f" {', '.join(allowed) or 'none'}.{nearest(name, allowed)}"
+                        f" {', '.join(allowed) or 'none'}.{nearest(str(name), allowed)}"
                     )
         return options
 

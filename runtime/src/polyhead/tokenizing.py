@@ -250,7 +250,7 @@ class Tokenizer:
                 else self._tokenizer.encode(query, text)
             )
         except TypeError as problem:
-            raise InvalidText(_surrogate((query or "") + text, index), index=index) from problem
+            raise InvalidText(_surrogate([query or "", text], index), index=index) from problem
         special = np.array(encoded.special_tokens_mask, dtype=bool)
         offsets = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)
         types = None
@@ -281,13 +281,14 @@ def _parts(item: Any, index: int) -> tuple[str | None, str]:
     )
 
 
-def _surrogate(text: str, index: int) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as problem:
-        return (
-            f"input {index}: a lone surrogate U+{ord(text[problem.start]):04X} at character"
-            f" {problem.start}, which is no Unicode text. Decode the bytes again with"
-            " errors='replace'."
-        )
+def _surrogate(texts: Sequence[str], index: int) -> str:
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as problem:
+            return (
+                f"input {index}: a lone surrogate U+{ord(text[problem.start]):04X} at character"
+                f" {problem.start}, which is no Unicode text. Decode the bytes again with"
+                " errors='replace'."
+            )
     return f"input {index}: the tokenizer refused this text."

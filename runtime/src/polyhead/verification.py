@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle import Bundle, Golden, GoldenExample, read
 from polyhead.engine import load
-from polyhead.errors import ManifestError
+from polyhead.errors import InputError, ManifestError
 from polyhead.heads import decoder
 from polyhead.tokenizing import flat
 
@@ -85,8 +85,13 @@ def verify(path: str | Path) -> Verification:
 def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> Verification:
     texts = [example.input for example in golden.examples]
     with load(bundle.path) as engine:
-        encodings = engine.encode(texts)
-        found = engine.logits(texts)
+        try:
+            encodings = engine.encode(texts)
+            found = engine.logits(texts)
+        except InputError as problem:
+            raise ManifestError(
+                f"{bundle.path / bundle.manifest.golden.file}: {problem} Export the bundle again."
+            ) from problem
     checks = []
     for head, limit in tolerance.items():
         spec = bundle.manifest.heads[head]

@@ -1,7 +1,9 @@
+import json
 import re
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +121,14 @@ def test_overwrite_starts_an_interrupted_run_anew(configured, interrupted):
     notes = []
     train(configured, interrupted, overwrite=True, note=notes.append)
     assert notes[0].startswith("epoch 1: ")
+
+
+def test_the_seconds_of_all_sittings_are_counted(configured, interrupted):
+    state = Path(last_complete(interrupted.parent / ".checkpoint.partial")) / "trainer_state.json"
+    found = json.loads(state.read_text())
+    found["log_history"][-1] = {"elapsed": 5000.0}
+    state.write_text(json.dumps(found))
+    assert 5000 < train(configured, interrupted, resume=True).metrics["seconds"] < 6000
 
 
 def test_resume_without_a_run_starts_one(configured, tmp_path, uninterrupted):

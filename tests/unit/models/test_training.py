@@ -49,6 +49,7 @@ def test_a_finished_run_leaves_the_checkpoint_and_nothing_else(finished):
         "polyhead.json",
         "tokenizer.json",
         "metrics.json",
+        "learning_curves.png",
     }
 
 

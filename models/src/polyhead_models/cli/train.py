@@ -3,8 +3,14 @@
 Progress goes to stderr, the validation figures to stdout. A run that was stopped goes on with
 --resume; a finished checkpoint of the same settings and data is then kept as it is.
 
+The checkpoint has its learning curves in learning_curves.png. With --compare-single each trained
+head is then trained alone with the same recipe, and CHECKPOINT-report/ beside the checkpoint gets
+report.md, report.json and report.png (joint against single on the test split, or validation without
+one, with bootstrap intervals) and the single checkpoints in single/HEAD/.
+
 Example:
   polyhead train config.toml -o checkpoint/
+  polyhead train config.toml -o checkpoint/ --compare-single --resume
 """
 
 from __future__ import annotations
@@ -13,8 +19,13 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyhead.cli import output
+
+if TYPE_CHECKING:
+    from polyhead_models.report.comparison import Compared
+    from polyhead_models.training import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="start anew, whatever is there")
-    parser.add_argument("--json", action="store_true", help="metrics.json on stdout")
+    parser.add_argument(
+        "--compare-single", action="store_true", help="also train each head alone, and report"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="metrics.json, or report.json, on stdout"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -32,20 +48,29 @@ def execute(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from polyhead_models import config
-    from polyhead_models.training import train
 
-    trained = train(
-        config.load(arguments.config),
-        arguments.output,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-        note=partial(tqdm.write, file=sys.stderr),  # between the bars, not inside one
-    )
+    made = config.load(arguments.config)
+    note = partial(tqdm.write, file=sys.stderr)  # between the bars, not inside one
+    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    if arguments.compare_single:
+        from polyhead_models.report.comparison import compare
+
+        compared = compare(made, arguments.output, note=note, **flags)
+        _show_comparison(compared, as_json=arguments.json)
+    else:
+        from polyhead_models.training import train
+
+        trained = train(made, arguments.output, note=note, **flags)
+        _show(trained, as_json=arguments.json)
+    return 0
+
+
+def _show(trained: Trained, *, as_json: bool) -> None:
     if trained.reused:
         output.progress(f"{trained.path}: already trained with these settings and data; kept")
-    if arguments.json:
+    if as_json:
         output.write_json(dict(trained.metrics))
-        return 0
+        return
     rows = [
         [head, found["metric"], found["value"], found["texts"]]
         for head, found in trained.metrics["validation"].items()
@@ -53,4 +78,28 @@ def execute(arguments: argparse.Namespace) -> int:
     if rows:
         output.write(output.table(["head", "metric", "validation", "texts"], rows))
     output.progress(f"checkpoint: {trained.path}")
-    return 0
+
+
+def _show_comparison(compared: Compared, *, as_json: bool) -> None:
+    from polyhead.strict import plain
+
+    if as_json:
+        output.write_json(plain(compared.report))
+        return
+    header = ["head", "metric", "split", "texts", "joint", "single", "difference", "95% interval"]
+    rows = [
+        [
+            name,
+            head.metric,
+            head.split,
+            head.texts,
+            head.joint.value,
+            head.single.value,
+            head.difference.value,
+            f"{head.difference.low:+.4f} to {head.difference.high:+.4f}",
+        ]
+        for name, head in compared.report.heads.items()
+    ]
+    output.write(output.table(header, rows))
+    output.progress(f"checkpoint: {compared.trained.path}")
+    output.progress(f"report: {compared.folder}")

@@ -58,7 +58,7 @@ def _run(point: EntryPoint, words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.configure(parser)
-    arguments = parser.parse_args(words)
+    arguments = _parse(parser, words)
     try:
         code = command.execute(arguments)
         sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
@@ -76,6 +76,14 @@ def _run(point: EntryPoint, words: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"\npolyhead {point.name}: interrupted\n")
         return INTERRUPTED
+
+
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """The arguments; options may stand between BUNDLE and TEXT."""
+    try:
+        return parser.parse_intermixed_args(words)
+    except TypeError:  # said of a parser with commands of its own, before anything is read
+        return parser.parse_args(words)
 
 
 def _discard_output() -> None:

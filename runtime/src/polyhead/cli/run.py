@@ -96,9 +96,10 @@ def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and head and name):
             raise InvalidSetting(f"--option {item}: expected HEAD.NAME=VALUE, as in summary.k=2.")
         try:
-            found.setdefault(head, {})[name] = json.loads(value)
-        except ValueError:
-            found[head][name] = value
+            setting = json.loads(value)
+        except (ValueError, RecursionError):
+            setting = value
+        found.setdefault(head, {})[name] = setting
     return found
 
 

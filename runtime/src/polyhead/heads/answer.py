@@ -117,8 +117,8 @@ class AnswerDecoder:
         probabilities = shifted / shifted.sum()
         firsts = np.concatenate([[0], *(firsts for _, firsts, _ in spans)]).astype(np.int64)
         lasts = np.concatenate([[0], *(lasts for _, _, lasts in spans)]).astype(np.int64)
-        candidates = self._best(scores[1:], probabilities[1:], firsts[1:], lasts[1:], encoding, n)
-        margin = none - float(scores[1:].max(initial=-np.inf))
+        rows, candidates = self._best(scores, probabilities, firsts, lasts, encoding, n)
+        margin = none - (float(scores[rows[0]]) if rows else -np.inf)
         if candidates and (self._threshold is None or margin <= self._threshold):
             best = candidates[0]
             found = (best.text, best.start, best.end, best.score)
@@ -145,10 +145,14 @@ class AnswerDecoder:
         lasts: NDArray[np.int64],
         encoding: Encoding,
         n: int,
-    ) -> tuple[AnswerSpan, ...]:
-        """The `n` best different spans of the text; two windows may hold the same one."""
+    ) -> tuple[list[int], tuple[AnswerSpan, ...]]:
+        """Rows and spans of the `n` best different parts of the text; windows may share some.
+
+        Row 0 is "no answer".
+        """
+        rows: list[int] = []
         found: dict[tuple[int, int], AnswerSpan] = {}
-        for row in np.argsort(-scores, kind="stable"):
+        for row in (1 + np.argsort(-scores[1:], kind="stable")).tolist():
             start, end = trimmed(
                 encoding.text,
                 int(encoding.offsets[firsts[row], 0]),
@@ -156,7 +160,8 @@ class AnswerDecoder:
             )
             if start < end and (start, end) not in found:
                 text = encoding.text[start:end]
+                rows.append(row)
                 found[start, end] = AnswerSpan(text, start, end, float(probabilities[row]))
                 if len(found) == n:
                     break
-        return tuple(found.values())
+        return rows, tuple(found.values())

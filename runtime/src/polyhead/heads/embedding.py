@@ -71,7 +71,7 @@ class EmbeddingDecoder:
         """
         vector = encoding.average(logits)
         if dimensions is not None:
-            if dimensions not in self._dimensions:
+            if type(dimensions) is not int or dimensions not in self._dimensions:
                 known = ", ".join(map(str, self._dimensions))
                 raise InvalidSetting(
                     f"dimensions={dimensions!r}: this head was trained for"

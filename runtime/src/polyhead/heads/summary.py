@@ -127,7 +127,7 @@ def means(
     inside = owner >= 0
     counts = np.bincount(owner[inside], minlength=len(spans))
     sums = np.bincount(owner[inside], weights=values[rows][inside], minlength=len(spans))
-    lowest = float(values[rows].min(initial=0.0))
+    lowest = float(values[rows].min()) if len(rows) else 0.0
     return np.where(counts > 0, sums / np.maximum(counts, 1), lowest).astype(np.float32)
 
 

@@ -1,0 +1,1 @@
+"""What a training run gave: learning curves, and joint training against single heads."""
