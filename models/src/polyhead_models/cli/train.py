@@ -1,10 +1,12 @@
 """Train a model with many heads from a TOML configuration.
 
 Progress goes to stderr, the validation figures to stdout. A run that was stopped goes on with
---resume; a finished checkpoint of the same settings and data is then kept as it is.
+--resume; a finished checkpoint of the same settings and data is then kept as it is. Processes that
+torchrun starts train one model together, each on its own batches; --resume takes as many again.
 
 Example:
   polyhead train config.toml -o checkpoint/
+  torchrun --standalone --nproc-per-node 2 -m polyhead train config.toml -o checkpoint/
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from polyhead.cli import output
+from polyhead.errors import PolyheadError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,19 +31,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run `polyhead train`."""
+    """Run `polyhead train`; of several processes only the first speaks."""
+    from polyhead_models import processes
+
+    processes.join()
+    try:
+        code = _train(arguments)
+    except (PolyheadError, OSError):
+        if processes.index() == 0:
+            raise
+        processes.outlast_first()
+        return 1
+    processes.leave()
+    return code
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from polyhead_models import config
+    from polyhead_models import config, processes
     from polyhead_models.training import train
 
+    with processes.together():
+        settings = config.load(arguments.config)
     trained = train(
-        config.load(arguments.config),
+        settings,
         arguments.output,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         note=partial(tqdm.write, file=sys.stderr),  # between the bars, not inside one
     )
+    if processes.index() > 0:
+        return 0
     if trained.reused:
         output.progress(f"{trained.path}: already trained with these settings and data; kept")
     if arguments.json:
