@@ -6,7 +6,8 @@
     ├── ConfigError       the TOML says something it may not
     ├── DataError         a row or file of the data cannot be used; names file and line
     ├── EncoderError      the encoder cannot be found or loaded
-    └── CheckpointError   a checkpoint cannot be read, written or resumed
+    ├── CheckpointError   a checkpoint cannot be read, written or resumed
+    └── PeerError         another process of the same training run failed
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class EncoderError(PolyheadError):
 
 class CheckpointError(PolyheadError):
     """A checkpoint cannot be read, written or resumed."""
+
+
+class PeerError(PolyheadError):
+    """Another process of the same training run failed; the message says which, and its message."""

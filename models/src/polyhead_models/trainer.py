@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate.data_loader import prepare_data_loader
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from polyhead.strict import plain
+from polyhead_models import processes
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches
@@ -103,6 +105,8 @@ class MultiHeadTrainer(transformers.Trainer):
             sampling=settings.sampling,
             temperature=settings.temperature,
             seed=settings.seed,
+            process=processes.index(),
+            processes=processes.count(),
         )
         trained = {name: head for name, head in config.heads.items() if head.data is not None}
         taught = [name for name, head in trained.items() if head.teacher is not None]
@@ -131,20 +135,25 @@ class MultiHeadTrainer(transformers.Trainer):
         self.add_callback(_Progress)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches by a budget of tokens."""
+        """Batches by a budget of tokens; the sampler gives each process its own."""
         loader: DataLoader[Any] = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
             batch_sampler=self._batches,
             collate_fn=self._collate,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
         return prepared
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Figures on the validation set, in the precision of the training."""
+        """Figures on the validation set, in the precision of the training.
+
+        The first process makes them for all: they decide on the best epoch and on an early stop.
+        """
         epoch = round(self.state.epoch or 0)
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            found = self.figures(f"validation, epoch {epoch}")
+            found = processes.first(lambda: self.figures(f"validation, epoch {epoch}"))
         mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
         self.state.log_history.append({"epoch": epoch, _VALIDATION: plain(found), "mean": mean})
         figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
@@ -178,6 +187,7 @@ class MultiHeadTrainer(transformers.Trainer):
             "examples": len(self.train_dataset),  # type: ignore[arg-type]
             "steps": self.state.global_step,
             "seconds": round(elapsed[-1], 1) if elapsed else None,
+            "processes": processes.count(),
             "precision": "bf16" if self.args.bf16 else "fp32",
         }
 
@@ -288,9 +298,10 @@ class _Marked(transformers.TrainerCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Leave the mark in the folder that was just written."""
+        """Leave the mark in the folder that all processes have just written to."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / _COMPLETE).touch()
+        processes.wait()
+        processes.first((folder / _COMPLETE).touch)
 
 
 def _arguments(

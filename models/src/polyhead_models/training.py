@@ -20,6 +20,7 @@ from polyhead.heads import DECODERS, HeadSpec
 from polyhead.tokenizing import Encoding, Input
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
+from polyhead_models import processes
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
@@ -68,6 +69,9 @@ def train(
     The run keeps its state in ``.NAME.partial`` beside the target; the target itself appears whole,
     at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
 
+    Started by `torchrun`, several processes call this and train one model; only the first writes
+    and calls `note`. An error in one is an error in all.
+
     Args:
         config: what to train.
         target: folder of the checkpoint.
@@ -80,30 +84,39 @@ def train(
         EncoderError: when the encoder cannot be loaded.
         CheckpointError: when something is at `target` and neither flag was given, or when a run
             of other settings or data would be resumed.
+        PeerError: when another process of the run raises one of these.
     """
-    identity = _identity(config)
+    processes.join()
+    note = note if processes.index() == 0 else _silent
+    with processes.together():
+        identity = _identity(config)
+    processes.same(identity, what="settings or data")
+    if kept := processes.first(lambda: _kept(identity, target, resume, overwrite)):
+        return kept
+    with processes.together():
+        train_set = data.load(config, "train")
+        validation_set = data.load(config, "validation")
+        transformers.set_seed(config.training.seed)
+        checkpoint = _prepare(config, identity, train_set)
+        data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
+        rows = _rows(checkpoint, train_set, note)
     partial = _partial(target)
-    if overwrite:
-        _refuse_foreign(target)
-    elif target.exists():
-        return _finished(identity, target, resume)
-    train_set = data.load(config, "train")
-    validation_set = data.load(config, "validation")
-    transformers.set_seed(config.training.seed)
-    checkpoint = _prepare(config, identity, train_set)
-    data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
-    rows = _rows(checkpoint, train_set, note)
-    _claim(partial, identity, resume=resume, overwrite=overwrite)
-    trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial, note)
-    trainer.train(resume_from_checkpoint=last_complete(partial))
-    checkpoint = tuned(checkpoint, validation_set)
-    metrics = trainer.summary()
-    curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
-    with atomic.folder(target) as folder:
-        checkpoints.save(folder, checkpoint, metrics)
-        (folder / _CURVES).write_bytes(curves)
-    shutil.rmtree(partial, ignore_errors=True)
-    return Trained(target, metrics)
+    processes.first(lambda: _claim(partial, identity, resume=resume, overwrite=overwrite))
+    with processes.together():
+        trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial, note)
+    trainer.train(resume_from_checkpoint=processes.first(lambda: last_complete(partial)))
+
+    def finish() -> Trained:
+        made = tuned(checkpoint, validation_set)
+        metrics = trainer.summary()
+        curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
+        with atomic.folder(target) as folder:
+            checkpoints.save(folder, made, metrics)
+            (folder / _CURVES).write_bytes(curves)
+        shutil.rmtree(partial, ignore_errors=True)
+        return Trained(target, metrics)
+
+    return processes.first(finish)
 
 
 def resumable(config: Config, target: Path) -> bool:
@@ -115,7 +128,7 @@ def resumable(config: Config, target: Path) -> bool:
     try:
         if target.exists():
             return _made_from(target) == _identity(config)
-        return not file.is_file() or json.loads(file.read_text()) == _identity(config)
+        return not file.is_file() or json.loads(file.read_text()) == _run(_identity(config))
     except (CheckpointError, ValueError):
         return False
 
@@ -129,12 +142,29 @@ def _identity(config: Config) -> dict[str, Any]:
     return {"config": config.fingerprint, "data": checkpoints.digests(config)}
 
 
+def _run(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What an interrupted run can only go on with; more processes would make other batches."""
+    return {**identity, "processes": processes.count()}
+
+
+def _silent(text: str) -> None:
+    """What processes other than the first say."""
+
+
 def _made_from(target: Path) -> dict[str, Any]:
     description = checkpoints.describe(target)
     return {"config": description.config.fingerprint, "data": dict(description.data)}
 
 
-def _finished(identity: Mapping[str, Any], target: Path, resume: bool) -> Trained:
+def _kept(
+    identity: Mapping[str, Any], target: Path, resume: bool, overwrite: bool
+) -> Trained | None:
+    """The finished checkpoint at `target`; None when there is none or it is to be replaced."""
+    if overwrite:
+        _refuse_foreign(target)
+        return None
+    if not target.exists():
+        return None
     if not resume:
         raise CheckpointError(
             f"{target}: exists. Name another folder, start anew with --overwrite, or pass --resume"
@@ -166,13 +196,22 @@ def _claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrit
                 f"{partial}: an interrupted run is here. Go on with --resume, or start anew with"
                 " --overwrite."
             )
-        if json.loads(file.read_text(encoding="utf-8")) != identity:
-            raise CheckpointError(
-                f"{partial}: the interrupted run had other settings or data. Start anew with"
-                " --overwrite."
-            )
+        _check_same_run(partial, json.loads(file.read_text(encoding="utf-8")), _run(identity))
         return
-    atomic.write_text(file, json.dumps(identity))
+    atomic.write_text(file, json.dumps(_run(identity)))
+
+
+def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    if {**found, "processes": run["processes"]} != run:
+        raise CheckpointError(
+            f"{partial}: the interrupted run had other settings or data. Start anew with"
+            " --overwrite."
+        )
+    if found != run:
+        raise CheckpointError(
+            f"{partial}: the interrupted run had {found.get('processes')} processes, this one has"
+            f" {run['processes']}. Start as many as it had, or anew with --overwrite."
+        )
 
 
 def _prepare(

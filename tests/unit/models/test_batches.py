@@ -1,10 +1,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from polyhead_models.data.batches import TokenBudgetBatches
+from polyhead_models.errors import DataError
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=60)
 NEAR_THE_BUDGET = st.lists(st.integers(80, 110), min_size=30, max_size=60)
@@ -72,6 +73,34 @@ def test_a_batch_holds_about_its_budget_of_tokens(lengths, budget):
     assert budget / 2 < share <= budget
     for batch in batches_of(sampler):
         assert abs(sum(lengths[row] for row in batch) - share) <= 2 * 30
+
+
+@given(LENGTHS | NEAR_THE_BUDGET, BUDGET, st.integers(1, 5), st.integers(0, 3))
+@example(lengths=[7], budget=1, processes=1, epoch=0).via("one row")
+@example(lengths=[7, 300], budget=500, processes=2, epoch=0).via("a row each")
+@example(lengths=[5] * 9, budget=1, processes=2, epoch=0).via("an odd row")
+def test_processes_share_the_rows_of_an_epoch(lengths, budget, processes, epoch):
+    assume(len(lengths) >= processes)
+    shares = [
+        TokenBudgetBatches(
+            lengths,
+            [""] * len(lengths),
+            batch_tokens=budget,
+            process=process,
+            processes=processes,
+        )
+        for process in range(processes)
+    ]
+    found = [batches_of(share, epoch) for share in shares]
+    assert {len(batches) for batches in found} == {len(shares[0])}
+    assert all(batch for batches in found for batch in batches)
+    rows = [row for batches in found for batch in batches for row in batch]
+    assert sorted(rows) == list(range(len(lengths)))
+
+
+def test_fewer_rows_than_processes_are_refused():
+    with pytest.raises(DataError, match="2 training rows for 3 processes"):
+        TokenBudgetBatches([5, 5], ["", ""], batch_tokens=9, processes=3)
 
 
 def test_texts_of_similar_length_share_a_batch():

@@ -134,11 +134,11 @@ def test_heads_of_several_sources_are_compared_on_their_own_texts(
     assert found == {"topic": ("test", 6), "mood": ("validation", 8)}
 
 
-def test_cut_texts_are_counted(write_config, tmp_path):
+def test_texts_in_windows_are_counted(write_config, tmp_path):
     path = write_config(tmp_path, encoder={"max_tokens": 16}, training={"epochs": 1})
     done = compare(config.load(path), tmp_path / "checkpoint")
     assert all(head.windowed > 0 for head in done.report.heads.values())
-    assert "Texts whose end was left out: topic: " in (done.folder / "report.md").read_text()
+    assert "Texts read in several windows: topic: " in (done.folder / "report.md").read_text()
 
 
 @pytest.mark.parametrize("stop", range(6), ids=lambda stop: f"after_{stop}")

@@ -1,7 +1,8 @@
 """Train a model with many heads from a TOML configuration.
 
 Progress goes to stderr, the validation figures to stdout. A run that was stopped goes on with
---resume; a finished checkpoint of the same settings and data is then kept as it is.
+--resume; a finished checkpoint of the same settings and data is then kept as it is. Processes that
+torchrun starts train one model together, each on its own batches; --resume takes as many again.
 
 The checkpoint has its learning curves in learning_curves.png. With --compare-single each trained
 head is then trained alone with the same recipe, and CHECKPOINT-report/ beside the checkpoint gets
@@ -11,6 +12,7 @@ one, with bootstrap intervals) and the single checkpoints in single/HEAD/.
 Example:
   polyhead train config.toml -o checkpoint/
   polyhead train config.toml -o checkpoint/ --compare-single --resume
+  torchrun --standalone --nproc-per-node 2 -m polyhead train config.toml -o checkpoint/
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
+from polyhead.errors import PolyheadError
 
 if TYPE_CHECKING:
     from polyhead_models.report.comparison import Compared
@@ -44,12 +47,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run `polyhead train`."""
+    """Run `polyhead train`; of several processes only the first speaks."""
+    from polyhead_models import processes
+
+    processes.join()
+    try:
+        code = _train(arguments)
+    except (PolyheadError, OSError):
+        if processes.index() == 0:
+            raise
+        processes.outlast_first()
+        return 1
+    processes.leave()
+    return code
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from polyhead_models import config
+    from polyhead_models import config, processes
+    from polyhead_models.errors import ConfigError
 
-    made = config.load(arguments.config)
+    with processes.together():
+        made = config.load(arguments.config)
+        if arguments.compare_single and processes.count() > 1:
+            raise ConfigError(
+                "--compare-single trains and measures in one process: leave torchrun out. Both"
+                " sides of the comparison would otherwise have other batches than one process has."
+            )
     note = partial(tqdm.write, file=sys.stderr)  # between the bars, not inside one
     flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     if arguments.compare_single:
@@ -61,7 +86,8 @@ def execute(arguments: argparse.Namespace) -> int:
         from polyhead_models.training import train
 
         trained = train(made, arguments.output, note=note, **flags)
-        _show(trained, as_json=arguments.json)
+        if processes.index() == 0:
+            _show(trained, as_json=arguments.json)
     return 0
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead_models.errors import DataError
+
 
 class TokenBudgetBatches:
     """A batch sampler for `torch.utils.data.DataLoader`.
@@ -16,6 +18,8 @@ class TokenBudgetBatches:
     Every epoch draws rows, sorts them by length with some noise, cuts the line into a fixed number
     of batches of about `batch_tokens` tokens, and shuffles the batches. Deterministic in seed and
     epoch, so that a resumed run sees the same batches.
+
+    Of several processes each takes its own share of the same batches; all get equally many.
     """
 
     def __init__(
@@ -27,6 +31,8 @@ class TokenBudgetBatches:
         sampling: Literal["proportional", "temperature", "uniform"] = "proportional",
         temperature: float = 2.0,
         seed: int = 0,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         """Prepare the draw.
 
@@ -38,11 +44,23 @@ class TokenBudgetBatches:
                 replacement, each source with a share of rows ** (1 / temperature), or an equal one.
             temperature: see `sampling`.
             seed: of the draw.
+            process: whose batches these are, from 0.
+            processes: how many share an epoch.
+
+        Raises:
+            DataError: when there are fewer rows than processes.
         """
+        if len(lengths) < processes:
+            raise DataError(
+                f"{len(lengths)} training rows for {processes} processes: each needs one at least."
+                f" Start at most {len(lengths)}."
+            )
         self._lengths = np.asarray(lengths)
         self._weights = _weights(sources, sampling, temperature)
-        self._count = max(1, math.ceil(int(self._lengths.sum()) / batch_tokens))
-        self._count = min(self._count, len(self._lengths))
+        self._process, self._processes = process, processes
+        rounds = max(1, math.ceil(int(self._lengths.sum()) / (batch_tokens * processes)))
+        self._rounds = min(rounds, len(self._lengths) // processes)
+        self._count = self._rounds * processes
         self._seed = seed
         self._epoch = 0
 
@@ -51,7 +69,7 @@ class TokenBudgetBatches:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._count
+        return self._rounds
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self._seed, self._epoch))
@@ -65,7 +83,7 @@ class TokenBudgetBatches:
         cuts = np.maximum.accumulate(cuts - steps) + steps
         cuts = np.minimum(cuts, len(rows) - steps[::-1] - 1)
         batches = np.split(rows, cuts)
-        for index in random.permutation(self._count):
+        for index in random.permutation(self._count)[self._process :: self._processes]:
             yield batches[index].tolist()
 
     def _draw(self, random: np.random.Generator) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ def _splits(report: Report) -> str:
         else f"No test split: {', '.join(without)}; the figures are of the validation split, which"
         " also chose the epoch."
     )
-    return said + (f" Texts whose end was left out: {', '.join(cut)}." if cut else "")
+    return said + (f" Texts read in several windows: {', '.join(cut)}." if cut else "")
 
 
 def _costs(report: Report) -> str:

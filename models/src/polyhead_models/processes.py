@@ -1,0 +1,137 @@
+"""The processes of one training run, as `torchrun` starts them; alone, all of this is trivial.
+
+Every process runs the same code. What one of them must do for all goes through `first`, what all do
+and any may fail at stands in `together`: an error in one process is then an error in all, so that
+none waits for another that has left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import accelerate
+import torch
+from torch import distributed
+
+from polyhead.errors import PolyheadError
+from polyhead_models.errors import PeerError
+
+T = TypeVar("T")
+
+# The others wait while the first reads the validation texts; a peer that is gone is noticed sooner.
+_PATIENCE = timedelta(hours=12)
+
+
+def join() -> None:
+    """Meet the other processes, as the environment variables of `torchrun` say; once is enough."""
+    accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+
+
+def leave() -> None:
+    """Part from the other processes when all has gone well; after an error, just exit."""
+    if _several():
+        distributed.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes train together: 1 before `join`."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def index() -> int:
+    """This process's number, from 0; the first writes and speaks."""
+    return distributed.get_rank() if _several() else 0
+
+
+def wait() -> None:
+    """Go on when all processes are here."""
+    if _several():
+        distributed.barrier()
+
+
+def outlast_first() -> None:
+    """Wait until the first process has ended: a launcher stops all when one ends with an error."""
+    with suppress(RuntimeError):  # "connection closed by peer", in the words of the back end
+        wait()
+
+
+def first(action: Callable[[], T]) -> T:
+    """What `action` gives in the first process, for all; the other processes do not call it.
+
+    Raises:
+        PeerError: in the other processes, when `action` raises in the first.
+    """
+    if not _several():
+        return action()
+    sent: list[Any] = [None, None]
+    failure: Exception | None = None
+    if index() == 0:
+        try:
+            sent[0] = action()
+        except Exception as problem:  # whatever it is, the others must not wait for a result
+            failure, sent[1] = problem, _words(problem)
+    distributed.broadcast_object_list(sent, src=0)
+    if failure is not None:
+        raise failure
+    if sent[1] is not None:
+        raise PeerError(f"process 0: {sent[1]}")
+    result: T = sent[0]
+    return result
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """All processes get through the block, or all raise.
+
+    Raises:
+        PeerError: in processes that got through, when another raises.
+    """
+    if not _several():
+        yield
+        return
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as problem:
+        failure = problem
+    found: list[Any] = [None] * count()
+    distributed.all_gather_object(found, None if failure is None else _words(failure))
+    if failure is not None:
+        raise failure
+    for number, words in enumerate(found):
+        if words is not None:
+            raise PeerError(f"process {number}: {words}")
+
+
+def same(value: T, *, what: str) -> T:
+    """`value`, when it is equal in all processes.
+
+    Args:
+        value: anything that can be pickled and compared.
+        what: name of the value, for the message.
+
+    Raises:
+        PeerError: in all processes, when it is not.
+    """
+    if _several():
+        found: list[Any] = [None] * count()
+        distributed.all_gather_object(found, value)
+        for number, other in enumerate(found):
+            if other != found[0]:
+                raise PeerError(
+                    f"{what}: process {number} has others than process 0. Start all with the same"
+                    " files and arguments."
+                )
+    return value
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _words(problem: Exception) -> str:
+    known = isinstance(problem, PolyheadError | OSError)
+    return str(problem) if known else f"{type(problem).__name__}: {problem}"
