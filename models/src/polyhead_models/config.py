@@ -365,6 +365,11 @@ class Config:
                     f"heads.{name}: data: no source {head.data!r}; there are"
                     f" {', '.join(self.data) or 'none'}." + nearest(head.data, self.data)
                 )
+            if head.stride is not None and head.stride >= self.encoder.max_tokens:
+                raise ValueError(
+                    f"heads.{name}: stride: found {head.stride}, expected less than max_tokens ="
+                    f" {self.encoder.max_tokens}."
+                )
 
     @property
     def fingerprint(self) -> str:

@@ -42,7 +42,11 @@ def predict(engine: Engine, texts: Sequence[Input], *, label: str) -> Iterator[P
     with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            yield from engine.predict(chunk)
+            try:
+                yield from engine.predict(chunk)
+            except InputError as problem:
+                problem.index = None if problem.index is None else problem.index + start
+                raise
             bar.update(len(chunk))
 
 
@@ -62,12 +66,15 @@ def evaluate(
         label: of the progress bar.
 
     Raises:
-        DataError: when a text cannot be answered, such as a question that is too long.
+        DataError: when a text cannot be answered, such as a question that is too long; names file
+            and line.
     """
     try:
         predictions = list(predict(engine, inputs(examples), label=label))
     except InputError as problem:
-        raise DataError(f"{label}: {problem}") from problem
+        places = [e.where for e in examples for item in (e.text, e.twin) if item is not None]
+        where = label if problem.index is None else places[problem.index]
+        raise DataError(f"{where}: {problem}") from problem
     return figures(engine.heads, examples, predictions)
 
 

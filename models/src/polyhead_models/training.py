@@ -100,6 +100,8 @@ def train(
         checkpoint = _prepare(config, identity, train_set)
         data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
         rows = _rows(checkpoint, train_set, note)
+        # What cannot be read is told now, not after the first epoch.
+        _encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     partial = _partial(target)
     processes.first(lambda: _claim(partial, identity, resume=resume, overwrite=overwrite))
     with processes.together():
@@ -225,6 +227,11 @@ def _prepare(
             f" at most {capacity}."
         )
     specs = _specs(config, train_set)
+    for name, spec in specs.items():
+        try:
+            NETWORKS[spec.kind].outputs(spec, encoder.config.hidden_size)
+        except ValueError as problem:
+            raise ConfigError(f"heads.{name}: {problem}.") from problem
     model = checkpoints.assemble(encoder, specs, config.heads)
     _set_losses(config, model, data.references(config, train_set))
     return Checkpoint(

@@ -79,7 +79,7 @@ def _sizes(name: str, head: HeadReport) -> list[list[object]]:
 
 
 def _targets(name: str, head: HeadReport) -> list[list[object]]:
-    from polyhead_models.data.statistics import Labels, Numbers
+    from polyhead_models.data.statistics import Labels, Numbers, Spans
 
     lines: list[list[object]] = []
     for split, statistics in head.splits.items():
@@ -89,6 +89,8 @@ def _targets(name: str, head: HeadReport) -> list[list[object]]:
             case Numbers() as numbers:
                 text = f"{numbers.minimum:g} to {numbers.maximum:g}, mean {numbers.mean:.4g}"
                 lines.append([name, split, None, text])
+            case Spans() as spans:
+                lines.append([name, split, None, _counts({"spans": spans.count}, spans.without)])
             case None:
                 lines.append([name, split, None, None])
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from polyhead.tokenizing import Input, Tokenizer
 from polyhead_models import encoder as encoders
@@ -65,7 +66,11 @@ def report(config: Config, *, note: Callable[[str], None] = logger.info) -> Repo
         name: HeadReport(
             source=str(config.heads[name].data),
             splits={
-                split: statistics.of_split(some, lengths(some), config.encoder.max_tokens)
+                split: statistics.of_split(
+                    some,
+                    lengths(_inputs(some, config.heads[name].input)),
+                    config.encoder.max_tokens,
+                )
                 for split, some in splits.items()
             },
             leaks=statistics.leaks(splits),
@@ -83,10 +88,17 @@ class _Lengths:
         self._note = note
         self._known: dict[Input, int] = {}
 
-    def __call__(self, texts: Texts) -> list[int]:
-        new = list(dict.fromkeys(text for text, _ in texts if text not in self._known))
+    def __call__(self, texts: Sequence[Input]) -> list[int]:
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
         if new:
             self._note(f"tokenising {len(new):,} texts")
         for text, encoding in zip(new, self._tokenizer.encode(new), strict=True):
             self._known[text] = len(encoding)
-        return [self._known[text] for text, _ in texts]
+        return [self._known[text] for text in texts]
+
+
+def _inputs(texts: Texts, kind: Literal["text", "pair"]) -> list[Input]:
+    """What the encoder reads: texts that learn together are inputs of their own."""
+    if kind == "pair":
+        return [text for text, _ in texts]
+    return [part for text, _ in texts for part in ((text,) if isinstance(text, str) else text)]

@@ -12,6 +12,8 @@ import numpy as np
 
 from polyhead.tokenizing import Input
 from polyhead_models.data.examples import Example
+from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.summary import Salient
 
 Texts = Sequence[tuple[Input, Any]]
 """Texts, or pairs of them, with their references."""
@@ -39,6 +41,19 @@ class Numbers:
     minimum: float
     mean: float
     maximum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spans:
+    """The spans of a head without labels: answers, or salient sentences.
+
+    Attributes:
+        count: spans, each place in a text once.
+        without: references that hold none: questions that the text does not answer.
+    """
+
+    count: int
+    without: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +92,13 @@ class SplitStatistics:
 
     Attributes:
         rows: number of rows.
-        target: labels or numbers; None for references of another form.
+        target: labels, numbers or spans; None for references of another form.
         tokens: lengths of the texts.
         duplicates: texts that repeat inside the split.
     """
 
     rows: int
-    target: Labels | Numbers | None
+    target: Labels | Numbers | Spans | None
     tokens: Lengths
     duplicates: Repeated
 
@@ -123,11 +138,14 @@ def of_split(texts: Texts, tokens: Sequence[int], max_tokens: int) -> SplitStati
     )
 
 
-def target(references: Sequence[Any], top: int = 10) -> Labels | Numbers | None:
-    """Labels of the references with the `top` most frequent, or the range of numbers."""
+def target(references: Sequence[Any], top: int = 10) -> Labels | Numbers | Spans | None:
+    """Labels of the references with the `top` most frequent, the range of numbers, or spans."""
     if references and all(isinstance(reference, float) for reference in references):
         low, mean, high = min(references), float(np.mean(references)), max(references)
         return Numbers(minimum=low, mean=mean, maximum=high)
+    if references and all(isinstance(reference, Answers | Salient) for reference in references):
+        counted = [len(reference.spans) for reference in references]
+        return Spans(count=sum(counted), without=counted.count(0))
     found = [_labels(reference) for reference in references]
     if any(labels is None for labels in found):
         return None

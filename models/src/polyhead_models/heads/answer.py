@@ -112,6 +112,15 @@ class AnswerNetwork(HeadNetwork):
         kinds[last] |= _END
         return torch.from_numpy(kinds)
 
+    def targets(self, reference: Any, encoding: Encoding) -> list[Tensor | None]:
+        """The target of each window.
+
+        The answer goes from its first token to its last: characters at its ends that are no part of
+        a token, such as blanks and dropped accents, would look as if a window had cut it.
+        """
+        spans = tuple(_covered(span, encoding) for span in reference.spans[:1])
+        return super().targets(replace(reference, spans=spans), encoding)
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of starts and ends over windows; 0 when no window has a target."""
         rows = (targets != IGNORED).any(dim=1)
@@ -141,6 +150,13 @@ def _span(item: Any, text: str) -> tuple[int, int]:
             f" {text[start : start + len(answer)]!r} stands"
         )
     return start, start + len(answer)
+
+
+def _covered(span: tuple[int, int], encoding: Encoding) -> tuple[int, int]:
+    """From the start of a span's first token to the end of its last; itself without any."""
+    offsets = encoding.offsets[encoding.body]
+    found = offsets[(offsets[:, 0] < span[1]) & (offsets[:, 1] > span[0])]
+    return (int(found[0, 0]), int(found[-1, 1])) if len(found) else span
 
 
 def _tokens(span: tuple[int, int], encoding: Encoding) -> tuple[int, int]:
