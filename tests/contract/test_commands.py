@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-COMMANDS = ("bench", "data", "demo", "evaluate", "export", "inspect", "run", "train", "verify")
+COMMANDS = (
+    *("bench", "data", "demo", "evaluate", "export", "inspect"),
+    *("results", "run", "train", "verify"),
+)
 
 HELP = """
 import sys

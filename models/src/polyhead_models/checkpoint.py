@@ -111,6 +111,21 @@ def describe(path: Path) -> Description:
     return parse(Description, data, where=str(file), error=CheckpointError)
 
 
+def metrics(path: Path) -> Mapping[str, Any]:
+    """Read what training measured.
+
+    Raises:
+        CheckpointError: when metrics.json is missing or no JSON table.
+    """
+    file = path / METRICS
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file. Train again or copy it again.")
+    found = read_json(file, limit_bytes=_JSON_LIMIT, error=CheckpointError)
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{file}: found no table of figures. Copy the checkpoint again.")
+    return found
+
+
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 

@@ -36,7 +36,7 @@ from polyhead_models.tuning import tuned
 
 logger = logging.getLogger(__name__)
 
-_LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
+LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
 _STATE = "run.json"
 _CURVES = "learning_curves.png"
 
@@ -177,8 +177,7 @@ def _kept(
             f"{target}: was trained with other settings or data. Train into another folder, or"
             " start anew with --overwrite."
         )
-    metrics = json.loads((target / checkpoints.METRICS).read_text(encoding="utf-8"))
-    return Trained(target, metrics, reused=True)
+    return Trained(target, checkpoints.metrics(target), reused=True)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -242,7 +241,7 @@ def _prepare(
             heads=specs,
             config=config,
             data=identity["data"],
-            provenance={name: version(name) for name in _LIBRARIES},
+            provenance={name: version(name) for name in LIBRARIES},
         ),
     )
 

@@ -1,14 +1,45 @@
-"""What this CPU can do, as far as it decides how a session is set up."""
+"""What this CPU is and can do, as far as it decides how a session is set up or how fast it is."""
 
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
 _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+_FOR_MATRICES = _VNNI | {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"}  # x86
+_FOR_MATRICES |= {"asimd", "asimddp", "i8mm", "bf16", "sve"}  # ARM
 
 
-def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Cpu:
+    """A CPU, for people.
+
+    Attributes:
+        model: its name, or the kind of machine where the kernel tells none.
+        flags: instruction sets that make matrix products fast, by the kernel's names; empty where
+            the kernel tells none.
+    """
+
+    model: str
+    flags: tuple[str, ...]
+
+
+def describe(cpuinfo: Path = _CPUINFO) -> Cpu:
+    """This CPU; flags are those that all cores have.
+
+    Args:
+        cpuinfo: the kernel's description of the CPU.
+    """
+    lines = _lines(cpuinfo) or []
+    names = [value.strip() for key, _, value in lines if key == "model name"]
+    shared = frozenset.intersection(*found) if (found := _flags(lines)) else frozenset()
+    model = names[0] if names else platform.machine()
+    return Cpu(model=model, flags=tuple(sorted(shared & _FOR_MATRICES)))
+
+
+def saturates(cpuinfo: Path = _CPUINFO) -> bool:
     """Whether u8 x s8 products may overflow 16 bits and be cut off.
 
     x86 without VNNI adds two such products in 16 bits (``vpmaddubsw``). Where the flags cannot be
@@ -19,9 +50,22 @@ def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i686", "x86"):
         return False
+    if (lines := _lines(cpuinfo)) is None:
+        return True
+    flags = _flags(lines)
+    return not flags or not all(found & _VNNI for found in flags)
+
+
+def _lines(cpuinfo: Path) -> list[tuple[str, str, str]] | None:
+    """Key, colon and value of each line; None where the file cannot be read."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return True
-    flags = [set(line.split()) for line in lines if line.startswith("flags")]
-    return not flags or not all(found & _VNNI for found in flags)
+        return None
+    parts = (line.partition(":") for line in lines)
+    return [(key.strip(), colon, value) for key, colon, value in parts]
+
+
+def _flags(lines: list[tuple[str, str, str]]) -> list[frozenset[str]]:
+    """The flags of each core; x86 calls them flags, ARM Features."""
+    return [frozenset(value.split()) for key, _, value in lines if key in ("flags", "Features")]

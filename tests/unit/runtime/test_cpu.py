@@ -1,4 +1,4 @@
-"""Which CPUs need the slower, exact integer kernels."""
+"""Which CPUs need the slower, exact integer kernels, and how a CPU is described."""
 
 import platform
 
@@ -27,3 +27,34 @@ def test_saturates(tmp_path, monkeypatch, machine, text, expected):
 def test_an_unreadable_description_gives_the_safe_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert cpu.saturates(tmp_path / "missing") is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            "model name\t: Some CPU @ 2 GHz\nflags\t: fpu avx512_vnni avx2\n",
+            cpu.Cpu(model="Some CPU @ 2 GHz", flags=("avx2", "avx512_vnni")),
+            id="x86",
+        ),
+        pytest.param(
+            "flags : avx2 avx_vnni\nflags : avx2\n",
+            cpu.Cpu(model="someone's", flags=("avx2",)),
+            id="flags_of_all_cores",
+        ),
+        pytest.param(
+            "Features : fp asimd i8mm\n",
+            cpu.Cpu(model="someone's", flags=("asimd", "i8mm")),
+            id="arm",
+        ),
+        pytest.param("", cpu.Cpu(model="someone's", flags=()), id="nothing"),
+    ],
+)
+def test_describe(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setattr(platform, "machine", lambda: "someone's")
+    (tmp_path / "cpuinfo").write_text(text)
+    assert cpu.describe(tmp_path / "cpuinfo") == expected
+
+
+def test_a_missing_description_leaves_the_kind_of_machine(tmp_path):
+    assert cpu.describe(tmp_path / "missing") == cpu.Cpu(model=platform.machine(), flags=())

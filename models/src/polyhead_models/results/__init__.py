@@ -1,0 +1,1 @@
+"""What checkpoints reach on their test splits, beside a baseline, as one report."""
