@@ -226,6 +226,8 @@ class HeadConfig:
             raise ValueError(
                 f"label_smoothing: found {self.label_smoothing}, expected 0 to below 1."
             )
+        if self.class_weights == {}:
+            raise ValueError("class_weights: an empty table, expected at least one label.")
         if isinstance(self.class_weights, Mapping) and min(self.class_weights.values()) <= 0:
             raise ValueError(f"class_weights: found {dict(self.class_weights)}, expected above 0.")
         if self.stride is not None and self.stride < 0:
