@@ -197,3 +197,29 @@ def test_the_output_must_be_a_page(trained, tmp_path, name):
     with pytest.raises(PolyheadError, match=r"which ends in \.md"):
         run(trained, "-o", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_updated_page_keeps_the_other_checkpoints(trained, tmp_path):
+    target, other = tmp_path / "PAGE.md", tmp_path / "another"
+    shutil.copytree(trained, other)
+    assert run(other, "-o", target) == 0
+    before = json.loads(target.with_suffix(".json").read_text())["recipes"]
+    assert run(trained, "-o", target, "--update", "--no-baseline") == 0
+    after = json.loads(target.with_suffix(".json").read_text())["recipes"]
+    assert [recipe["recipe"] for recipe in after] == ["another", "checkpoint"]
+    assert after[0] == before[0]
+    assert {head["baseline"] for head in after[1]["heads"].values()} == {None}
+    assert run(trained, "-o", target) == 0
+    assert "another" not in target.read_text()
+
+
+def test_figures_of_two_machines_do_not_share_a_page(report, trained):
+    elsewhere = replace(report, cpu=replace(report.cpu, model="another"))
+    with pytest.raises(ConfigError, match="another CPU or with other versions"):
+        collect([trained], known=elsewhere, note=lambda _: None)
+
+
+def test_a_file_of_another_form_is_not_updated(trained, tmp_path):
+    (tmp_path / "PAGE.json").write_text('{"recipes": 1}')
+    with pytest.raises(ConfigError, match=r"PAGE\.json"):
+        run(trained, "-o", tmp_path / "PAGE.md", "--update")

@@ -21,19 +21,27 @@ from polyhead_models.training import LIBRARIES
 
 logger = logging.getLogger(__name__)
 
-_LIBRARIES = (*LIBRARIES, "scikit-learn", "seqeval")  # the last two make the figures
+_LIBRARIES = (*LIBRARIES, "scikit-learn", "seqeval", "rouge-score")  # the last make figures
 _KEYS = ("validation", "history", "seconds", "best_epoch", "precision")  # of metrics.json
 
 
-def collect(paths: Sequence[Path], *, note: Callable[[str], None] = logger.info) -> Report:
+def collect(
+    paths: Sequence[Path],
+    *,
+    known: Report | None = None,
+    baselines: bool = True,
+    note: Callable[[str], None] = logger.info,
+) -> Report:
     """Evaluate checkpoints and their baselines.
 
     Args:
         paths: folders of checkpoints; each is called by its folder's name.
+        known: an earlier report, whose other recipes are kept.
+        baselines: whether to train and measure the baselines, too.
         note: called with short remarks for whoever watches.
 
     Raises:
-        ConfigError: when two folders have the same name.
+        ConfigError: when two folders have the same name, or `known` was made elsewhere.
         CheckpointError: when a checkpoint cannot be read.
         DataError: when a trained head has no test split, or the data is not what it was trained on.
     """
@@ -45,18 +53,27 @@ def collect(paths: Sequence[Path], *, note: Callable[[str], None] = logger.info)
         )
     for path in paths:  # what is missing is told before the first hour is spent
         checkpoints.describe(path)
+    here, libraries = cpu.describe(), {name: version(name) for name in _LIBRARIES}
+    if known is not None and (known.cpu, dict(known.evaluated_with)) != (here, libraries):
+        raise ConfigError(
+            "the report was made on another CPU or with other versions of libraries, so that its"
+            " figures and new ones do not belong on one page. Make the whole page again."
+        )
+    found = {recipe.recipe: recipe for recipe in (known.recipes if known else ())}
+    for name, path in zip(names, paths, strict=True):
+        found[name] = _recipe(name, path, baselines, note)
     return Report(
-        recipes=[_recipe(name, path, note) for name, path in zip(names, paths, strict=True)],
-        cpu=cpu.describe(),
-        evaluated_with={name: version(name) for name in _LIBRARIES},
+        recipes=tuple(found[name] for name in sorted(found)), cpu=here, evaluated_with=libraries
     )
 
 
-def _recipe(name: str, path: Path, note: Callable[[str], None]) -> RecipeResult:
+def _recipe(name: str, path: Path, baselines: bool, note: Callable[[str], None]) -> RecipeResult:
     checkpoint = checkpoints.load(path)
     metrics = checkpoints.metrics(path)
     run = _run(name, path, checkpoint.description, metrics)
-    return replace(run, heads=_heads(name, path, checkpoint, metrics["validation"], note))
+    return replace(
+        run, heads=_heads(name, path, checkpoint, metrics["validation"], baselines, note)
+    )
 
 
 def _run(
@@ -87,6 +104,7 @@ def _heads(
     path: Path,
     checkpoint: Checkpoint,
     validation: Any,
+    baselines: bool,
     note: Callable[[str], None],
 ) -> dict[str, HeadResult]:
     config, engine = checkpoint.description.config, checkpoint.engine()
@@ -101,13 +119,13 @@ def _heads(
     train = data.load(config, "train")
     found = {}
     for head, figures in evaluate(engine, test, label=name).items():
-        note(f"{name}: {head}: {figures.metric} {figures.value:.4f}; baseline …")
+        note(f"{name}: {head}: {figures.metric} {figures.value:.4f}")
         found[head] = HeadResult(
             kind=engine.heads[head].kind,
             metric=figures.metric,
             test=figures.figures,
             validation=validation[head]["figures"] if head in validation else None,
-            baseline=baseline(engine.heads[head].kind, head, train, test),
+            baseline=baseline(engine.heads[head].kind, head, train, test) if baselines else None,
             test_texts=figures.texts,
             windowed=figures.windowed,
             training_texts=sum(head in example.references for example in train),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from polyhead.cpu import Cpu
+from polyhead.strict import parse, read_json
+from polyhead_models.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,8 @@ class HeadResult:
         metric: name of the primary figure.
         test: all figures on the test split.
         validation: all figures on the validation split; None for a source without one.
-        baseline: the same figures of TF-IDF and a linear model; None for kinds without a baseline.
+        baseline: the same figures of TF-IDF and a linear model; None for kinds without a baseline,
+            and where it was left out.
         test_texts: texts that had a reference.
         windowed: how many of them were longer than the encoder reads, and read in windows.
         training_texts: texts of the training split that had a reference.
@@ -65,11 +69,21 @@ class Report:
     """All checkpoints, and where their figures were made.
 
     Attributes:
-        recipes: in the order in which they were asked for.
+        recipes: by name.
         cpu: that made the figures; training may have run on another.
         evaluated_with: versions of libraries.
     """
 
-    recipes: Sequence[RecipeResult]
+    recipes: tuple[RecipeResult, ...]
     cpu: Cpu
     evaluated_with: Mapping[str, str]
+
+
+def read(path: Path) -> Report:
+    """What an earlier call wrote.
+
+    Raises:
+        ConfigError: when the file is not of this form.
+    """
+    data = read_json(path, limit_bytes=2**26, error=ConfigError)
+    return parse(Report, data, where=str(path), error=ConfigError)
