@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from polyhead.heads import Classification, Entities, MultiLabel, Regression, Span
+from polyhead.heads import (
+    Answer,
+    Classification,
+    Embedding,
+    Entities,
+    MultiLabel,
+    Regression,
+    Sentence,
+    Span,
+    Summary,
+)
+from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.summary import Salient
 from polyhead_models.metrics import METRICS
 from polyhead_models.report import bootstrap
 from polyhead_models.report.statistic import Statistic
@@ -9,7 +21,7 @@ from polyhead_models.report.statistic import Statistic
 TEXTS = 60
 LABELS = ("billing", "delivery", "praise", "refund")
 KINDS = [kind for kind, metric in METRICS.items() if metric.primary is not None]
-FAST = ("classification.v1", "multilabel.v1", "tokens.v1")
+FAST = ("classification.v1", "multilabel.v1", "tokens.v1", "answer.v1", "summary.v1")
 
 
 def classification(random):
@@ -29,7 +41,33 @@ def tokens(random):
     return tuple((str(random.choice(LABELS)), s, s + int(random.integers(1, 5))) for s in starts)
 
 
+def words(random):
+    return " ".join(random.choice(LABELS, size=int(random.integers(1, 5))))
+
+
+def answer(random):
+    text = words(random)
+    return Answers(((0, len(text)),), (text,))
+
+
+def summary(random):
+    return Salient((), (words(random),))
+
+
+def score(random):
+    return float(random.uniform(-1, 1))
+
+
+def twins(cosine):
+    """Two vectors of this cosine."""
+    second = np.array([cosine, np.sqrt(1 - cosine**2)], dtype=np.float32)
+    return Embedding(np.array([1, 0], dtype=np.float32)), Embedding(second)
+
+
 RESULTS = {
+    "answer.v1": (answer, lambda ref: Answer(ref.texts[0], 0, 1, 1.0, 0.0, -1.0, ())),
+    "summary.v1": (summary, lambda ref: Summary((Sentence(ref.texts[0], 0, 1, 1.0),))),
+    "embedding.v1": (score, twins),
     "classification.v1": (classification, lambda label: Classification(label, 1.0, {})),
     "multilabel.v1": (multilabel, lambda labels: MultiLabel(labels, {})),
     "regression.v1": (regression, Regression),

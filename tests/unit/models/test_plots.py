@@ -28,7 +28,7 @@ def report(names):
         metric="f1",
         split="test",
         texts=9,
-        truncated=0,
+        windowed=0,
         joint=estimate,
         single=estimate,
         difference=estimate,
