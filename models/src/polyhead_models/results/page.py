@@ -11,7 +11,7 @@ _PAGE = """\
 
 Made by `polyhead results {names}`; the file beside this one, `{data}`, has all figures.
 Test figures are of fp32. A baseline is TF-IDF and a linear model of scikit-learn, trained on the
-same rows.
+same rows; for summaries, the sentences whose TF-IDF vectors are nearest to the text's.
 
 {figures}
 
