@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from tqdm import tqdm
 
-from polyhead.tokenizing import Input, Tokenizer, flat
+from polyhead.tokenizing import Input, Tokenizer, flat, least_room
 from polyhead_export.errors import CalibrationError
 from polyhead_export.passes.quantise_linears import linears
 
@@ -64,7 +64,7 @@ def ranges(
     Args:
         model: the float graph.
         tokenizer: of the model.
-        calibration: the texts; what is longer than `max_tokens` is cut.
+        calibration: the texts; what is longer than `max_tokens` is read in windows.
         max_tokens: longest input.
 
     Raises:
@@ -81,9 +81,12 @@ def ranges(
     for encoding in tqdm(
         tokenizer.encode(calibration.texts), desc="calibrate", unit="text", leave=False
     ):
-        arrays = session.run(names, encoding.cut(max_tokens).feeds(inputs))
-        low = np.minimum(low, [array.min() for array in arrays])
-        high = np.maximum(high, [array.max() for array in arrays])
+        if len(encoding) > max_tokens and encoding.room(max_tokens) < least_room(max_tokens):
+            continue  # an engine refuses it, too
+        for window in encoding.windowed(max_tokens, stride=0).split():
+            arrays = session.run(names, window.feeds(inputs))
+            low = np.minimum(low, [array.min() for array in arrays])
+            high = np.maximum(high, [array.max() for array in arrays])
     for name, smallest, largest in zip(names, low, high, strict=True):
         if not np.isfinite([smallest, largest]).all():
             raise CalibrationError(

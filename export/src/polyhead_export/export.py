@@ -119,14 +119,18 @@ class _Texts:
     def load(cls, checkpoint: Checkpoint, config: Config | None) -> _Texts:
         if config is None:
             config = checkpoint.description.config
-            if checkpoints.digests(config) != dict(checkpoint.description.data):
-                missing = set(checkpoint.description.data) - set(checkpoints.digests(config))
+            if checkpoints.digests(config) != checkpoint.description.texts:
+                missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
                 raise DataError(
                     f"the data that the checkpoint was trained on"
                     f" {'is gone' if missing else 'has changed'}:"
                     f" {_files(checkpoint)}. Put it back, or name the data with --config."
                 )
-        train, validation = data.load(config, "train"), data.load(config, "validation")
+        heads = checkpoint.model.specs
+        train, validation = (
+            [e for e in data.load(config, split) if any(head in heads for head in e.references)]
+            for split in ("train", "validation")
+        )
         split = "validation" if validation else "train"
         measured = validation or train
         data.check(config, measured, {n: s.labels for n, s in checkpoint.model.specs.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import safetensors.torch
 from transformers import PreTrainedModel
 
 from polyhead import Engine
+from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
 from polyhead.strict import parse, plain, read_json
@@ -30,6 +32,7 @@ WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 METRICS = "metrics.json"
 
+_TEACHER = ".teacher"
 _JSON_LIMIT = 64 * 2**20
 
 
@@ -43,7 +46,8 @@ class Description:
         encoder: the plain form of the encoder's Hugging Face configuration.
         heads: what each head is.
         config: the training configuration, paths and all.
-        data: SHA-256 of the training and validation files, by ``source.split``.
+        data: SHA-256 of the training and validation files, by ``source.split``, and of what the
+            heads' teachers are, by ``head.teacher``.
         provenance: versions of the libraries, for people.
     """
 
@@ -54,6 +58,11 @@ class Description:
     config: Config
     data: Mapping[str, str]
     provenance: Mapping[str, Any]
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The digests of `data` without those of teachers, which only training needs."""
+        return {name: digest for name, digest in self.data.items() if not _is_teacher(name)}
 
 
 @dataclass(frozen=True)
@@ -174,6 +183,21 @@ def digests(config: Config) -> dict[str, str]:
             if (read := digest(source, split)) is not None:
                 found[f"{name}.{split}"] = read
     return found
+
+
+def teachers(config: Config) -> dict[str, str]:
+    """SHA-256 of weights and description of each head's teacher, by ``head.teacher``."""
+    found = {}
+    for name, head in config.heads.items():
+        if head.teacher is not None:
+            files = [Path(head.teacher.checkpoint) / file for file in (WEIGHTS, DESCRIPTION)]
+            parts = [sha256(file) for file in files if file.is_file()]
+            found[f"{name}{_TEACHER}"] = hashlib.sha256("".join(parts).encode()).hexdigest()
+    return found
+
+
+def _is_teacher(name: str) -> bool:
+    return name.endswith(_TEACHER)
 
 
 def _write_json(path: Path, value: Any) -> None:

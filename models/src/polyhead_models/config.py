@@ -173,7 +173,9 @@ class HeadConfig:
             in training, a table names labels, and what it leaves out has 1.
         label_smoothing: share of the target, 0 to below 1, that is spread over all labels alike.
         teacher: a trained head to learn from as well.
-        stride: tokens that two windows of a long text share; None takes a quarter of `max_tokens`.
+        stride: tokens that two windows of a long text share, at most half of what a window holds of
+            it; None takes a quarter of `max_tokens`. All heads that read texts, and all that read
+            pairs, have the largest of theirs.
         tags: what the tags on words are, for a head of kind tokens: ``"spans"`` (BIO and its kin)
             or ``"words"``: each tag is of its word alone, such as a part of speech.
         longest: most tokens of an answer; None takes the kind's own.
@@ -375,9 +377,12 @@ class Config:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all settings but the paths of the data, which has digests of its own."""
+        """SHA-256 over all settings but the paths of data and teachers, which have digests."""
         settings = plain(self)
         settings["data"] = {name: source.reading for name, source in self.data.items()}
+        for head in settings["heads"].values():
+            if head["teacher"] is not None:
+                del head["teacher"]["checkpoint"]
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -58,7 +59,7 @@ class Teacher:
         logits = self._translated(logits)
         if self.spec.pooling is not None:
             return [logits if logits.ndim == 1 else logits[0]]
-        if mine.starts != theirs.starts or not (mine.ids == theirs.ids).all():
+        if mine.starts != theirs.starts or not np.array_equal(mine.ids, theirs.ids):
             raise ConfigError(
                 f"teacher {self.head!r}: it reads other tokens than its pupil, which a head that"
                 " answers per token cannot learn from. Take one with the same encoder and"

@@ -62,20 +62,29 @@ def evaluate(
 
     Args:
         engine: over a checkpoint or a bundle.
-        examples: texts with references.
+        examples: texts with references; those of heads that the engine lacks are passed over.
         label: of the progress bar.
 
     Raises:
         DataError: when a text cannot be answered, such as a question that is too long; names file
             and line.
     """
+    examples = [e for e in examples if any(head in engine.heads for head in e.references)]
+    return figures(engine.heads, examples, answers(engine, examples, label=label))
+
+
+def answers(engine: Engine, examples: Sequence[Example], *, label: str) -> list[Prediction]:
+    """Predictions in the order of `inputs(examples)`, with a progress bar on stderr.
+
+    Raises:
+        DataError: when a text cannot be answered; names file and line.
+    """
     try:
-        predictions = list(predict(engine, inputs(examples), label=label))
+        return list(predict(engine, inputs(examples), label=label))
     except InputError as problem:
         places = [e.where for e in examples for item in (e.text, e.twin) if item is not None]
         where = label if problem.index is None else places[problem.index]
         raise DataError(f"{where}: {problem}") from problem
-    return figures(engine.heads, examples, predictions)
 
 
 def figures(

@@ -184,7 +184,7 @@ class MultiHeadTrainer(transformers.Trainer):
             "validation": plain(self.figures(_VALIDATION)),
             "best_epoch": best["epoch"] if best else round(self.state.epoch or 0),
             "history": history,
-            "examples": len(self.train_dataset),  # type: ignore[arg-type]
+            "rows": len(self.train_dataset),  # type: ignore[arg-type]
             "steps": self.state.global_step,
             "seconds": round(elapsed[-1], 1) if elapsed else None,
             "processes": processes.count(),

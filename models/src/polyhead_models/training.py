@@ -110,7 +110,7 @@ def train(
 
     def finish() -> Trained:
         made = tuned(checkpoint, validation_set)
-        metrics = trainer.summary()
+        metrics = {"examples": len(train_set), **trainer.summary()}
         curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
         with atomic.folder(target) as folder:
             checkpoints.save(folder, made, metrics)
@@ -141,7 +141,10 @@ def _partial(target: Path) -> Path:
 
 def _identity(config: Config) -> dict[str, Any]:
     """What a run is made from: equal identities give equal checkpoints."""
-    return {"config": config.fingerprint, "data": checkpoints.digests(config)}
+    return {
+        "config": config.fingerprint,
+        "data": {**checkpoints.digests(config), **checkpoints.teachers(config)},
+    }
 
 
 def _run(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,8 +136,8 @@ class Engine:
         both. An answer does not depend on the other texts of the call: texts are never padded.
 
         Raises:
-            InputError: when any text, head name or option cannot be used, before anything is
-                computed; names the index.
+            InputError: when any text, head name or name of an option cannot be used, before
+                anything is computed, naming the index; or the value of an option, when it is used.
             EngineClosed: after `close`.
         """
         chosen = self._options({} if options is None else options)

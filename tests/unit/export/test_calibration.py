@@ -77,7 +77,8 @@ def test_ranges_are_the_extremes_of_the_activations(case, measured, wordpiece):
     hook = layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     with torch.inference_mode():
         for encoding in wordpiece.encode(FEW.texts):
-            known.model(torch.from_numpy(encoding.cut(40).ids[None]))
+            for window in encoding.windowed(40, stride=0).split():
+                known.model(torch.from_numpy(window.ids[None]))
     hook.remove()
     name = _input_of(ir.load(known.path), "encoder.encoder.layer.1.output.dense/MatMul")
     every = torch.cat([states.flatten() for states in seen])

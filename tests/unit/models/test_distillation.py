@@ -1,17 +1,20 @@
 """Learning from a trained head: the term of the loss, and what a teacher may be."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
+from polyhead.heads import HeadSpec
 from polyhead_models import checkpoint, config
 from polyhead_models.config import TeacherConfig
 from polyhead_models.distillation import load
 from polyhead_models.errors import ConfigError
+from polyhead_models.heads import NETWORKS
 from polyhead_models.objective import Objective
-from polyhead_models.training import train
+from polyhead_models.training import resumable, train
 
 NAN = float("nan")
 IDS = torch.tensor([[2, 9, 8, 3]])
@@ -114,3 +117,41 @@ def test_a_teacher_of_something_else_is_refused(trained, model, teacher, changes
 def test_a_bad_setting_is_refused(write_config, tmp_path, teacher, message):
     with pytest.raises(ConfigError, match=message):
         config.load(write_config(tmp_path, heads={"topic": {"teacher": teacher}}))
+
+
+def test_class_weights_do_not_bend_what_a_teacher_says():
+    spec = HeadSpec(kind="multilabel.v1", output="o", labels=("a",), pooling="mean", max_tokens=9)
+    network = NETWORKS["multilabel.v1"](spec, width=4, depth=1)
+    network.class_weights = torch.tensor([9.0])
+    own = torch.zeros(1, 1, requires_grad=True)
+    network.distil(own, torch.zeros(1, 1), 2.0).backward()
+    assert own.grad.item() == pytest.approx(0.0, abs=1e-7)  # the teacher's 0.5 is the best answer
+
+
+def test_a_teacher_that_reads_other_tokens_cannot_teach_tags(model, trained, wordpiece):
+    spec = model.networks["entities"].spec
+    teacher = load("entities", TeacherConfig(checkpoint=str(trained)), spec)
+    (mine,), (theirs,) = wordpiece.encode(["Anna lives"]), wordpiece.encode(["Anna lives in Oslo"])
+    with pytest.raises(ConfigError, match="it reads other tokens than its pupil"):
+        teacher._windows(torch.zeros(len(theirs), 5), mine, theirs)
+
+
+def test_another_teacher_is_another_run(write_config, trained, tmp_path):
+    copy = tmp_path / "teacher"
+    shutil.copytree(trained, copy)
+    heads = {"topic": {"teacher": {"checkpoint": str(copy)}}, "entities": None}
+    made = config.load(write_config(tmp_path, heads=heads, training={"epochs": 1}))
+    train(made, tmp_path / "pupil")
+    assert resumable(made, tmp_path / "pupil")
+    moved = copy.rename(tmp_path / "moved")
+    elsewhere = config.load(
+        write_config(
+            tmp_path,
+            heads={"topic": {"teacher": {"checkpoint": str(moved)}}, "entities": None},
+            training={"epochs": 1},
+        )
+    )
+    assert resumable(elsewhere, tmp_path / "pupil")
+    with (moved / checkpoint.WEIGHTS).open("ab") as file:
+        file.write(b"x")
+    assert not resumable(elsewhere, tmp_path / "pupil")

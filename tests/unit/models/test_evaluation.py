@@ -68,3 +68,10 @@ def test_many_texts_keep_their_order(engine, test_set):
     found = evaluate(engine, test_set * 200)
     assert found["topic"].texts == 1200
     assert found["topic"].figures == pytest.approx(evaluate(engine, test_set)["topic"].figures)
+
+
+def test_examples_of_heads_that_the_model_lacks_are_passed_over(engine):
+    """A pair, which no head of this model reads, stops nothing."""
+    known = Example("a:1", "a", "Anna lives in Oslo", {"topic": "home"})
+    foreign = Example("a:2", "a", ("Who?", "Anna lives in Oslo"), {"answer": None})
+    assert evaluate(engine, [foreign, known]) == evaluate(engine, [known])

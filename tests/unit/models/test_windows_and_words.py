@@ -86,6 +86,12 @@ def test_neighbours_of_one_part_of_speech_stay_apart():
     assert len(spans(Words(["anna", "oslo"]), ["PROPN", "PROPN"], each=True)) == 2
 
 
+@pytest.mark.parametrize("tag", [None, 3, ""])
+def test_a_part_of_speech_is_a_text(tag):
+    with pytest.raises(ValueError, match="expected a text for each word"):
+        spans(Words(["anna", "is"]), ["PROPN", tag], each=True)
+
+
 def test_words_without_characters_have_no_part_of_speech():
     found = spans(Words(["", "anna"]), ["_", "PROPN"], each=True)
     assert found == [{"label": "PROPN", "start": 0, "end": 4}]
@@ -142,7 +148,7 @@ def test_long_texts_are_a_row_a_window_where_a_head_answers_per_token(of_rows, t
     done = train(made, tmp_path / "checkpoint", note=notes.append)
     assert any("1 of 1 training texts are longer than max_tokens = 48" in note for note in notes)
     # 80 words, 46 a window, 12 of them shared.
-    assert json.loads((done.path / "metrics.json").read_text())["examples"] == 2
+    assert json.loads((done.path / "metrics.json").read_text())["rows"] == 2
     encoder = replace(made.encoder, max_tokens=24)
     done = train(replace(made, encoder=encoder), tmp_path / "other", note=notes.append)
     # 22 a window, 6 shared: 0, 16, 32, 48, 58.

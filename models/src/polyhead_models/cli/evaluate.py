@@ -54,6 +54,11 @@ def execute(arguments: argparse.Namespace) -> int:
                 f"{arguments.config}: head {head!r}: kind {settings.kind!r}, but the model's head"
                 f" is a {engine.heads[head].kind}."
             )
+        elif settings.input != engine.heads[head].input:
+            raise ConfigError(
+                f"{arguments.config}: head {head!r}: 'text' names a {settings.input}, but the"
+                f" model's head reads a {engine.heads[head].input}."
+            )
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
     found = evaluate(engine, examples, label=str(arguments.split))
     for head, figures in found.items():

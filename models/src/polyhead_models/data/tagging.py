@@ -85,6 +85,8 @@ def spans(words: Words, tags: Sequence[Any], *, each: bool = False) -> list[dict
     """
     if len(tags) != len(words.words):
         raise ValueError(f"found {len(tags)} tags for {len(words.words)} words")
+    if each and (wrong := [tag for tag in tags if not isinstance(tag, str) or not tag]):
+        raise ValueError(f"found the tag {wrong[0]!r}, expected a text for each word")
     found: list[dict[str, Any]] = []
     bio = [f"B-{tag}" for tag in tags] if each else to_bio(tags)
     for (start, end), tag in zip(words.places, bio, strict=True):

@@ -93,7 +93,12 @@ class MultiLabelNetwork(NumericNetwork):
 
     def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Binary cross-entropy with the teacher's probabilities, both sides at the temperature."""
-        soft = self.loss(logits / temperature, torch.sigmoid(teacher / temperature))
+        known = ~teacher[:, 0].isnan()
+        if not bool(known.any()):
+            return logits.sum() * 0.0
+        soft = nn.functional.binary_cross_entropy_with_logits(
+            logits[known].float() / temperature, torch.sigmoid(teacher[known] / temperature)
+        )
         return soft * temperature**2
 
 

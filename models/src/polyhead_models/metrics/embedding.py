@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from polyhead.heads import Embedding
 
 Twins = tuple[Embedding, Embedding]
+
+
+_CHUNK = 1024
 
 
 class EmbeddingMetric:
@@ -34,9 +38,7 @@ class EmbeddingMetric:
         scores = np.array([np.nan if r is None else r for r in references], dtype=np.float64)
         together = np.isnan(scores)
         if together.any():
-            cosines = first[together] @ second.T
-            own = cosines[np.arange(len(cosines)), np.flatnonzero(together)]
-            ranks = (cosines > own[:, None]).sum(axis=1) + 1
+            ranks = _ranks(first, second, np.flatnonzero(together))
             found = float(np.mean(1 / ranks))
             return {"ranking": found, "mrr": found, "recall_at_1": float(np.mean(ranks == 1))}
         cosines = (first * second).sum(axis=1)
@@ -48,3 +50,16 @@ class EmbeddingMetric:
         """Mean cosine over the texts."""
         cosines = [np.dot(a.vector, b.vector) for a, b in zip(results, others, strict=True)]
         return float(np.mean(cosines))
+
+
+def _ranks(
+    first: NDArray[np.float32], second: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The rank, from 1, of each row's own partner among all; a part at a time, to save memory."""
+    found = []
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        cosines = first[part] @ second.T
+        own = cosines[np.arange(len(part)), part]
+        found.append((cosines > own[:, None]).sum(axis=1) + 1)
+    return np.concatenate(found)

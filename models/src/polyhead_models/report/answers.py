@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from polyhead_models import evaluation
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import ConfigError
-from polyhead_models.evaluation import answered, inputs, predict
+from polyhead_models.evaluation import answered
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def answers(checkpoint: Checkpoint, held: Mapping[str, Held], *, label: str) -> 
         for wanted in names.values()
         for example in [next(iter(wanted.values()))]
     ]
-    rows = answered(engine.heads, asked, predict(engine, inputs(asked), label=label))
+    rows = answered(engine.heads, asked, evaluation.answers(engine, asked, label=label))
     return {
         name: Answers(
             [row.result for row in found],

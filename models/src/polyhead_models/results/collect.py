@@ -110,7 +110,7 @@ def _heads(
     config, engine = checkpoint.description.config, checkpoint.engine()
     test = data.load(config, "test")
     _require_test(path, checkpoint, {head for example in test for head in example.references})
-    if checkpoints.digests(config) != dict(checkpoint.description.data):
+    if checkpoints.digests(config) != checkpoint.description.texts:
         raise DataError(
             f"{path}: its training or validation files are no longer what it was trained on, so a"
             " baseline of them would be of other data. Train again."

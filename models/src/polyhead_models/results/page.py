@@ -9,7 +9,8 @@ from polyhead_models.results.contents import Report
 _PAGE = """\
 # Results
 
-Made by `polyhead results {names}`; the file beside this one, `{data}`, has all figures.
+Made by `polyhead results`, from the checkpoints {names}. The file beside this one, `{data}`, has
+all figures.
 Test figures are of fp32. A baseline is TF-IDF and a linear model of scikit-learn, trained on the
 same rows; for summaries, the sentences whose TF-IDF vectors are nearest to the text's.
 
@@ -35,7 +36,7 @@ def markdown(report: Report, *, data: str) -> str:
         data: name of the JSON file beside the page.
     """
     return _PAGE.format(
-        names=" ".join(recipe.recipe for recipe in report.recipes),
+        names=", ".join(recipe.recipe for recipe in report.recipes),
         data=data,
         figures=_table(FIGURES, figures(report)),
         training=_table(_TRAINING, _training(report)),
