@@ -152,4 +152,4 @@ def test_long_texts_are_a_row_a_window_where_a_head_answers_per_token(of_rows, t
     encoder = replace(made.encoder, max_tokens=24)
     done = train(replace(made, encoder=encoder), tmp_path / "other", note=notes.append)
     # 22 a window, 6 shared: 0, 16, 32, 48, 58.
-    assert json.loads((done.path / "metrics.json").read_text())["examples"] == 5
+    assert json.loads((done.path / "metrics.json").read_text())["rows"] == 5
