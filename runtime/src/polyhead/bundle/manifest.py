@@ -37,16 +37,17 @@ class Graph(FileEntry):
 
     Attributes:
         precision: of the linear layers.
-        layout: ``"exact"``: no mask, every row of a batch has the same length.
-        target: what it was lowered to: ``"onnx"`` has standard operators only, ``"ort-cpu"`` also
-            those of onnxruntime.
+        layout: ``"exact"``: no mask, every row of a batch has the same length; ``"padded"``: a mask
+            says which tokens count.
+        target: what it was lowered to: ``"onnx"`` has standard operators only, ``"ort-cpu"`` and
+            ``"ort-cuda"`` also those of onnxruntime.
         heads: the heads whose logits it computes.
         inputs: names of its inputs.
     """
 
-    precision: Literal["fp32", "int8"]
-    layout: Literal["exact"]
-    target: Literal["onnx", "ort-cpu"]
+    precision: Literal["fp32", "fp16", "int8"]
+    layout: Literal["exact", "padded"]
+    target: Literal["onnx", "ort-cpu", "ort-cuda"]
     heads: tuple[str, ...]
     inputs: tuple[str, ...]
 
