@@ -82,7 +82,7 @@ def test_anything_may_stand_in_provenance(bundle_copy, edit_json):
         pytest.param([], {"graphs": []}, "graphs: empty", id="no_graphs"),
         pytest.param([], {"heads": {}}, "heads: empty", id="no_heads"),
         pytest.param(["graphs", 0], {"heads": ["topics"]}, "unknown heads", id="foreign_head"),
-        pytest.param(["graphs", 0], {"precision": "int4"}, "'fp32', 'int8'", id="precision"),
+        pytest.param(["graphs", 0], {"precision": "int4"}, "'fp16', 'int8'", id="precision"),
         pytest.param(["heads", "topic"], {"labels": ["a", "a"]}, "stands twice", id="labels"),
         pytest.param(["heads", "topic"], {"max_tokens": 2}, "at least 3", id="head_length"),
         pytest.param(["heads", "topic"], {"stride": 24}, "expected 0 to 23", id="stride"),
