@@ -10,11 +10,11 @@ import torch
 from polyhead.heads import HeadSpec
 from polyhead_models import checkpoint, config
 from polyhead_models.config import TeacherConfig
-from polyhead_models.distillation import load
 from polyhead_models.errors import ConfigError
 from polyhead_models.heads import NETWORKS
-from polyhead_models.objective import Objective
 from polyhead_models.training import resumable, train
+from polyhead_models.training.distillation import load
+from polyhead_models.training.objective import Objective
 
 NAN = float("nan")
 IDS = torch.tensor([[2, 9, 8, 3]])

@@ -5,7 +5,7 @@ import torch
 
 from polyhead_models import checkpoint
 from polyhead_models.heads.base import IGNORED
-from polyhead_models.objective import Objective
+from polyhead_models.training.objective import Objective
 
 IDS = torch.tensor([[2, 9, 8, 3]])
 MASK = torch.ones_like(IDS)

@@ -3,9 +3,9 @@ import pytest
 from polyhead_models import checkpoint, config
 from polyhead_models.config import TrainingConfig
 from polyhead_models.errors import ConfigError
-from polyhead_models.objective import Objective
-from polyhead_models.optimisation import freeze, optimizer
 from polyhead_models.training import train
+from polyhead_models.training.objective import Objective
+from polyhead_models.training.optimisation import freeze, optimizer
 
 
 @pytest.fixture

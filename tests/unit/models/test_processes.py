@@ -10,8 +10,8 @@ import torch
 
 from polyhead_models import checkpoint, config
 from polyhead_models.errors import CheckpointError
-from polyhead_models.trainer import last_complete
 from polyhead_models.training import resumable, train
+from polyhead_models.training.state import last_complete
 
 EPOCHS = 3
 BATCH_TOKENS = 64
@@ -21,8 +21,10 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from polyhead.errors import PolyheadError
-from polyhead_models import checkpoint, config, processes
-from polyhead_models.trainer import MultiHeadTrainer, TrainingRow
+from polyhead_models import checkpoint, config
+from polyhead_models.training import processes
+from polyhead_models.training.rows import TrainingRow
+from polyhead_models.training.trainer import MultiHeadTrainer
 from polyhead_models.training import train
 
 finished, folder = Path(sys.argv[1]), Path(sys.argv[2])

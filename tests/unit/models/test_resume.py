@@ -10,8 +10,8 @@ import torch
 
 from polyhead_models import checkpoint, config
 from polyhead_models.errors import CheckpointError
-from polyhead_models.trainer import last_complete
 from polyhead_models.training import resumable, train
+from polyhead_models.training.state import last_complete
 
 EPOCHS = 4
 

@@ -6,7 +6,8 @@ import torch
 
 from polyhead_models import checkpoint, config
 from polyhead_models.heads.base import IGNORED
-from polyhead_models.trainer import MultiHeadTrainer, TrainingRow
+from polyhead_models.training.rows import TrainingRow
+from polyhead_models.training.trainer import MultiHeadTrainer
 
 TAGS = torch.tensor([IGNORED, 1, 0, IGNORED])
 ROWS = [

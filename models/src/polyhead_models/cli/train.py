@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead train`; of several processes only the first speaks."""
-    from polyhead_models import processes
+    from polyhead_models.training import processes
 
     processes.join()
     try:
@@ -65,8 +65,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from polyhead_models import config, processes
+    from polyhead_models import config
     from polyhead_models.errors import ConfigError
+    from polyhead_models.training import processes
 
     with processes.together():
         made = config.load(arguments.config)

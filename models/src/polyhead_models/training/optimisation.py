@@ -10,7 +10,7 @@ from torch import nn
 from polyhead_models.config import TrainingConfig
 from polyhead_models.errors import ConfigError
 from polyhead_models.model import MultiHeadModel
-from polyhead_models.objective import Objective
+from polyhead_models.training.objective import Objective
 
 
 def freeze(model: MultiHeadModel, what: Literal["nothing", "encoder"] | int) -> None:

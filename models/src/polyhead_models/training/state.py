@@ -1,0 +1,125 @@
+"""What a run leaves on disk while it goes on, and what may be taken up again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polyhead import atomic
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.config import Config
+from polyhead_models.errors import CheckpointError
+from polyhead_models.training import processes
+from polyhead_models.training.callbacks import COMPLETE
+
+_STATE = "run.json"
+
+
+def resumable(config: Config, target: Path) -> bool:
+    """Whether ``train(…, resume=True)`` would go on, or keep what is there.
+
+    False when `target`, or an interrupted run beside it, was made with other settings or data.
+    """
+    file = partial_folder(target) / _STATE
+    try:
+        if target.exists():
+            return _made_from(target) == identity(config)
+        return not file.is_file() or json.loads(file.read_text()) == _run(identity(config))
+    except (CheckpointError, ValueError):
+        return False
+
+
+def partial_folder(target: Path) -> Path:
+    """Where the run for `target` keeps its state."""
+    return target.with_name(f".{target.name}.partial")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What a run is made from: equal identities give equal checkpoints."""
+    return {
+        "config": config.fingerprint,
+        "data": {**checkpoints.digests(config), **checkpoints.teachers(config)},
+    }
+
+
+def _run(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What an interrupted run can only go on with; more processes would make other batches."""
+    return {**identity, "processes": processes.count()}
+
+
+def _made_from(target: Path) -> dict[str, Any]:
+    description = checkpoints.describe(target)
+    return {"config": description.config.fingerprint, "data": dict(description.data)}
+
+
+def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether the finished checkpoint at `target` stays; not when there is none or `overwrite`.
+
+    Raises:
+        CheckpointError: when something else is there, or neither flag was given.
+    """
+    if overwrite:
+        _refuse_foreign(target)
+        return False
+    if not target.exists():
+        return False
+    if not resume:
+        raise CheckpointError(
+            f"{target}: exists. Name another folder, start anew with --overwrite, or pass --resume"
+            " to keep it when it is up to date."
+        )
+    if _made_from(target) != identity:
+        raise CheckpointError(
+            f"{target}: was trained with other settings or data. Train into another folder, or"
+            " start anew with --overwrite."
+        )
+    return True
+
+
+def _refuse_foreign(target: Path) -> None:
+    """`overwrite` replaces checkpoints only, never a folder of something else."""
+    if target.exists() and not checkpoints.is_checkpoint(target):
+        raise CheckpointError(f"{target}: exists and is no checkpoint; it is left as it is.")
+
+
+def claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make the folder of the run's state, or check that it belongs to the same run.
+
+    Raises:
+        CheckpointError: when another run is there, or the same without `resume`.
+    """
+    if overwrite:
+        shutil.rmtree(partial, ignore_errors=True)
+    file = partial / _STATE
+    if file.is_file():
+        if not resume:
+            raise CheckpointError(
+                f"{partial}: an interrupted run is here. Go on with --resume, or start anew with"
+                " --overwrite."
+            )
+        _check_same_run(partial, json.loads(file.read_text(encoding="utf-8")), _run(identity))
+        return
+    atomic.write_text(file, json.dumps(_run(identity)))
+
+
+def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    if {**found, "processes": run["processes"]} != run:
+        raise CheckpointError(
+            f"{partial}: the interrupted run had other settings or data. Start anew with"
+            " --overwrite."
+        )
+    if found != run:
+        raise CheckpointError(
+            f"{partial}: the interrupted run had {found.get('processes')} processes, this one has"
+            f" {run['processes']}. Start as many as it had, or anew with --overwrite."
+        )
+
+
+def last_complete(folder: Path) -> str | None:
+    """The newest state in `folder` that was written to its end; None when there is none."""
+    done = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    newest = max(done, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
