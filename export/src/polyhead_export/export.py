@@ -14,7 +14,7 @@ from polyhead.bundle import EncoderInfo, Graph, Manifest, writer
 from polyhead.bundle.digest import entry, sha256
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
-from polyhead_export import calibration, graphs, parity
+from polyhead_export import calibration, graphs, parity, quantisation
 from polyhead_export.card import card
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.quality import measure
@@ -166,10 +166,12 @@ def _graph(
     )
     if settings.precision == "int8":
         note(f"calibrating on {len(sampled.texts)} training texts")
-        graphs.quantise(traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens)
+        calibrated = quantisation.calibrate(
+            traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens
+        )
         path.unlink()
         path = folder / "model.int8.onnx"
-        graphs.save(traced.model, path)
+        graphs.save(graphs.lowered(quantisation.apply(calibrated, quantisation.Plan())), path)
     file = entry(path)
     return Graph(
         file=file.file,
@@ -224,6 +226,6 @@ def _provenance(
             "texts": len(sampled.texts),
             "seed": sampled.seed,
             "sha256": sampled.digest,
-            "ranges": "min-max",
+            "ranges": "mse",
         }
     return facts

@@ -7,7 +7,9 @@ from polyhead_export.passes.clean import clean
 from polyhead_export.passes.drop_mask import DropMask
 from polyhead_export.passes.fold_positions import FoldPositions
 from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
+from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
 from polyhead_export.passes.quantise_linears import QuantiseLinears
+from polyhead_export.passes.smooth import Smooth
 from polyhead_export.passes.stable_mean import StableMean
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "DropMask",
     "FoldPositions",
     "LowerToOrtCpu",
+    "QuantiseEmbeddings",
     "QuantiseLinears",
+    "Smooth",
     "StableMean",
     "clean",
 ]

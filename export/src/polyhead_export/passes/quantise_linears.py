@@ -3,8 +3,13 @@
 before: MatMul(x, W)
 after:  MatMul(DequantizeLinear(QuantizeLinear(x)), DequantizeLinear(W8))
 
-Activations: u8, asymmetric, one static scale a tensor. Weights: s8, symmetric, one scale an output
-channel. Linears that read the same tensor share one QuantizeLinear.
+Activations: u8, asymmetric, one static scale a tensor; or, where that is too coarse, a scale for
+each token: x is divided by its token's largest absolute value r, and what comes out multiplied:
+
+after:  Mul(MatMul(DequantizeLinear(QuantizeLinear(Div(x, r))), DequantizeLinear(W8)), r)
+
+Weights: s8, symmetric, one scale an output channel. Linears that read the same tensor share one
+QuantizeLinear, and those that share a weight share its int8 form.
 """
 
 from __future__ import annotations
@@ -18,33 +23,57 @@ from numpy.typing import NDArray
 
 from polyhead_export.initializer import add_constant
 
+_SMALLEST = np.float32(1e-12)
+
 
 class QuantiseLinears(ir.passes.InPlacePass):
     """Quantises the linears that `linears` names."""
 
-    def __init__(self, ranges: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(
+        self,
+        ranges: Mapping[str, tuple[float, float]],
+        *,
+        per_row: frozenset[str] = frozenset(),
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
         """Set the ranges.
 
         Args:
             ranges: by name of the activation, its smallest and largest value. A MatMul with a
                 constant weight is quantised when its input is named here.
+            per_row: names of linears that get a scale for each token instead.
+            skip: names of linears that stay in float.
         """
         self._ranges = ranges
+        self._per_row = per_row
+        self._skip = skip
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantise."""
         graph = model.graph
-        shared: dict[ir.Value, ir.Value] = {}
+        static: dict[ir.Value, ir.Value] = {}
+        rows: dict[ir.Value, _Rows] = {}
+        weights: dict[ir.Value, ir.Value] = {}
         modified = False
         for linear in linears(graph):
-            if (name := linear.activation.name or "") not in self._ranges:
+            value = linear.activation
+            if (value.name or "") not in self._ranges or linear.node.name in self._skip:
                 continue
             modified = True
-            if linear.activation not in shared:
-                low, high = self._ranges[name]
-                shared[linear.activation] = _activation(graph, linear, low, high)
-            linear.node.replace_input_with(0, shared[linear.activation])
-            linear.node.replace_input_with(1, _weight(graph, linear))
+            weight = linear.node.inputs[1]
+            assert weight is not None
+            if weight not in weights:
+                weights[weight] = _weight(graph, linear)
+            linear.node.replace_input_with(1, weights[weight])
+            if linear.node.name in self._per_row:
+                if value not in rows:
+                    rows[value] = _rows(graph, linear)
+                _restore(graph, linear.node, rows[value])
+            else:
+                if value not in static:
+                    low, high = self._ranges[value.name or ""]
+                    static[value] = _activation(graph, linear, low, high)
+                linear.node.replace_input_with(0, static[value])
         return ir.passes.PassResult(model, modified)
 
 
@@ -72,15 +101,63 @@ def linears(graph: ir.Graph) -> list[Linear]:
     return found
 
 
-def _activation(graph: ir.Graph, linear: Linear, low: float, high: float) -> ir.Value:
-    """Zero is always inside the range, so that it is exact."""
-    value = linear.activation
+def activation_scale(low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point of u8 for values from `low` to `high`.
+
+    Zero is always inside the range, so that it is exact.
+    """
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / 255.0, 1e-12)
-    zero = int(np.clip(round(-low / scale), 0, 255))
+    return scale, int(np.clip(round(-low / scale), 0, 255))
+
+
+def _activation(graph: ir.Graph, linear: Linear, low: float, high: float) -> ir.Value:
+    value = linear.activation
+    scale, zero = activation_scale(low, high)
     scale_value = add_constant(graph, f"{value.name}/scale", np.array(scale, np.float32))
     zero_value = add_constant(graph, f"{value.name}/zero_point", np.array(zero, np.uint8))
     return _pair(graph, linear.node, value, scale_value, zero_value)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """An activation with a scale for each token.
+
+    Attributes:
+        restored: its values over their token's largest.
+        largest: absolute value of each token, `(…, 1)`.
+    """
+
+    restored: ir.Value
+    largest: ir.Value
+
+
+def _rows(graph: ir.Graph, linear: Linear) -> _Rows:
+    value, name = linear.activation, linear.activation.name
+    axis = add_constant(graph, f"{name}/rows/axis", np.array([-1], np.int64))
+    least = add_constant(graph, f"{name}/rows/least", np.array(_SMALLEST, np.float32))
+    absolute = ir.node("Abs", [value], name=f"{name}/Abs")
+    top = ir.node("ReduceMax", [absolute.outputs[0], axis], name=f"{name}/ReduceMax")
+    largest = ir.node("Max", [top.outputs[0], least], name=f"{name}/Max")
+    over = ir.node("Div", [value, largest.outputs[0]], name=f"{name}/Div")
+    over.outputs[0].name = f"{name}/rows"
+    graph.insert_before(linear.node, [absolute, top, largest, over])
+    scale = add_constant(graph, f"{name}/rows/scale", np.array(1 / 127, np.float32))
+    zero = add_constant(graph, f"{name}/rows/zero_point", np.array(128, np.uint8))
+    restored = _pair(graph, linear.node, over.outputs[0], scale, zero)
+    return _Rows(restored, largest.outputs[0])
+
+
+def _restore(graph: ir.Graph, node: ir.Node, rows: _Rows) -> None:
+    """Multiply what the linear computes by its tokens' largest values."""
+    node.replace_input_with(0, rows.restored)
+    product = node.outputs[0]
+    scaled = ir.node("Mul", [product, rows.largest], name=f"{node.name}/Mul")
+    scaled.outputs[0].type, scaled.outputs[0].shape = product.type, product.shape
+    scaled.outputs[0].name = f"{product.name}/scaled"
+    ir.convenience.replace_all_uses_with(product, scaled.outputs[0])
+    scaled.replace_input_with(0, product)
+    graph.insert_after(node, scaled)
 
 
 def _pair(

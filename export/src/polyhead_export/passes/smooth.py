@@ -1,0 +1,143 @@
+"""Takes outliers of a few channels from an activation and gives them to the weights behind it.
+
+before: MatMul(x, W)
+after:  MatMul(Mul(x, 1 / s), s W)
+
+What attention gives needs no Mul, since its channels are means of those of V:
+
+before: Attention(Q, K, Add(MatMul(y, Wv), bv)), then MatMul(x, W)
+after:  Attention(Q, K, Add(MatMul(y, Wv / s), bv / s)), then MatMul(x, s W)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from polyhead_export.initializer import add_constant
+from polyhead_export.passes.quantise_linears import Linear, linears
+
+_V = 2
+
+
+class Smooth(ir.passes.InPlacePass):
+    """Changes no value that the model computes, apart from rounding."""
+
+    def __init__(
+        self,
+        factors: Mapping[str, NDArray[np.float32]],
+        *,
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
+        """Set the factors.
+
+        Args:
+            factors: by name of an activation, what each of its channels is divided by, float32
+                `(width,)`.
+            skip: names of linears that stay as they are.
+        """
+        self._factors = factors
+        self._skip = skip
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Smooth every activation that has factors."""
+        graph = model.graph
+        divided: dict[ir.Value, ir.Value] = {}
+        modified = False
+        for linear in linears(graph):
+            factors = self._factors.get(linear.activation.name or "")
+            if factors is None or linear.node.name in self._skip:
+                continue
+            modified = True
+            fold = folds(linear)
+            _multiply_weight(graph, linear, factors)
+            if fold is not None:
+                _divide_v(graph, fold, factors)
+                continue
+            if linear.activation not in divided:
+                divided[linear.activation] = _divide(graph, linear, factors)
+            linear.node.replace_input_with(0, divided[linear.activation])
+        return ir.passes.PassResult(model, modified)
+
+
+def smoothed(name: str) -> str:
+    """Name of an activation after its Mul."""
+    return f"{name}/smoothed"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The linear that makes V, when nothing else reads what lies between it and a linear.
+
+    Attributes:
+        product: its MatMul.
+        bias: its Add.
+    """
+
+    product: ir.Node
+    bias: ir.Node
+
+
+def folds(linear: Linear) -> Fold | None:
+    """Where the factors of a linear's activation can go without a Mul; None where they cannot."""
+    attention = linear.activation.producer()
+    if attention is None or attention.op_type != "Attention":
+        return None
+    if "q_num_heads" not in attention.attributes or len(linear.activation.uses()) != 1:
+        return None
+    if _number(attention, "q_num_heads") != _number(attention, "kv_num_heads"):
+        return None  # a channel of V is in several channels of the output
+    v = attention.inputs[_V] if len(attention.inputs) > _V else None
+    bias = v.producer() if v is not None else None
+    if bias is None or bias.op_type != "Add" or len(bias.outputs[0].uses()) != 1:
+        return None
+    product = next((p for x in bias.inputs if x is not None and (p := x.producer())), None)
+    if product is None or product.op_type != "MatMul" or len(product.outputs[0].uses()) != 1:
+        return None
+    constants = [product.inputs[1], next((x for x in bias.inputs if _is_constant(x)), None)]
+    return Fold(product, bias) if all(map(_is_own, constants)) else None
+
+
+def _number(node: ir.Node, name: str) -> int:
+    return node.attributes[name].as_int()
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer() and value.const_value is not None
+
+
+def _is_own(value: ir.Value | None) -> bool:
+    return value is not None and _is_constant(value) and len(value.uses()) == 1
+
+
+def _multiply_weight(graph: ir.Graph, linear: Linear, factors: NDArray[np.float32]) -> None:
+    weight = linear.weight.numpy() * factors[:, None]
+    name = f"{linear.node.name}/smoothed_weight"
+    linear.node.replace_input_with(1, add_constant(graph, name, weight))
+
+
+def _divide(graph: ir.Graph, linear: Linear, factors: NDArray[np.float32]) -> ir.Value:
+    name = linear.activation.name
+    by = add_constant(graph, f"{name}/smoothing", np.float32(1) / factors)
+    node = ir.node("Mul", [linear.activation, by], name=f"{name}/Mul")
+    node.outputs[0].name = smoothed(str(name))
+    node.outputs[0].type, node.outputs[0].shape = linear.activation.type, linear.activation.shape
+    graph.insert_before(linear.node, node)
+    return node.outputs[0]
+
+
+def _divide_v(graph: ir.Graph, fold: Fold, factors: NDArray[np.float32]) -> None:
+    """Column j of V's weight, and of its bias, over the factor of channel j."""
+    for node, place in (
+        (fold.product, 1),
+        (fold.bias, next(i for i, x in enumerate(fold.bias.inputs) if _is_constant(x))),
+    ):
+        value = node.inputs[place]
+        assert value is not None
+        assert value.const_value is not None
+        array = (value.const_value.numpy() / factors).astype(np.float32)
+        node.replace_input_with(place, add_constant(graph, f"{value.name}/smoothed", array))

@@ -1,0 +1,12 @@
+"""int8 that gives the trained model's answers: observe, search, then rewrite the graph.
+
+A *point* is a tensor that linears of the encoder read. Each has one smoothing and one range, found
+by the error that they cause in what its linears compute. A `Plan` says which linears are too
+sensitive for that.
+"""
+
+from __future__ import annotations
+
+from polyhead_export.quantisation.calibrate import Calibrated, Plan, apply, calibrate
+
+__all__ = ["Calibrated", "Plan", "apply", "calibrate"]

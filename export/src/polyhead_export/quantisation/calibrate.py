@@ -1,0 +1,98 @@
+"""From a float graph to an int8 one, with a plan for what is too sensitive."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+from tqdm import tqdm
+
+from polyhead.tokenizing import Tokenizer
+from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
+from polyhead_export.passes.quantise_linears import QuantiseLinears
+from polyhead_export.passes.smooth import Smooth, folds, smoothed
+from polyhead_export.quantisation.observe import Observation, observe
+from polyhead_export.quantisation.search import Setting, search
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which linears get more than a static scale, by the names of their nodes.
+
+    Attributes:
+        per_row: a scale for each token, found while running.
+        fp32: left in float.
+    """
+
+    per_row: frozenset[str] = field(default_factory=frozenset)
+    fp32: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A float graph, and how to quantise it.
+
+    Attributes:
+        model: the float graph; not to be changed.
+        settings: by point.
+        ranking: linears with their relative error of the output, the worst first.
+    """
+
+    model: ir.Model
+    settings: Mapping[str, Setting]
+    ranking: tuple[tuple[str, float], ...]
+
+    @property
+    def alphas(self) -> dict[str, float | None]:
+        """The smoothing of each point; None for none."""
+        return {name: setting.alpha for name, setting in self.settings.items()}
+
+
+def calibrate(
+    model: ir.Model, tokenizer: Tokenizer, sampled: CalibrationTexts, *, max_tokens: int
+) -> Calibrated:
+    """Find smoothing and range of every point.
+
+    Args:
+        model: the float graph; left as it is.
+        tokenizer: of the model.
+        sampled: texts to observe.
+        max_tokens: longest input.
+
+    Raises:
+        CalibrationError: when a value is not finite.
+    """
+    points = observe(model, tokenizer, sampled, max_tokens=max_tokens)
+    uses = collections.Counter(id(linear.weight) for p in points for linear in p.linears)
+    settings, errors = {}, {}
+    for point in tqdm(points, desc="smooth", unit="point", leave=False):
+        shared = any(uses[id(linear.weight)] > 1 for linear in point.linears)
+        setting = search(point, free=_free(point), smooth=not shared)
+        settings[point.name] = setting
+        for linear, error in zip(point.linears, setting.errors, strict=True):
+            errors[str(linear.node.name)] = error
+    ranking = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
+    return Calibrated(model, settings, tuple(ranking))
+
+
+def apply(calibrated: Calibrated, plan: Plan) -> ir.Model:
+    """A quantised copy of the graph, in standard ONNX."""
+    model = ir.from_proto(ir.to_proto(calibrated.model))
+    factors = {n: s.factors for n, s in calibrated.settings.items() if s.factors is not None}
+    ranges = {name: (s.low, s.high) for name, s in calibrated.settings.items()}
+    ranges |= {smoothed(name): ranges[name] for name in factors}
+    ir.passes.Sequential(
+        Smooth(factors, skip=plan.fp32),
+        QuantiseLinears(ranges, per_row=plan.per_row, skip=plan.fp32),
+        QuantiseEmbeddings(),
+        clean(),
+    )(model)
+    return model
+
+
+def _free(point: Observation) -> bool:
+    return len(point.linears) == 1 and folds(point.linears[0]) is not None

@@ -1,0 +1,114 @@
+"""What the linears of the encoder read, on real texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from polyhead.tokenizing import Tokenizer, least_room
+from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.errors import CalibrationError
+from polyhead_export.passes.quantise_linears import Linear, linears
+
+_ENCODER = "encoder."
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One point.
+
+    Attributes:
+        name: of the tensor.
+        linears: that read it.
+        low: smallest value of each channel over all tokens, float32 `(width,)`.
+        high: largest value of each channel.
+        rows: a sample of tokens, float32 `(tokens, width)`.
+    """
+
+    name: str
+    linears: tuple[Linear, ...]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    rows: NDArray[np.float32]
+
+
+def observe(
+    model: ir.Model, tokenizer: Tokenizer, calibration: CalibrationTexts, *, max_tokens: int
+) -> list[Observation]:
+    """Run the float graph over the texts and look at every point of the encoder.
+
+    Heads stay in float: they take a hundredth of the time, and decide. About a thousand tokens a
+    point are kept, from all texts alike, so that memory does not grow with the texts.
+
+    Args:
+        model: the float graph.
+        tokenizer: of the model.
+        calibration: the texts; what is longer than `max_tokens` is read in windows.
+        max_tokens: longest input.
+
+    Raises:
+        CalibrationError: when a value is not finite, which means NaN in the weights.
+    """
+    points = _points(model.graph)
+    names = list(points)
+    widths = [len(group[0].weight.numpy()) for group in points.values()]
+    low = [np.full(width, np.inf, np.float32) for width in widths]
+    high = [np.full(width, -np.inf, np.float32) for width in widths]
+    rows: list[list[NDArray[np.float32]]] = [[] for _ in names]
+    random = np.random.default_rng(calibration.seed)
+    session = _session(model, [group[0].activation for group in points.values()])
+    inputs = [node.name for node in session.get_inputs()]
+    for encoding in tqdm(
+        tokenizer.encode(calibration.texts), desc="calibrate", unit="text", leave=False
+    ):
+        if len(encoding) > max_tokens and encoding.room(max_tokens) < least_room(max_tokens):
+            continue  # an engine refuses it, too
+        windows = encoding.windowed(max_tokens, stride=0).split()
+        share = max(1, _ROWS // (len(calibration.texts) * len(windows)))
+        for window in windows:
+            kept = random.permutation(len(window.ids))[:share]
+            for i, array in enumerate(session.run(names, window.feeds(inputs))):
+                flat = array.reshape(-1, array.shape[-1])
+                low[i] = np.minimum(low[i], flat.min(axis=0))
+                high[i] = np.maximum(high[i], flat.max(axis=0))
+                rows[i].append(flat[kept])
+    _check(names, low, high)
+    return [
+        Observation(name, tuple(points[name]), low[i], high[i], np.concatenate(rows[i])[:_ROWS])
+        for i, name in enumerate(names)
+    ]
+
+
+def _points(graph: ir.Graph) -> dict[str, list[Linear]]:
+    """The linears of the encoder by the tensor that they read, in the graph's order."""
+    points: dict[str, list[Linear]] = {}
+    for linear in linears(graph):
+        if (linear.node.name or "").startswith(_ENCODER) and linear.activation.name:
+            points.setdefault(linear.activation.name, []).append(linear)
+    return points
+
+
+def _check(
+    names: Sequence[str], low: Sequence[NDArray[np.float32]], high: Sequence[NDArray[np.float32]]
+) -> None:
+    for name, smallest, largest in zip(names, low, high, strict=True):
+        if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
+            raise CalibrationError(
+                f"{name}: values from {smallest.min()} to {largest.max()}; expected finite"
+                " numbers. Look for NaN or infinity in the trained weights."
+            )
+
+
+def _session(model: ir.Model, values: Sequence[ir.Value]) -> ort.InferenceSession:
+    graph = model.graph
+    part = ir.convenience.extract(graph, list(graph.inputs), list(values))
+    part.opset_imports.update(graph.opset_imports)
+    content = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
+    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])
