@@ -128,7 +128,7 @@ def export(
             quality=quality,
             provenance={
                 **_provenance(source, checkpoint, settings, sampled),
-                "further_graphs": {f.graph.file: f.facts for f in further},
+                **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),
             },
         )
         writer.write_manifest(folder, manifest)

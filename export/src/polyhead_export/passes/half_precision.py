@@ -20,29 +20,10 @@ import onnx_ir.passes.common as common
 LARGEST = 65504.0
 
 _ENCODER = ("encoder.", "positions/")
-_HALF = frozenset(
-    {
-        "Add",
-        "Attention",
-        "Concat",
-        "Div",
-        "Gather",
-        "Gelu",
-        "Gemm",
-        "LayerNormalization",
-        "MatMul",
-        "Mul",
-        "Neg",
-        "Reshape",
-        "RotaryEmbedding",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+_PRODUCTS = {"Attention", "Gemm", "MatMul", "RotaryEmbedding"}
+_ARITHMETIC = {"Add", "Div", "Gelu", "LayerNormalization", "Mul", "Neg", "Sub"}
+_MOVES = {"Concat", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+_HALF = _PRODUCTS | _ARITHMETIC | _MOVES
 _FLOAT, _FLOAT16 = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
 

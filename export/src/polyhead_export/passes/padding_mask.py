@@ -6,6 +6,8 @@ after:  Attention(q, k, v, mask), with mask (batch, 1, tokens, tokens) = attenti
 Families and releases of transformers write the mask in different ways, as bool or as numbers that
 are added to the scores. What counts is its value: it is computed for a few paddings, and replaced
 where it is nothing but the padding. Masks that say more, such as a sliding window, stay.
+
+The mask has a row for every query, since onnxruntime 1.32 refuses (batch, 1, 1, tokens) on the CPU.
 """
 
 from __future__ import annotations
