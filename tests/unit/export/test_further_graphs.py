@@ -74,7 +74,7 @@ def test_padded_rows_get_the_trained_models_logits(bundle, checkpoint, file, bou
     mask = (np.arange(width) < np.array([[len(e)] for e in encodings])).astype(np.int64)
     session, heads = OnnxSession(bundle.path / file), bundle.manifest.heads
     found = session.run(
-        [s.output for s in heads.values()], dict(input_ids=ids, attention_mask=mask)
+        [s.output for s in heads.values()], {"input_ids": ids, "attention_mask": mask}
     )
     for head, array in zip(heads, found, strict=True):
         for i, row in enumerate(array):
@@ -115,11 +115,11 @@ def test_an_int8_bundle_can_be_standard_onnx_altogether(checkpoint, tmp_path, ca
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--also", "paded"], "found 'paded', allowed: onnx, padded, cuda Did you mean 'padded'?"),
+        (["--also", "paded"], "found 'paded', allowed: onnx, padded, cuda. Did you mean 'padded'?"),
         (["--heads", "topic,"], "found 'topic,', expected names with commas between"),
         (
             ["--format", "optimum", "--also", "onnx"],
-            "--also, --also-heads and --json are for bundles",
+            "--also-heads and --json are for bundles",
         ),
     ],
     ids=["unknown_graph", "empty_name", "optimum_with_more"],

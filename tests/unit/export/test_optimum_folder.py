@@ -130,7 +130,7 @@ def test_thresholds_of_labels_are_written_down(numbers, tmp_path):
         (
             ["embedding"],
             ExportError,
-            r"no form for the kind embedding\.v1; allowed: classification",
+            r"no form for the kind embedding\.v1; allowed: class",
         ),
         (["topics"], UnknownHead, "Did you mean 'topic'"),
     ],

@@ -1,5 +1,6 @@
 """The padded layout: a row's answer is the model's, whatever stands beside and behind it."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from polyhead_export import graphs, padding
 from polyhead_export.errors import ParityError
 from polyhead_export.passes import HalfPrecision, clean
 from polyhead_export.wide_values import wide_nodes
+from polyhead_models.model import MultiHeadModel
 
 FAMILIES = ["minilm", "bert", "roberta", "distilbert"]
 LAYERS = {"minilm": 6, "bert": 2, "roberta": 2, "distilbert": 2}
@@ -73,6 +75,18 @@ def test_neither_amount_nor_content_of_the_padding_matters(padded, family, chang
     for one, other in zip(before, after, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_pairs_are_padded_with_their_token_types(make_model, tmp_path):
+    heads = make_model("bert").networks
+    for head in heads.values():
+        head.spec = replace(head.spec, input="pair")
+    model = MultiHeadModel(make_model("bert").encoder, heads)
+    traced = graphs.padded_graph(model.eval(), max_tokens=40).model
+    graphs.save(traced, tmp_path / "pairs.onnx")
+    names = [value.name for value in traced.graph.inputs]
+    assert names == ["input_ids", "token_type_ids", "attention_mask"]
+    padding.check(model, tmp_path / "pairs.onnx", max_tokens=40, tolerance=1e-4)
 
 
 def test_check_refuses_a_graph_that_looks_at_the_padding(padded, tmp_path):

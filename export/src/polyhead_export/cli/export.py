@@ -145,6 +145,6 @@ def _variants(text: str) -> tuple[str, ...]:
     names = _names(text)
     if unknown := [name for name in names if name not in _ALSO]:
         raise argparse.ArgumentTypeError(
-            f"found {unknown[0]!r}, allowed: {', '.join(_ALSO)}{nearest(unknown[0], _ALSO)}"
+            f"found {unknown[0]!r}, allowed: {', '.join(_ALSO)}.{nearest(unknown[0], _ALSO)}"
         )
     return names
