@@ -12,7 +12,7 @@ import numpy as np
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.strict import plain
-from polyhead.tokenizing import Input, flat
+from polyhead.tokenizing import Encoding, Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.
@@ -35,7 +35,7 @@ def golden_texts(texts: Sequence[Input], kinds: Collection[str], *, seed: int) -
 
 def write_golden(
     path: Path, graph: str, trained: Engine, exported: Engine, texts: Sequence[Input]
-) -> None:
+) -> list[Encoding]:
     """Write `golden.json`.
 
     Args:
@@ -44,6 +44,9 @@ def write_golden(
         trained: an engine over the PyTorch model; its answers are recorded.
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
+
+    Returns:
+        The texts that were written: those that the encoder reads whole.
     """
     kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
     encodings = trained.tokenizer.encode(kept)
@@ -69,6 +72,7 @@ def write_golden(
     )
     text = json.dumps(plain(golden), ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+    return encodings
 
 
 def _limit(engine: Engine) -> int:

@@ -64,8 +64,8 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether everything held."""
-        checks = self.heads if self.stability is None else (*self.heads, self.stability)
-        return self.token_ids_equal and all(check.passed for check in checks)
+        stable = self.stability is None or self.stability.passed
+        return self.token_ids_equal and stable and all(check.passed for check in self.heads)
 
 
 def verify(path: str | Path, *, stability: bool = False) -> Verification:

@@ -43,9 +43,7 @@ class HeadQuality:
 
     def __post_init__(self) -> None:
         if self.drop_interval is not None and len(self.drop_interval) != 2:
-            raise ValueError(
-                f"drop_interval: found {len(self.drop_interval)} numbers, expected 2."
-            )
+            raise ValueError(f"drop_interval: found {len(self.drop_interval)} numbers, expected 2.")
 
     @property
     def drop(self) -> float | None:
@@ -53,6 +51,14 @@ class HeadQuality:
         if self.fp32 is None or self.exported is None:
             return None
         return 100 * (self.fp32 - self.exported)
+
+    @property
+    def drop_text(self) -> str:
+        """The drop and its interval for people: ``+0.25 (-0.50 to +1.00)``, or ``-``."""
+        if self.drop is None:
+            return "-"
+        interval = " ({:+.2f} to {:+.2f})" if self.drop_interval is not None else ""
+        return f"{self.drop:+.2f}" + interval.format(*(self.drop_interval or ()))
 
 
 @dataclass(frozen=True, kw_only=True)

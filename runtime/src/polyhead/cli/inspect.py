@@ -74,15 +74,14 @@ def _holds(manifest: Manifest, entry: FileEntry) -> str:
 
 def _quality(manifest: Manifest) -> str:
     return output.table(
-        ["head", "metric", "split", "texts", "PyTorch", "exported", "drop", "95% interval"]
-        + ["agreement", "changed %", "max error", "mean error"],
+        [
+            *("head", "metric", "split", "texts", "PyTorch", "exported", "drop (95% interval)"),
+            *("agreement", "changed %", "max error", "mean error"),
+        ],
         [
             [
-                *(name, q.metric, q.split, q.texts, q.fp32, q.exported),
-                None if q.drop is None else f"{q.drop:+.2f}",
-                None if q.drop_interval is None else "{:+.2f} to {:+.2f}".format(*q.drop_interval),
-                q.agreement,
-                None if q.changed is None else f"{100 * q.changed:.2f}",
+                *(name, q.metric, q.split, q.texts, q.fp32, q.exported, q.drop_text),
+                *(q.agreement, None if q.changed is None else 100 * q.changed),
                 *(q.max_logit_error, q.mean_logit_error),
             ]
             for name, q in manifest.quality.items()
