@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.strict import plain
-from polyhead.tokenizing import Input, flat
+from polyhead.tokenizing import Encoding, Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.
@@ -42,7 +42,7 @@ def write_golden(
     texts: Sequence[Input],
     *,
     also: Mapping[str, Engine] | None = None,
-) -> None:
+) -> list[Encoding]:
     """Write `golden.json`.
 
     Args:
@@ -52,6 +52,9 @@ def write_golden(
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
         also: engines over further graphs, by file name; they get tolerances, too.
+
+    Returns:
+        The texts that were written: those that the encoder reads whole.
     """
     kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
     encodings = trained.tokenizer.encode(kept)
@@ -74,6 +77,7 @@ def write_golden(
     )
     text = json.dumps(plain(golden), ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+    return encodings
 
 
 def _tolerance(

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from polyhead.tokenizing import Tokenizer
 from polyhead_export import structure
-from polyhead_export.calibration import CalibrationTexts, ranges
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
     FoldPositions,
     LowerToOrtCpu,
     PaddingMask,
-    QuantiseLinears,
     StableMean,
     clean,
 )
@@ -67,21 +64,10 @@ def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     return FloatGraph(traced.model, structure.check(traced.model, traced.operators, padded=True))
 
 
-def quantise(
-    model: ir.Model, tokenizer: Tokenizer, calibration: CalibrationTexts, *, max_tokens: int
-) -> None:
-    """Turn the float graph into int8 in standard ONNX, in place.
-
-    Raises:
-        CalibrationError: when the ranges cannot be measured.
-    """
-    measured = ranges(model, tokenizer, calibration, max_tokens=max_tokens)
-    ir.passes.Sequential(QuantiseLinears(measured), clean())(model)
-
-
-def lower(model: ir.Model) -> None:
-    """Turn an int8 graph in standard ONNX into one for onnxruntime's CPU provider, in place."""
+def lowered(model: ir.Model) -> ir.Model:
+    """A canonical int8 graph for onnxruntime's CPU provider, lowered in place."""
     ir.passes.Sequential(LowerToOrtCpu(), clean())(model)
+    return model
 
 
 def save(model: ir.Model, path: Path) -> None:

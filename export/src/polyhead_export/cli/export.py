@@ -3,6 +3,14 @@
 The checkpoint remembers its training and validation data: int8 ranges are measured on the former,
 the figures of the manifest on the latter. --config names other data.
 
+Gate: on the validation texts, the figure of a head may be at most --max-drop points (0.5 is 0.005
+of an accuracy) below the PyTorch model's, and at most --max-flips percent of its decisions may
+differ. The measured values count; 95% intervals are shown beside them. A head without references,
+or one that is no better than chance in PyTorch, goes by its decisions alone. An embedding's share
+of changed decisions is 1 minus the mean cosine, a number's 1 minus the concordance. Where static
+int8 is beyond a limit, the worst linears get a scale a row, then the worst of them stay in float.
+If nothing helps: exit code 1, a table of what was tried, and an older bundle is left as it is.
+
 --also adds graphs to the bundle, beside the exact one that the CPU runs: "onnx" is the int8 graph
 in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
 attention_mask; "cuda" an fp16 graph with it, for onnxruntime's CUDA provider (compared with PyTorch
@@ -76,6 +84,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--format", choices=["bundle", "optimum"], default="bundle", help="what to write (bundle)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
+    parser.add_argument(
+        "--max-drop", type=float, default=0.5, metavar="POINTS", help="of a head's figure (0.5)"
+    )
+    parser.add_argument(
+        "--max-flips", type=float, default=1.0, metavar="PERCENT", help="of its decisions (1.0)"
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -84,10 +98,15 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
+    if not arguments.max_drop >= 0:
+        arguments.usage_error("--max-drop: expected points, at least 0")
+    if not 0 <= arguments.max_flips <= 100:
+        arguments.usage_error("--max-flips: expected percent, 0 to 100")
     if arguments.format == "optimum":
         return _optimum(arguments)
     from polyhead.strict import plain
     from polyhead_export.export import Settings, export
+    from polyhead_export.gate import Limits
     from polyhead_models import config
 
     manifest = export(
@@ -101,6 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
             target=arguments.target,
             also=tuple(arguments.also),
             also_heads=tuple(arguments.also_heads),
+            limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
         ),
         config=config.load(arguments.config) if arguments.config else None,
         note=output.progress,
@@ -110,9 +130,12 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     output.write(
         output.table(
-            ["head", "metric", "split", "PyTorch", "exported", "agreement"],
+            ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"],
             [
-                [name, q.metric, q.split, q.fp32, q.exported, q.agreement]
+                [
+                    *(name, q.metric, q.split, q.fp32, q.exported, q.drop_text),
+                    None if q.changed is None else 100 * q.changed,
+                ]
                 for name, q in manifest.quality.items()
             ],
         )
