@@ -13,9 +13,12 @@ from polyhead_export.calibration import CalibrationTexts, ranges
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
+    FoldConstants,
     FoldPositions,
     LowerToOrtCpu,
     QuantiseLinears,
+    RotaryLayout,
+    SplitHeads,
     StableMean,
     clean,
 )
@@ -45,7 +48,15 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     """
     traced = trace(model)
     passes = ir.passes.Sequential(
-        clean(), DropMask(max_tokens), AttentionLayout(), FoldPositions(max_tokens), clean()
+        clean(),
+        FoldConstants(),
+        DropMask(max_tokens),
+        SplitHeads(),
+        clean(),
+        RotaryLayout(max_tokens),
+        AttentionLayout(),
+        FoldPositions(max_tokens),
+        clean(),
     )
     passes(traced.model)
     nodes = structure.check(traced.model, traced.operators)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from polyhead_export.passes.attention_layout import AttentionLayout
 from polyhead_export.passes.clean import clean
 from polyhead_export.passes.drop_mask import DropMask
+from polyhead_export.passes.fold_constants import FoldConstants
 from polyhead_export.passes.fold_positions import FoldPositions
 from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
 from polyhead_export.passes.quantise_linears import QuantiseLinears
+from polyhead_export.passes.rotary_layout import RotaryLayout
+from polyhead_export.passes.split_heads import SplitHeads
 from polyhead_export.passes.stable_mean import StableMean
 
 __all__ = [
     "AttentionLayout",
     "DropMask",
+    "FoldConstants",
     "FoldPositions",
     "LowerToOrtCpu",
     "QuantiseLinears",
+    "RotaryLayout",
+    "SplitHeads",
     "StableMean",
     "clean",
 ]
