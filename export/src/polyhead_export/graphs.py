@@ -11,9 +11,12 @@ from polyhead_export import structure
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
+    FoldConstants,
     FoldPositions,
     LowerToOrtCpu,
     PaddingMask,
+    RotaryLayout,
+    SplitHeads,
     StableMean,
     clean,
 )
@@ -43,7 +46,15 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     """
     traced = trace(model)
     passes = ir.passes.Sequential(
-        clean(), DropMask(max_tokens), AttentionLayout(), FoldPositions(max_tokens), clean()
+        clean(),
+        FoldConstants(),
+        DropMask(max_tokens),
+        SplitHeads(),
+        clean(),
+        RotaryLayout(max_tokens),
+        AttentionLayout(),
+        FoldPositions(max_tokens),
+        clean(),
     )
     passes(traced.model)
     nodes = structure.check(traced.model, traced.operators)
@@ -58,7 +69,15 @@ def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     """
     traced = trace(model, padded=True)
     passes = ir.passes.Sequential(
-        clean(), PaddingMask(), AttentionLayout(), FoldPositions(max_tokens), clean()
+        clean(),
+        FoldConstants(),
+        PaddingMask(),
+        SplitHeads(),
+        clean(),
+        RotaryLayout(max_tokens),
+        AttentionLayout(),
+        FoldPositions(max_tokens),
+        clean(),
     )
     passes(traced.model)
     return FloatGraph(traced.model, structure.check(traced.model, traced.operators, padded=True))

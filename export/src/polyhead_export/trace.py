@@ -53,7 +53,7 @@ def trace(model: MultiHeadModel, *, padded: bool = False) -> Traced:
     """
     outputs = [spec.output for spec in model.specs.values()]
     longest = encoders.capacity(model.encoder)
-    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=longest)}
+    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", min=2, max=longest)}
     known = {
         "input_ids": torch.arange(14).reshape(2, 7) + 5,
         "token_type_ids": torch.arange(14).reshape(2, 7) % 2,
@@ -109,10 +109,16 @@ class _Flat(nn.Module):
 
 
 def _operators(program: torch.export.ExportedProgram) -> collections.Counter[str]:
-    targets = [n.target for n in program.graph.nodes if n.op == "call_function"]
-    return collections.Counter(
-        t._schema.name.removeprefix("aten::") for t in targets if hasattr(t, "_schema")
-    )
+    """Calls that depend on the texts: what is computed from weights alone is folded."""
+    given = set(program.graph_signature.user_inputs)
+    depends: set[torch.fx.Node] = set()
+    found: collections.Counter[str] = collections.Counter()
+    for node in program.graph.nodes:
+        if node.name in given or not depends.isdisjoint(node.all_input_nodes):
+            depends.add(node)
+            if hasattr(node.target, "_schema"):
+                found[node.target._schema.name.removeprefix("aten::")] += 1
+    return found
 
 
 def _name_after_modules(model: ir.Model) -> None:
