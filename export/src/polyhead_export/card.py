@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from polyhead.bundle import EncoderInfo, Graph, HeadQuality
+from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
+from polyhead.cli.output import listed
 from polyhead.heads import HeadSpec
+from polyhead_export import gate as gates
 
 
 def card(
@@ -13,6 +15,11 @@ def card(
     graph: Graph,
     heads: Mapping[str, HeadSpec],
     quality: Mapping[str, HeadQuality],
+    gate: Gate,
+    certificate: Certificate,
+    picture: str,
+    *,
+    further: Sequence[Graph] = (),
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
     lines = [
@@ -29,29 +36,116 @@ def card(
         'print(engine("some text"))',
         "```",
         "",
-        "| head | kind | labels |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {spec.kind} | {', '.join(spec.labels) or '–'} |"
-            for name, spec in heads.items()
+        *_rows(
+            ["head", "kind", "labels"],
+            [[name, spec.kind, ", ".join(spec.labels) or "–"] for name, spec in heads.items()],
         ),
         "",
-        "Measured at export, the PyTorch model and this graph on the same texts. Agreement is the"
-        " share of texts with the same decision; for embeddings, the mean cosine; for numbers, the"
-        " concordance.",
+        *_quality(quality, picture),
+        *_gate(quality, gate),
+        *_certificate(certificate),
         "",
-        "| head | metric | split | texts | PyTorch | this graph | agreement | logit error |",
-        "|---|---|---|---|---|---|---|---|",
-        *(
-            f"| {name} | {q.metric or '–'} | {q.split} | {q.texts} | {_figure(q.fp32)}"
-            f" | {_figure(q.exported)} | {q.agreement:.4f} | {q.max_logit_error:.2g} |"
-            for name, q in quality.items()
-        ),
-        "",
-        "`polyhead verify` checks the files and the trained model's golden answers;"
-        " `manifest.json` has versions, digests and settings.",
+        *_further(further),
+        "`polyhead verify` checks the files and the trained model's golden answers, with"
+        " `--stability` batches and threads on your machine; `manifest.json` has versions, digests"
+        " and settings.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
+    return [
+        "## Against the PyTorch model",
+        "",
+        "Measured at export, both models on the same texts. The drop is in points, with a bootstrap"
+        " 95% interval over the texts. A `tokens` head decides about spans, a `multilabel` head"
+        " about labels, others about texts; for embeddings and numbers, which decide nothing, the"
+        " share is 1 minus the mean cosine or the concordance.",
+        "",
+        *_rows(
+            [
+                *("head", "metric", "split", "texts", "PyTorch", "this graph", "drop"),
+                *("agreement", "decisions changed", "logit error, largest", "mean"),
+            ],
+            [
+                [
+                    *(name, q.metric or "–", q.split, str(q.texts)),
+                    *(_figure(q.fp32), _figure(q.exported), q.drop_text),
+                    *(f"{q.agreement:.4f}", f"{100 * (q.changed or 0):.2f}%"),
+                    *(f"{q.max_logit_error:.2g}", f"{q.mean_logit_error or 0:.2g}"),
+                ]
+                for name, q in quality.items()
+            ],
+        ),
+        "",
+        f"![Figures of both models, drops, and a histogram of the logit errors]({picture})",
+        "",
+    ]
+
+
+def _gate(quality: Mapping[str, HeadQuality], gate: Gate) -> list[str]:
+    limits = gates.Limits(max_drop=gate.max_drop, max_flips=gate.max_flips)
+    remarks = [*gates.at_chance(quality), *gates.coarse(quality, limits)]
+    heads = list(gate.attempts[-1].changed)
+    return [
+        f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"
+        f" head. What was tried (drop in points / decisions changed in percent), the last is this"
+        " graph:",
+        "",
+        *_rows(
+            ["attempt", *heads],
+            [
+                [attempt.name]
+                + [
+                    (f"{attempt.drop[head]:+.2f}" if head in attempt.drop else "–")
+                    + f" / {attempt.changed[head]:.2f}"
+                    + (" ✗" if head in attempt.failed else "")
+                    for head in heads
+                ]
+                for attempt in gate.attempts
+            ],
+        ),
+        "",
+        *(f"- {remark}" for remark in remarks),
+        *([""] if remarks else []),
+    ]
+
+
+def _certificate(found: Certificate) -> list[str]:
+    return [
+        "## Batches and threads",
+        "",
+        f"{found.texts} texts in batches of {listed(found.batch_sizes)} with other texts of their"
+        f" length, and with {listed(found.threads)} threads: the logits are the same to the bit"
+        f" ({found.cpu}, onnxruntime {found.onnxruntime}).",
+    ]
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(header)} |",
+        "|" + "---|" * len(header),
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
+def _further(graphs: Sequence[Graph]) -> list[str]:
+    if not graphs:
+        return []
+    rows = [
+        f"| `{g.file}` | {g.precision} | {g.layout} | {g.target} | {', '.join(g.heads)}"
+        f" | {g.size / 1e6:.1f} |"
+        for g in graphs
+    ]
+    lines = ["Further graphs:", "", "| file | precision | layout | for | heads | MB |"]
+    lines += ["|---|---|---|---|---|---|", *rows, ""]
+    if any(g.target == "ort-cuda" for g in graphs):
+        lines += [
+            "The graph for CUDA was compared with the PyTorch model on the CPU provider. It was not"
+            " measured on a GPU.",
+            "",
+        ]
+    return lines
 
 
 def _figure(value: float | None) -> str:

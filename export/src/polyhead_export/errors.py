@@ -7,7 +7,9 @@
         ├── TraceError         PyTorch cannot trace the model
         ├── StructureError     the graph has not the fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
-        └── CalibrationError   no ranges can be measured
+        ├── CalibrationError   no ranges can be measured
+        ├── GateError          a head loses more than is allowed
+        └── StabilityError     a text's answer depends on its batch or on threads
 """
 
 from __future__ import annotations
@@ -33,3 +35,11 @@ class ParityError(ExportError):
 
 class CalibrationError(ExportError):
     """The ranges of the activations cannot be measured."""
+
+
+class GateError(ExportError):
+    """A head loses more than is allowed, whatever is tried."""
+
+
+class StabilityError(ExportError):
+    """A text's logits depend on its batch mates or on the number of threads."""

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from polyhead import Engine
-from polyhead.bundle import EncoderInfo, Graph, Manifest, writer
-from polyhead.bundle.digest import entry, sha256
+from polyhead import Engine, stability
+from polyhead.bundle import Certificate, Graph, Manifest, writer
+from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
-from polyhead_export import calibration, graphs, parity, quantisation
+from polyhead.tokenizing import Encoding
+from polyhead_export import (
+    calibration,
+    graphs,
+    ladder,
+    parity,
+    pictures,
+    quantisation,
+    texts,
+    variants,
+)
 from polyhead_export.card import card
+from polyhead_export.errors import StabilityError
+from polyhead_export.gate import Limits
 from polyhead_export.golden import golden_texts, write_golden
-from polyhead_export.quality import measure
+from polyhead_export.ladder import Climbed
+from polyhead_export.provenance import encoder_info, provenance
+from polyhead_export.quality import Comparison, Trained
+from polyhead_export.quantisation import Plan
+from polyhead_export.selection import chosen, select
 from polyhead_models import checkpoint as checkpoints
-from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
-from polyhead_models.data import examples as data
-from polyhead_models.data import sources
-from polyhead_models.data.examples import Example
-from polyhead_models.errors import DataError
 from polyhead_models.evaluation import inputs
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "int8"]
-_LIBRARIES = ("polyhead", "torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
-_TOKENIZER, _GOLDEN, _CARD = "tokenizer.json", "golden.json", "README.md"
+Note = Callable[[str], None]
+_TOKENIZER, _GOLDEN, _CARD, _PICTURE = "tokenizer.json", "golden.json", "README.md", "quality.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +53,29 @@ class Settings:
         precision: of the encoder's linears.
         calibration_texts: how many training texts the int8 ranges are measured on.
         seed: of the sample of texts.
+        limits: what the graph may lose against the PyTorch model.
+        heads: names of the heads to export; empty for all. The graph ends at the deepest layer
+            that one of them reads.
+        target: what an int8 graph is lowered to; ``"onnx"`` keeps it in standard ONNX. A float
+            graph is standard ONNX in any case.
+        also: further graphs, see `polyhead_export.variants`; ``"onnx"`` adds nothing where the
+            first graph is standard ONNX.
+        also_heads: for each, one more graph with these heads only.
     """
 
     precision: Precision = "int8"
     calibration_texts: int = 256
     seed: int = 0
+    limits: Limits = field(default=Limits())
+    heads: tuple[str, ...] = ()
+    target: Literal["ort-cpu", "onnx"] = "ort-cpu"
+    also: tuple[variants.Variant, ...] = ()
+    also_heads: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def lowered(self) -> bool:
+        """Whether the first graph has operators of onnxruntime."""
+        return self.precision == "int8" and self.target == "ort-cpu"
 
 
 def export(
@@ -56,9 +84,12 @@ def export(
     settings: Settings,
     *,
     config: Config | None = None,
-    note: Callable[[str], None] = logger.info,
+    note: Note = logger.info,
 ) -> Manifest:
     """Trace, check, quantise, measure and write a bundle.
+
+    int8 begins with the fastest graph and climbs to more exact ones until every head is within the
+    limits; see `polyhead_export.gate` and `polyhead_export.ladder`.
 
     Args:
         source: a checkpoint.
@@ -69,27 +100,63 @@ def export(
         note: called with short remarks for whoever watches.
 
     Raises:
-        CheckpointError: when the checkpoint cannot be read.
+        CheckpointError: when the checkpoint cannot be read, or a newer version wrote it.
+        UnknownHead: when a head is named that it does not have.
         DataError: when its texts are not where they were, or have changed.
-        ExportError: when the model cannot be traced, or the graph is not the model's.
+        ExportError: when the model cannot be traced, the graph is not the model's, loses more than
+            is allowed, or gives a text another answer in another batch.
         BundleError: when something other than a bundle is at `target`.
+        OSError: when the disk refuses; like after all errors, an older bundle is then untouched.
     """
-    checkpoint = checkpoints.load(source)
-    texts = _Texts.load(checkpoint, config)
+    checkpoint = select(checkpoints.load(source), settings.heads)
+    for names in settings.also_heads:
+        chosen(names, checkpoint.model.specs)  # before anything takes time
+    read = texts.load(checkpoint, config)
     sampled = calibration.sample(
-        inputs(texts.train), count=settings.calibration_texts, seed=settings.seed
+        inputs(read.train), count=settings.calibration_texts, seed=settings.seed
     )
     with writer.staged(target) as folder:
-        graph = _graph(checkpoint, settings, sampled, folder, note)
-        engine = _engine(checkpoint, graph, folder)
+        path = folder / f"model.{settings.precision}.onnx"
+        traced = _traced(checkpoint, path, note)
+        note(f"asking PyTorch {len(read.measured):,} texts of the {read.split} split")
+        trained = Trained(checkpoint.engine(), read.measured, read.split)
+        climbed = _climbed(checkpoint, traced, trained, sampled, path, settings, note)
+        quality = trained.with_intervals(climbed.comparison)
+
         (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
         kinds = {spec.input for spec in checkpoint.model.specs.values()}
-        chosen = golden_texts(inputs(texts.measured), kinds, seed=settings.seed)
-        write_golden(folder / _GOLDEN, graph.file, checkpoint.engine(), engine, chosen)
-        note(f"measuring on {len(texts.measured):,} texts of the {texts.split} split")
-        quality = measure(checkpoint, engine, texts.measured, texts.split)
-        encoder, heads = _encoder(checkpoint), checkpoint.model.specs
-        text = card(encoder, graph, heads, quality)
+        selected = golden_texts(inputs(read.measured), kinds, seed=settings.seed)
+        graph = _graph(checkpoint, path, settings)
+        further = variants.write(
+            checkpoint,
+            graph,
+            folder,
+            also=settings.also,
+            also_heads=settings.also_heads,
+            sampled=sampled,
+            note=note,
+        )
+        also = {f.graph.file: f.engine(checkpoint, folder) for f in further}
+        with _engine(checkpoint, path) as exported:
+            golden = write_golden(
+                folder / _GOLDEN, path.name, checkpoint.engine(), exported, selected, also=also
+            )
+        note("comparing batches and threads")
+        certificate = _certificate(path, golden)
+        picture = pictures.quality(quality, climbed.comparison.logit_errors)
+        (folder / _PICTURE).write_bytes(picture)
+
+        encoder, heads = encoder_info(checkpoint), checkpoint.model.specs
+        text = card(
+            encoder,
+            graph,
+            heads,
+            quality,
+            climbed.gate,
+            certificate,
+            _PICTURE,
+            further=[f.graph for f in further],
+        )
         (folder / _CARD).write_text(text, encoding="utf-8")
         manifest = Manifest(
             format=FORMAT,
@@ -98,65 +165,31 @@ def export(
             tokenizer=entry(folder / _TOKENIZER),
             golden=entry(folder / _GOLDEN),
             card=entry(folder / _CARD),
-            graphs=(graph,),
+            graphs=(graph, *(f.graph for f in further)),
             heads=heads,
             quality=quality,
-            provenance=_provenance(source, checkpoint, settings, sampled),
+            provenance={
+                **provenance(
+                    source,
+                    checkpoint,
+                    settings={"precision": settings.precision, "seed": settings.seed},
+                    sampled=sampled if settings.precision == "int8" else None,
+                ),
+                **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),
+            },
+            picture=entry(folder / _PICTURE),
+            gate=climbed.gate,
+            certificate=certificate,
         )
         writer.write_manifest(folder, manifest)
     return manifest
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """Examples to calibrate with, and examples to measure on."""
-
-    train: Sequence[Example]
-    measured: Sequence[Example]
-    split: str
-
-    @classmethod
-    def load(cls, checkpoint: Checkpoint, config: Config | None) -> _Texts:
-        if config is None:
-            config = checkpoint.description.config
-            if checkpoints.digests(config) != checkpoint.description.texts:
-                missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
-                raise DataError(
-                    f"the data that the checkpoint was trained on"
-                    f" {'is gone' if missing else 'has changed'}:"
-                    f" {_files(checkpoint)}. Put it back, or name the data with --config."
-                )
-        heads = checkpoint.model.specs
-        train, validation = (
-            [e for e in data.load(config, split) if any(head in heads for head in e.references)]
-            for split in ("train", "validation")
-        )
-        split = "validation" if validation else "train"
-        measured = validation or train
-        data.check(config, measured, {n: s.labels for n, s in checkpoint.model.specs.items()})
-        return cls(train, measured, split)
-
-
-def _files(checkpoint: Checkpoint) -> str:
-    return ", ".join(
-        sources.shown(source, split)
-        for source in checkpoint.description.config.data.values()
-        for split in ("train", "validation")
-        if source.path(split) is not None
-    )
-
-
-def _graph(
-    checkpoint: Checkpoint,
-    settings: Settings,
-    sampled: calibration.CalibrationTexts,
-    folder: Path,
-    note: Callable[[str], None],
-) -> Graph:
+def _traced(checkpoint: Checkpoint, path: Path, note: Note) -> graphs.FloatGraph:
+    """The float graph, checked against the PyTorch model."""
     model, max_tokens = checkpoint.model, checkpoint.description.config.encoder.max_tokens
     note("tracing encoder and heads")
     traced = graphs.float_graph(model, max_tokens=max_tokens)
-    path = folder / "model.fp32.onnx"
     graphs.save(traced.model, path)
     error = parity.check(model, path, max_tokens=max_tokens)
     attention = traced.nodes.get("Attention", 0)
@@ -164,14 +197,56 @@ def _graph(
         f"float graph: {sum(traced.nodes.values())} nodes, {attention} fused Attention,"
         f" largest difference from PyTorch {error:.1e}"
     )
-    if settings.precision == "int8":
+    return traced
+
+
+def _climbed(
+    checkpoint: Checkpoint,
+    traced: graphs.FloatGraph,
+    trained: Trained,
+    sampled: calibration.CalibrationTexts,
+    path: Path,
+    settings: Settings,
+    note: Note,
+) -> Climbed:
+    """The fastest graph within the limits; it is at `path` then."""
+    if settings.precision == "fp32":
+        rungs = [ladder.FLOAT]
+    else:
         note(f"calibrating on {len(sampled.texts)} training texts")
         calibrated = quantisation.calibrate(
-            traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens
+            traced.model,
+            checkpoint.tokenizer,
+            sampled,
+            max_tokens=checkpoint.description.config.encoder.max_tokens,
         )
-        path.unlink()
-        path = folder / "model.int8.onnx"
-        graphs.save(graphs.lowered(quantisation.apply(calibrated, quantisation.Plan())), path)
+        rungs = ladder.rungs([name for name, _ in calibrated.ranking])
+
+    def compare(plan: Plan) -> Comparison:
+        if settings.precision == "int8":
+            quantised = quantisation.apply(calibrated, plan)
+            if settings.lowered and "onnx" in settings.also:
+                graphs.save(quantised, path.with_name(variants.QDQ))
+            graphs.save(graphs.lowered(quantised) if settings.lowered else quantised, path)
+        with _engine(checkpoint, path) as engine:
+            return trained.compare(engine)
+
+    return ladder.climb(rungs, compare, settings.limits, note=note)
+
+
+def _certificate(path: Path, encodings: Sequence[Encoding]) -> Certificate:
+    found = stability.measure(path, encodings)
+    if not found.passed:
+        raise StabilityError(
+            f"{path.name}: a text's logits differ by up to {found.max_difference:.2g} between"
+            f" batches of {found.batch_sizes} rows and {found.threads} threads, allowed 0"
+            f" ({found.cpu}, onnxruntime {found.onnxruntime}). Please report both with the"
+            " encoder's family; another version of onnxruntime may do."
+        )
+    return found
+
+
+def _graph(checkpoint: Checkpoint, path: Path, settings: Settings) -> Graph:
     file = entry(path)
     return Graph(
         file=file.file,
@@ -179,53 +254,16 @@ def _graph(
         size=file.size,
         precision=settings.precision,
         layout="exact",
-        target="ort-cpu" if settings.precision == "int8" else "onnx",
-        heads=tuple(model.specs),
-        inputs=model.inputs,
+        target="ort-cpu" if settings.lowered else "onnx",
+        heads=tuple(checkpoint.model.specs),
+        inputs=checkpoint.model.inputs,
     )
 
 
-def _engine(checkpoint: Checkpoint, graph: Graph, folder: Path) -> Engine:
+def _engine(checkpoint: Checkpoint, path: Path) -> Engine:
     return Engine(
-        OnnxSession(folder / graph.file),
+        OnnxSession(path),
         checkpoint.tokenizer,
         checkpoint.model.specs,
         max_tokens=checkpoint.description.config.encoder.max_tokens,
     )
-
-
-def _encoder(checkpoint: Checkpoint) -> EncoderInfo:
-    encoder, config = checkpoint.model.encoder, checkpoint.description.config
-    return EncoderInfo(
-        name=Path(config.encoder.name).name
-        if Path(config.encoder.name).is_absolute()
-        else config.encoder.name,
-        family=str(encoder.config.model_type),
-        fingerprint=encoders.fingerprint(encoder),
-        hidden_size=int(encoder.config.hidden_size),
-        layers=int(encoder.config.num_hidden_layers),
-        max_tokens=config.encoder.max_tokens,
-    )
-
-
-def _provenance(
-    source: Path,
-    checkpoint: Checkpoint,
-    settings: Settings,
-    sampled: calibration.CalibrationTexts,
-) -> Mapping[str, Any]:
-    facts: dict[str, Any] = {
-        "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
-        "training_config_sha256": checkpoint.description.config.fingerprint,
-        "data_sha256": dict(checkpoint.description.data),
-        "versions": {name: version(name) for name in _LIBRARIES},
-        "settings": {"precision": settings.precision, "seed": settings.seed},
-    }
-    if settings.precision == "int8":
-        facts["calibration"] = {
-            "texts": len(sampled.texts),
-            "seed": sampled.seed,
-            "sha256": sampled.digest,
-            "ranges": "mse",
-        }
-    return facts

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.strict import plain
-from polyhead.tokenizing import Input, flat
+from polyhead.tokenizing import Encoding, Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.
@@ -34,8 +35,14 @@ def golden_texts(texts: Sequence[Input], kinds: Collection[str], *, seed: int) -
 
 
 def write_golden(
-    path: Path, graph: str, trained: Engine, exported: Engine, texts: Sequence[Input]
-) -> None:
+    path: Path,
+    graph: str,
+    trained: Engine,
+    exported: Engine,
+    texts: Sequence[Input],
+    *,
+    also: Mapping[str, Engine] | None = None,
+) -> list[Encoding]:
     """Write `golden.json`.
 
     Args:
@@ -44,18 +51,19 @@ def write_golden(
         trained: an engine over the PyTorch model; its answers are recorded.
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
+        also: engines over further graphs, by file name; they get tolerances, too.
+
+    Returns:
+        The texts that were written: those that the encoder reads whole.
     """
     kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
     encodings = trained.tokenizer.encode(kept)
-    expected, found = trained.logits(kept), exported.logits(kept)
+    expected = trained.logits(kept)
     predictions = trained.predict(kept)
     golden = Golden(
         tolerance={
-            graph: {
-                head: _SLACK * max(_error(a, b) for a, b in zip(found[head], rows, strict=True))
-                + _FLOOR
-                for head, rows in expected.items()
-            }
+            file: _tolerance(engine, kept, expected)
+            for file, engine in {graph: exported, **(also or {})}.items()
         },
         examples=tuple(
             GoldenExample(
@@ -69,6 +77,22 @@ def write_golden(
     )
     text = json.dumps(plain(golden), ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+    return encodings
+
+
+def _tolerance(
+    engine: Engine, texts: Sequence[Input], expected: Mapping[str, Sequence[NDArray[np.float32]]]
+) -> dict[str, float]:
+    """By head of the engine: half as much again as it is off on these texts."""
+    found = {}
+    for head, spec in engine.heads.items():
+        rows = [
+            i for i, item in enumerate(texts) if (spec.input == "text") == isinstance(item, str)
+        ]
+        logits = engine.logits([texts[i] for i in rows], heads=[head])[head]
+        errors = [_error(a, expected[head][i]) for a, i in zip(logits, rows, strict=True)]
+        found[head] = _SLACK * max(errors, default=0.0) + _FLOOR
+    return found
 
 
 def _limit(engine: Engine) -> int:

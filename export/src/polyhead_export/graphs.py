@@ -11,8 +11,12 @@ from polyhead_export import structure
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
+    FoldConstants,
     FoldPositions,
     LowerToOrtCpu,
+    PaddingMask,
+    RotaryLayout,
+    SplitHeads,
     StableMean,
     clean,
 )
@@ -42,7 +46,15 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     """
     traced = trace(model)
     passes = ir.passes.Sequential(
-        clean(), DropMask(max_tokens), AttentionLayout(), FoldPositions(max_tokens), clean()
+        clean(),
+        FoldConstants(),
+        DropMask(max_tokens),
+        SplitHeads(),
+        clean(),
+        RotaryLayout(max_tokens),
+        AttentionLayout(),
+        FoldPositions(max_tokens),
+        clean(),
     )
     passes(traced.model)
     nodes = structure.check(traced.model, traced.operators)
@@ -50,8 +62,29 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     return FloatGraph(traced.model, nodes)
 
 
+def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
+    """The float graph in the padded layout: with the input ``attention_mask``.
+
+    Raises what `float_graph` raises.
+    """
+    traced = trace(model, padded=True)
+    passes = ir.passes.Sequential(
+        clean(),
+        FoldConstants(),
+        PaddingMask(),
+        SplitHeads(),
+        clean(),
+        RotaryLayout(max_tokens),
+        AttentionLayout(),
+        FoldPositions(max_tokens),
+        clean(),
+    )
+    passes(traced.model)
+    return FloatGraph(traced.model, structure.check(traced.model, traced.operators, padded=True))
+
+
 def lowered(model: ir.Model) -> ir.Model:
-    """A canonical int8 graph for onnxruntime's CPU provider; `model` is changed and returned."""
+    """A canonical int8 graph for onnxruntime's CPU provider, lowered in place."""
     ir.passes.Sequential(LowerToOrtCpu(), clean())(model)
     return model
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,72 +11,129 @@ from tqdm import tqdm
 
 from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
-from polyhead.heads import decoder
+from polyhead.heads import HeadSpec, decoder
 from polyhead.tokenizing import Input
-from polyhead_models.checkpoint import Checkpoint
+from polyhead_export.chance import chance
+from polyhead_export.decisions import changed
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import figures, inputs
+from polyhead_models.evaluation import HeadFigures, answered, figures, inputs
 from polyhead_models.metrics import METRICS
+from polyhead_models.report.bootstrap import paired
+from polyhead_models.report.statistic import Statistic
 
 _CHUNK = 256
 
 
-def measure(
-    checkpoint: Checkpoint, exported: Engine, examples: Sequence[Example], split: str
-) -> dict[str, HeadQuality]:
-    """Figures of both models on the same texts.
+@dataclass(frozen=True)
+class Answers:
+    """One model's logits, by head and input, what they mean, and the figures they reach."""
 
-    Args:
-        checkpoint: the trained model.
-        exported: an engine over the graph.
-        examples: texts with references; at least one.
-        split: where they are from.
-    """
-    trained = checkpoint.engine()
-    texts = inputs(examples)
-    before = _answers(trained, texts, "PyTorch")
-    after = _answers(exported, texts, "exported")
-    reached = [figures(trained.heads, examples, side.predictions) for side in (before, after)]
-    found = {}
-    for name, spec in trained.heads.items():
-        asked = [i for i, prediction in enumerate(before.predictions) if name in prediction]
-        if not asked:
-            continue
-        fp32, own = (side.get(name) for side in reached)
-        found[name] = HeadQuality(
-            split=split,
-            texts=len(asked),
-            metric=fp32.metric if fp32 else None,
-            fp32=fp32.value if fp32 else None,
-            exported=own.value if own else None,
-            agreement=METRICS[spec.kind].agreement(
-                [after.predictions[i][name] for i in asked],
-                [before.predictions[i][name] for i in asked],
-            ),
-            max_logit_error=max(
-                float(np.abs(after.logits[name][i] - before.logits[name][i]).max()) for i in asked
-            ),
-        )
-    return found
+    logits: Mapping[str, Sequence[NDArray[np.float32]]]
+    predictions: Sequence[Prediction]
+    figures: Mapping[str, HeadFigures]
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """One model's logits, by head and text, and what they mean."""
+class Comparison:
+    """The exported graph beside the PyTorch model.
 
-    logits: dict[str, list[NDArray[np.float32]]]
-    predictions: list[Prediction]
+    Attributes:
+        exported: what the graph answered.
+        quality: by head; heads that no text is for are absent.
+        logit_errors: by head, absolute differences of all its logits, float32 `(logits,)`.
+    """
+
+    exported: Answers
+    quality: Mapping[str, HeadQuality]
+    logit_errors: Mapping[str, NDArray[np.float32]]
 
 
-def _answers(engine: Engine, texts: Sequence[Input], label: str) -> _Answers:
+class Trained:
+    """What the PyTorch model answers to some texts: asked once, compared with many graphs."""
+
+    def __init__(self, engine: Engine, examples: Sequence[Example], split: str) -> None:
+        """Ask all texts.
+
+        Args:
+            engine: over the PyTorch model.
+            examples: texts with references; at least one.
+            split: where they are from.
+        """
+        self.heads = engine.heads
+        self.examples = examples
+        self.split = split
+        self.answers = _ask(engine, examples, "PyTorch")
+        self._rows = {name: self._texts(name, spec) for name, spec in self.heads.items()}
+
+    def compare(self, engine: Engine) -> Comparison:
+        """Ask a graph the same texts. Intervals take longer: see `with_intervals`."""
+        exported = _ask(engine, self.examples, "exported")
+        errors = {
+            name: np.concatenate(
+                [
+                    np.abs(exported.logits[name][i] - self.answers.logits[name][i]).ravel()
+                    for i in rows
+                ]
+            )
+            for name, rows in self._rows.items()
+            if rows
+        }
+        quality = {name: self._quality(name, exported, errors[name]) for name in errors}
+        return Comparison(exported, quality, errors)
+
+    def with_intervals(self, comparison: Comparison) -> dict[str, HeadQuality]:
+        """The quality of a comparison with bootstrap intervals of the drops."""
+        sides = [
+            answered(self.heads, self.examples, side.predictions)
+            for side in (self.answers, comparison.exported)
+        ]
+        found = dict(comparison.quality)
+        for name, measured in comparison.quality.items():
+            if measured.metric is not None:
+                kind = self.heads[name].kind
+                before, after = (
+                    Statistic(kind, [r.result for r in rows], [r.reference for r in rows])
+                    for rows in (side[name] for side in sides)
+                )
+                drop = paired(before, after).difference
+                found[name] = replace(measured, drop_interval=(100 * drop.low, 100 * drop.high))
+        return found
+
+    def _quality(self, name: str, exported: Answers, errors: NDArray[np.float32]) -> HeadQuality:
+        rows, kind = self._rows[name], self.heads[name].kind
+        ours, theirs = (
+            [side.predictions[i][name] for i in rows] for side in (exported, self.answers)
+        )
+        fp32, own = (side.figures.get(name) for side in (self.answers, exported))
+        references = [e.references[name] for e in self.examples if name in e.references]
+        return HeadQuality(
+            split=self.split,
+            texts=len(rows),
+            metric=fp32.metric if fp32 else None,
+            fp32=fp32.value if fp32 else None,
+            exported=own.value if own else None,
+            agreement=METRICS[kind].agreement(ours, theirs),
+            max_logit_error=float(errors.max(initial=0.0)),
+            mean_logit_error=float(errors.mean()) if errors.size else 0.0,
+            changed=changed(kind, ours, theirs),
+            at_chance=fp32 is not None and fp32.value <= chance(kind, references),
+        )
+
+    def _texts(self, name: str, spec: HeadSpec) -> list[int]:
+        """Positions of the inputs that a head is measured on.
+
+        Those that have a reference of it: texts of other heads' sources are nothing that it is for.
+        All that it can read where none has, as for an embedding that was not trained.
+        """
+        examples = [e for e in self.examples for item in (e.text, e.twin) if item is not None]
+        readable = [i for i, p in enumerate(self.answers.predictions) if name in p]
+        return [i for i in readable if name in examples[i].references] or readable
+
+
+def _ask(engine: Engine, examples: Sequence[Example], label: str) -> Answers:
     """Run each text once."""
-    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engine.heads}
-    with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
-        for start in range(0, len(texts), _CHUNK):
-            chunk = texts[start : start + _CHUNK]
-            for name, rows in engine.logits(chunk).items():
-                logits[name] += rows
-            bar.update(len(chunk))
+    texts = inputs(examples)
+    logits = _logits(engine, texts, label)
     faces = {name: decoder(name, spec) for name, spec in engine.heads.items()}
     predictions = []
     for i, encoding in enumerate(engine.encode(texts)):
@@ -87,4 +144,17 @@ def _answers(engine: Engine, texts: Sequence[Input], label: str) -> _Answers:
         }
         windows = len(encoding.starts)
         predictions.append(Prediction(encoding.text, results, len(encoding), windows))
-    return _Answers(logits, predictions)
+    return Answers(logits, predictions, figures(engine.heads, examples, predictions))
+
+
+def _logits(
+    engine: Engine, texts: Sequence[Input], label: str
+) -> dict[str, list[NDArray[np.float32]]]:
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engine.heads}
+    with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts[start : start + _CHUNK]
+            for name, rows in engine.logits(chunk).items():
+                found[name] += rows
+            bar.update(len(chunk))
+    return found

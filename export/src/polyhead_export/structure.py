@@ -7,22 +7,27 @@ import collections
 import onnx_ir as ir
 
 from polyhead_export.errors import StructureError
+from polyhead_export.shape_only import shape_only
 
 # Each fused ONNX operator, and the ATen operator that it stands for.
 _FUSED = {
     "Attention": "scaled_dot_product_attention",
     "LayerNormalization": "layer_norm",
     "Gelu": "gelu",
+    "Softmax": "softmax",
 }
 _PRODUCTS = ("linear", "matmul", "bmm", "mm", "addmm")
 
 
-def check(model: ir.Model, operators: collections.Counter[str]) -> dict[str, int]:
+def check(
+    model: ir.Model, operators: collections.Counter[str], *, padded: bool = False
+) -> dict[str, int]:
     """Count the nodes of a traced float graph.
 
     Args:
         model: after the passes that do not depend on precision.
         operators: calls of the traced program, see `polyhead_export.trace.Traced`.
+        padded: whether the graph has a mask of padded rows, as the exact layout must not.
 
     Returns:
         The number of nodes by operator.
@@ -41,8 +46,11 @@ def check(model: ir.Model, operators: collections.Counter[str]) -> dict[str, int
     if counts["MatMul"] + counts["Gemm"] != products:
         problems.append(f"{counts['MatMul'] + counts['Gemm']} MatMul and Gemm, expected {products}")
     attention = [node for node in model.graph if node.op_type == "Attention"]
-    if masked := [n.name for n in attention if len(n.inputs) > 3 and n.inputs[3] is not None]:
-        problems.append(f"a mask that does mask something at {masked[0]}")
+    windows = shape_only(model.graph)
+    masked = [n for n in attention if len(n.inputs) > 3 and n.inputs[3] is not None]
+    unknown = [n.name for n in masked if n.inputs[3] not in windows]
+    if unknown and not padded:
+        problems.append(f"a mask that depends on the tokens at {unknown[0]}")
     if split := [n.name for n in attention if "q_num_heads" not in n.attributes]:
         problems.append(f"attention in the 4-D form at {split[0]}")
     if problems:

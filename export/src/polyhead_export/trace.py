@@ -1,4 +1,4 @@
-"""A PyTorch model into an ONNX graph, in the exact layout: no mask, nothing padded."""
+"""A PyTorch model into an ONNX graph: without a mask, where nothing is padded, or with one."""
 
 from __future__ import annotations
 
@@ -38,30 +38,39 @@ class Traced:
     operators: collections.Counter[str]
 
 
-def trace(model: MultiHeadModel) -> Traced:
+def trace(model: MultiHeadModel, *, padded: bool = False) -> Traced:
     """Trace encoder and heads into one graph with the outputs ``logits/<head>``.
 
     Its inputs are the model's, token types only where a head needs them. Batch and token dimensions
     are dynamic. The model must be in evaluation mode.
+
+    Args:
+        model: encoder and heads.
+        padded: whether rows may be padded; the graph then has the input ``attention_mask``, too.
 
     Raises:
         TraceError: when `torch.export` or the ONNX exporter cannot trace the model.
     """
     outputs = [spec.output for spec in model.specs.values()]
     longest = encoders.capacity(model.encoder)
-    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=longest)}
+    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", min=2, max=longest)}
     known = {
         "input_ids": torch.arange(14).reshape(2, 7) + 5,
         "token_type_ids": torch.arange(14).reshape(2, 7) % 2,
+        "attention_mask": torch.ones(2, 7, dtype=torch.int64).tril(4),
     }
-    inputs = list(model.inputs)
+    inputs = [*model.inputs, *(["attention_mask"] if padded else [])]
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
                 _Flat(model),
-                tuple(known[name] for name in inputs),
+                (),
+                {name: known[name] for name in inputs},
                 dynamic_shapes=dict.fromkeys(inputs, dimensions),
             )
+            # Layers above the deepest that a head reads; attention passes for impure by itself,
+            # since it could have dropout.
+            program.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
             converted = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -91,16 +100,25 @@ class _Flat(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        return tuple(self.model(input_ids, token_type_ids=token_type_ids).values())
+        return tuple(self.model(input_ids, attention_mask, token_type_ids).values())
 
 
 def _operators(program: torch.export.ExportedProgram) -> collections.Counter[str]:
-    targets = [n.target for n in program.graph.nodes if n.op == "call_function"]
-    return collections.Counter(
-        t._schema.name.removeprefix("aten::") for t in targets if hasattr(t, "_schema")
-    )
+    """Calls that depend on the texts: what is computed from weights alone is folded."""
+    given = set(program.graph_signature.user_inputs)
+    depends: set[torch.fx.Node] = set()
+    found: collections.Counter[str] = collections.Counter()
+    for node in program.graph.nodes:
+        if node.name in given or not depends.isdisjoint(node.all_input_nodes):
+            depends.add(node)
+            if hasattr(node.target, "_schema"):
+                found[node.target._schema.name.removeprefix("aten::")] += 1
+    return found
 
 
 def _name_after_modules(model: ir.Model) -> None:

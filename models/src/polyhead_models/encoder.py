@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
@@ -76,8 +76,9 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
     place = locate(name)
     try:
         with quiet():
+            config = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
             encoder = transformers.AutoModel.from_pretrained(
-                place, attn_implementation="sdpa", dtype=torch.float32
+                place, attn_implementation=_attention(config), dtype=torch.float32
             )
         tokenizer = _tokenizer(place)
         if tokenizer.vocabulary_size > encoder.config.vocab_size:
@@ -123,7 +124,7 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
         made = transformers.AutoConfig.for_model(family, **settings)
         with quiet():
             encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
-                made, attn_implementation="sdpa", dtype=torch.float32
+                made, attn_implementation=_attention(made), dtype=torch.float32
             )
             return without_pooler(encoder)
     except ValueError as problem:
@@ -131,6 +132,12 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
             f"encoder family {family!r}: transformers {transformers.__version__} cannot build it:"
             f" {problem}."
         ) from problem
+
+
+def _attention(config: PreTrainedConfig) -> str:
+    """SDPA, which traces to one node; "eager" in families that have no other, such as DeBERTa."""
+    family = transformers.AutoModel._model_mapping.get(type(config), None)
+    return "eager" if family is not None and not family._supports_sdpa else "sdpa"
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
@@ -149,6 +156,12 @@ def capacity(encoder: PreTrainedModel) -> int | None:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             taken = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - taken
+    for (
+        name,
+        buffer,
+    ) in encoder.named_buffers():  # DeBERTa cuts its positions out of it all the same
+        if name.endswith("position_ids"):
+            return buffer.shape[-1]
     return None
 
 

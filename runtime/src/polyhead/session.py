@@ -43,7 +43,7 @@ class Backend(Protocol):
 
 
 class OnnxSession:
-    """onnxruntime on the CPU, one thread a call; may be called from many threads at once.
+    """onnxruntime on the CPU; may be called from many threads at once.
 
     The options keep onnxruntime's optimiser from putting back the slow fused operators that the
     exported graph avoids, and make CPUs without VNNI compute the same integers as those with it.
@@ -53,8 +53,12 @@ class OnnxSession:
     # Gelu takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
     _KEEP_OUT = ("SkipLayerNormFusion", "BiasGeluFusion")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, intra_op_threads: int = 1) -> None:
         """Load a graph.
+
+        Args:
+            path: of the graph.
+            intra_op_threads: threads of onnxruntime's own that share the work of a call.
 
         Raises:
             GraphError: when the graph is refused or onnxruntime cannot load it.
@@ -62,7 +66,7 @@ class OnnxSession:
         content = path.read_bytes()
         scan(content, str(path))
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = intra_op_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

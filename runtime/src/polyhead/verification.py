@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.bundle import Bundle, Golden, GoldenExample, read
+from polyhead import stability as stabilities
+from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read
 from polyhead.engine import load
 from polyhead.errors import InputError, ManifestError
 from polyhead.heads import decoder
@@ -52,23 +53,31 @@ class Verification:
         files: number of files whose digests were checked.
         token_ids_equal: whether the tokenizer gave the recorded ids for every golden text.
         heads: one check a head.
+        stability: how far logits depend on batch and threads here; None when it was not asked.
     """
 
     files: int
     token_ids_equal: bool
     heads: tuple[HeadCheck, ...]
+    stability: Certificate | None = None
 
     @property
     def passed(self) -> bool:
         """Whether everything held."""
-        return self.token_ids_equal and all(check.passed for check in self.heads)
+        stable = self.stability is None or self.stability.passed
+        return self.token_ids_equal and stable and all(check.passed for check in self.heads)
 
 
-def verify(path: str | Path) -> Verification:
+def verify(path: str | Path, *, stability: bool = False) -> Verification:
     """Check manifest, digests and golden answers of a bundle.
 
+    Args:
+        path: the bundle's folder.
+        stability: repeat the measurement of the certificate on this machine, on the golden texts.
+
     Raises:
-        BundleError: when the bundle cannot be read or trusted.
+        BundleError: when the bundle cannot be read or trusted; or has no graph in the exact layout
+            and `stability` is asked.
     """
     bundle = read(path)
     golden = bundle.golden()
@@ -79,7 +88,20 @@ def verify(path: str | Path) -> Verification:
             f" {sorted(tolerance)}, the graph's heads are"
             f" {sorted(bundle.manifest.graphs[0].heads)}. Export the bundle again."
         )
-    return _compare(bundle, golden, tolerance)
+    found = _compare(bundle, golden, tolerance)
+    return replace(found, stability=_stability(bundle, golden)) if stability else found
+
+
+def _stability(bundle: Bundle, golden: Golden) -> Certificate:
+    graph = next((graph for graph in bundle.manifest.graphs if graph.layout == "exact"), None)
+    if graph is None:
+        raise ManifestError(
+            f"{bundle.path}: no graph in the exact layout; in a padded one a text's answer may"
+            " depend on its batch. Verify it without stability."
+        )
+    with load(bundle.path) as engine:
+        encodings = engine.encode([example.input for example in golden.examples])
+    return stabilities.measure(bundle.file(graph), encodings)
 
 
 def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> Verification:

@@ -27,7 +27,7 @@ class AttentionLayout(ir.passes.InPlacePass):
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
-    split = [_unsplit(value) for value in node.inputs[:3]]
+    split = [unsplit(value) for value in node.inputs[:3]]
     merged = _merge(node.outputs[0])
     heads, key_heads = (_heads(value) for value in node.inputs[:2])
     if merged is None or None in split or heads is None or key_heads is None:
@@ -55,8 +55,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def _unsplit(value: ir.Value | None) -> ir.Value | None:
-    """The 3-D value behind Transpose(Reshape(x))."""
+def unsplit(value: ir.Value | None) -> ir.Value | None:
+    """The 3-D value behind Transpose(Reshape(x)), or None where there is none."""
     transpose = value.producer() if value is not None else None
     if value is None or transpose is None or not _swaps(transpose) or transpose.inputs[0] is None:
         return None

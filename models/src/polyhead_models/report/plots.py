@@ -43,7 +43,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) ->
         axes.set_xlabel(f"epoch (dotted: the one that is kept, {best_epoch})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
-    return _png(figure)
+    return png(figure)
 
 
 def _loss(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
@@ -93,7 +93,7 @@ def comparison(report: Report) -> bytes:
     right.set_title("joint minus single, 95% interval", fontsize=10)
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.25)
-    return _png(figure)
+    return png(figure)
 
 
 def _points(
@@ -104,7 +104,8 @@ def _points(
     axes.plot([e.value for e in estimates], rows, "o", ms=4, color=colour, label=label)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file, the same bytes for the same figure."""
     FigureCanvasAgg(figure)
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from polyhead.bundle.golden import Golden, GoldenExample
-from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, HeadQuality, Manifest
+from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
+from polyhead.bundle.measured import Attempt, Certificate, Gate, HeadQuality
 from polyhead.bundle.reader import Bundle, is_bundle, read
 
 __all__ = [
+    "Attempt",
     "Bundle",
+    "Certificate",
     "EncoderInfo",
     "FileEntry",
+    "Gate",
     "Golden",
     "GoldenExample",
     "Graph",

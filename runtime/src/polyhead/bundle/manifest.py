@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from polyhead.bundle.measured import Certificate, Gate, HeadQuality
 from polyhead.heads.spec import HeadSpec
 
 FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
@@ -78,30 +79,6 @@ class EncoderInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadQuality:
-    """What was measured for one head at export.
-
-    Attributes:
-        metric: name of the head's figure; None for a head without references.
-        split: the split that it was measured on.
-        texts: number of texts.
-        fp32: the figure of the PyTorch model.
-        exported: the figure of the exported graph.
-        agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine,
-            for numbers the concordance.
-        max_logit_error: largest absolute difference of a logit.
-    """
-
-    split: str
-    texts: int
-    metric: str | None = None
-    fp32: float | None = None
-    exported: float | None = None
-    agreement: float
-    max_logit_error: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """All that a bundle says of itself. Field by field, this is format version 1.
 
@@ -116,6 +93,10 @@ class Manifest:
         heads: by name, in the order of training.
         quality: by head; heads that were not measured are absent.
         provenance: versions, digests and settings of the export, for people.
+        picture: the model card's picture; None where there is none.
+        gate: what the export was allowed to lose; None where nothing was asked.
+        certificate: that a text's answer does not depend on its batch; None without a graph in the
+            exact layout.
     """
 
     format: Literal["polyhead-bundle"]
@@ -128,6 +109,9 @@ class Manifest:
     heads: Mapping[str, HeadSpec]
     quality: Mapping[str, HeadQuality] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    picture: FileEntry | None = None
+    gate: Gate | None = None
+    certificate: Certificate | None = None
 
     def __post_init__(self) -> None:
         if not self.graphs:
@@ -144,7 +128,8 @@ class Manifest:
     @property
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the manifest vouches for."""
-        return (self.tokenizer, self.golden, self.card, *self.graphs)
+        pictures = () if self.picture is None else (self.picture,)
+        return (self.tokenizer, self.golden, self.card, *pictures, *self.graphs)
 
 
 def _plain_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Show what a bundle holds: heads, labels, precision, sizes and measured quality.
+"""Show what a bundle holds: heads, labels, precision, sizes, measured quality, certificate.
 
 Example:
   polyhead inspect bundle/
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from polyhead.bundle import Bundle, read
+from polyhead.bundle import Bundle, Certificate, FileEntry, Gate, Graph, Manifest, read
 from polyhead.cli import output
 from polyhead.strict import plain
 
@@ -41,8 +41,8 @@ def _page(bundle: Bundle) -> str:
         output.table(
             ["file", "MB", "SHA-256", "holds"],
             [
-                [entry.file, f"{entry.size / 1e6:.2f}", entry.sha256[:12], _holds(bundle, i)]
-                for i, entry in enumerate(manifest.files)
+                [entry.file, f"{entry.size / 1e6:.2f}", entry.sha256[:12], _holds(manifest, entry)]
+                for entry in manifest.files
             ],
         ),
         output.table(
@@ -54,22 +54,55 @@ def _page(bundle: Bundle) -> str:
         ),
     ]
     if manifest.quality:
-        sections.append(
-            output.table(
-                ["head", "metric", "split", "texts", "PyTorch", "exported", "agreement"],
-                [
-                    [name, q.metric, q.split, q.texts, q.fp32, q.exported, q.agreement]
-                    for name, q in manifest.quality.items()
-                ],
-            )
-        )
+        sections.append(_quality(manifest))
+    if manifest.gate is not None:
+        sections.append(_gate(manifest.gate))
+    sections.append(_certificate(manifest.certificate))
     return "\n\n".join(sections)
 
 
-def _holds(bundle: Bundle, index: int) -> str:
-    manifest = bundle.manifest
-    names = ["tokenizer", "golden answers", "model card"]
-    if index < len(names):
-        return names[index]
-    graph = manifest.graphs[index - len(names)]
-    return f"{graph.precision} graph, {graph.layout} layout, for {graph.target}"
+def _holds(manifest: Manifest, entry: FileEntry) -> str:
+    if isinstance(entry, Graph):
+        return f"{entry.precision} graph, {entry.layout} layout, for {entry.target}"
+    known = {
+        manifest.tokenizer.file: "tokenizer",
+        manifest.golden.file: "golden answers",
+        manifest.card.file: "model card",
+    }
+    return known.get(entry.file, "picture of the model card")
+
+
+def _quality(manifest: Manifest) -> str:
+    return output.table(
+        [
+            *("head", "metric", "split", "texts", "PyTorch", "exported", "drop (95% interval)"),
+            *("agreement", "changed %", "max error", "mean error"),
+        ],
+        [
+            [
+                *(name, q.metric, q.split, q.texts, q.fp32, q.exported, q.drop_text),
+                *(q.agreement, None if q.changed is None else 100 * q.changed),
+                *(q.max_logit_error, q.mean_logit_error),
+            ]
+            for name, q in manifest.quality.items()
+        ],
+    )
+
+
+def _gate(gate: Gate) -> str:
+    return (
+        f"gate: at most {gate.max_drop:g} points of a figure lost and {gate.max_flips:g}% of the"
+        f" decisions changed; passed with {gate.attempts[-1].name}"
+        f" (attempt {len(gate.attempts)})"
+    )
+
+
+def _certificate(found: Certificate | None) -> str:
+    if found is None:
+        return "certificate: none"
+    result = "the same to the bit" if found.passed else f"off by {found.max_difference:.2g}"
+    return (
+        f"certificate: logits of {found.texts} texts in batches of"
+        f" {output.listed(found.batch_sizes)} and with {output.listed(found.threads)} threads are"
+        f" {result} ({found.graph}, {found.cpu}, onnxruntime {found.onnxruntime})"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -23,6 +23,12 @@ def progress(text: str) -> None:
     """A note on stderr for whoever watches."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def listed(values: Iterable[object]) -> str:
+    """Values in a sentence: ``1, 8 and 64``."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,0 +1,31 @@
+"""How many of a head's decisions another model changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polyhead_models.metrics import METRICS
+
+# Their decision is a set of items, each right or wrong by itself, as in their figure.
+_OF_ITEMS = ("tokens.v1", "multilabel.v1")
+
+
+def changed(kind: str, results: Sequence[Any], others: Sequence[Any]) -> float:
+    """Share of decisions, 0 to 1, that differ between two models on the same texts.
+
+    A decision is what a text gets. A `tokens` head decides about each span and a `multilabel` head
+    about each label: the items that one model has alone, over all items of both (Dice 1945), since
+    in a text with thirty spans one of them is not all. For numbers and embeddings, which decide
+    nothing, 1 minus the kind's agreement: the concordance, or the mean cosine.
+
+    Args:
+        kind: the heads' versioned kind.
+        results: of one model, at least one.
+        others: of the other, in the same order.
+    """
+    if kind not in _OF_ITEMS:
+        return max(0.0, 1 - METRICS[kind].agreement(results, others))
+    pairs = [(set(a.decision), set(b.decision)) for a, b in zip(results, others, strict=True)]
+    alone = sum(len(a ^ b) for a, b in pairs)
+    return alone / max(1, sum(len(a) + len(b) for a, b in pairs))

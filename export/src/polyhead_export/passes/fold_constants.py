@@ -1,0 +1,49 @@
+"""Values that are computed from weights alone, computed here once.
+
+before: Add(x, MatMul(LayerNormalization(table), W))
+after:  Add(x, folded)
+
+The exporter folds small ones and stops at LayerNormalization; DeBERTa projects its table of
+relative positions in every layer.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from polyhead_export.initializer import add_constant
+from polyhead_export.shape_only import evaluate
+
+# Of these the result is larger than what it is made of.
+_LARGER = {"Expand", "ConstantOfShape", "Range", "Tile"}
+
+
+class FoldConstants(ir.passes.InPlacePass):
+    """The nodes that fall out of use stay: run `clean` after it."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fold."""
+        graph = model.graph
+        constant: set[ir.Node] = set()
+        for node in graph:
+            made = node.inputs and node.op_type not in _LARGER
+            if made and all(v is None or _known(v, constant) for v in node.inputs):
+                constant.add(node)
+        values = [
+            value
+            for node in constant
+            for value in node.outputs
+            if value.uses() and any(u.node not in constant for u in value.uses())
+        ]
+        values = [value for value in values if not value.is_graph_output()]
+        if not values:
+            return ir.passes.PassResult(model, False)
+        (arrays,) = evaluate(graph, values, [(1, 1)])
+        for value, array in zip(values, arrays, strict=True):
+            folded = add_constant(graph, f"folded/{value.name}", array)
+            ir.convenience.replace_all_uses_with(value, folded)
+        return ir.passes.PassResult(model, True)
+
+
+def _known(value: ir.Value, constant: set[ir.Node]) -> bool:
+    return value.is_initializer() or value.producer() in constant

@@ -1,0 +1,135 @@
+"""The way from a linear's output to the heads of an attention, in one form for all families.
+
+before: x (batch, tokens, n) -> Reshape, Transpose, Slice, Squeeze … in some order
+        -> (batch, heads, tokens, width)
+after:  x -> Slice (its last axis, where n is more than heads * width) -> Reshape (batch, tokens,
+        heads, width) -> Transpose (batch, heads, tokens, width)
+
+What the nodes do is found by running them on numbers that tell where each element came from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+
+from polyhead_export.initializer import add_constant
+
+_MOVES = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Split", "Gather"}
+_SHAPES = ((2, 3), (1, 1), (3, 5))
+
+
+class SplitHeads(ir.passes.InPlacePass):
+    """Rewrites the first three inputs of Attention and the first of RotaryEmbedding.
+
+    Values that come about in another way are left alone. The nodes that fall out of use stay: run
+    `clean` after it.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite."""
+        modified = False
+        for value in _values(model.graph):
+            modified |= _rewrite(model.graph, value)
+        return ir.passes.PassResult(model, modified)
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    read = {"Attention": 3, "RotaryEmbedding": 1}
+    values = [v for node in graph for v in node.inputs[: read.get(node.op_type, 0)]]
+    return [v for v in dict.fromkeys(values) if v is not None and _heads(v) is not None]
+
+
+def _heads(value: ir.Value) -> tuple[int, int] | None:
+    """Number of heads and their width, of `(batch, heads, tokens, width)`."""
+    if value.shape is None or len(value.shape) != 4:
+        return None
+    heads, width = value.shape[1], value.shape[3]
+    return (heads, width) if isinstance(heads, int) and isinstance(width, int) else None
+
+
+def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
+    source, sizes = _source(value), _heads(value)
+    if source is None or sizes is None or source.shape is None:
+        return False
+    (heads, width), total = sizes, source.shape[2]
+    first = _first(graph, source, value, heads, width)
+    producer = value.producer()
+    if first is None or producer is None:
+        return False
+    nodes = []
+    part, name = source, value.name
+    if total != heads * width:
+        bounds = [first, first + heads * width, -1]
+        constants = [
+            add_constant(graph, f"{name}/{what}", np.array([number], np.int64))
+            for what, number in zip(("first", "end", "axis"), bounds, strict=True)
+        ]
+        nodes.append(ir.node("Slice", [source, *constants], name=f"{producer.name}/Slice"))
+        part = nodes[-1].outputs[0]
+        part.shape = ir.Shape([*source.shape[:2], heads * width])
+        part.dtype = source.dtype
+    split, transposed = split_nodes(graph, part, heads, width, name=f"{producer.name}/heads")
+    new = transposed.outputs[0]
+    new.name, new.type, new.shape = value.name, value.type, value.shape
+    nodes += [split, transposed]
+    ir.convenience.replace_nodes_and_values(graph, producer, [], nodes, [value], [new])
+    return True
+
+
+def split_nodes(
+    graph: ir.Graph, value: ir.Value, heads: int, width: int, *, name: str
+) -> tuple[ir.Node, ir.Node]:
+    """Nodes from `(batch, tokens, heads * width)` to `(batch, heads, tokens, width)`."""
+    shape = add_constant(graph, f"{name}/shape", np.array([0, 0, heads, width], np.int64))
+    split = ir.node("Reshape", [value, shape], name=f"{name}/Reshape")
+    turned = ir.node(
+        "Transpose", [split.outputs[0]], {"perm": [0, 2, 1, 3]}, name=f"{name}/Transpose"
+    )
+    return split, turned
+
+
+def _source(value: ir.Value) -> ir.Value | None:
+    """The `(batch, tokens, n)` that a value is made of by moving elements alone."""
+    current: ir.Value | None = value
+    while current is not None:
+        node = current.producer()
+        if node is None or node.op_type not in _MOVES:
+            break
+        current = node.inputs[0]
+    if current is None or current is value or current.shape is None or len(current.shape) != 3:
+        return None
+    return current if isinstance(current.shape[2], int) else None
+
+
+def _first(
+    graph: ir.Graph, source: ir.Value, value: ir.Value, heads: int, width: int
+) -> int | None:
+    """Where in `source` the heads begin; None when they do not stand there one after the other."""
+    assert source.shape is not None
+    total = source.shape[2]
+    assert isinstance(total, int)
+    part = ir.convenience.extract(graph, [*graph.inputs, source], [value])
+    part.opset_imports.update(graph.opset_imports)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        ir.to_proto(ir.Model(part, ir_version=10)).SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    found = set()
+    for batch, tokens in _SHAPES:
+        feeds = {i.name: np.zeros((batch, tokens), np.int64) for i in session.get_inputs()}
+        numbers = np.arange(batch * tokens * total, dtype=np.float32).reshape(batch, tokens, total)
+        (moved,) = session.run(None, {**feeds, source.name: numbers})
+        first = int(moved.flat[0])
+        expected = numbers[:, :, first : first + heads * width]
+        if expected.shape[2] != heads * width:
+            return None
+        expected = expected.reshape(batch, tokens, heads, width).transpose(0, 2, 1, 3)
+        if not np.array_equal(moved, expected):
+            return None
+        found.add(first)
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,62 @@
+"""What a bundle was made from, for its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from polyhead.bundle import EncoderInfo
+from polyhead.bundle.digest import sha256
+from polyhead_export.calibration import CalibrationTexts
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models import encoder as encoders
+from polyhead_models.checkpoint import Checkpoint
+
+_LIBRARIES = ("polyhead", "torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
+
+
+def encoder_info(checkpoint: Checkpoint) -> EncoderInfo:
+    """The encoder of a checkpoint; of a local folder only the last part is told."""
+    encoder, config = checkpoint.model.encoder, checkpoint.description.config
+    name = config.encoder.name
+    return EncoderInfo(
+        name=Path(name).name if Path(name).is_absolute() else name,
+        family=str(encoder.config.model_type),
+        fingerprint=encoders.fingerprint(encoder),
+        hidden_size=int(encoder.config.hidden_size),
+        layers=int(encoder.config.num_hidden_layers),
+        max_tokens=config.encoder.max_tokens,
+    )
+
+
+def provenance(
+    source: Path,
+    checkpoint: Checkpoint,
+    *,
+    settings: Mapping[str, Any],
+    sampled: CalibrationTexts | None,
+) -> Mapping[str, Any]:
+    """Digests and versions, as plain data.
+
+    Args:
+        source: folder of the checkpoint.
+        checkpoint: what it holds.
+        settings: of the export.
+        sampled: the texts that int8 was calibrated on; None without.
+    """
+    facts: dict[str, Any] = {
+        "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
+        "training_config_sha256": checkpoint.description.config.fingerprint,
+        "data_sha256": dict(checkpoint.description.data),
+        "versions": {name: version(name) for name in _LIBRARIES},
+        "settings": dict(settings),
+    }
+    if sampled is not None:
+        facts["calibration"] = {
+            "texts": len(sampled.texts),
+            "seed": sampled.seed,
+            "sha256": sampled.digest,
+        }
+    return facts

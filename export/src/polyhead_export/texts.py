@@ -1,0 +1,67 @@
+"""The texts of an export: some to calibrate with, some to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.checkpoint import Checkpoint
+from polyhead_models.config import Config
+from polyhead_models.data import examples as data
+from polyhead_models.data import sources
+from polyhead_models.data.examples import Example
+from polyhead_models.errors import DataError
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Examples to calibrate with, and examples to measure on.
+
+    Attributes:
+        train: of the training split.
+        measured: of the validation split; where there is none, of the training split again.
+        split: which of them.
+    """
+
+    train: Sequence[Example]
+    measured: Sequence[Example]
+    split: str
+
+
+def load(checkpoint: Checkpoint, config: Config | None) -> Texts:
+    """Read the texts of a checkpoint's heads.
+
+    Args:
+        checkpoint: the trained model.
+        config: where the texts are; None takes what the checkpoint remembers.
+
+    Raises:
+        DataError: when the texts are not where they were, have changed, or cannot be used.
+    """
+    if config is None:
+        config = checkpoint.description.config
+        if checkpoints.digests(config) != checkpoint.description.texts:
+            missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
+            raise DataError(
+                f"the data that the checkpoint was trained on"
+                f" {'is gone' if missing else 'has changed'}:"
+                f" {_files(checkpoint)}. Put it back, or name the data with --config."
+            )
+    heads = checkpoint.model.specs
+    train, validation = (
+        [e for e in data.load(config, split) if any(head in heads for head in e.references)]
+        for split in ("train", "validation")
+    )
+    measured = validation or train
+    data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
+    return Texts(train, measured, "validation" if validation else "train")
+
+
+def _files(checkpoint: Checkpoint) -> str:
+    return ", ".join(
+        sources.shown(source, split)
+        for source in checkpoint.description.config.data.values()
+        for split in ("train", "validation")
+        if source.path(split) is not None
+    )

@@ -1,0 +1,126 @@
+"""What was measured at export and stands in the manifest: quality, gate and certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadQuality:
+    """What was measured for one head at export.
+
+    Attributes:
+        metric: name of the head's figure; None for a head without references.
+        split: the split that it was measured on.
+        texts: number of texts.
+        fp32: the figure of the PyTorch model.
+        exported: the figure of the exported graph.
+        agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine,
+            for numbers the concordance.
+        max_logit_error: largest absolute difference of a logit.
+        mean_logit_error: mean absolute difference of a logit; None in older bundles.
+        changed: 0 to 1: share of decisions that the export changed. A decision is what a text gets:
+            a label, an answer, a summary; or each span of a `tokens` head and each label of a
+            `multilabel` head. For embeddings and numbers, 1 - `agreement`. None in older bundles.
+        drop_interval: 2.5 and 97.5 percentile of `drop` over texts drawn with replacement; None
+            without a figure, and in older bundles.
+        at_chance: whether the PyTorch model's figure is no better than that of an answer that is
+            always the same, so that a drop says nothing.
+    """
+
+    split: str
+    texts: int
+    metric: str | None = None
+    fp32: float | None = None
+    exported: float | None = None
+    agreement: float
+    max_logit_error: float
+    mean_logit_error: float | None = None
+    changed: float | None = None
+    drop_interval: tuple[float, ...] | None = None
+    at_chance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drop_interval is not None and len(self.drop_interval) != 2:
+            raise ValueError(f"drop_interval: found {len(self.drop_interval)} numbers, expected 2.")
+
+    @property
+    def drop(self) -> float | None:
+        """How much worse the exported graph is, in points (100 times the figure's difference)."""
+        if self.fp32 is None or self.exported is None:
+            return None
+        return 100 * (self.fp32 - self.exported)
+
+    @property
+    def drop_text(self) -> str:
+        """The drop and its interval for people: ``+0.25 (-0.50 to +1.00)``, or ``-``."""
+        if self.drop is None:
+            return "-"
+        interval = " ({:+.2f} to {:+.2f})" if self.drop_interval is not None else ""
+        return f"{self.drop:+.2f}" + interval.format(*(self.drop_interval or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One way to quantise that the gate looked at.
+
+    Attributes:
+        name: what was done, for people.
+        drop: points by head, for the heads with a figure that is better than chance.
+        changed: percent of decisions, by head.
+        failed: heads beyond a limit.
+    """
+
+    name: str
+    drop: Mapping[str, float]
+    changed: Mapping[str, float]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What was allowed, and how the graph came to be within it.
+
+    Attributes:
+        max_drop: most points that a head's figure may lose.
+        max_flips: most percent of a head's decisions that may change.
+        attempts: in the order in which they were tried; the last is the graph, and passed.
+        per_row: linears whose activations have a scale a row, measured as the graph runs.
+        fp32: linears that were left in float.
+    """
+
+    max_drop: float
+    max_flips: float
+    attempts: tuple[Attempt, ...]
+    per_row: tuple[str, ...] = field(default=())
+    fp32: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """How far a text's logits depend on its batch and on threads; see `polyhead.stability`.
+
+    Attributes:
+        graph: file name of the graph.
+        texts: number of texts that were asked alone and among others.
+        batch_sizes: rows of the batches.
+        threads: numbers of onnxruntime's own threads, and of threads that call it.
+        max_difference: largest absolute difference of a logit from the text's own, alone on one
+            thread; 0 means the same to the bit.
+        cpu: where it was measured.
+        onnxruntime: version that it was measured with.
+    """
+
+    graph: str
+    texts: int
+    batch_sizes: tuple[int, ...]
+    threads: tuple[int, ...]
+    max_difference: float
+    cpu: str
+    onnxruntime: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing changed a logit."""
+        return self.max_difference == 0
