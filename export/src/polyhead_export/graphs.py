@@ -7,12 +7,15 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from polyhead.tokenizing import Tokenizer
 from polyhead_export import structure
+from polyhead_export.calibration import CalibrationTexts, ranges
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
     FoldPositions,
     LowerToOrtCpu,
+    QuantiseLinears,
     StableMean,
     clean,
 )
@@ -50,8 +53,20 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     return FloatGraph(traced.model, nodes)
 
 
+def quantise(
+    model: ir.Model, tokenizer: Tokenizer, calibration: CalibrationTexts, *, max_tokens: int
+) -> None:
+    """Turn the float graph into int8 for onnxruntime's CPU provider, in place.
+
+    Raises:
+        CalibrationError: when the ranges cannot be measured.
+    """
+    measured = ranges(model, tokenizer, calibration, max_tokens=max_tokens)
+    ir.passes.Sequential(QuantiseLinears(measured), LowerToOrtCpu(), clean())(model)
+
+
 def lowered(model: ir.Model) -> ir.Model:
-    """A canonical int8 graph for onnxruntime's CPU provider, lowered in place."""
+    """A canonical int8 graph for onnxruntime's CPU provider; `model` is changed and returned."""
     ir.passes.Sequential(LowerToOrtCpu(), clean())(model)
     return model
 

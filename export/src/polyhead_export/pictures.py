@@ -39,6 +39,7 @@ def quality(
         _head(left, middle, row, found)
     labels = [f"{name}\n{found.metric}" for name, found in known.items()]
     left.set_yticks(range(len(known)), labels, fontsize=8)
+    left.set_xlim(min(0.0, *(found.exported or 0.0 for found in known.values()), 0.0), 1.02)
     left.set_title("ring: PyTorch, dot: this graph", fontsize=10)
     middle.set_yticks(range(len(known)), [""] * len(known))
     middle.axvline(0, color=_GREY, linewidth=0.8)
