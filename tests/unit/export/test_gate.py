@@ -61,12 +61,12 @@ def test_a_head_at_chance_goes_by_its_decisions_alone():
 
 
 def test_a_head_at_chance_is_told():
-    [remark] = gate.at_chance({"topic": replace(GOOD, at_chance=True), "other": GOOD})
+    [remark] = gate.remarks({"topic": replace(GOOD, at_chance=True), "other": GOOD}, Limits())
     assert remark.startswith("topic: accuracy 0.9000 of the PyTorch model is no better than")
 
 
 def test_few_texts_are_told():
-    [remark] = gate.coarse({"topic": replace(GOOD, texts=16), "other": GOOD}, Limits())
+    [remark] = gate.remarks({"topic": replace(GOOD, texts=16), "other": GOOD}, Limits())
     assert remark.startswith("topic: 16 texts are few for a gate, one of them is 6.2%")
 
 

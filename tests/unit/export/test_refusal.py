@@ -2,14 +2,17 @@
 
 import json
 import os
+import random
 import resource
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from polyhead import bundle as bundles
 from polyhead.cli.main import main
@@ -27,33 +30,46 @@ HEADS = {
     "embedding": HeadConfig(kind="embedding"),
 }
 
+SENTENCES = (
+    "Why was I billed {n} times in Oslo?",
+    "The parcel to Rome was {n} days late.",
+    "Thanks, {n} stars from Lima!",
+    "{n} late parcels, thanks for {n} bills",
+)
+MAIL = [sentence.format(n=n) for n in range(20, 120) for sentence in SENTENCES]
+WORDS = " ".join(SENTENCES).split()
+JUMBLED = [" ".join(random.Random(n).choices(WORDS, k=3 + n % 9)) for n in range(400)]
+
 
 def weights(checkpoint):
     return safetensors.torch.load_file(checkpoint / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def make_learnt(make_config, tmp_path_factory):
-    def make(epochs):
-        folder = tmp_path_factory.mktemp("learnt")
-        made = make_config(folder)
-        settings = replace(made.training, epochs=epochs, learning_rate=3e-3)
-        config = replace(made, heads=HEADS, training=settings)
-        return train(config, folder / "checkpoint", note=lambda _: None).path
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def learnt(make_learnt):
+def learnt(make_config, tmp_path_factory):
     """A checkpoint that knows its topics."""
-    return make_learnt(30)
+    folder = tmp_path_factory.mktemp("learnt")
+    made = make_config(folder)
+    settings = replace(made.training, epochs=30, learning_rate=3e-3)
+    config = replace(made, heads=HEADS, training=settings)
+    return train(config, folder / "checkpoint", note=quiet).path
 
 
 @pytest.fixture(scope="module")
-def hasty(make_learnt):
-    """A checkpoint whose decisions are narrow, so that anything changes some of them."""
-    return make_learnt(1)
+def undecided(learnt, tmp_path_factory):
+    """The same with a random head whose labels are equally likely: many decisions are narrow, so
+    that whatever changes the logits changes some of them."""
+    folder = tmp_path_factory.mktemp("undecided") / "checkpoint"
+    shutil.copytree(learnt, folder)
+    changed = weights(folder)
+    weight, bias = (f"heads.head_topic.projection.1.{name}" for name in ("weight", "bias"))
+    generator = torch.Generator().manual_seed(5)
+    changed[weight] = torch.randn(changed[weight].shape, generator=generator)
+    safetensors.torch.save_file(changed, folder / "model.safetensors")
+    logits = checkpoints.load(folder).engine().logits(JUMBLED)["topic"]
+    changed[bias] -= torch.from_numpy(np.vstack(logits).mean(axis=0))
+    safetensors.torch.save_file(changed, folder / "model.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +90,11 @@ def outliers(learnt, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own_answers(tmp_path_factory):
-    """`own_answers(checkpoint)`: 400 validation texts with the model's own answers as references,
-    so that each decision that changes costs accuracy."""
+    """`own_answers(checkpoint, texts)`: validation texts with the model's own answers as
+    references, so that each decision that changes costs accuracy."""
 
-    def label(checkpoint):
+    def label(checkpoint, texts=MAIL):
         loaded = checkpoints.load(checkpoint)
-        sentences = (
-            "Why was I billed {n} times in Oslo?",
-            "The parcel to Rome was {n} days late.",
-            "Thanks, {n} stars from Lima!",
-            "{n} late parcels, thanks for {n} bills",
-        )
-        texts = [s.format(n=n) for n in range(20, 120) for s in sentences]
         rows = [
             {"text": text, "topic": prediction["topic"].label}
             for text, prediction in zip(texts, loaded.engine().predict(texts), strict=True)
@@ -102,8 +111,12 @@ def own_answers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def climbed(outliers, own_answers, tmp_path_factory):
     target = tmp_path_factory.mktemp("climbed") / "bundle"
-    export(outliers, target, Settings(), config=own_answers(outliers), note=lambda _: None)
+    export(outliers, target, Settings(), config=own_answers(outliers), note=quiet)
     return bundles.read(target)
+
+
+def quiet(_):
+    pass
 
 
 def contents(folder):
@@ -111,9 +124,7 @@ def contents(folder):
 
 
 def test_a_learnt_model_passes_with_the_fastest_graph(learnt, own_answers, tmp_path):
-    found = export(
-        learnt, tmp_path / "b", Settings(), config=own_answers(learnt), note=lambda _: None
-    )
+    found = export(learnt, tmp_path / "b", Settings(), config=own_answers(learnt), note=quiet)
     assert [a.name for a in found.gate.attempts] == ["static scales"]
 
 
@@ -139,29 +150,33 @@ def older(exported, tmp_path):
 
 
 def test_where_nothing_may_be_lost_it_refuses_and_an_older_bundle_stays(
-    hasty, own_answers, older, tmp_path
+    undecided, own_answers, older, tmp_path
 ):
     before = contents(older)
     settings = Settings(limits=Limits(max_drop=0.0, max_flips=100.0))
     with pytest.raises(GateError, match="no graph keeps every head within 0 points") as refused:
-        export(hasty, older, settings, config=own_answers(hasty), note=lambda _: None)
+        export(undecided, older, settings, config=own_answers(undecided, JUMBLED), note=quiet)
     assert "static scales" in str(refused.value)
     assert "fp32 for the worst" in str(refused.value)
     assert contents(older) == before
     assert [path.name for path in older.parent.iterdir()] == ["bundle"]
 
 
-def test_the_float_graph_passes_where_nothing_may_be_lost(hasty, own_answers, tmp_path):
+def test_the_float_graph_passes_where_nothing_may_be_lost(undecided, own_answers, tmp_path):
     settings = Settings(precision="fp32", limits=Limits(max_drop=0.0, max_flips=0.001))
     found = export(
-        hasty, tmp_path / "bundle", settings, config=own_answers(hasty), note=lambda _: None
+        undecided,
+        tmp_path / "bundle",
+        settings,
+        config=own_answers(undecided, JUMBLED),
+        note=quiet,
     )
     assert [a.name for a in found.gate.attempts] == ["fp32"]
 
 
-def test_the_command_refuses_with_exit_code_1_and_a_table(hasty, tmp_path, capfd):
+def test_the_command_refuses_with_exit_code_1_and_a_table(undecided, tmp_path, capfd):
     target = tmp_path / "bundle"
-    words = ["export", str(hasty), "-o", str(target), "--max-drop", "0", "--max-flips", "0"]
+    words = ["export", str(undecided), "-o", str(target), "--max-drop", "0", "--max-flips", "0"]
     assert main([*words, "--calibration-texts", "4"]) == 1
     said = capfd.readouterr()
     assert said.out == ""
@@ -218,5 +233,5 @@ def test_a_checkpoint_of_a_newer_version_is_refused(checkpoint, older, tmp_path)
     (newer / "polyhead.json").write_text(json.dumps(description))
     before = contents(older)
     with pytest.raises(CheckpointError, match="format version 2; this polyhead reads up to 1"):
-        export(newer, older, Settings(), note=lambda _: None)
+        export(newer, older, Settings(), note=quiet)
     assert contents(older) == before
