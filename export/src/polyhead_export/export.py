@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from polyhead import Engine, stability
-from polyhead.bundle import Certificate, Graph, Manifest, writer
+from polyhead import Engine
+from polyhead.bundle import Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
 from polyhead.tokenizing import Encoding
 from polyhead_export import calibration, graphs, ladder, parity, pictures, quantisation, texts
 from polyhead_export.card import card
-from polyhead_export.errors import StabilityError
+from polyhead_export.certificate import certify
 from polyhead_export.gate import Limits
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.ladder import Climbed
@@ -93,19 +93,13 @@ def export(
         trained = Trained(checkpoint.engine(), read.measured, read.split)
         climbed = _climbed(checkpoint, traced, trained, sampled, path, settings, note)
         quality = trained.with_intervals(climbed.comparison)
+        golden = _golden(folder, path, checkpoint, read, settings.seed)
+        note("comparing batches and threads")
+        certificate = certify(path, golden)
 
         (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
-        kinds = {spec.input for spec in checkpoint.model.specs.values()}
-        chosen = golden_texts(inputs(read.measured), kinds, seed=settings.seed)
-        with _engine(checkpoint, path) as exported:
-            golden = write_golden(
-                folder / _GOLDEN, path.name, checkpoint.engine(), exported, chosen
-            )
-        note("comparing batches and threads")
-        certificate = _certificate(path, golden)
         picture = pictures.quality(quality, climbed.comparison.logit_errors)
         (folder / _PICTURE).write_bytes(picture)
-
         encoder, graph = encoder_info(checkpoint), _graph(checkpoint, path, settings.precision)
         heads = checkpoint.model.specs
         text = card(encoder, graph, heads, quality, climbed.gate, certificate, _PICTURE)
@@ -180,16 +174,15 @@ def _climbed(
     return ladder.climb(rungs, compare, settings.limits, note=note)
 
 
-def _certificate(path: Path, encodings: Sequence[Encoding]) -> Certificate:
-    found = stability.measure(path, encodings)
-    if not found.passed:
-        raise StabilityError(
-            f"{path.name}: a text's logits differ by up to {found.max_difference:.2g} between"
-            f" batches of {found.batch_sizes} rows and {found.threads} threads, allowed 0"
-            f" ({found.cpu}, onnxruntime {found.onnxruntime}). Please report both with the"
-            " encoder's family; another version of onnxruntime may do."
-        )
-    return found
+def _golden(
+    folder: Path, path: Path, checkpoint: Checkpoint, read: texts.Texts, seed: int
+) -> list[Encoding]:
+    """Write the golden answers; returns their texts."""
+    kinds = {spec.input for spec in checkpoint.model.specs.values()}
+    chosen = golden_texts(inputs(read.measured), kinds, seed=seed)
+    with _engine(checkpoint, path) as exported:
+        trained = checkpoint.engine()
+        return write_golden(folder / _GOLDEN, path.name, trained, exported, chosen)
 
 
 def _graph(checkpoint: Checkpoint, path: Path, precision: Precision) -> Graph:

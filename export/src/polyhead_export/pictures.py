@@ -80,4 +80,5 @@ def _errors(axes: Axes, logit_errors: Mapping[str, NDArray[np.float32]]) -> None
     axes.set_xscale("log")
     axes.set_ylabel("% of logits", fontsize=8)
     axes.set_title("absolute logit error", fontsize=10)
-    axes.legend(fontsize=7)
+    if shown:
+        axes.legend(fontsize=7)

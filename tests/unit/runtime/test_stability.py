@@ -4,10 +4,8 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 from polyhead import ManifestError, cpu, stability
 from polyhead import bundle as bundles
@@ -15,20 +13,6 @@ from polyhead.session import OnnxSession
 from polyhead.verification import verify
 
 TEXTS = ("", "the parcel was late", "anna lives in oslo . " * 9, "thanks")
-
-
-@pytest.fixture(scope="module")
-def mixing(graph):
-    """The tiny graph, but each row has the mean of all rows added."""
-    mixed = onnx.ModelProto()
-    mixed.CopyFrom(graph)
-    nodes = mixed.graph.node
-    nodes[0].output[0] = "own"
-    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [0])
-    mixed.graph.initializer.append(axes)
-    nodes.insert(1, helper.make_node("ReduceMean", ["own", "axes"], ["mean"], keepdims=1))
-    nodes.insert(2, helper.make_node("Add", ["own", "mean"], ["states"]))
-    return mixed
 
 
 @pytest.fixture
