@@ -168,6 +168,19 @@ def graph(wordpiece: Tokenizer) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="session")
+def mixing(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The tiny graph, but each row has the mean of all rows of the batch added."""
+    mixed = onnx.ModelProto()
+    mixed.CopyFrom(graph)
+    nodes = mixed.graph.node
+    nodes[0].output[0] = "own"
+    mixed.graph.initializer.append(helper.make_tensor("axes", TensorProto.INT64, [1], [0]))
+    nodes.insert(1, helper.make_node("ReduceMean", ["own", "axes"], ["mean"], keepdims=1))
+    nodes.insert(2, helper.make_node("Add", ["own", "mean"], ["states"]))
+    return mixed
+
+
+@pytest.fixture(scope="session")
 def make_bundle(graph: onnx.ModelProto, wordpiece_json: str) -> Callable[..., Path]:
     """Writes a complete bundle: `make_bundle(folder, model=…, tokenizer=…, **manifest_fields)`."""
 

@@ -85,7 +85,7 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
 
 def _gate(quality: Mapping[str, HeadQuality], gate: Gate) -> list[str]:
     limits = gates.Limits(max_drop=gate.max_drop, max_flips=gate.max_flips)
-    remarks = [*gates.at_chance(quality), *gates.coarse(quality, limits)]
+    remarks = gates.remarks(quality, limits)
     heads = list(gate.attempts[-1].changed)
     return [
         f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from polyhead import Engine, stability
-from polyhead.bundle import Certificate, Graph, Manifest, writer
+from polyhead import Engine
+from polyhead.bundle import Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
@@ -25,7 +25,7 @@ from polyhead_export import (
     variants,
 )
 from polyhead_export.card import card
-from polyhead_export.errors import StabilityError
+from polyhead_export.certificate import certify
 from polyhead_export.gate import Limits
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.ladder import Climbed
@@ -122,10 +122,6 @@ def export(
         trained = Trained(checkpoint.engine(), read.measured, read.split)
         climbed = _climbed(checkpoint, traced, trained, sampled, path, settings, note)
         quality = trained.with_intervals(climbed.comparison)
-
-        (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
-        kinds = {spec.input for spec in checkpoint.model.specs.values()}
-        selected = golden_texts(inputs(read.measured), kinds, seed=settings.seed)
         graph = _graph(checkpoint, path, settings)
         further = variants.write(
             checkpoint,
@@ -136,16 +132,13 @@ def export(
             sampled=sampled,
             note=note,
         )
-        also = {f.graph.file: f.engine(checkpoint, folder) for f in further}
-        with _engine(checkpoint, path) as exported:
-            golden = write_golden(
-                folder / _GOLDEN, path.name, checkpoint.engine(), exported, selected, also=also
-            )
+        golden = _golden(folder, path, checkpoint, read, settings.seed, further)
         note("comparing batches and threads")
-        certificate = _certificate(path, golden)
+        certificate = certify(path, golden)
+
+        (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
         picture = pictures.quality(quality, climbed.comparison.logit_errors)
         (folder / _PICTURE).write_bytes(picture)
-
         encoder, heads = encoder_info(checkpoint), checkpoint.model.specs
         text = card(
             encoder,
@@ -234,16 +227,21 @@ def _climbed(
     return ladder.climb(rungs, compare, settings.limits, note=note)
 
 
-def _certificate(path: Path, encodings: Sequence[Encoding]) -> Certificate:
-    found = stability.measure(path, encodings)
-    if not found.passed:
-        raise StabilityError(
-            f"{path.name}: a text's logits differ by up to {found.max_difference:.2g} between"
-            f" batches of {found.batch_sizes} rows and {found.threads} threads, allowed 0"
-            f" ({found.cpu}, onnxruntime {found.onnxruntime}). Please report both with the"
-            " encoder's family; another version of onnxruntime may do."
-        )
-    return found
+def _golden(
+    folder: Path,
+    path: Path,
+    checkpoint: Checkpoint,
+    read: texts.Texts,
+    seed: int,
+    further: Sequence[variants.Further],
+) -> list[Encoding]:
+    """Write the golden answers; returns their texts."""
+    kinds = {spec.input for spec in checkpoint.model.specs.values()}
+    selected = golden_texts(inputs(read.measured), kinds, seed=seed)
+    also = {f.graph.file: f.engine(checkpoint, folder) for f in further}
+    with _engine(checkpoint, path) as exported:
+        trained = checkpoint.engine()
+        return write_golden(folder / _GOLDEN, path.name, trained, exported, selected, also=also)
 
 
 def _graph(checkpoint: Checkpoint, path: Path, settings: Settings) -> Graph:

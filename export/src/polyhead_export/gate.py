@@ -5,7 +5,7 @@ The rule, for each head on the validation texts: the head's figure may be at mos
 may differ. Both are the measured values, not bounds of an interval. A bound would be a rule about
 the number of texts: the upper one refuses every graph where there are few, the lower one accepts
 every graph. The interval is measured, shown and kept beside the value, so that a reader sees how
-much a pass is worth; `coarse` tells of heads where a single text is beyond the limit.
+much a pass is worth; `remarks` tells of heads where a single text is beyond the limit.
 
 A head without references goes by its decisions alone. So does a head whose figure is at chance in
 the PyTorch model already: it has nothing to lose, which the gate says.
@@ -70,24 +70,22 @@ def judge(name: str, quality: Mapping[str, HeadQuality], limits: Limits) -> Atte
     )
 
 
-def at_chance(quality: Mapping[str, HeadQuality]) -> list[str]:
-    """A remark for each head that had nothing to lose."""
-    return [
-        f"{head}: {found.metric} {found.fp32:.4f} of the PyTorch model is no better than an answer"
-        " that is always the same. Its drop says nothing; the gate goes by its decisions alone."
-        for head, found in quality.items()
-        if found.at_chance
-    ]
-
-
-def coarse(quality: Mapping[str, HeadQuality], limits: Limits) -> list[str]:
-    """A remark for each head with so few texts that one of them is beyond the limit."""
-    return [
-        f"{head}: {found.texts} texts are few for a gate, one of them is"
-        f" {100 / found.texts:.1f}%; more than {limits.max_flips:g}% is refused."
-        for head, found in quality.items()
-        if 100 / found.texts > limits.max_flips > 0
-    ]
+def remarks(quality: Mapping[str, HeadQuality], limits: Limits) -> list[str]:
+    """What a reader of the gate should know: heads at chance, and heads with few texts."""
+    found = []
+    for head, measured in quality.items():
+        if measured.at_chance:
+            found.append(
+                f"{head}: {measured.metric} {measured.fp32:.4f} of the PyTorch model is no better"
+                " than an answer that is always the same. Its drop says nothing; the gate goes by"
+                " its decisions alone."
+            )
+        if 100 / measured.texts > limits.max_flips > 0:
+            found.append(
+                f"{head}: {measured.texts} texts are few for a gate, one of them is"
+                f" {100 / measured.texts:.1f}%; more than {limits.max_flips:g}% is refused."
+            )
+    return found
 
 
 def _within(value: float, limit: float) -> bool:

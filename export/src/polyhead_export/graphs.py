@@ -7,7 +7,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from polyhead.tokenizing import Tokenizer
 from polyhead_export import structure
+from polyhead_export.calibration import CalibrationTexts, ranges
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
@@ -84,7 +86,7 @@ def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
 
 
 def lowered(model: ir.Model) -> ir.Model:
-    """A canonical int8 graph for onnxruntime's CPU provider, lowered in place."""
+    """A canonical int8 graph for onnxruntime's CPU provider; `model` is changed and returned."""
     ir.passes.Sequential(LowerToOrtCpu(), clean())(model)
     return model
 

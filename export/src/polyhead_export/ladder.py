@@ -96,7 +96,7 @@ def climb(
         comparison = compare(rung.plan)
         attempt = gate.judge(rung.name, comparison.quality, limits)
         if not attempts:
-            for remark in gate.at_chance(comparison.quality):
+            for remark in gate.remarks(comparison.quality, limits):
                 note(remark)
         attempts.append(attempt)
         note(_told(attempt))
@@ -112,7 +112,7 @@ def climb(
     raise GateError(
         f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
         f" changed decisions; nothing was written. Tried:\n\n{attempts_table(attempts)}\n\n"
-        + "".join(f"{remark}\n" for remark in gate.coarse(comparison.quality, limits))
+        + "".join(f"{remark}\n" for remark in gate.remarks(comparison.quality, limits))
         + "Allow more with --max-drop and --max-flips, calibrate on more texts with"
         " --calibration-texts, or export with --precision fp32."
     )

@@ -39,6 +39,7 @@ def quality(
         _head(left, middle, row, found)
     labels = [f"{name}\n{found.metric}" for name, found in known.items()]
     left.set_yticks(range(len(known)), labels, fontsize=8)
+    left.set_xlim(min(0.0, *(found.exported or 0.0 for found in known.values()), 0.0), 1.02)
     left.set_title("ring: PyTorch, dot: this graph", fontsize=10)
     middle.set_yticks(range(len(known)), [""] * len(known))
     middle.axvline(0, color=_GREY, linewidth=0.8)
@@ -79,4 +80,5 @@ def _errors(axes: Axes, logit_errors: Mapping[str, NDArray[np.float32]]) -> None
     axes.set_xscale("log")
     axes.set_ylabel("% of logits", fontsize=8)
     axes.set_title("absolute logit error", fontsize=10)
-    axes.legend(fontsize=7)
+    if shown:
+        axes.legend(fontsize=7)

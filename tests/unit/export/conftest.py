@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from polyhead.heads import HeadSpec
 from polyhead_export import graphs
 from polyhead_export.export import Settings, export
+from polyhead_export.gate import Limits
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -24,6 +25,8 @@ from polyhead_models.model import MultiHeadModel
 from polyhead_models.training import train
 
 MAX_TOKENS = 40
+# For tests of something else: 16 texts are few for a gate, one of them is 6%.
+ANY_LOSS = Limits(max_drop=100, max_flips=100)
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 BERT = {
     "vocab_size": 128,
@@ -196,6 +199,11 @@ def make_checkpoint(make_config: Callable[[Path], Config]) -> Callable[[Path], P
 
 
 @pytest.fixture(scope="session")
+def any_loss() -> Limits:
+    return ANY_LOSS
+
+
+@pytest.fixture(scope="session")
 def checkpoint(
     make_checkpoint: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -210,7 +218,8 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     @cache
     def get(precision: Any) -> Path:
         target = tmp_path_factory.mktemp(precision) / "bundle"
-        export(checkpoint, target, Settings(precision=precision), note=lambda _: None)
+        settings = Settings(precision=precision, limits=ANY_LOSS)
+        export(checkpoint, target, settings, note=lambda _: None)
         return target
 
     return get

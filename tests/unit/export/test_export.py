@@ -60,7 +60,8 @@ def test_quality_is_measured_for_every_head_on_the_validation_split(bundle):
     for name, found in quality.items():
         assert (found.split, found.texts) == ("validation", 16)
         assert 0.8 <= found.agreement <= 1
-        assert 0 < found.max_logit_error < 1
+        assert 0 < found.mean_logit_error < found.max_logit_error < 1
+        assert 0 <= found.changed <= 0.2
         assert (found.metric is None) == (name == "embedding")
 
 
@@ -68,6 +69,8 @@ def test_the_float_graph_reaches_the_figures_of_the_model(exported):
     for found in bundles.read(exported("fp32")).manifest.quality.values():
         assert found.exported == found.fp32
         assert found.agreement == pytest.approx(1)
+        assert found.changed == pytest.approx(0, abs=1e-6)
+        assert found.drop_interval in (None, (0, 0))
         assert found.max_logit_error < 1e-4
 
 
@@ -126,10 +129,26 @@ def test_the_card_tells_each_heads_figures(bundle, name):
     assert all(label in described for label in (spec.kind, *spec.labels))
     figures = [x for x in (found.fp32, found.exported, found.agreement) if x is not None]
     assert all(f" {figure:.4f} |" in measured for figure in figures)
+    assert f"| {found.drop_text} |" in measured
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(exported, checkpoint, tmp_path):
-    export(checkpoint, tmp_path / "again", Settings(), note=lambda _: None)
+def test_the_card_tells_the_gate_and_the_certificate_and_shows_the_picture(bundle):
+    page, manifest = (bundle.path / "README.md").read_text(), bundle.manifest
+    first = {"fp32": "fp32", "int8": "static scales"}[manifest.graphs[0].precision]
+    assert f"\n| {first} |" in page
+    assert "batches of 1, 8 and 64" in page
+    assert f"({manifest.picture.file})" in page
+    assert bundle.file(manifest.picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_certificate_is_what_verify_measures_again(bundle):
+    found = bundle.manifest.certificate
+    assert (found.texts, found.max_difference) == (6, 0)
+    assert verify(bundle.path, stability=True).stability == found
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(exported, checkpoint, any_loss, tmp_path):
+    export(checkpoint, tmp_path / "again", Settings(limits=any_loss), note=lambda _: None)
     assert contents(tmp_path / "again") == contents(exported("int8"))
 
 

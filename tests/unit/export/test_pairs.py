@@ -47,11 +47,12 @@ def learnt(make_config, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exported(learnt, tmp_path_factory):
+def exported(learnt, any_loss, tmp_path_factory):
     @cache
     def get(precision):
         target = tmp_path_factory.mktemp(precision) / "bundle"
-        export(learnt, target, Settings(precision=precision), note=lambda _: None)
+        settings = Settings(precision=precision, limits=any_loss)
+        export(learnt, target, settings, note=lambda _: None)
         return target
 
     return get

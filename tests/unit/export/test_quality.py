@@ -1,0 +1,57 @@
+"""Which texts a head is measured on."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from polyhead_export.quality import Trained
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.config import DataConfig
+from polyhead_models.data import examples
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint):
+    return checkpoints.load(checkpoint).engine()
+
+
+@pytest.fixture
+def rows(checkpoint, tmp_path):
+    """Examples of which only the first three have a topic, and the last two entities."""
+    path = tmp_path / "validation.jsonl"
+    lines = [{"text": f"late {n}", "topic": "delivery"} for n in range(3)]
+    lines += [{"text": f"thanks {n}", "entities": []} for n in range(2)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    config = checkpoints.describe(checkpoint).config
+    source = DataConfig(train=config.data["mail"].train, validation=str(path))
+    return examples.load(replace(config, data={"mail": source}), "validation")
+
+
+def test_a_head_is_measured_on_its_own_texts_and_an_untrained_one_on_all(engine, rows):
+    trained = Trained(engine, rows, "validation")
+    found = trained.compare(engine).quality
+    assert {name: q.texts for name, q in found.items()} == {
+        "topic": 3,
+        "first": 3,
+        "highest": 3,
+        "entities": 2,
+        "embedding": 5,
+    }
+
+
+def test_a_model_compared_with_itself_has_changed_nothing(engine, rows):
+    trained = Trained(engine, rows, "validation")
+    comparison = trained.compare(engine)
+    for name, found in trained.with_intervals(comparison).items():
+        assert found.drop in (None, 0)
+        assert found.changed == pytest.approx(0, abs=1e-6)
+        assert found.max_logit_error == found.mean_logit_error == 0
+        assert (found.drop_interval is None) == (name == "embedding")
+        assert not comparison.logit_errors[name].any()
+
+
+def test_logit_errors_are_of_every_logit(engine, rows):
+    errors = Trained(engine, rows, "validation").compare(engine).logit_errors
+    assert errors["topic"].shape == (3 * 3,)
+    assert errors["embedding"].shape == (5 * 32,)

@@ -1,0 +1,237 @@
+"""A model that int8 hurts: the gate climbs, or refuses and leaves everything as it was."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from polyhead import bundle as bundles
+from polyhead.cli.main import main
+from polyhead_export.errors import GateError
+from polyhead_export.export import Settings, export
+from polyhead_export.gate import Limits
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.config import DataConfig, HeadConfig
+from polyhead_models.errors import CheckpointError
+from polyhead_models.training import train
+
+CHANNEL = 3
+HEADS = {
+    "topic": HeadConfig(kind="classification", data="mail", target="topic"),
+    "embedding": HeadConfig(kind="embedding"),
+}
+
+SENTENCES = (
+    "Why was I billed {n} times in Oslo?",
+    "The parcel to Rome was {n} days late.",
+    "Thanks, {n} stars from Lima!",
+    "{n} late parcels, thanks for {n} bills",
+)
+MAIL = [sentence.format(n=n) for n in range(20, 120) for sentence in SENTENCES]
+WORDS = " ".join(SENTENCES).split()
+JUMBLED = [" ".join(random.Random(n).choices(WORDS, k=3 + n % 9)) for n in range(400)]
+
+
+def weights(checkpoint):
+    return safetensors.torch.load_file(checkpoint / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def learnt(make_config, tmp_path_factory):
+    """A checkpoint that knows its topics."""
+    folder = tmp_path_factory.mktemp("learnt")
+    made = make_config(folder)
+    settings = replace(made.training, epochs=30, learning_rate=3e-3)
+    config = replace(made, heads=HEADS, training=settings)
+    return train(config, folder / "checkpoint", note=quiet).path
+
+
+@pytest.fixture(scope="module")
+def undecided(learnt, tmp_path_factory):
+    """The same with a random head whose labels are equally likely: many decisions are narrow, so
+    that whatever changes the logits changes some of them."""
+    folder = tmp_path_factory.mktemp("undecided") / "checkpoint"
+    shutil.copytree(learnt, folder)
+    changed = weights(folder)
+    weight, bias = (f"heads.head_topic.projection.1.{name}" for name in ("weight", "bias"))
+    generator = torch.Generator().manual_seed(5)
+    changed[weight] = torch.randn(changed[weight].shape, generator=generator)
+    safetensors.torch.save_file(changed, folder / "model.safetensors")
+    logits = checkpoints.load(folder).engine().logits(JUMBLED)["topic"]
+    changed[bias] -= torch.from_numpy(np.vstack(logits).mean(axis=0))
+    safetensors.torch.save_file(changed, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outliers(learnt, tmp_path_factory):
+    """The same, but one channel between the two linears of a feed-forward block is 60 times as
+    large, and read with a 60th of the weight."""
+    folder = tmp_path_factory.mktemp("outliers") / "checkpoint"
+    shutil.copytree(learnt, folder)
+    changed = weights(folder)
+    for name, value in changed.items():
+        if "layer.0.intermediate.dense" in name:
+            value[CHANNEL] = value[CHANNEL] * 60
+        if "layer.0.output.dense.weight" in name:
+            value[:, CHANNEL] /= 60
+    safetensors.torch.save_file(changed, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_answers(tmp_path_factory):
+    """`own_answers(checkpoint, texts)`: validation texts with the model's own answers as
+    references, so that each decision that changes costs accuracy."""
+
+    def label(checkpoint, texts=MAIL):
+        loaded = checkpoints.load(checkpoint)
+        rows = [
+            {"text": text, "topic": prediction["topic"].label}
+            for text, prediction in zip(texts, loaded.engine().predict(texts), strict=True)
+        ]
+        path = tmp_path_factory.mktemp("own") / "validation.jsonl"
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        config = loaded.description.config
+        source = DataConfig(train=config.data["mail"].train, validation=str(path))
+        return replace(config, data={"mail": source})
+
+    return label
+
+
+@pytest.fixture(scope="module")
+def climbed(outliers, own_answers, tmp_path_factory):
+    target = tmp_path_factory.mktemp("climbed") / "bundle"
+    export(outliers, target, Settings(), config=own_answers(outliers), note=quiet)
+    return bundles.read(target)
+
+
+def quiet(_):
+    pass
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_learnt_model_passes_with_the_fastest_graph(learnt, own_answers, tmp_path):
+    found = export(learnt, tmp_path / "b", Settings(), config=own_answers(learnt), note=quiet)
+    assert [a.name for a in found.gate.attempts] == ["static scales"]
+
+
+def test_outliers_make_the_gate_climb_and_the_limits_are_met(climbed):
+    gate, quality = climbed.manifest.gate, climbed.manifest.quality
+    first, *_, last = gate.attempts
+    assert "topic" in first.failed
+    assert not last.failed
+    assert gate.fp32 or gate.per_row
+    assert quality["topic"].drop <= 0.5
+    assert 100 * quality["topic"].changed <= 1.0
+
+
+def test_the_manifest_names_linears_of_the_graph(climbed):
+    graph = bundles.read(climbed.path).manifest.gate
+    assert all(name.startswith("encoder.") for name in (*graph.fp32, *graph.per_row))
+
+
+@pytest.fixture
+def older(exported, tmp_path):
+    """A bundle in the place of the next one."""
+    return shutil.copytree(exported("fp32"), tmp_path / "place" / "bundle")
+
+
+def test_where_nothing_may_be_lost_it_refuses_and_an_older_bundle_stays(
+    undecided, own_answers, older, tmp_path
+):
+    before = contents(older)
+    settings = Settings(limits=Limits(max_drop=0.0, max_flips=100.0))
+    with pytest.raises(GateError, match="no graph keeps every head within 0 points") as refused:
+        export(undecided, older, settings, config=own_answers(undecided, JUMBLED), note=quiet)
+    assert "static scales" in str(refused.value)
+    assert "fp32 for the worst" in str(refused.value)
+    assert contents(older) == before
+    assert [path.name for path in older.parent.iterdir()] == ["bundle"]
+
+
+def test_the_float_graph_passes_where_nothing_may_be_lost(undecided, own_answers, tmp_path):
+    settings = Settings(precision="fp32", limits=Limits(max_drop=0.0, max_flips=0.001))
+    found = export(
+        undecided,
+        tmp_path / "bundle",
+        settings,
+        config=own_answers(undecided, JUMBLED),
+        note=quiet,
+    )
+    assert [a.name for a in found.gate.attempts] == ["fp32"]
+
+
+def test_the_command_refuses_with_exit_code_1_and_a_table(undecided, tmp_path, capfd):
+    target = tmp_path / "bundle"
+    words = ["export", str(undecided), "-o", str(target), "--max-drop", "0", "--max-flips", "0"]
+    assert main([*words, "--calibration-texts", "4"]) == 1
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "attempt" in said.err
+    assert "static scales" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_at_chance_is_said_to_be_and_goes_by_its_decisions(learnt, any_loss, tmp_path):
+    """All validation rows have one topic, which a constant answer gets right, too."""
+    config = checkpoints.describe(learnt).config
+    path = tmp_path / "validation.jsonl"
+    rows = [{"text": f"Thanks, {n} stars from Lima!", "topic": "praise"} for n in range(9)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    source = DataConfig(train=config.data["mail"].train, validation=str(path))
+    notes = []
+    found = export(
+        learnt,
+        tmp_path / "bundle",
+        Settings(limits=any_loss),
+        config=replace(config, data={"mail": source}),
+        note=notes.append,
+    )
+    assert found.quality["topic"].at_chance
+    assert "topic" not in found.gate.attempts[-1].drop
+    assert "topic" in found.gate.attempts[-1].changed
+    [remark] = [note for note in notes if "no better than an answer" in note]
+    assert f"- {remark}" in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_a_full_disk_in_the_middle_leaves_the_old_bundle(checkpoint, older):
+    """The limit of a file's size stands for the disk: the graph does not fit, the rest would."""
+    before = contents(older)
+    sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
+    done = subprocess.run(
+        [sys.executable, "-m", "polyhead.cli.main", "export", checkpoint, "-o", older],
+        env={**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "tracing encoder and heads" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("polyhead export: [Errno 27] File too large")
+    assert contents(older) == before
+    assert [path.name for path in older.parent.iterdir()] == ["bundle"]
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(checkpoint, older, tmp_path):
+    newer = shutil.copytree(checkpoint, tmp_path / "newer")
+    description = json.loads((newer / "polyhead.json").read_text())
+    description |= {"version": 2, "brand": "new"}
+    (newer / "polyhead.json").write_text(json.dumps(description))
+    before = contents(older)
+    with pytest.raises(CheckpointError, match="format version 2; this polyhead reads up to 1"):
+        export(newer, older, Settings(), note=quiet)
+    assert contents(older) == before
