@@ -43,11 +43,13 @@ class Settings:
         precision: of the encoder's linears.
         calibration_texts: how many training texts the int8 ranges are measured on.
         seed: of the sample of texts.
+        trust_remote_code: run the Python code of an encoder outside transformers.
     """
 
     precision: Precision = "int8"
     calibration_texts: int = 256
     seed: int = 0
+    trust_remote_code: bool = False
 
 
 def export(
@@ -74,7 +76,7 @@ def export(
         ExportError: when the model cannot be traced, or the graph is not the model's.
         BundleError: when something other than a bundle is at `target`.
     """
-    checkpoint = checkpoints.load(source)
+    checkpoint = checkpoints.load(source, trust_remote_code=settings.trust_remote_code)
     texts = _Texts.load(checkpoint, config)
     sampled = calibration.sample(
         inputs(texts.train), count=settings.calibration_texts, seed=settings.seed

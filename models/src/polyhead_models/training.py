@@ -221,7 +221,9 @@ def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, A
 def _prepare(
     config: Config, identity: Mapping[str, Any], train_set: Sequence[Example]
 ) -> Checkpoint:
-    encoder, tokenizer = encoders.load(config.encoder.name)
+    encoder, tokenizer = encoders.load(
+        config.encoder.name, trust_remote_code=config.encoder.trust_remote_code
+    )
     capacity = encoders.capacity(encoder)
     if capacity is not None and config.encoder.max_tokens > capacity:
         raise ConfigError(

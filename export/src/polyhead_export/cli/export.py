@@ -29,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the Python code of an encoder outside transformers",
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -48,6 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
             precision=arguments.precision,
             calibration_texts=arguments.calibration_texts,
             seed=arguments.seed,
+            trust_remote_code=arguments.trust_remote_code,
         ),
         config=config.load(arguments.config) if arguments.config else None,
         note=output.progress,
