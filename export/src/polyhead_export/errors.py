@@ -16,6 +16,12 @@ from __future__ import annotations
 
 from polyhead.errors import PolyheadError
 
+# Families whose graph is checked in the tests.
+KNOWN = (
+    "BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, ELECTRA, ALBERT, MPNet, DeBERTa-v2 and -v3,"
+    " ModernBERT and NomicBERT"
+)
+
 
 class ExportError(PolyheadError):
     """The model cannot be exported; nothing was written."""

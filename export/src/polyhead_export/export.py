@@ -61,6 +61,7 @@ class Settings:
         also: further graphs, see `polyhead_export.variants`; ``"onnx"`` adds nothing where the
             first graph is standard ONNX.
         also_heads: for each, one more graph with these heads only.
+        trust_remote_code: run the Python code of an encoder outside transformers.
     """
 
     precision: Precision = "int8"
@@ -71,6 +72,7 @@ class Settings:
     target: Literal["ort-cpu", "onnx"] = "ort-cpu"
     also: tuple[variants.Variant, ...] = ()
     also_heads: tuple[tuple[str, ...], ...] = ()
+    trust_remote_code: bool = False
 
     @property
     def lowered(self) -> bool:
@@ -108,7 +110,9 @@ def export(
         BundleError: when something other than a bundle is at `target`.
         OSError: when the disk refuses; like after all errors, an older bundle is then untouched.
     """
-    checkpoint = select(checkpoints.load(source), settings.heads)
+    checkpoint = select(
+        checkpoints.load(source, trust_remote_code=settings.trust_remote_code), settings.heads
+    )
     for names in settings.also_heads:
         chosen(names, checkpoint.model.specs)  # before anything takes time
     read = texts.load(checkpoint, config)

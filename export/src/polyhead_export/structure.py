@@ -6,7 +6,7 @@ import collections
 
 import onnx_ir as ir
 
-from polyhead_export.errors import StructureError
+from polyhead_export.errors import KNOWN, StructureError
 from polyhead_export.shape_only import shape_only
 
 # Each fused ONNX operator, and the ATen operator that it stands for.
@@ -33,8 +33,10 @@ def check(
         The number of nodes by operator.
 
     Raises:
-        StructureError: when an operator is missing or stands too often, or an Attention still has
-            a mask or the 4-D form: such a graph would be slow or wrong for texts without padding.
+        StructureError: when an operator is missing or stands too often, or an Attention has
+            the 4-D form or a mask that depends on the tokens: such a graph would be slow, or wrong
+            for texts without padding. The mask of a window, which only texts that are longer than
+            it need, may stay.
     """
     counts = collections.Counter(node.op_type for node in model.graph)
     problems = [
@@ -56,6 +58,6 @@ def check(
     if problems:
         raise StructureError(
             f"the traced graph is not as the model calls for: {'; '.join(problems)}. This encoder"
-            " family is not supported yet; BERT, RoBERTa and DistilBERT are."
+            f" family is not supported yet; these are: {KNOWN}."
         )
     return dict(counts)

@@ -15,7 +15,7 @@ import onnx_ir.passes.common as common
 import torch
 from torch import Tensor, nn
 
-from polyhead_export.errors import TraceError
+from polyhead_export.errors import KNOWN, TraceError
 from polyhead_models import encoder as encoders
 from polyhead_models.model import MultiHeadModel
 
@@ -82,7 +82,7 @@ def trace(model: MultiHeadModel, *, padded: bool = False) -> Traced:
     except Exception as problem:  # the exporter raises many kinds, its own and others'
         raise TraceError(
             f"{type(model.encoder).__name__}: torch {torch.__version__} cannot trace it:"
-            f" {problem}. Known to work: BERT, RoBERTa and DistilBERT."
+            f" {problem}. Known to work: {KNOWN}."
         ) from problem
     if converted is None:
         raise TraceError(f"{type(model.encoder).__name__}: the exporter returned nothing.")

@@ -135,19 +135,32 @@ def metrics(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def load(path: str | Path) -> Checkpoint:
+def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        path: its folder.
+        trust_remote_code: run the Python code of an encoder outside transformers. What the
+            checkpoint says of it does not count: it may come from someone else.
 
     Raises:
         CheckpointError: when a file is missing or does not fit the description.
+        EncoderError: when the encoder cannot be built, or brings code that is not trusted.
     """
     path = Path(path)
     description = describe(path)
+    named = description.config.encoder
+    if named.trust_remote_code and not trust_remote_code:
+        raise encoders.untrusted(named.name)
     for name in (WEIGHTS, TOKENIZER):
         if not (path / name).is_file():
             raise CheckpointError(f"{path / name}: no such file. Train again or copy it again.")
     model = assemble(
-        encoders.build(dict(description.encoder)), description.heads, description.config.heads
+        encoders.build(
+            dict(description.encoder), code_of=named.name if named.trust_remote_code else None
+        ),
+        description.heads,
+        description.config.heads,
     )
     try:
         model.load_state_dict(safetensors.torch.load_file(str(path / WEIGHTS)))

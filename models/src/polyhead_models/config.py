@@ -27,10 +27,13 @@ class EncoderConfig:
     Attributes:
         name: a local folder, the name of a model that an installed package ships, or a hub id.
         max_tokens: longest input, special tokens included.
+        trust_remote_code: run the Python code that an encoder outside transformers brings; without
+            it such an encoder is refused.
     """
 
     name: str
     max_tokens: int = 256
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 3:

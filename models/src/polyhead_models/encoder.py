@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
@@ -44,6 +44,15 @@ _PACKAGED = {
 }
 
 
+def untrusted(name: str) -> EncoderError:
+    """The error for an encoder that brings code of its own, when nobody said to trust it."""
+    return EncoderError(
+        f"encoder {name!r}: found an encoder with Python code of its own, which is not run unasked."
+        " Read the code; where you trust it, set trust_remote_code = true under [encoder] to train,"
+        " and give --trust-remote-code to 'polyhead export'."
+    )
+
+
 def locate(name: str) -> str:
     """Where the encoder called `name` is: a folder on this machine, or `name` as a hub id.
 
@@ -67,18 +76,27 @@ def locate(name: str) -> str:
     return str(folder)
 
 
-def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
-    """The encoder without a pooler, attention as SDPA, and its tokenizer.
+def load(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel, Tokenizer]:
+    """The encoder without a pooler, attention as SDPA where it has it, and its tokenizer.
+
+    Args:
+        name: see `locate`.
+        trust_remote_code: run the Python code that an encoder outside transformers brings.
 
     Raises:
-        EncoderError: when it cannot be found, or has no fast tokenizer.
+        EncoderError: when it cannot be found, has no fast tokenizer, or brings code of its own.
     """
     place = locate(name)
     try:
         with quiet():
-            config = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(
+                place, trust_remote_code=trust_remote_code
+            )
             encoder = transformers.AutoModel.from_pretrained(
-                place, attn_implementation=_attention(config), dtype=torch.float32
+                place,
+                attn_implementation=_attention(config),
+                dtype=torch.float32,
+                trust_remote_code=trust_remote_code,
             )
         tokenizer = _tokenizer(place)
         if tokenizer.vocabulary_size > encoder.config.vocab_size:
@@ -87,6 +105,8 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
                 f" {encoder.config.vocab_size}"
             )
     except (OSError, ValueError, ImportError, SafetensorError) as problem:
+        if not trust_remote_code and "trust_remote_code" in str(problem):
+            raise untrusted(name) from problem
         raise EncoderError(
             f"encoder {name!r}: cannot be loaded: {problem}. Expected a local folder with"
             " config.json, model.safetensors and tokenizer.json, the id of a model on the hub"
@@ -112,8 +132,13 @@ def tokenizer(name: str) -> Tokenizer:
         ) from problem
 
 
-def build(config: dict[str, Any]) -> PreTrainedModel:
+def build(config: dict[str, Any], *, code_of: str | None = None) -> PreTrainedModel:
     """An encoder with random weights, from the plain form of its Hugging Face configuration.
+
+    Args:
+        config: as `PreTrainedConfig.to_dict` gives it.
+        code_of: the name of an encoder outside transformers, whose Python code is trusted and run;
+            None for the families of transformers.
 
     Raises:
         EncoderError: when this version of transformers does not know the family.
@@ -121,23 +146,30 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
     settings = dict(config)
     family = settings.pop("model_type")
     try:
-        made = transformers.AutoConfig.for_model(family, **settings)
+        if code_of is None:
+            made = transformers.AutoConfig.for_model(family, **settings)
+        else:
+            made = transformers.AutoConfig.from_pretrained(locate(code_of), trust_remote_code=True)
+            made.update(settings)
         with quiet():
             encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
-                made, attn_implementation=_attention(made), dtype=torch.float32
+                made,
+                attn_implementation=_attention(made),
+                dtype=torch.float32,
+                trust_remote_code=code_of is not None,
             )
             return without_pooler(encoder)
-    except ValueError as problem:
+    except (OSError, ValueError, ImportError) as problem:
         raise EncoderError(
             f"encoder family {family!r}: transformers {transformers.__version__} cannot build it:"
             f" {problem}."
         ) from problem
 
 
-def _attention(config: PreTrainedConfig) -> str:
+def _attention(config: Any) -> str:
     """SDPA, which traces to one node; "eager" in families that have no other, such as DeBERTa."""
     family = transformers.AutoModel._model_mapping.get(type(config), None)
-    return "eager" if family is not None and not family._supports_sdpa else "sdpa"
+    return "sdpa" if getattr(family, "_supports_sdpa", True) else "eager"
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:

@@ -1,4 +1,4 @@
-"""Tiny encoders of three families and the real MiniLM with the same heads; a trained checkpoint."""
+"""Tiny encoders of all families that trace and the real MiniLM with the same heads; a trained checkpoint."""
 
 import collections
 import json
@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 import torch
+import transformers
 from transformers import PreTrainedModel
 
 from polyhead.heads import HeadSpec
@@ -58,6 +59,51 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": MAX_TOKENS,
     },
 }
+RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+FAMILIES |= {
+    "xlm-roberta": {**FAMILIES["roberta"], "model_type": "xlm-roberta"},
+    "camembert": {**FAMILIES["roberta"], "model_type": "camembert"},
+    "electra": {"model_type": "electra", **BERT, "embedding_size": 16},
+    "albert": {"model_type": "albert", **BERT, "embedding_size": 16},
+    "mpnet": {
+        "model_type": "mpnet",
+        **BERT,
+        "max_position_embeddings": MAX_TOKENS + 2,
+        "pad_token_id": 1,
+    },
+    # As deberta-v3: relative positions in buckets, and none that are absolute.
+    "deberta-v2": {
+        "model_type": "deberta-v2",
+        **BERT,
+        **RELATIVE,
+        "position_buckets": 8,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+    # As deberta-v2-xlarge: a convolution beside the first layer.
+    "deberta-v2-conv": {
+        "model_type": "deberta-v2",
+        **BERT,
+        **RELATIVE,
+        "conv_kernel_size": 3,
+        "conv_act": "gelu",
+    },
+    # Layer 0 and 3 see the whole text, the others a window that is shorter than the text.
+    "modernbert": {
+        "model_type": "modernbert",
+        **BERT,
+        "num_hidden_layers": 4,
+        "local_attention": 8,
+        "global_attn_every_n_layers": 3,
+        **{f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")},
+    },
+    "nomic_bert": {"model_type": "nomic_bert", **BERT, "pad_token_id": 0},
+}
+# In transformers 5 only.
+if "nomic_bert" not in transformers.models.auto.configuration_auto.CONFIG_MAPPING:
+    del FAMILIES["nomic_bert"]
 LABELS = ("billing", "delivery", "praise")
 TRAINED = {"kind": "classification", "data": "mail", "target": "topic"}
 HEADS = {
@@ -68,6 +114,8 @@ HEADS = {
     "embedding": HeadConfig(kind="embedding"),
 }
 LAYERED = {"lower": HeadConfig(**TRAINED, layers=1), "mixed": HeadConfig(**TRAINED, layers="mix")}
+# Of a family with SDPA, one without, and one that normalises after the last layer.
+LAYERED_FAMILIES = ("bert", "mpnet", "modernbert")
 PLACES = ("Oslo", "Rome", "Kyoto", "Lima")
 SENTENCES = {
     "billing": "Why was I billed {n} times in {place}?",
@@ -95,6 +143,12 @@ def _two_threads() -> None:
 
 
 @pytest.fixture(scope="session")
+def families() -> frozenset[str]:
+    """The names that `make_model` takes in this version of transformers."""
+    return frozenset(FAMILIES)
+
+
+@pytest.fixture(scope="session")
 def make_model() -> Callable[..., MultiHeadModel]:
     """Random weights from a fixed seed; the tiny BERT has two heads more, on other layers."""
 
@@ -102,7 +156,7 @@ def make_model() -> Callable[..., MultiHeadModel]:
         torch.manual_seed(7)
         if family == "minilm":
             return _with_heads(encoders.load(MINILM)[0], HEADS, 256)
-        heads = {**HEADS, **LAYERED} if family == "bert" else HEADS
+        heads = {**HEADS, **LAYERED} if family in LAYERED_FAMILIES else HEADS
         return _with_heads(encoders.build(FAMILIES[family]), heads, MAX_TOKENS)
 
     return make

@@ -91,6 +91,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-flips", type=float, default=1.0, metavar="PERCENT", help="of its decisions (1.0)"
     )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the Python code of an encoder outside transformers",
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -122,6 +127,7 @@ def execute(arguments: argparse.Namespace) -> int:
             also=tuple(arguments.also),
             also_heads=tuple(arguments.also_heads),
             limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
+            trust_remote_code=arguments.trust_remote_code,
         ),
         config=config.load(arguments.config) if arguments.config else None,
         note=output.progress,

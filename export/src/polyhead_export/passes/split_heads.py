@@ -69,7 +69,7 @@ def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
         nodes.append(ir.node("Slice", [source, *constants], name=f"{producer.name}/Slice"))
         part = nodes[-1].outputs[0]
         part.shape = ir.Shape([*source.shape[:2], heads * width])
-        part.dtype = source.dtype
+        part.type = source.type
     split, transposed = split_nodes(graph, part, heads, width, name=f"{producer.name}/heads")
     new = transposed.outputs[0]
     new.name, new.type, new.shape = value.name, value.type, value.shape
@@ -110,7 +110,7 @@ def _first(
     assert source.shape is not None
     total = source.shape[2]
     assert isinstance(total, int)
-    part = ir.convenience.extract(graph, [*graph.inputs, source], [value])
+    part = ir.convenience.extract(graph, list(dict.fromkeys([*graph.inputs, source])), [value])
     part.opset_imports.update(graph.opset_imports)
     options = ort.SessionOptions()
     options.log_severity_level = 3

@@ -36,7 +36,9 @@ def prepare(
         DataError: when the references of a head cannot be used.
         EncoderError: when the encoder cannot be loaded.
     """
-    encoder, tokenizer = encoders.load(config.encoder.name)
+    encoder, tokenizer = encoders.load(
+        config.encoder.name, trust_remote_code=config.encoder.trust_remote_code
+    )
     capacity = encoders.capacity(encoder)
     if capacity is not None and config.encoder.max_tokens > capacity:
         raise ConfigError(

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from polyhead_export.passes import FoldConstants, clean
+
+
+@pytest.fixture
+def projected(parse, random):
+    return parse(
+        """
+        projected (int64[batch, tokens] ids) => (float[batch, tokens, 3] y, float[4, 3] z) {
+            x = Gather(table, ids)
+            normal = LayerNormalization(table, scale)
+            z = MatMul(normal, weight)
+            flat = ReduceSum(z)
+            s = MatMul(x, z)
+            y = Add(s, flat)
+        }""",
+        table=random.normal(size=(4, 4)).astype(np.float32),
+        scale=np.ones(4, np.float32),
+        weight=random.normal(size=(4, 3)).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def ids():
+    return np.array([[0, 1, 3], [2, 2, 0]])
+
+
+def test_what_hangs_on_weights_alone_is_folded_but_outputs_stay(projected, ops):
+    assert FoldConstants()(projected).modified
+    clean()(projected)
+    assert ops(projected) == "Gather LayerNormalization MatMul MatMul Add"
+
+
+def test_the_numbers_stay(projected, run, ids):
+    before = run(projected, ids=ids)
+    FoldConstants()(projected)
+    np.testing.assert_allclose(run(projected, ids=ids), before, rtol=0, atol=1e-6)
+
+
+def test_a_second_time_changes_nothing(parse):
+    model = parse("plain (float[n] x) => (float[n] y) { y = Gelu(x) }")
+    assert not FoldConstants()(model).modified
