@@ -7,9 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from polyhead.tokenizing import Tokenizer
 from polyhead_export import structure
-from polyhead_export.calibration import CalibrationTexts, ranges
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
