@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from polyhead_bench import statistics
 from polyhead_bench.results import Results
@@ -77,9 +77,8 @@ def _lengths(axes: Axes, results: Results) -> None:
         middle = [float(np.median(times)) for times in row["ms"].values()]
         axes.plot(tokens, middle, label=name, markersize=4, **_style(results, name))
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    _plain_ticks(axes)
+    _logarithmic(axes, "y")
     axes.set_xlabel("tokens in the text")
     axes.set_ylabel("latency, ms (median)")
 
@@ -89,7 +88,7 @@ def _cdf(axes: Axes, results: Results) -> None:
         times = np.sort(np.concatenate(row["ms"]))
         style = {**_style(results, name), "marker": ""}
         axes.plot(times, np.arange(1, len(times) + 1) / len(times), label=name, **style)
-    axes.set_xscale("log")
+    _logarithmic(axes, "x")
     axes.set_xlabel("latency of one text, ms")
     axes.set_ylabel("share of texts answered within")
     axes.set_ylim(0, 1)
@@ -101,9 +100,8 @@ def _load(axes: Axes, results: Results) -> None:
         slow = [point["p99"] for point in row["points"]]
         axes.plot(rates, slow, label=name, markersize=4, **_style(results, name))
     axes.axhline(results.bound_ms, color="0.5", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    _plain_ticks(axes)
+    _logarithmic(axes, "x")
+    _logarithmic(axes, "y")
     axes.set_xlabel("texts per second that arrive (Poisson)")
     axes.set_ylabel("p99 from arrival to answer, ms")
 
@@ -128,8 +126,9 @@ def _pareto(axes: Axes, results: Results) -> None:
         if same is not None:
             style = {**_style(results, name), "linestyle": ""}
             axes.plot([float(np.median(times))], [100 * same], label=name, **style)
-    axes.set_xscale("log")
-    _plain_ticks(axes)
+    _logarithmic(axes, "x")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 98.0), max(high, 100.2))
     axes.set_xlabel("latency of one text, ms (median)")
     axes.set_ylabel("answers like the PyTorch model's, %")
 
@@ -158,9 +157,13 @@ def _split(axes: Axes, results: Results) -> None:
     axes.set_ylabel("share of the time, %")
 
 
-def _plain_ticks(axes: Axes) -> None:
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+def _logarithmic(axes: Axes, name: str) -> None:
+    """Makes the axis x or y logarithmic, with plain numbers at 1, 2 and 5."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 _PICTURES: Mapping[str, tuple[str, str, Callable[[Axes, Results], None]]] = {
