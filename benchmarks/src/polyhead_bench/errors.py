@@ -6,4 +6,11 @@ from polyhead.errors import PolyheadError
 
 
 class BenchError(PolyheadError):
-    """An engine cannot be measured."""
+    """Something cannot be measured.
+
+    `PeerFault`: one peer failed; the others go on.
+    """
+
+
+class PeerFault(BenchError):
+    """A peer could not be loaded, crashed, hung, ran out of memory or talked nonsense."""

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.tokenizing import Input
+from polyhead_bench import statistics
+from polyhead_bench.agreement import agreement
 from polyhead_bench.process import Worker
-
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,8 @@ class Latency:
         engine: its name.
         p50: median.
         p99: 99th percentile.
-        same_decisions: share of texts and heads with the decision of the engine that the bundle is
-            measured against.
+        same_decisions: share of texts and heads with the answer of the engine that the bundle is
+            measured against, see `polyhead_bench.agreement`.
     """
 
     engine: str
@@ -83,25 +82,24 @@ def compare(
     Raises:
         BenchError: when an engine cannot be loaded or dies.
     """
+    warm = {"warm_up": list(texts[:2])}
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Worker(name, folder, threads=threads))
-            for name, folder in (("polyhead", bundle), other)
+            stack.enter_context(Worker(name, folder, threads=threads, options=warm))
+            for name, folder in (("polyhead-int8", bundle), other)
         ]
-        decisions = [worker.answer(list(texts))[1] for worker in workers]
+        answers = [w.ask("single", texts=list(texts), answers=True)["answers"] for w in workers]
         times: list[list[list[float]]] = [[], []]
         for turn in range(rounds):
             for index in (0, 1) if turn % 2 == 0 else (1, 0):
-                times[index].append(workers[index].answer(list(texts))[0])
+                times[index].append(workers[index].ask("single", texts=list(texts))["ms"])
     own, others = (np.array(t) for t in times)
-    ratios = np.median(others, axis=1) / np.median(own, axis=1)
+    speedup = statistics.ratio(np.median(others, axis=1), np.median(own, axis=1), seed=seed)
+    same = float(np.mean(list(agreement(*answers).values())))
     return Comparison(
-        engines=(
-            _latency("polyhead", own, _agreement(decisions[0], decisions[1])),
-            _latency(other[0], others, 1.0),
-        ),
-        speedup=float(np.median(ratios)),
-        interval=_interval(ratios, seed),
+        engines=(_latency("polyhead", own, same), _latency(other[0], others, 1.0)),
+        speedup=speedup.value,
+        interval=(speedup.low, speedup.high),
         texts=len(texts),
         rounds=rounds,
         threads=threads,
@@ -111,15 +109,3 @@ def compare(
 def _latency(engine: str, times: NDArray[np.float64], same: float) -> Latency:
     p50, p99 = np.percentile(times, [50, 99])
     return Latency(engine=engine, p50=float(p50), p99=float(p99), same_decisions=same)
-
-
-def _agreement(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]]) -> float:
-    same = [x[head] == y[head] for x, y in zip(a, b, strict=True) for head in x]
-    return float(np.mean(same))
-
-
-def _interval(ratios: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    random = np.random.default_rng(seed)
-    draws = random.choice(ratios, size=(_RESAMPLES, len(ratios)))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return float(low), float(high)

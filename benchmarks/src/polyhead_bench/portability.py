@@ -26,7 +26,7 @@ from polyhead.tokenizing import Input
 from polyhead_bench.errors import BenchError
 
 PEERS = "POLYHEAD_PEERS"
-_SCRIPTS = Path(__file__).parent / "peers"
+_SCRIPTS = Path(__file__).parent / "foreign"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def peer(name: str) -> Path | None:
 
 
 def run_peer(python: Path, script: str, *words: str | Path) -> None:
-    """Run a script of `polyhead_bench.peers` in a peer's environment.
+    """Run a script of `polyhead_bench.foreign` in a peer's environment.
 
     Raises:
         BenchError: when it fails; says what it printed last.

@@ -1,65 +1,108 @@
-"""A worker process seen from the measuring side."""
+"""A peer's process seen from the measuring side."""
 
 from __future__ import annotations
 
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from polyhead.tokenizing import Input
-from polyhead_bench.errors import BenchError
+from polyhead_bench.errors import PeerFault
 
-# Waiting threads that spin would take time from the other engine's process.
-_QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+# Waiting threads that spin would take time from the other peers' processes.
+_QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+_SHOWN = 200
 
 
 class Worker:
-    """One engine in a process of its own; a context manager that ends the process."""
+    """One peer in a process of its own; a context manager that ends the process."""
 
-    def __init__(self, engine: str, folder: Path, *, threads: int) -> None:
-        """Start the process and wait until the engine is loaded and warm.
+    def __init__(
+        self,
+        peer: str,
+        folder: Path,
+        *,
+        threads: int,
+        options: Mapping[str, Any] | None = None,
+        python: Path | str = sys.executable,
+        packages: Path | None = None,
+        limit_s: float = 300.0,
+    ) -> None:
+        """Start the process and wait until the peer is loaded and warm.
+
+        Args:
+            peer: its name in `polyhead_bench.peers`.
+            folder: of its model.
+            threads: that it may use.
+            options: what else its `load` takes, as plain data.
+            python: the interpreter of its environment.
+            packages: folder with `polyhead` and `polyhead_bench` for an environment without them.
+            limit_s: seconds within which it has to be ready, and to answer every request.
 
         Raises:
-            BenchError: when the engine cannot be loaded; says what it printed.
+            PeerFault: when the peer cannot be loaded; says what it printed last.
         """
-        self.engine = engine
+        self.peer = peer
+        self._limit = limit_s
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        environment = {**os.environ, **_QUIET, "OMP_NUM_THREADS": str(threads)}
+        if packages is not None:
+            environment["PYTHONPATH"] = str(packages)
+        settings = {**(options or {}), "started": time.time()}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "polyhead_bench.worker", engine, str(folder), str(threads)],
+            [
+                *(str(python), "-m", "polyhead_bench.worker", peer, str(folder), str(threads)),
+                json.dumps(settings),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **_QUIET, "OMP_NUM_THREADS": str(threads)},
+            stderr=self._said,
+            env=environment,
         )
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
-            self._receive()
+            self.ready = self._receive()
         except BaseException:
-            self._end()
+            self.close()
             raise
 
-    def answer(self, texts: list[Input]) -> tuple[list[float], list[dict[str, Any]]]:
-        """Answer texts one at a time.
-
-        Returns:
-            Milliseconds and decisions by head, one of each a text.
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """Send a request, see `polyhead_bench.worker.REQUESTS`, and wait for its answer.
 
         Raises:
-            BenchError: when the process died.
+            PeerFault: when the process crashed, hung or answered with something else.
         """
         assert self._process.stdin is not None
+        line = json.dumps({"do": do, **request}) + "\n"
         try:
-            self._process.stdin.write(json.dumps(texts) + "\n")
+            self._process.stdin.write(line.encode())
             self._process.stdin.flush()
-        except BrokenPipeError:
-            self._died()
-        answer = self._receive()
-        return answer["ms"], answer["decisions"]
+        except (BrokenPipeError, ValueError):
+            self._ended()
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # what a dead process did not read is of no use
+                if pipe is not None:
+                    pipe.close()
+        self._said.close()
 
     def __enter__(self) -> Self:
         return self
@@ -70,28 +113,42 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        self.close()
 
-    def _end(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with suppress(BrokenPipeError):  # what a dead engine did not read is of no use
-                if pipe is not None:
-                    pipe.close()
+    def _read(self) -> None:
+        """Lines of the process, then an empty one; in a thread, so that a hang can be told."""
+        assert self._process.stdout is not None
+        with suppress(ValueError):  # closed by `close`
+            for line in self._process.stdout:
+                self._lines.put(line)
+        self._lines.put(b"")
 
     def _receive(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        try:
+            line = self._lines.get(timeout=self._limit)
+        except queue.Empty:
+            self._process.kill()
+            raise PeerFault(
+                f"the peer {self.peer!r} did not answer within {self._limit:g} s; it was stopped."
+            ) from None
         if not line:
-            self._died()
-        message: dict[str, Any] = json.loads(line)
+            self._ended()
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise PeerFault(
+                f"the peer {self.peer!r} sent {line[:_SHOWN]!r}, expected a JSON object."
+            )
         return message
 
-    def _died(self) -> None:
-        assert self._process.stderr is not None
-        said = self._process.stderr.read().strip().splitlines()[-1:]
-        raise BenchError(
-            f"the engine {self.engine!r} ended with code {self._process.wait()}:"
+    def _ended(self) -> None:
+        code = self._process.wait()
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace").strip().splitlines()[-1:]
+        reason = " (killed; out of memory?)" if code == -signal.SIGKILL else ""
+        raise PeerFault(
+            f"the peer {self.peer!r} ended with code {code}{reason}:"
             f" {' '.join(said) or 'it said nothing'}"
         )

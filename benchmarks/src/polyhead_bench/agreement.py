@@ -1,0 +1,59 @@
+"""Do two peers give the same answers? Asked before any time is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_CLOSE = 0.99  # cosine
+
+
+def agreement(
+    found: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """By head, the share of texts on which the answers are the same, 0 to 1.
+
+    Labels and spans have to be equal, scores aside; of vectors the cosine has to be 0.99 or more,
+    numbers have to be within a hundredth. Heads that only one side has are left out.
+
+    Args:
+        found: one peer's answers, a text each, as `polyhead_bench.peers.base.Answers`.
+        expected: the other's, to the same texts.
+    """
+    heads = [name for name in expected[0] if name in found[0]] if expected and found else []
+    return {
+        head: float(
+            np.mean([_same(a[head], b[head]) for a, b in zip(found, expected, strict=True)])
+        )
+        for head in heads
+    }
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    for key, compare in _COMPARE.items():
+        if key in one and key in other:
+            return compare(one[key], other[key])
+    return False
+
+
+def _spans(spans: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(span.get("label"), span["start"], span["end"]) for span in spans]
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> bool:
+    a, b = np.asarray(one), np.asarray(other)
+    return bool(a @ b >= _CLOSE * np.linalg.norm(a) * np.linalg.norm(b))
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "label": lambda a, b: bool(a == b),
+    "labels": lambda a, b: set(a) == set(b),
+    "spans": lambda a, b: _spans(a) == _spans(b),
+    "sentences": lambda a, b: _spans(a) == _spans(b),
+    "vector": _cosine,
+    "value": lambda a, b: abs(a - b) <= 0.01 * max(1.0, abs(b)),
+    "start": lambda a, b: bool(a == b),
+}
+"""By a key of the answer that tells its kind."""

@@ -1,0 +1,50 @@
+"""Two runs of `polyhead bench run`: has anything become slower?
+
+A peer is called worse or better only when the 95% intervals of the two runs do not overlap. With
+--baseline, times are taken relative to a peer that did not change, such as torch: that removes the
+machine's mood. Exit code 1 when something is worse.
+
+Example:
+  polyhead bench compare before/ after/results.json --baseline torch
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from polyhead.cli import output
+from polyhead_bench.compare import compare
+from polyhead_bench.errors import BenchError
+from polyhead_bench.results import read
+from polyhead_bench.statistics import Interval
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `polyhead bench compare`."""
+    parser.add_argument("before", type=Path, metavar="BEFORE.json")
+    parser.add_argument("after", type=Path, metavar="AFTER.json")
+    parser.add_argument("--baseline", metavar="PEER", help="take times relative to this peer's")
+    parser.add_argument("--json", action="store_true", help="the comparison as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run `polyhead bench compare`."""
+    found = compare(read(arguments.before), read(arguments.after), baseline=arguments.baseline)
+    if not found:
+        raise BenchError("the two runs have no peer and scenario in common.")
+    if arguments.json:
+        output.write_json([asdict(change) for change in found])
+    else:
+        output.write(
+            output.table(
+                ["peer", "scenario", "before", "after", "verdict"],
+                [[c.peer, c.scenario, _shown(c.before), _shown(c.after), c.verdict] for c in found],
+            )
+        )
+    return 1 if any(change.verdict == "worse" for change in found) else 0
+
+
+def _shown(found: Interval) -> str:
+    return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"

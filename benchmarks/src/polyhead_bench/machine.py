@@ -1,0 +1,46 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from polyhead import cpu, threads
+
+_LIBRARIES = ("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transformers")
+
+
+def describe() -> dict[str, Any]:
+    """CPU, threads, system, versions and the checkout's commit, as plain data."""
+    return {
+        "cpu": asdict(cpu.describe()),
+        "cores": os.cpu_count(),
+        "budget": threads.budget(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*words: str) -> str | None:
+    """None outside a checkout, or where there is no git."""
+    command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *words)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,60 @@
+"""The peers of one run: who is alive, who failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from polyhead_bench.errors import PeerFault
+from polyhead_bench.process import Worker
+
+
+class Roster:
+    """Peers by name; one that fails is told and left out, the others go on.
+
+    Attributes:
+        workers: those that are alive, in the order in which they were added.
+        faults: what happened to the others, by name.
+    """
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Worker] = {}
+        self.faults: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def add(self, name: str, start: Callable[[], Worker]) -> None:
+        """Start a peer."""
+        try:
+            self.workers[name] = self._stack.enter_context(start())
+        except PeerFault as fault:
+            self.faults[name] = str(fault)
+
+    def ask(self, name: str, do: str, **request: Any) -> dict[str, Any] | None:
+        """Its answer; None when it failed, now or before."""
+        if name not in self.workers:
+            return None
+        try:
+            return self.workers[name].ask(do, **request)
+        except PeerFault as fault:
+            self.faults[name] = str(fault)
+            self.workers.pop(name).close()
+            return None
+
+    def rounds(self, count: int) -> Iterator[tuple[int, Sequence[str]]]:
+        """Number of the round and the peers in its order: A B C, then C B A, and so on."""
+        for number in range(count):
+            names = list(self.workers)
+            yield number, names if number % 2 == 0 else names[::-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()

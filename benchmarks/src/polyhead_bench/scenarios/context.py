@@ -1,0 +1,42 @@
+"""What every scenario is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polyhead.tokenizing import Input
+from polyhead_bench.process import Worker
+from polyhead_bench.roster import Roster
+from polyhead_bench.texts import Texts
+
+LENGTHS = (16, 32, 64, 128, 256)
+"""Tokens a text, for figures at fixed lengths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One run.
+
+    Attributes:
+        roster: the peers.
+        texts: what they are asked.
+        fixed: texts of one length by their number of tokens; the lengths that the model reads.
+        rounds: how often each peer is measured.
+        threads: that each may use.
+        start: makes one more worker of a peer, with options over its own.
+        heads: names of the heads that all peers answer with.
+        bound_ms: what p99 has to stay below in the open loop.
+        note: called with short remarks for whoever watches.
+    """
+
+    roster: Roster
+    texts: Texts
+    fixed: Mapping[int, tuple[Input, ...]]
+    rounds: int
+    threads: int
+    start: Callable[[str, Mapping[str, Any]], Worker]
+    heads: tuple[str, ...]
+    bound_ms: float
+    note: Callable[[str], None]

@@ -1,0 +1,100 @@
+"""What the peers are asked: texts of a file, of a bundle, or a seeded mix of lengths."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polyhead.bundle import Bundle
+from polyhead.cli import texts as files
+from polyhead.tokenizing import Input, Tokenizer, flat
+from polyhead_bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Inputs and where they are from.
+
+    Attributes:
+        inputs: texts, or pairs of them; at least one.
+        about: what they are, for people.
+        tokens: how many tokens each has, special tokens included.
+    """
+
+    inputs: tuple[Input, ...]
+    about: str
+    tokens: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the inputs in their order."""
+        return hashlib.sha256("\0".join(map(flat, self.inputs)).encode()).hexdigest()
+
+
+def of_file(path: str | Path, field: str, tokenizer: Tokenizer, *, limit: int) -> Texts:
+    """The first `limit` texts of a file of JSON lines.
+
+    Raises:
+        BenchError: when it has none.
+    """
+    return _made(list(files.read(str(path), field))[:limit], f"{Path(path).name}", tokenizer)
+
+
+def golden(bundle: Bundle, tokenizer: Tokenizer) -> Texts:
+    """The golden inputs of a bundle."""
+    return _made([e.input for e in bundle.golden().examples], "golden texts", tokenizer)
+
+
+def mixed(
+    words: Sequence[str], tokenizer: Tokenizer, *, count: int, mean: float, longest: int, seed: int
+) -> Texts:
+    """Texts with log-normal lengths, as messages of people have them.
+
+    Args:
+        words: to draw from.
+        tokenizer: counts the tokens.
+        count: number of texts.
+        mean: of the lengths in tokens; the logarithm's standard deviation is 0.6.
+        longest: most tokens; longer draws are cut to it.
+        seed: of words and lengths.
+    """
+    random = np.random.default_rng(seed)
+    sigma = 0.6
+    drawn = random.lognormal(np.log(mean) - sigma**2 / 2, sigma, count)
+    lengths = np.clip(np.rint(drawn), 4, longest).astype(int)
+    made = [_text(words, tokenizer, int(n), random) for n in lengths]
+    return _made(made, f"{count:,} texts, log-normal lengths, mean {mean:g} tokens", tokenizer)
+
+
+def fixed(words: Sequence[str], tokenizer: Tokenizer, *, tokens: int, count: int) -> Texts:
+    """Different texts of exactly `tokens` tokens, at least 3."""
+    random = np.random.default_rng(tokens)
+    made = [_text(words, tokenizer, tokens, random) for _ in range(count)]
+    return _made(made, f"{count:,} texts of {tokens} tokens", tokenizer)
+
+
+def _made(inputs: Sequence[Input], about: str, tokenizer: Tokenizer) -> Texts:
+    if not inputs:
+        raise BenchError(f"{about}: no texts; expected at least one.")
+    lengths = tuple(len(encoding) for encoding in tokenizer.encode(inputs))
+    return Texts(tuple(inputs), about, lengths)
+
+
+def _text(
+    words: Sequence[str], tokenizer: Tokenizer, tokens: int, random: np.random.Generator
+) -> str:
+    """A text of exactly `tokens` tokens: random words, then short ones that fill it up."""
+    drawn = list(random.choice(np.asarray(words, object), max(1, tokens - 2)))
+    while len(drawn) > 1 and _count(tokenizer, drawn) > tokens:
+        drawn.pop()
+    while (found := _count(tokenizer, drawn)) < tokens:
+        drawn += ["a"] * (tokens - found)
+    return " ".join(drawn)
+
+
+def _count(tokenizer: Tokenizer, words: Sequence[str]) -> int:
+    return len(tokenizer.encode([" ".join(words)])[0])
