@@ -124,7 +124,14 @@ def export(
         traced = _traced(checkpoint, path, note)
         note(f"asking PyTorch {len(read.measured):,} texts of the {read.split} split")
         trained = Trained(checkpoint.engine(), read.measured, read.split)
-        climbed = _climbed(checkpoint, traced, trained, sampled, path, settings, note)
+        calibrated = None
+        if settings.precision == "int8":
+            note(f"calibrating on {len(sampled.texts)} training texts")
+            max_tokens = checkpoint.description.config.encoder.max_tokens
+            calibrated = quantisation.calibrate(
+                traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens
+            )
+        climbed = _climbed(checkpoint, calibrated, trained, path, settings, note)
         quality = trained.with_intervals(climbed.comparison)
         graph = _graph(checkpoint, path, settings)
         further = variants.write(
@@ -170,7 +177,8 @@ def export(
                     source,
                     checkpoint,
                     settings={"precision": settings.precision, "seed": settings.seed},
-                    sampled=sampled if settings.precision == "int8" else None,
+                    sampled=sampled if calibrated is not None else None,
+                    alphas={} if calibrated is None else calibrated.alphas,
                 ),
                 **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),
             },
@@ -199,28 +207,19 @@ def _traced(checkpoint: Checkpoint, path: Path, note: Note) -> graphs.FloatGraph
 
 def _climbed(
     checkpoint: Checkpoint,
-    traced: graphs.FloatGraph,
+    calibrated: quantisation.Calibrated | None,
     trained: Trained,
-    sampled: calibration.CalibrationTexts,
     path: Path,
     settings: Settings,
     note: Note,
 ) -> Climbed:
     """The fastest graph within the limits; it is at `path` then."""
-    if settings.precision == "fp32":
-        rungs = [ladder.FLOAT]
-    else:
-        note(f"calibrating on {len(sampled.texts)} training texts")
-        calibrated = quantisation.calibrate(
-            traced.model,
-            checkpoint.tokenizer,
-            sampled,
-            max_tokens=checkpoint.description.config.encoder.max_tokens,
-        )
+    rungs = [ladder.FLOAT]
+    if calibrated is not None:
         rungs = ladder.rungs([name for name, _ in calibrated.ranking])
 
     def compare(plan: Plan) -> Comparison:
-        if settings.precision == "int8":
+        if calibrated is not None:
             quantised = quantisation.apply(calibrated, plan)
             if settings.lowered and "onnx" in settings.also:
                 graphs.save(quantised, path.with_name(variants.QDQ))

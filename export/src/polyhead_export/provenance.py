@@ -37,6 +37,7 @@ def provenance(
     *,
     settings: Mapping[str, Any],
     sampled: CalibrationTexts | None,
+    alphas: Mapping[str, float | None],
 ) -> Mapping[str, Any]:
     """Digests and versions, as plain data.
 
@@ -45,6 +46,7 @@ def provenance(
         checkpoint: what it holds.
         settings: of the export.
         sampled: the texts that int8 was calibrated on; None without.
+        alphas: the smoothing of each point, see `polyhead_export.quantisation`; empty without.
     """
     facts: dict[str, Any] = {
         "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
@@ -58,5 +60,7 @@ def provenance(
             "texts": len(sampled.texts),
             "seed": sampled.seed,
             "sha256": sampled.digest,
+            "ranges": "least squared error",
+            "alphas": dict(alphas),
         }
     return facts
