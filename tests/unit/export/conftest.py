@@ -1,4 +1,4 @@
-"""Tiny encoders of all families that trace and the real MiniLM with the same heads; a trained checkpoint."""
+"""Tiny encoders of each family and the real MiniLM, with the same heads; a trained checkpoint."""
 
 import collections
 import json
