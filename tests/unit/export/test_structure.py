@@ -81,7 +81,7 @@ def test_a_traced_graph_passes_and_is_counted(graph, operators, count):
         pytest.param(_in_4d_form, r"4-D form at encoder\.encoder\.layer\.0\.", id="4d_attention"),
         pytest.param(
             _with_mask,
-            r"mask that depends on the tokens at encoder\.encoder\.layer\.0\.",
+            r"mask that depends on the tokens at encoder",
             id="mask",
         ),
     ],
@@ -95,7 +95,5 @@ def test_another_structure_is_refused_and_named(graph, operators, change, messag
 def test_all_problems_are_named_at_once(graph, operators):
     _without_gelu(graph)
     _with_mask(graph)
-    with pytest.raises(
-        StructureError, match=r"2 Gelu, expected 3; a mask .*not supported yet; these are: BERT"
-    ):
+    with pytest.raises(StructureError, match=r"2 Gelu, expected 3; a mask .*not supported yet"):
         structure.check(graph, operators)

@@ -72,9 +72,10 @@ def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
         part.type = source.type
     split, transposed = split_nodes(graph, part, heads, width, name=f"{producer.name}/heads")
     new = transposed.outputs[0]
-    new.name, new.type, new.shape = value.name, value.type, value.shape
+    new.type, new.shape = value.type, value.shape
     nodes += [split, transposed]
     ir.convenience.replace_nodes_and_values(graph, producer, [], nodes, [value], [new])
+    value.name = f"{name}/before"
     return True
 
 
