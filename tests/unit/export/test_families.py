@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from polyhead.session import OnnxSession
-from polyhead_export import graphs, parity
+from polyhead_export import graphs, parity, quantisation
 from polyhead_export.calibration import CalibrationTexts
 
 TEXTS = tuple(f"anna lives in oslo, parcel {n} is late{', thanks' * (n % 6)}" for n in range(12))
@@ -41,7 +41,9 @@ def counts(case, family):
 @pytest.fixture(scope="module")
 def int8(case, family, wordpiece, tmp_path_factory):
     model = ir.load(case(family).path)
-    graphs.quantise(model, wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40)
+    sampled = CalibrationTexts(TEXTS, 0)
+    calibrated = quantisation.calibrate(model, wordpiece, sampled, max_tokens=40)
+    model = graphs.lowered(quantisation.apply(calibrated, quantisation.Plan()))
     path = tmp_path_factory.mktemp(f"{family}-int8") / "int8.onnx"
     graphs.save(model, path)
     return path

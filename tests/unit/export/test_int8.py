@@ -7,7 +7,7 @@ import pytest
 
 from polyhead.engine import Engine
 from polyhead.session import OnnxSession
-from polyhead_export import graphs
+from polyhead_export import graphs, quantisation
 from polyhead_export.calibration import CalibrationTexts
 
 LINEARS, INPUTS = 12, 8
@@ -18,9 +18,10 @@ TEXTS = tuple(
 
 @pytest.fixture(scope="module")
 def int8(case, wordpiece, tmp_path_factory):
-    model = ir.load(case("bert").path)
-    graphs.quantise(model, wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40)
-    graphs.lower(model)
+    calibrated = quantisation.calibrate(
+        ir.load(case("bert").path), wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40
+    )
+    model = graphs.lowered(quantisation.apply(calibrated, quantisation.Plan()))
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     graphs.save(model, path)
     return path

@@ -152,3 +152,53 @@ def test_a_channel_of_zeros_stays_zero_and_finite():
     assert np.isfinite(scales).all()
     assert (scales > 0).all()
     assert quantised[:, 0].tolist() == [0, 0]
+
+
+def test_a_linear_with_scales_by_token_divides_and_multiplies(parse, ops, weights, x, run):
+    model = parse(ONE, w=weights["w"])
+    expected = run(model, x=x)
+    QuantiseLinears(RANGE, per_row=frozenset({"MatMul_0"}))(model)
+    pair = "QuantizeLinear DequantizeLinear DequantizeLinear MatMul Mul"
+    assert ops(model) == f"Abs ReduceMax Max Div {pair}"
+    # Half a step of each token, with every weight; half a step of each weight, with every input.
+    step = np.abs(x).max(axis=1, keepdims=True) / 127
+    bound = step / 2 * np.abs(weights["w"]).sum(axis=0)
+    coarse = np.abs(weights["w"]).max(axis=0) / 254
+    bound = bound + coarse * (np.abs(x) + step).sum(axis=1, keepdims=True)
+    assert (np.abs(run(model, x=x) - expected) <= bound + 1e-5).all()
+
+
+def test_with_scales_by_token_no_other_token_matters(parse, run, weights, x):
+    model = parse(ONE, w=weights["w"])
+    QuantiseLinears(RANGE, per_row=frozenset({"MatMul_0"}))(model)
+    louder = np.concatenate([x[:3], 1000 * x[3:]])
+    np.testing.assert_array_equal(run(model, x=x)[:3], run(model, x=louder)[:3])
+
+
+def test_a_token_of_zeros_stays_zero_with_scales_by_token(parse, run, weights):
+    model = parse(ONE, w=weights["w"])
+    QuantiseLinears(RANGE, per_row=frozenset({"MatMul_0"}))(model)
+    np.testing.assert_array_equal(run(model, x=np.zeros((2, 8), np.float32)), 0)
+
+
+def test_a_linear_that_is_skipped_stays_in_float_beside_a_quantised_one(parse, ops, weights):
+    text = """two (float[rows, 8] x) => (float[rows, 6] y) {
+        a = MatMul(x, w)
+        b = MatMul(x, v)
+        y = Add(a, b)
+    }"""
+    model = parse(text, **weights)
+    QuantiseLinears(RANGE, skip=frozenset({"MatMul_0"}))(model)
+    assert ops(model) == f"MatMul QuantizeLinear {PAIR} MatMul Add"
+
+
+def test_linears_that_share_a_weight_share_its_int8_form(parse, ops, weights):
+    text = """two (float[rows, 8] x) => (float[rows, 6] y) {
+        n = Neg(x)
+        a = MatMul(x, w)
+        b = MatMul(n, w)
+        y = Add(a, b)
+    }"""
+    model = parse(text, w=weights["w"])
+    QuantiseLinears({**RANGE, "n": (-3.0, 3.0)})(model)
+    assert ops(model).count("DequantizeLinear") == 3

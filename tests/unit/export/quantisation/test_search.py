@@ -1,0 +1,85 @@
+"""Settings of a point, from made-up observations with outliers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyhead_export.passes.quantise_linears import Linear
+from polyhead_export.quantisation.observe import Observation
+from polyhead_export.quantisation.search import ALPHAS, search
+
+WIDTH = 32
+
+
+def point(factor=1.0, *, weights=2, seed=0, spike=0.0):
+    """Tokens of 32 channels; channel 3 is `factor` times as large, one value is `spike`."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(400, WIDTH)).astype(np.float32)
+    rows[:, 3] *= factor
+    if spike:
+        rows[7, 5] = spike
+    linears = tuple(
+        Linear(None, None, _Weight(random.normal(size=(WIDTH, 16)).astype(np.float32)))
+        for _ in range(weights)
+    )
+    return Observation("x", linears, rows.min(axis=0), rows.max(axis=0), rows)
+
+
+class _Weight:
+    def __init__(self, array):
+        self._array = array
+
+    def numpy(self):
+        return self._array
+
+
+def test_without_outliers_a_product_is_not_worth_its_time():
+    found = search(point(), free=False, smooth=True)
+    assert (found.alpha, found.factors) == (None, None)
+
+
+def test_an_outlying_channel_is_smoothed_and_the_error_falls():
+    plain = search(point(60.0), free=False, smooth=False)
+    found = search(point(60.0), free=False, smooth=True)
+    assert found.alpha in ALPHAS
+    assert found.factors[3] > 3 * np.delete(found.factors, 3).max()
+    assert max(found.errors) < 0.5 * max(plain.errors)
+
+
+def test_a_point_that_may_not_be_smoothed_is_not():
+    assert search(point(60.0), free=True, smooth=False).factors is None
+
+
+def test_a_single_large_value_does_not_take_the_range_from_the_others():
+    found = search(point(spike=40.0), free=False, smooth=False)
+    assert found.high < 40
+
+
+def test_the_range_holds_zero():
+    ahead = point()
+    moved = Observation("x", ahead.linears, ahead.low + 50, ahead.high + 50, ahead.rows + 50)
+    found = search(moved, free=False, smooth=False)
+    assert found.low == 0.0 < found.high
+
+
+def test_each_linear_has_an_error_of_its_own():
+    assert len(search(point(weights=3), free=True, smooth=True).errors) == 3
+
+
+@pytest.mark.parametrize("alpha_free", [True, False], ids=["free", "costly"])
+def test_channels_that_are_always_zero_are_left_alone(alpha_free):
+    dead = point(60.0)
+    for array in (dead.rows, dead.low, dead.high):
+        array[..., 9] = 0
+    found = search(dead, free=alpha_free, smooth=True)
+    assert np.isfinite(found.factors).all()
+    assert found.factors[9] == 1
+
+
+@given(st.floats(1.0, 200.0), st.integers(0, 50))
+def test_smoothing_never_makes_the_error_larger(factor, seed):
+    made = point(factor, seed=seed)
+    plain = search(made, free=True, smooth=False)
+    found = search(made, free=True, smooth=True)
+    assert np.square(found.errors).sum() <= np.square(plain.errors).sum() + 1e-12
