@@ -158,6 +158,19 @@ def load(path: str | Path) -> Checkpoint:
     return Checkpoint(model.eval(), Tokenizer.from_file(path / TOKENIZER), description)
 
 
+def encoder(name: str) -> tuple[PreTrainedModel, Tokenizer]:
+    """The encoder and tokenizer of a checkpoint folder, or of whatever `encoders.load` finds.
+
+    Raises:
+        CheckpointError: when there is a checkpoint that cannot be read.
+        EncoderError: when there is none, and nothing else of that name.
+    """
+    if is_checkpoint(Path(name)):
+        found = load(name)
+        return found.model.encoder, found.tokenizer
+    return encoders.load(name)
+
+
 def assemble(
     encoder: PreTrainedModel, specs: Mapping[str, HeadSpec], configs: Mapping[str, HeadConfig]
 ) -> MultiHeadModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ _PACKAGED = {
         folder="model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
+}
+
+_OF_A_TASK = {
+    *("_name_or_path", "architectures", "auto_map", "id2label", "label2id", "num_labels"),
+    *("finetuning_task", "problem_type", "task_specific_params"),
 }
 
 
@@ -131,6 +137,12 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
             f"encoder family {family!r}: transformers {transformers.__version__} cannot build it:"
             f" {problem}."
         ) from problem
+
+
+def settings(encoder: PreTrainedModel) -> dict[str, Any]:
+    """What `build` takes: the configuration without where it lay and what task it was made for."""
+    found: dict[str, Any] = json.loads(encoder.config.to_json_string(use_diff=False))
+    return {key: value for key, value in found.items() if key not in _OF_A_TASK}
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:

@@ -28,6 +28,7 @@ from polyhead_models.data.examples import Example
 from polyhead_models.distillation import lessons
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.dense import last_width
 from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.report.plots import learning_curves
@@ -221,7 +222,7 @@ def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, A
 def _prepare(
     config: Config, identity: Mapping[str, Any], train_set: Sequence[Example]
 ) -> Checkpoint:
-    encoder, tokenizer = encoders.load(config.encoder.name)
+    encoder, tokenizer = checkpoints.encoder(config.encoder.name)
     capacity = encoders.capacity(encoder)
     if capacity is not None and config.encoder.max_tokens > capacity:
         raise ConfigError(
@@ -231,7 +232,8 @@ def _prepare(
     specs = _specs(config, train_set)
     for name, spec in specs.items():
         try:
-            NETWORKS[spec.kind].outputs(spec, encoder.config.hidden_size)
+            width = last_width(encoder.config.hidden_size, config.heads[name].hidden)
+            NETWORKS[spec.kind].outputs(spec, width)
         except ValueError as problem:
             raise ConfigError(f"heads.{name}: {problem}.") from problem
     model = checkpoints.assemble(encoder, specs, config.heads)
@@ -240,7 +242,7 @@ def _prepare(
         model=model,
         tokenizer=tokenizer,
         description=Description(
-            encoder=_plain_config(encoder.config),
+            encoder=encoders.settings(encoder),
             heads=specs,
             config=config,
             data=identity["data"],
@@ -297,13 +299,6 @@ def _set_losses(
                         + nearest(label, labels)
                     )
             network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
-
-
-def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:
-    """All that builds the encoder again, without where it lay on this machine."""
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    settings.pop("_name_or_path", None)
-    return settings
 
 
 def _rows(
