@@ -91,6 +91,16 @@ def is_checkpoint(path: Path) -> bool:
     return (path / DESCRIPTION).is_file()
 
 
+def refuse_existing(target: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        CheckpointError: when something is at `target`.
+    """
+    if target.exists():
+        raise CheckpointError(f"{target}: exists. Name another folder, or remove this one.")
+
+
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> None:
     """Write a checkpoint into an existing folder."""
     safetensors.torch.save_file(checkpoint.model.state_dict(), str(folder / WEIGHTS))

@@ -74,7 +74,7 @@ def locate(name: str) -> str:
 
 
 def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
-    """The encoder without a pooler, attention as SDPA, and its tokenizer.
+    """The encoder without a pooler, attention as SDPA where the family has it, and its tokenizer.
 
     Raises:
         EncoderError: when it cannot be found, or has no fast tokenizer.
@@ -82,9 +82,7 @@ def load(name: str) -> tuple[PreTrainedModel, Tokenizer]:
     place = locate(name)
     try:
         with quiet():
-            encoder = transformers.AutoModel.from_pretrained(
-                place, attn_implementation="sdpa", dtype=torch.float32
-            )
+            encoder = transformers.AutoModel.from_pretrained(place, dtype=torch.float32)
         tokenizer = _tokenizer(place)
         if tokenizer.vocabulary_size > encoder.config.vocab_size:
             raise ValueError(
@@ -129,7 +127,7 @@ def build(config: dict[str, Any]) -> PreTrainedModel:
         made = transformers.AutoConfig.for_model(family, **settings)
         with quiet():
             encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
-                made, attn_implementation="sdpa", dtype=torch.float32
+                made, dtype=torch.float32
             )
             return without_pooler(encoder)
     except ValueError as problem:
@@ -196,7 +194,19 @@ def quiet() -> Iterator[None]:
 def _tokenizer(place: str) -> Tokenizer:
     if Path(place).is_dir():
         return Tokenizer.from_file(Path(place) / "tokenizer.json")
-    loaded = transformers.AutoTokenizer.from_pretrained(place, use_fast=True)
+    return converted_tokenizer(place)
+
+
+def converted_tokenizer(place: str) -> Tokenizer:
+    """The fast tokenizer that transformers makes of a folder or hub id; it runs no code from there.
+
+    Raises:
+        OSError, ValueError, ImportError: when it cannot.
+    """
+    with quiet():
+        loaded = transformers.AutoTokenizer.from_pretrained(
+            place, use_fast=True, trust_remote_code=False
+        )
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
         raise ValueError("it has no fast tokenizer, which offsets need")

@@ -16,6 +16,7 @@ from polyhead.heads.trimming import trimmed
 from polyhead.tokenizing import Encoding
 
 _FORBIDDEN = -1e9
+_WITH_BEGIN = ("bio", "iob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Entities:
 
 def tags(labels: tuple[str, ...], scheme: str = "bio") -> tuple[str, ...]:
     """The tag of each logit: ``O, B-first, I-first, B-second, …``; else ``O, first, second, …``."""
-    if scheme != "bio":
+    if scheme not in _WITH_BEGIN:
         return ("O", *labels)
     return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
 
@@ -77,12 +78,13 @@ def tags(labels: tuple[str, ...], scheme: str = "bio") -> tuple[str, ...]:
 class TokensDecoder:
     """Viterbi over the legal BIO sequences, so that an illegal one is never returned.
 
-    Schemes without a tag for the first token have no illegal sequences.
+    Schemes other than BIO have no illegal sequences.
     """
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
         self._scheme = spec.scheme
+        self._begins = spec.scheme in _WITH_BEGIN
         count = self.width = len(tags(spec.labels, spec.scheme))
         inside = np.arange(2, count if spec.scheme == "bio" else 0, 2)
         self._transitions = np.zeros((count, count), dtype=np.float32)
@@ -156,19 +158,15 @@ class TokensDecoder:
         self, path: NDArray[np.int64], rows: NDArray[np.int64], encoding: Encoding
     ) -> Iterator[tuple[int, int, int]]:
         """First token, last token and label of the tokens that belong together."""
-        if self._scheme == "bio":
-            for first in np.flatnonzero(path % 2 == 1).tolist():
-                last = first
-                while last + 1 < len(path) and path[last + 1] == path[first] + 1:
-                    last += 1
-                yield first, last, int(path[first]) // 2
-            return
-        breaks = path[1:] != path[:-1]
+        labels = (path + 1) // 2 if self._begins else path
+        breaks = labels[1:] != labels[:-1]
+        if self._begins:
+            breaks |= path[1:] % 2 == 1
         if self._scheme == "words":
             starts, ends = encoding.offsets[rows[1:], 0], encoding.offsets[rows[:-1], 1]
             blank = [encoding.text[start : start + 1].isspace() for start in starts.tolist()]
             breaks |= (starts > ends) | np.array(blank, dtype=bool)
         edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(path)]
         for first, end in itertools.pairwise(edges):
-            if path[first]:
-                yield first, end - 1, int(path[first]) - 1
+            if labels[first]:
+                yield first, end - 1, int(labels[first]) - 1
