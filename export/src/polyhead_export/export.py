@@ -14,7 +14,7 @@ from polyhead.bundle import EncoderInfo, Graph, Manifest, writer
 from polyhead.bundle.digest import entry, sha256
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
-from polyhead_export import calibration, graphs, parity
+from polyhead_export import calibration, graphs, parity, texts_file
 from polyhead_export.card import card
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.quality import measure
@@ -56,6 +56,7 @@ def export(
     settings: Settings,
     *,
     config: Config | None = None,
+    examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
     note: Callable[[str], None] = logger.info,
 ) -> Manifest:
     """Trace, check, quantise, measure and write a bundle.
@@ -66,6 +67,8 @@ def export(
         settings: how to export.
         config: where the training and validation texts are; None takes what the checkpoint
             remembers.
+        examples: texts to calibrate with and texts to measure on, in place of both; see
+            `texts_file.read`.
         note: called with short remarks for whoever watches.
 
     Raises:
@@ -75,7 +78,7 @@ def export(
         BundleError: when something other than a bundle is at `target`.
     """
     checkpoint = checkpoints.load(source)
-    texts = _Texts.load(checkpoint, config)
+    texts = _Texts.load(checkpoint, config, examples)
     sampled = calibration.sample(
         inputs(texts.train), count=settings.calibration_texts, seed=settings.seed
     )
@@ -116,9 +119,21 @@ class _Texts:
     split: str
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, config: Config | None) -> _Texts:
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        config: Config | None,
+        given: tuple[Sequence[Example], Sequence[Example]] | None,
+    ) -> _Texts:
+        if given is not None:
+            return cls(*given, texts_file.SPLIT)
         if config is None:
             config = checkpoint.description.config
+            if not config.data:
+                raise DataError(
+                    "the checkpoint remembers no data, so there are no texts to calibrate with and"
+                    " to compare on. Name a file of texts with --texts, or data with --config."
+                )
             if checkpoints.digests(config) != checkpoint.description.texts:
                 missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
                 raise DataError(

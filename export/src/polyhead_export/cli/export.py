@@ -1,10 +1,13 @@
 """Make a bundle of a checkpoint: one ONNX graph with all heads, tokenizer and golden answers.
 
 The checkpoint remembers its training and validation data: int8 ranges are measured on the former,
-the figures of the manifest on the latter. --config names other data.
+the figures of the manifest on the latter. --config names other data. A checkpoint that was imported
+remembers none: --texts names a file of texts such as it will read, a JSON line or, in a .txt, a
+line each. Half of them calibrate; on the others the graph's decisions are held against PyTorch's.
 
 Example:
   polyhead export checkpoint/ -o bundle/ --precision int8
+  polyhead export imported/ -o bundle/ --texts texts.jsonl --field question,context
 """
 
 from __future__ import annotations
@@ -22,8 +25,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="int8", help="of the encoder (int8)"
     )
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--texts", type=Path, metavar="FILE", help="take texts without targets from this file"
+    )
+    data.add_argument(
         "--config", type=Path, metavar="CONFIG.toml", help="take the texts from this configuration"
+    )
+    parser.add_argument(
+        "--field", default="text", metavar="KEY", help="of --texts: key of the text; two for a pair"
     )
     parser.add_argument(
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
@@ -38,6 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
     from polyhead.strict import plain
+    from polyhead_export import texts_file
     from polyhead_export.export import Settings, export
     from polyhead_models import config
 
@@ -50,6 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         ),
         config=config.load(arguments.config) if arguments.config else None,
+        examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
         note=output.progress,
     )
     if arguments.json:
