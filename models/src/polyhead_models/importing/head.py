@@ -199,6 +199,11 @@ def _embedding(source: Source, wishes: Wishes, note: Callable[[str], None]) -> I
             f"warning: {source.name}: gives vectors of any length; an embedding here has length 1,"
             " so cosines are the same and dot products are not."
         )
+    if prompt := sentences.usual_prompt(source):
+        note(
+            f"warning: {source.name}: sentence-transformers puts {prompt!r} before every text;"
+            " polyhead reads texts as they are, so put it there yourself."
+        )
     weights = tuple(t for layer in found.tensors for t in layer.values())
     return ImportedHead("embedding.v1", {"pooling": found.pooling}, found.hidden, weights, None)
 

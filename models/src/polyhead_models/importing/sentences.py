@@ -79,6 +79,14 @@ def read(source: Source) -> SentenceHead:
     return found
 
 
+def usual_prompt(source: Source) -> str | None:
+    """What sentence-transformers puts before every text unless it is told not to; None: nothing."""
+    file = source.top / "config_sentence_transformers.json"
+    settings = table(file) if file.is_file() else {}
+    found = (settings.get("prompts") or {}).get(settings.get("default_prompt_name"))
+    return str(found) if found else None
+
+
 def _pooling(folder: Path) -> Literal["cls", "mean", "max"]:
     settings = table(folder / "config.json")
     stated = settings.get("pooling_mode")
