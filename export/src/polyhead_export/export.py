@@ -36,6 +36,7 @@ from polyhead_export.selection import chosen, select
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
+from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import inputs
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def export(
     settings: Settings,
     *,
     config: Config | None = None,
+    examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
     note: Note = logger.info,
 ) -> Manifest:
     """Trace, check, quantise, measure and write a bundle.
@@ -99,6 +101,8 @@ def export(
         settings: how to export.
         config: where the training and validation texts are; None takes what the checkpoint
             remembers.
+        examples: texts to calibrate with and texts to measure on, in place of both; see
+            `texts_file.read`.
         note: called with short remarks for whoever watches.
 
     Raises:
@@ -115,7 +119,7 @@ def export(
     )
     for names in settings.also_heads:
         chosen(names, checkpoint.model.specs)  # before anything takes time
-    read = texts.load(checkpoint, config)
+    read = texts.load(checkpoint, config, examples)
     sampled = calibration.sample(
         inputs(read.train), count=settings.calibration_texts, seed=settings.seed
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polyhead_export import texts_file
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
@@ -21,7 +22,7 @@ class Texts:
     Attributes:
         train: of the training split.
         measured: of the validation split; where there is none, of the training split again.
-        split: which of them.
+        split: which of them, or that a file was given.
     """
 
     train: Sequence[Example]
@@ -29,18 +30,31 @@ class Texts:
     split: str
 
 
-def load(checkpoint: Checkpoint, config: Config | None) -> Texts:
+def load(
+    checkpoint: Checkpoint,
+    config: Config | None,
+    given: tuple[Sequence[Example], Sequence[Example]] | None = None,
+) -> Texts:
     """Read the texts of a checkpoint's heads.
 
     Args:
         checkpoint: the trained model.
         config: where the texts are; None takes what the checkpoint remembers.
+        given: examples to calibrate with and to measure on, in place of both; see
+            `polyhead_export.texts_file`.
 
     Raises:
         DataError: when the texts are not where they were, have changed, or cannot be used.
     """
+    if given is not None:
+        return Texts(*given, texts_file.SPLIT)
     if config is None:
         config = checkpoint.description.config
+        if not config.data:
+            raise DataError(
+                "the checkpoint remembers no data, so there are no texts to calibrate with and to"
+                " compare on. Name a file of texts with --texts, or data with --config."
+            )
         if checkpoints.digests(config) != checkpoint.description.texts:
             missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
             raise DataError(

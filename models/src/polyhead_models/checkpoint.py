@@ -91,6 +91,16 @@ def is_checkpoint(path: Path) -> bool:
     return (path / DESCRIPTION).is_file()
 
 
+def refuse_existing(target: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        CheckpointError: when something is at `target`.
+    """
+    if target.exists():
+        raise CheckpointError(f"{target}: exists. Name another folder, or remove this one.")
+
+
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> None:
     """Write a checkpoint into an existing folder."""
     safetensors.torch.save_file(checkpoint.model.state_dict(), str(folder / WEIGHTS))
@@ -169,6 +179,19 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
             f"{path / WEIGHTS}: does not fit {DESCRIPTION}: {problem}. Copy the checkpoint again."
         ) from problem
     return Checkpoint(model.eval(), Tokenizer.from_file(path / TOKENIZER), description)
+
+
+def encoder(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel, Tokenizer]:
+    """The encoder and tokenizer of a checkpoint folder, or of whatever `encoders.load` finds.
+
+    Raises:
+        CheckpointError: when there is a checkpoint that cannot be read.
+        EncoderError: when there is none, and nothing else of that name.
+    """
+    if is_checkpoint(Path(name)):
+        found = load(name, trust_remote_code=trust_remote_code)
+        return found.model.encoder, found.tokenizer
+    return encoders.load(name, trust_remote_code=trust_remote_code)
 
 
 def assemble(

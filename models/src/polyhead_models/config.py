@@ -16,6 +16,7 @@ from polyhead.errors import nearest
 from polyhead.strict import parse, plain
 from polyhead_models.errors import ConfigError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.dense import Dense
 
 SPLITS = ("train", "validation", "test")
 
@@ -25,7 +26,8 @@ class EncoderConfig:
     """``[encoder]``.
 
     Attributes:
-        name: a local folder, the name of a model that an installed package ships, or a hub id.
+        name: a local folder, the name of a model that an installed package ships, or a hub id. A
+            checkpoint's folder gives its encoder, whose heads `polyhead heads add` takes along.
         max_tokens: longest input, special tokens included.
         trust_remote_code: run the Python code that an encoder outside transformers brings; without
             it such an encoder is refused.
@@ -162,14 +164,16 @@ class HeadConfig:
 
     Attributes:
         kind: such as ``"classification"`` or, with its version, ``"classification.v1"``.
-        data: the source that feeds it; None for a head that is not trained.
+        data: the source that feeds it; None for a head that is not trained here, such as one that
+            was imported.
         text: key of the text in a row; two keys for a head that reads pairs (of an answer: the
             question's and the text's), and for an embedding that learns from two texts.
         target: key of the target in a row; None for a head that is not trained, and for an
             embedding whose two texts belong together.
         layers: hidden layer to read: ``"last"``, ``"mix"`` or an index (0: the embeddings).
         pooling: None takes the kind's own.
-        hidden: widths of hidden layers; empty for a linear head.
+        hidden: layers before the last, each a width (with GELU) or a table of `width`, `activation`
+            and `norm`; empty for a linear head.
         dropout: before each linear layer, 0 to below 1.
         loss_weight: factor of this head's loss.
         class_weights: factor of each label in the loss; ``"balanced"`` takes more the rarer it is
@@ -195,7 +199,7 @@ class HeadConfig:
     target: str | None = None
     layers: Literal["last", "mix"] | int = "last"
     pooling: Literal["cls", "mean", "max"] | None = None
-    hidden: tuple[int, ...] = ()
+    hidden: tuple[int | Dense, ...] = ()
     dropout: float = 0.1
     loss_weight: float = 1.0
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
@@ -219,7 +223,7 @@ class HeadConfig:
             raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1.")
         if self.loss_weight < 0:
             raise ValueError(f"loss_weight: found {self.loss_weight}, expected 0 or more.")
-        if any(width < 1 for width in self.hidden):
+        if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
         self._check_data()
         NETWORKS.check_claims(self.versioned_kind)
@@ -257,13 +261,26 @@ class HeadConfig:
                     f"text: a head of kind {self.kind!r} learns from two texts: name two keys."
                 )
             return
-        if self.data is None or self.target is None:
-            raise ValueError(f"a head of kind {self.kind!r} needs the keys 'data' and 'target'.")
+        if (self.data is None) != (self.target is None):
+            raise ValueError(self._untaught)
         if len(keys) not in network.texts:
             raise ValueError(
                 f"text: a head of kind {self.kind!r} reads"
                 f" {'a lone text: name one key' if network.texts == (1,) else 'a pair: name two'}."
             )
+
+    def check_taught(self) -> None:
+        """Refuse a head that cannot be of use without training and has nothing to learn from.
+
+        Raises:
+            ValueError: names the missing keys.
+        """
+        if self.data is None and not NETWORKS[self.versioned_kind].untrained:
+            raise ValueError(self._untaught)
+
+    @property
+    def _untaught(self) -> str:
+        return f"a head of kind {self.kind!r} needs the keys 'data' and 'target'."
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -404,6 +421,11 @@ def load(path: str | Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
     config = parse(Config, _resolved(data, path), where=str(path), error=ConfigError)
+    for name, head in config.heads.items():
+        try:
+            head.check_taught()
+        except ValueError as problem:
+            raise ConfigError(f"{path}: heads.{name}: {problem}") from problem
     if all(head.data is None for head in config.heads.values()):
         raise ConfigError(f"{path}: no head has 'data' and 'target', so nothing can be trained.")
     return config
@@ -415,7 +437,8 @@ def _resolved(data: dict[str, Any], path: Path) -> dict[str, Any]:
     if isinstance(encoder, dict) and isinstance(encoder.get("name"), str):
         name = _filled(encoder["name"], f"{path}: encoder: name")
         local = path.parent / name
-        encoder["name"] = str(local.resolve()) if (local / "config.json").is_file() else name
+        folder = any((local / file).is_file() for file in ("config.json", "polyhead.json"))
+        encoder["name"] = str(local.resolve()) if folder else name
     heads = data.get("heads")
     for name, head in heads.items() if isinstance(heads, dict) else ():
         teacher = head.get("teacher") if isinstance(head, dict) else None

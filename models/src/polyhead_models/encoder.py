@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ _PACKAGED = {
         folder="model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
+}
+
+_OF_A_TASK = {
+    *("_name_or_path", "architectures", "auto_map", "id2label", "label2id", "num_labels"),
+    *("finetuning_task", "problem_type", "task_specific_params"),
 }
 
 
@@ -172,6 +178,12 @@ def _attention(config: Any) -> str:
     return "sdpa" if getattr(family, "_supports_sdpa", True) else "eager"
 
 
+def settings(encoder: PreTrainedModel) -> dict[str, Any]:
+    """What `build` takes: the configuration without where it lay and what task it was made for."""
+    found: dict[str, Any] = json.loads(encoder.config.to_json_string(use_diff=False))
+    return {key: value for key, value in found.items() if key not in _OF_A_TASK}
+
+
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     """The encoder with its pooler taken out: heads pool for themselves."""
     if getattr(encoder, "pooler", None) is not None:
@@ -229,7 +241,19 @@ def quiet() -> Iterator[None]:
 def _tokenizer(place: str) -> Tokenizer:
     if Path(place).is_dir():
         return Tokenizer.from_file(Path(place) / "tokenizer.json")
-    loaded = transformers.AutoTokenizer.from_pretrained(place, use_fast=True)
+    return converted_tokenizer(place)
+
+
+def converted_tokenizer(place: str) -> Tokenizer:
+    """The fast tokenizer that transformers makes of a folder or hub id; it runs no code from there.
+
+    Raises:
+        OSError, ValueError, ImportError: when it cannot.
+    """
+    with quiet():
+        loaded = transformers.AutoTokenizer.from_pretrained(
+            place, use_fast=True, trust_remote_code=False
+        )
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
         raise ValueError("it has no fast tokenizer, which offsets need")

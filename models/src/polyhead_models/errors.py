@@ -7,6 +7,8 @@
     ├── DataError         a row or file of the data cannot be used; names file and line
     ├── EncoderError      the encoder cannot be found or loaded
     ├── CheckpointError   a checkpoint cannot be read, written or resumed
+    ├── SourceError       a model to import cannot be read, or has parts that polyhead has not
+    ├── CombineError      heads or checkpoints that cannot stand over one encoder
     └── PeerError         another process of the same training run failed
 """
 
@@ -29,6 +31,14 @@ class EncoderError(PolyheadError):
 
 class CheckpointError(PolyheadError):
     """A checkpoint cannot be read, written or resumed."""
+
+
+class SourceError(PolyheadError):
+    """A model to import cannot be read, or is made of parts that polyhead has not."""
+
+
+class CombineError(PolyheadError):
+    """Heads or checkpoints cannot stand over one encoder; says what differs."""
 
 
 class PeerError(PolyheadError):

@@ -135,6 +135,9 @@ def _value(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any
 
 def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[PolyheadError]) -> Any:
     problems: list[PolyheadError] = []
+    tables = [c for c in arguments if dataclasses.is_dataclass(c)]
+    if isinstance(value, Mapping) and len(tables) == 1:  # what is wrong inside is worth telling
+        return _value(tables[0], value, where, error)
     for candidate in arguments:
         if candidate is type(None):
             if value is None:
@@ -153,6 +156,8 @@ def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[Poly
 def _expected(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
+    if dataclasses.is_dataclass(hint):
+        return "a table of keys and values"
     return _NAMES.get(hint, str(hint))
 
 

@@ -1,7 +1,9 @@
 """Make a bundle of a checkpoint: one ONNX graph with all heads, tokenizer and golden answers.
 
 The checkpoint remembers its training and validation data: int8 ranges are measured on the former,
-the figures of the manifest on the latter. --config names other data.
+the figures of the manifest on the latter. --config names other data. A checkpoint that was imported
+remembers none: --texts names a file of texts such as it will read, a JSON line or, in a .txt, a
+line each. Half of them calibrate; on the others the graph's decisions are held against PyTorch's.
 
 Gate: on the validation texts, the figure of a head may be at most --max-drop points (0.5 is 0.005
 of an accuracy) below the PyTorch model's, and at most --max-flips percent of its decisions may
@@ -25,6 +27,7 @@ Examples:
   polyhead export checkpoint/ -o bundle/ --precision int8
   polyhead export checkpoint/ -o bundle/ --heads intent,slots --also-heads intent --also padded,cuda
   polyhead export checkpoint/ -o folder/ --format optimum --heads sentiment
+  polyhead export imported/ -o bundle/ --texts texts.jsonl --field question,context
 """
 
 from __future__ import annotations
@@ -45,8 +48,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="int8", help="of the encoder (int8)"
     )
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--texts", type=Path, metavar="FILE", help="take texts without targets from this file"
+    )
+    data.add_argument(
         "--config", type=Path, metavar="CONFIG.toml", help="take the texts from this configuration"
+    )
+    parser.add_argument(
+        "--field", default="text", metavar="KEY", help="of --texts: key of the text; two for a pair"
     )
     parser.add_argument(
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
@@ -111,6 +121,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.format == "optimum":
         return _optimum(arguments)
     from polyhead.strict import plain
+    from polyhead_export import texts_file
     from polyhead_export.export import Settings, export
     from polyhead_export.gate import Limits
     from polyhead_models import config
@@ -130,6 +141,7 @@ def execute(arguments: argparse.Namespace) -> int:
             trust_remote_code=arguments.trust_remote_code,
         ),
         config=config.load(arguments.config) if arguments.config else None,
+        examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
         note=output.progress,
     )
     if arguments.json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from polyhead.heads import HeadSpec
 from polyhead.tokenizing import Encoding
 from polyhead_models.data.tagging import Words
+from polyhead_models.heads.dense import Hidden, last_width, stack
 from polyhead_models.heads.reading import Reader
 
 IGNORED = -100
@@ -57,7 +57,7 @@ class HeadNetwork(nn.Module, ABC):
         *,
         width: int,
         depth: int,
-        hidden: Sequence[int] = (),
+        hidden: Hidden = (),
         dropout: float = 0.0,
     ) -> None:
         """Make the head's layers.
@@ -66,15 +66,15 @@ class HeadNetwork(nn.Module, ABC):
             spec: what the head is.
             width: of a token vector.
             depth: hidden states that the encoder gives, the embeddings included.
-            hidden: widths of GELU layers before the last; empty for a linear head.
+            hidden: layers before the last; empty for a linear head.
             dropout: before each linear layer.
         """
         super().__init__()
         self.spec = spec
         self.register_buffer("class_weights", None, persistent=False)
         self.reader = Reader(spec.layers, spec.pooling, depth)
-        self.count = self.outputs(spec, width)
-        self.projection = self._projection([width, *hidden, self.count], dropout)
+        self.count = self.outputs(spec, last_width(width, hidden))
+        self.projection = self._projection(width, hidden, self.count, dropout)
 
     def forward(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """Hidden states, each `(batch, tokens, width)`, into logits.
@@ -92,7 +92,12 @@ class HeadNetwork(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """How many logits the head gives."""
+        """How many logits the head gives.
+
+        Args:
+            spec: what the head is.
+            width: of the last hidden layer, or of a token vector for a head without any.
+        """
 
     @classmethod
     @abstractmethod
@@ -229,8 +234,5 @@ class HeadNetwork(nn.Module, ABC):
         return divergence * temperature**2
 
     @staticmethod
-    def _projection(widths: Sequence[int], dropout: float) -> nn.Module:
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Dropout(dropout), nn.Linear(before, after), nn.GELU()]
-        return nn.Sequential(*layers[:-1])
+    def _projection(width: int, hidden: Hidden, outputs: int, dropout: float) -> nn.Sequential:
+        return stack(width, hidden, outputs, dropout)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from polyhead.heads import HeadSpec
 from polyhead.tokenizing import Encoding
 from polyhead_models.heads.base import HeadNetwork
+from polyhead_models.heads.dense import Hidden, stack
 
 _SCALE = 20.0
 
 
 class EmbeddingNetwork(HeadNetwork):
-    """Pooling alone.
+    """Pooling, and the hidden layers where there are some; no layer of its own.
 
     It learns from two texts, each encoded by itself. With a score from -1 to 1, the loss is the
     squared error of their cosine (Reimers & Gurevych 2019, section 3). Without, they belong
@@ -36,7 +37,7 @@ class EmbeddingNetwork(HeadNetwork):
 
     @classmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """As many as the encoder's width."""
+        """As many as the vector has numbers."""
         if too_large := [size for size in spec.dimensions if size > width]:
             raise ValueError(f"dimensions: found {too_large[0]}; the vector has {width} numbers")
         return width
@@ -92,8 +93,8 @@ class EmbeddingNetwork(HeadNetwork):
         return torch.stack(losses).mean()
 
     @staticmethod
-    def _projection(widths: Sequence[int], dropout: float) -> nn.Module:
-        return nn.Identity()
+    def _projection(width: int, hidden: Hidden, outputs: int, dropout: float) -> nn.Sequential:
+        return stack(width, hidden, None, dropout)
 
 
 def _loss(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:

@@ -43,8 +43,8 @@ class TokensNetwork(HeadNetwork):
 
     @classmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """One logit a BIO tag."""
-        return len(tags(spec.labels))
+        """One logit a tag."""
+        return len(tags(spec.labels, spec.scheme))
 
     @classmethod
     def reference(cls, raw: Any, text: str) -> Reference:

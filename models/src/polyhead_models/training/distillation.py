@@ -96,7 +96,7 @@ def load(name: str, config: TeacherConfig, spec: HeadSpec) -> Teacher:
             f" {', '.join(engine.heads)}. Name one with 'head'."
         )
     theirs = engine.heads[head]
-    for what in ("kind", "input"):
+    for what in ("kind", "input", "scheme"):
         found, expected = getattr(theirs, what), getattr(spec, what)
         if found != expected:
             raise ConfigError(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import torch
-import transformers
 
 from polyhead.errors import nearest
 from polyhead.heads import DECODERS, HeadSpec
@@ -20,6 +18,7 @@ from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import ConfigError, DataError
 from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.dense import last_width
 from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
 
@@ -36,7 +35,7 @@ def prepare(
         DataError: when the references of a head cannot be used.
         EncoderError: when the encoder cannot be loaded.
     """
-    encoder, tokenizer = encoders.load(
+    encoder, tokenizer = checkpoints.encoder(
         config.encoder.name, trust_remote_code=config.encoder.trust_remote_code
     )
     capacity = encoders.capacity(encoder)
@@ -48,7 +47,8 @@ def prepare(
     specs = _specs(config, train_set)
     for name, spec in specs.items():
         try:
-            NETWORKS[spec.kind].outputs(spec, encoder.config.hidden_size)
+            width = last_width(encoder.config.hidden_size, config.heads[name].hidden)
+            NETWORKS[spec.kind].outputs(spec, width)
         except ValueError as problem:
             raise ConfigError(f"heads.{name}: {problem}.") from problem
     model = checkpoints.assemble(encoder, specs, config.heads)
@@ -57,7 +57,7 @@ def prepare(
         model=model,
         tokenizer=tokenizer,
         description=Description(
-            encoder=_plain_config(encoder.config),
+            encoder=encoders.settings(encoder),
             heads=specs,
             config=config,
             data=identity["data"],
@@ -114,10 +114,3 @@ def _set_losses(
                         + nearest(label, labels)
                     )
             network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
-
-
-def _plain_config(config: transformers.PretrainedConfig) -> dict[str, Any]:
-    """All that builds the encoder again, without where it lay on this machine."""
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    settings.pop("_name_or_path", None)
-    return settings

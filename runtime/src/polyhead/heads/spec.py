@@ -34,6 +34,11 @@ class HeadSpec:
         longest: of such a head: most tokens of an answer; None where the kind has none.
         sentences: of a head that makes summaries: how many when a call does not say; None takes the
             kind's own number.
+        scheme: of a head that labels tokens, what its tags are: ``"bio"`` (the first token of a
+            span and those behind have tags of their own), ``"iob"`` (the same, but a span may also
+            begin without its first tag), ``"io"`` (one tag a label; neighbours with one label are
+            one span) or ``"words"`` (the same, within a word). Ours are trained as ``"bio"``, the
+            others are imported.
     """
 
     kind: str
@@ -51,6 +56,7 @@ class HeadSpec:
     no_answer: float | None = None
     longest: int | None = None
     sentences: int | None = None
+    scheme: Literal["bio", "iob", "io", "words"] = "bio"
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):

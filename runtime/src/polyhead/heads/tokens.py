@@ -1,7 +1,8 @@
-"""tokens.v1: labelled spans of a text (entities, slots), decoded from one BIO tag a token."""
+"""tokens.v1: labelled spans of a text (entities, slots), decoded from one tag a token."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from polyhead.heads.trimming import trimmed
 from polyhead.tokenizing import Encoding
 
 _FORBIDDEN = -1e9
+_WITH_BEGIN = ("bio", "iob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,25 @@ class Entities:
         return "  ".join(f"{s.label}={s.text!r}" for s in self.spans) or "(none)"
 
 
-def tags(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The tag of each logit: ``O, B-first, I-first, B-second, …``."""
+def tags(labels: tuple[str, ...], scheme: str = "bio") -> tuple[str, ...]:
+    """The tag of each logit: ``O, B-first, I-first, B-second, …``; else ``O, first, second, …``."""
+    if scheme not in _WITH_BEGIN:
+        return ("O", *labels)
     return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
 
 
 class TokensDecoder:
-    """Viterbi over the legal BIO sequences, so that an illegal one is never returned."""
+    """Viterbi over the legal BIO sequences, so that an illegal one is never returned.
+
+    Schemes other than BIO have no illegal sequences.
+    """
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
-        count = self.width = 1 + 2 * len(spec.labels)
-        inside = np.arange(2, count, 2)
+        self._scheme = spec.scheme
+        self._begins = spec.scheme in _WITH_BEGIN
+        count = self.width = len(tags(spec.labels, spec.scheme))
+        inside = np.arange(2, count if spec.scheme == "bio" else 0, 2)
         self._transitions = np.zeros((count, count), dtype=np.float32)
         self._transitions[:, inside] = _FORBIDDEN
         self._transitions[inside - 1, inside] = 0.0
@@ -86,7 +95,7 @@ class TokensDecoder:
         self._start[inside] = _FORBIDDEN
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
-        """Logits `(tokens, 1 + 2 * labels)`, float32, into spans; no token gives no span.
+        """Logits `(tokens, tags)`, float32, into spans; no token gives no span.
 
         Of several windows, each token's logits are those of the window in which it stands farthest
         from an edge.
@@ -129,10 +138,7 @@ class TokensDecoder:
         encoding: Encoding,
     ) -> Iterator[Span]:
         taken = 0  # two tokens can be parts of one character, or a letter and its mark
-        for first in np.flatnonzero(path % 2 == 1):
-            last = int(first)
-            while last + 1 < len(path) and path[last + 1] == path[first] + 1:
-                last += 1
+        for first, last, label in self._runs(path, rows, encoding):
             start, end = trimmed(
                 encoding.text,
                 max(taken, int(encoding.offsets[rows[first], 0])),
@@ -141,9 +147,26 @@ class TokensDecoder:
             if start < end:
                 taken = end
                 yield Span(
-                    label=self._labels[int(path[first]) // 2],
+                    label=self._labels[label],
                     text=encoding.text[start:end],
                     start=start,
                     end=end,
                     score=float(probabilities[first : last + 1].mean()),
                 )
+
+    def _runs(
+        self, path: NDArray[np.int64], rows: NDArray[np.int64], encoding: Encoding
+    ) -> Iterator[tuple[int, int, int]]:
+        """First token, last token and label of the tokens that belong together."""
+        labels = (path + 1) // 2 if self._begins else path
+        breaks = labels[1:] != labels[:-1]
+        if self._begins:
+            breaks |= path[1:] % 2 == 1
+        if self._scheme == "words":
+            starts, ends = encoding.offsets[rows[1:], 0], encoding.offsets[rows[:-1], 1]
+            blank = [encoding.text[start : start + 1].isspace() for start in starts.tolist()]
+            breaks |= (starts > ends) | np.array(blank, dtype=bool)
+        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(path)]
+        for first, end in itertools.pairwise(edges):
+            if labels[first]:
+                yield first, end - 1, int(labels[first]) - 1

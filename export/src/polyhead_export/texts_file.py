@@ -1,0 +1,46 @@
+"""Texts without targets, from a file: for checkpoints that remember no data of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from polyhead.cli import texts as json_lines
+from polyhead.errors import InputError
+from polyhead.tokenizing import Input
+from polyhead_models.data.examples import Example
+from polyhead_models.errors import DataError
+
+SPLIT = "texts"
+"""What figures of such texts are said to be of."""
+
+
+def read(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]:
+    """Every other text to calibrate with, the others to measure on; a lone text is both.
+
+    Args:
+        path: JSON lines, as `polyhead run --file` reads them; or, when it ends in ``.txt``, a text
+            a line. Empty lines are passed over.
+        field: key of the text in a line that is an object; two with a comma between for a pair.
+
+    Raises:
+        DataError: when the file cannot be read or has no text; names file and line.
+    """
+    try:
+        found = [
+            Example(f"{path}:{number}", str(path), text, {})
+            for number, text in enumerate(_texts(path, field), start=1)
+        ]
+    except (OSError, UnicodeDecodeError, InputError) as problem:
+        raise DataError(f"{path}: cannot be read: {problem}") from problem
+    if not found:
+        raise DataError(f"{path}: no text in it; expected some of those that the model will read.")
+    return found[::2], found[1::2] or found
+
+
+def _texts(path: Path, field: str) -> Iterator[Input]:
+    if path.suffix == ".txt":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        yield from (line for line in lines if line.strip())
+    else:
+        yield from json_lines.read(str(path), field)

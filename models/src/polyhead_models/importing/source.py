@@ -1,0 +1,208 @@
+"""The folder that a model is imported from, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import safetensors
+import safetensors.torch
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import Tensor
+
+from polyhead.strict import read_json
+from polyhead.tokenizing import Tokenizer
+from polyhead_models import encoder as encoders
+from polyhead_models.errors import SourceError
+
+MODULES = "modules.json"
+
+_JSON_LIMIT = 256 * 2**20
+_DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
+_FOREIGN = ["onnx/*", "openvino/*", "original/*", "*/onnx/*"]
+
+
+@dataclass(frozen=True)
+class Module:
+    """One line of modules.json.
+
+    Attributes:
+        kind: name of its class, such as ``"Pooling"``.
+        folder: where its files are.
+    """
+
+    kind: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files.
+
+    Attributes:
+        name: what the user called it.
+        folder: where the files are; of a sentence-transformers model the folder of its encoder.
+        top: the folder of modules.json; the same as `folder` for other models.
+        config: the plain form of config.json.
+        modules: of a sentence-transformers model, the encoder first; empty for other models.
+    """
+
+    name: str
+    folder: Path
+    top: Path
+    config: Mapping[str, Any]
+    modules: tuple[Module, ...] = ()
+
+    @classmethod
+    def find(cls, name: str) -> Source:
+        """Look at a local folder, an installed package's, or fetch a repository of the hub.
+
+        Raises:
+            SourceError: when there is no model, or one that only code of its own can build.
+            EncoderError: when an installed package ships other weights than those known.
+        """
+        place = encoders.locate(name)
+        top = Path(place) if Path(place).is_dir() else _fetched(name)
+        modules = _modules(top)
+        folder = modules[0].folder if modules else top
+        config = table(folder / "config.json")
+        if config.get("auto_map"):
+            raise SourceError(
+                f"{name}: its config.json calls for Python code of the repository ('auto_map'),"
+                " and polyhead runs none. Take a model whose class is part of transformers."
+            )
+        shown = str(top.resolve()) if Path(name).is_dir() else name
+        return cls(shown, folder, top, config, modules)
+
+    @property
+    def is_sentence_model(self) -> bool:
+        """Whether sentence-transformers made it, and it gives one vector a text."""
+        return any(module.kind == "Pooling" for module in self.modules)
+
+    @property
+    def architecture(self) -> str | None:
+        """Name of the class whose weights these are; None when config.json does not say."""
+        found = self.config.get("architectures") or [None]
+        return str(found[0]) if isinstance(found, list) and found[0] else None
+
+    def tokenizer(self) -> Tokenizer:
+        """The fast tokenizer, special tokens and all.
+
+        Raises:
+            SourceError: when there is none.
+        """
+        try:
+            for folder in dict.fromkeys((self.folder, self.top)):
+                if (folder / "tokenizer.json").is_file():
+                    return Tokenizer.from_file(folder / "tokenizer.json")
+            return encoders.converted_tokenizer(str(self.folder))
+        except (OSError, ValueError, ImportError) as problem:
+            raise SourceError(
+                f"{self.name}: its tokenizer cannot be loaded: {problem}. Expected tokenizer.json,"
+                " or files that transformers makes a fast tokenizer of."
+            ) from problem
+
+    def longest(self) -> int | None:
+        """Most tokens of an input that the files speak of; None when they do not."""
+        file = self.folder / "tokenizer_config.json"
+        stated = table(file).get("model_max_length") if file.is_file() else None
+        file = self.top / "sentence_bert_config.json"
+        own = table(file).get("max_seq_length") if file.is_file() else None
+        # Where nothing is known, transformers writes a number of 31 digits.
+        found = [n for n in (stated, own) if isinstance(n, int) and 3 <= n < 2**20]
+        return min(found, default=None)
+
+    def rows(self, weight: str) -> int | None:
+        """Rows of one weight, without loading the rest; None when it cannot be told."""
+        file = self.folder / "model.safetensors"
+        if file.is_file():
+            with safetensors.safe_open(str(file), framework="pt") as tensors:
+                known = weight in set(tensors.keys())
+                return int(tensors.get_slice(weight).get_shape()[0]) if known else None
+        file = self.folder / "pytorch_model.bin"
+        if file.is_file():
+            found = torch.load(str(file), map_location="meta", weights_only=True).get(weight)
+            return None if found is None else int(found.shape[0])
+        return None
+
+
+def table(path: Path) -> Mapping[str, Any]:
+    """A JSON file that holds a table.
+
+    Raises:
+        SourceError: when it is missing or holds something else.
+    """
+    if not path.is_file():
+        hint = ""
+        if any(path.parent.rglob("*.onnx")):
+            hint = " This folder has an ONNX graph and no weights for PyTorch."
+        raise SourceError(
+            f"{path}: no such file; expected a folder that save_pretrained of transformers or"
+            f" sentence-transformers wrote, or the id of one on the hub.{hint}"
+        )
+    found = read_json(path, limit_bytes=_JSON_LIMIT, error=SourceError)
+    if not isinstance(found, Mapping):
+        raise SourceError(f"{path}: found {type(found).__name__}, expected a table.")
+    return found
+
+
+def weights(folder: Path) -> Mapping[str, Tensor]:
+    """The weights of a small module: model.safetensors, or pytorch_model.bin without pickled code.
+
+    Raises:
+        SourceError: when there is neither, or it is damaged.
+    """
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    try:
+        if safe.is_file():
+            return safetensors.torch.load_file(str(safe))
+        found: Mapping[str, Tensor] = torch.load(
+            str(pickled), map_location="cpu", weights_only=True
+        )
+        return found
+    except Exception as problem:  # a damaged pickle raises whatever it likes
+        raise SourceError(f"{folder}: its weights cannot be read: {problem}.") from problem
+
+
+def _modules(top: Path) -> tuple[Module, ...]:
+    file = top / MODULES
+    if not file.is_file():
+        return ()
+    listed = read_json(file, limit_bytes=_JSON_LIMIT, error=SourceError)
+    found = []
+    for item in listed if isinstance(listed, list) else [None]:
+        path, kind = (
+            (item.get("path"), item.get("type")) if isinstance(item, Mapping) else (None, None)
+        )
+        if not isinstance(path, str) or not isinstance(kind, str):
+            raise SourceError(f"{file}: expected a list of modules with 'path' and 'type'.")
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise SourceError(f"{file}: the path {path!r} leads out of the folder.")
+        found.append(Module(kind.rpartition(".")[2], top / path))
+    return tuple(found)
+
+
+def _fetched(name: str) -> Path:
+    """The files of a repository on the hub, in its cache; pickled weights only without others."""
+    try:
+        place = _snapshot(name, [*_DESCRIPTIONS, "*.safetensors"])
+        if not any(place.rglob("*.safetensors")):
+            place = _snapshot(name, [*_DESCRIPTIONS, "*.bin"])
+        return place
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
+        raise SourceError(
+            f"{name}: no folder of that name here, and the hub gives none: {problem}"
+        ) from problem
+
+
+def _snapshot(name: str, patterns: list[str]) -> Path:
+    with encoders.quiet():
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=patterns, ignore_patterns=_FOREIGN
+            )
+        )

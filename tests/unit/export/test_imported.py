@@ -1,0 +1,139 @@
+"""Imported checkpoints as graphs: dense layers of a head in ONNX, texts from a file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import polyhead
+from polyhead_export import texts_file
+from polyhead_export.export import Settings, export
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models import encoder as encoders
+from polyhead_models.combining import Part, combine
+from polyhead_models.errors import DataError
+from polyhead_models.importing import Wishes, import_model
+
+FAMILIES = ("bert", "roberta", "distilbert")
+TASKS = {
+    "sequence": transformers.AutoModelForSequenceClassification,
+    "tokens": transformers.AutoModelForTokenClassification,
+    "answer": transformers.AutoModelForQuestionAnswering,
+}
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.2,
+    "max_position_embeddings": 42,
+}
+OWN = {
+    "bert": SIZES,
+    "roberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 1},
+    "distilbert": {
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 64,
+        "initializer_range": 0.2,
+        "max_position_embeddings": 42,
+    },
+}
+TEXTS = [f"the parcel of anna was {n} days late in oslo" for n in range(24)]
+PAIRS = [("who was late?", text) for text in TEXTS]
+
+
+@pytest.fixture
+def imported(wordpiece, wordpiece_json, tmp_path):
+    """`imported(family, task)`: a tiny model of that class as a checkpoint."""
+
+    def make(family, task):
+        torch.manual_seed(5)
+        config = transformers.AutoConfig.for_model(
+            family, vocab_size=wordpiece.vocabulary_size, **OWN[family]
+        )
+        if task != "answer":
+            config.id2label = {0: "O", 1: "B-A", 2: "I-A"}
+            config.label2id = {label: i for i, label in config.id2label.items()}
+        folder = tmp_path / f"{family}-{task}"
+        with encoders.quiet():
+            model = TASKS[task].from_config(config)
+            # The encoder of a family is the same for all tasks.
+            torch.manual_seed(6)
+            shared = transformers.AutoModel.from_config(config)
+            model.base_model.load_state_dict(shared.state_dict(), strict=False)
+            model.save_pretrained(folder)
+        (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        target = tmp_path / f"{family}-{task}.checkpoint"
+        return import_model(str(folder), target, Wishes(), note=lambda _: None).path
+
+    return make
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes JSON lines: `write(values)`."""
+
+    def made(values, name="texts.jsonl"):
+        path = tmp_path / name
+        path.write_text("".join(f"{json.dumps(v)}\n" for v in values), encoding="utf-8")
+        return path
+
+    return made
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_imported_heads_over_one_encoder_are_one_graph(imported, write, tmp_path, family):
+    parts = [Part(imported(family, task)) for task in TASKS]
+    combine(parts, tmp_path / "all")
+    given = texts_file.read(write([*TEXTS, *PAIRS]))
+    export(tmp_path / "all", tmp_path / "bundle", Settings(precision="fp32"), examples=given)
+    assert len(list((tmp_path / "bundle").glob("*.onnx"))) == 1
+    with polyhead.load(tmp_path / "bundle") as engine:
+        assert list(engine.heads) == ["classification", "tokens", "answer"]
+        found = {"text": engine.logits(TEXTS), "pair": engine.logits(PAIRS)}
+    for part in parts:
+        engine = checkpoints.load(part.path).engine()
+        for name, spec in engine.heads.items():
+            expected = engine.logits(PAIRS if spec.input == "pair" else TEXTS)[name]
+            for a, b in zip(found[spec.input][name], expected, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_an_int8_bundle_needs_texts_and_no_targets(imported, write, tmp_path):
+    path = imported("bert", "sequence")
+    manifest = export(path, tmp_path / "bundle", Settings(), examples=texts_file.read(write(TEXTS)))
+    quality = manifest.quality["classification"]
+    assert (quality.split, quality.texts, quality.metric) == ("texts", 12, None)
+
+
+def test_without_texts_an_imported_checkpoint_says_what_to_do(imported, tmp_path):
+    with pytest.raises(DataError, match=r"remembers no data.*--texts"):
+        export(imported("bert", "sequence"), tmp_path / "bundle", Settings())
+
+
+def test_a_file_of_texts_is_parted(write, tmp_path):
+    train, measured = texts_file.read(write([{"q": "a", "c": "b"}, ["c", "d"]]), "q,c")
+    assert ([e.text for e in train], [e.text for e in measured]) == ([("a", "b")], [("c", "d")])
+    (tmp_path / "a.txt").write_text("one\n\n", encoding="utf-8")
+    train, measured = texts_file.read(tmp_path / "a.txt")
+    assert [e.text for e in train] == [e.text for e in measured] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [("", "no text in it"), ('{"body": "x"}\n', "texts.jsonl:1"), ("not json\n", "JSON line")],
+    ids=["empty", "key", "json"],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, part):
+    (tmp_path / "texts.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=part):
+        texts_file.read(tmp_path / "texts.jsonl")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
+        texts_file.read(tmp_path / "none.jsonl")

@@ -1,0 +1,201 @@
+"""Folders of sentence-transformers, written by hand in the layout of its versions 2 to 6."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+import transformers
+
+from polyhead_models import checkpoint
+from polyhead_models.errors import SourceError
+from polyhead_models.importing import Wishes, import_model
+
+TYPES = "sentence_transformers.models."
+TEXTS = ["The parcel was late.", "anna lives in oslo", "", "thanks"]
+POOLING = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+NORMALIZE = ("Normalize", None, {})
+DENSE = {"in_features": 32, "out_features": 12, "bias": True}
+TANH = "torch.nn.modules.activation.Tanh"
+
+
+@pytest.fixture
+def folder(encoder_folder, tmp_path):
+    """Writes a model of modules `(kind, settings, tensors)` behind an encoder."""
+
+    def make(*modules, encoder="", types=TYPES, pickled=False):
+        top = tmp_path / "original"
+        with_encoder = top / encoder
+        with_encoder.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors", "tokenizer.json"):
+            (with_encoder / file).write_bytes((encoder_folder / file).read_bytes())
+        (with_encoder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+        lines = [{"idx": 0, "name": "0", "path": encoder, "type": f"{types}Transformer"}]
+        for number, (kind, settings, tensors) in enumerate(modules, start=1):
+            path = f"{number}_{kind}"
+            place = top / path
+            place.mkdir()
+            lines.append({"idx": number, "name": str(number), "path": path, "type": types + kind})
+            if settings is not None:
+                (place / "config.json").write_text(json.dumps(settings))
+            if tensors and pickled:
+                torch.save(tensors, place / "pytorch_model.bin")
+            elif tensors:
+                safetensors.torch.save_file(tensors, str(place / "model.safetensors"))
+        (top / "modules.json").write_text(json.dumps(lines))
+        return top
+
+    return make
+
+
+@pytest.fixture
+def load(tmp_path):
+    def made(folder, note=lambda _: None, **wishes):
+        done = import_model(str(folder), tmp_path / "checkpoint", Wishes(**wishes), note=note)
+        return done, checkpoint.load(done.path).engine()
+
+    return made
+
+
+@pytest.fixture
+def states(encoder_folder):
+    """Token vectors of the encoder alone: `states(ids)`."""
+    model = transformers.AutoModel.from_pretrained(encoder_folder).eval()
+
+    @torch.inference_mode()
+    def of(encoding):
+        ids = torch.from_numpy(encoding.ids)[None]
+        return model(input_ids=ids).last_hidden_state[0]
+
+    return of
+
+
+def linear(out, *, prefix="linear"):
+    generator = torch.Generator().manual_seed(out)
+    weight = torch.randn(out, 32 if out == 12 else 12, generator=generator)
+    return {f"{prefix}.weight": weight, f"{prefix}.bias": torch.randn(out, generator=generator)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "pool"),
+    [
+        (POOLING, lambda x: x.mean(dim=0)),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, lambda x: x[0]),
+        ({"pooling_mode": "max", "embedding_dimension": 32}, lambda x: x.amax(dim=0)),
+    ],
+    ids=["mean", "cls", "max"],
+)
+def test_pooling_and_normalising(folder, load, states, settings, pool):
+    done, engine = load(folder(("Pooling", settings, {}), NORMALIZE))
+    for encoding, found in zip(engine.encode(TEXTS), engine.predict(TEXTS), strict=True):
+        expected = torch.nn.functional.normalize(pool(states(encoding)), dim=0)
+        vector = torch.from_numpy(found["embedding"].vector)
+        torch.testing.assert_close(vector, expected, atol=1e-6, rtol=1e-5)
+    assert done.spec.max_tokens == 32
+
+
+@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "pickle"])
+@pytest.mark.parametrize(
+    ("function", "torch_function"),
+    [(TANH, torch.tanh), ("torch.nn.modules.linear.Identity", lambda x: x)],
+    ids=["tanh", "identity"],
+)
+def test_a_dense_layer(folder, load, states, function, torch_function, pickled):
+    tensors, settings = linear(12), {**DENSE, "activation_function": function}
+    modules = [("Pooling", POOLING, {}), ("Dense", settings, tensors), NORMALIZE]
+    _, engine = load(folder(*modules, pickled=pickled), head="search")
+    for encoding, found in zip(engine.encode(TEXTS), engine.logits(TEXTS)["search"], strict=True):
+        pooled = states(encoding).mean(dim=0)
+        expected = torch_function(tensors["linear.weight"] @ pooled + tensors["linear.bias"])
+        torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_two_dense_layers_and_a_norm(folder, load, states):
+    first, second = linear(12), linear(8)
+    norm = {"norm.weight": torch.linspace(0.5, 2, 12), "norm.bias": torch.linspace(-1, 1, 12)}
+    _, engine = load(
+        folder(
+            ("Pooling", POOLING, {}),
+            ("Dense", {**DENSE, "activation_function": TANH}, first),
+            ("LayerNorm", {"dimension": 12}, norm),
+            ("Dense", {**DENSE, "activation_function": "torch.nn.modules.linear.Identity"}, second),
+            NORMALIZE,
+            encoder="0_Transformer",
+        )
+    )
+    (encoding,) = engine.encode(TEXTS[:1])
+    x = torch.tanh(first["linear.weight"] @ states(encoding).mean(dim=0) + first["linear.bias"])
+    x = torch.nn.functional.layer_norm(x, (12,), norm["norm.weight"], norm["norm.bias"])
+    expected = torch.nn.functional.normalize(
+        second["linear.weight"] @ x + second["linear.bias"], dim=0
+    )
+    found = torch.from_numpy(engine(TEXTS[0])["embedding"].vector)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_dense_layer_without_a_bias(folder, load, states):
+    tensors = {"linear.weight": linear(12)["linear.weight"]}
+    settings = {**DENSE, "bias": False, "activation_function": "torch.nn.modules.linear.Identity"}
+    _, engine = load(folder(("Pooling", POOLING, {}), ("Dense", settings, tensors), NORMALIZE))
+    (encoding,) = engine.encode(TEXTS[:1])
+    expected = tensors["linear.weight"] @ states(encoding).mean(dim=0)
+    found = torch.from_numpy(engine.logits(TEXTS[:1])["embedding"][0])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_vectors_that_are_not_normalised_are_told_of(folder, load):
+    notes = []
+    load(folder(("Pooling", POOLING, {})), notes.append)
+    assert "length 1" in notes[0]
+
+
+def test_a_usual_prompt_is_told_of(folder, load):
+    top, notes = folder(("Pooling", POOLING, {}), NORMALIZE), []
+    settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    (top / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    load(top, notes.append)
+    assert "'query: ' before every text" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("modules", "part"),
+    [
+        pytest.param([("Pooling", {"pooling_mode_lasttoken": True}, {})], "lasttoken", id="last"),
+        pytest.param(
+            [("Pooling", {**POOLING, "pooling_mode_max_tokens": True}, {})],
+            "mean_tokens and max_tokens",
+            id="two",
+        ),
+        pytest.param([("Pooling", POOLING, {}), ("CNN", {}, {})], "a module 'CNN'", id="kind"),
+        pytest.param(
+            [("Pooling", POOLING, {}), NORMALIZE, ("Dense", DENSE, {})], "'Dense'", id="order"
+        ),
+        pytest.param(
+            [("Pooling", POOLING, {}), ("Dense", {"activation_function": "os.system"}, {})],
+            "activation os.system",
+            id="code",
+        ),
+        pytest.param(
+            [("Pooling", POOLING, {}), ("Dense", {**DENSE, "use_residual": True}, {})],
+            "use_residual",
+            id="residual",
+        ),
+        pytest.param(
+            [("Pooling", POOLING, {}), ("Dense", {**DENSE, "activation_function": TANH}, {})],
+            "weights cannot be read",
+            id="no_weights",
+        ),
+    ],
+)
+def test_what_cannot_be_imported_is_named(folder, load, modules, part):
+    with pytest.raises(SourceError, match=part):
+        load(folder(*modules))
+
+
+def test_a_path_out_of_the_folder_is_refused(folder, load):
+    top = folder(("Pooling", POOLING, {}))
+    lines = json.loads((top / "modules.json").read_text())
+    lines[1]["path"] = "../elsewhere"
+    (top / "modules.json").write_text(json.dumps(lines))
+    with pytest.raises(SourceError, match="leads out of the folder"):
+        load(top)
