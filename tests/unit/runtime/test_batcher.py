@@ -431,15 +431,18 @@ def test_closing_without_draining_fails_what_waits_and_answers_what_runs(engine)
 def test_an_error_inside_of_the_block_fails_what_waits(engine):
     gate, tasks = Gate(engine), []
 
+    async def block():
+        async with Batcher(gate, max_wait_ms=3_600_000) as batcher:
+            tasks.extend(started(batcher, "a"))
+            await turns()
+            tasks.extend(started(batcher, "b"))
+            await turns()
+            gate.let()
+            raise ZeroDivisionError
+
     async def main():
         with pytest.raises(ZeroDivisionError):
-            async with Batcher(gate, max_wait_ms=3_600_000) as batcher:
-                tasks.extend(started(batcher, "a"))
-                await turns()
-                tasks.extend(started(batcher, "b"))
-                await turns()
-                gate.let()
-                raise ZeroDivisionError
+            await block()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     answered, refused = asyncio.run(main())
