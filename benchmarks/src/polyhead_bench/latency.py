@@ -101,7 +101,7 @@ def compare(
             _latency(other[0], others, 1.0),
         ),
         speedup=float(np.median(ratios)),
-        interval=_interval(ratios, seed),
+        interval=interval(ratios, seed),
         texts=len(texts),
         rounds=rounds,
         threads=threads,
@@ -118,7 +118,8 @@ def _agreement(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]]) -> floa
     return float(np.mean(same))
 
 
-def _interval(ratios: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def interval(ratios: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Bootstrap 95% interval of the median of `ratios` `(rounds,)`."""
     random = np.random.default_rng(seed)
     draws = random.choice(ratios, size=(_RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])

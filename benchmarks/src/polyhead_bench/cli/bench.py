@@ -1,11 +1,17 @@
-"""Measure a bundle against the PyTorch model behind it.
+"""Measure a bundle: against the PyTorch model behind it, and as a service would use it.
 
 `latency` answers one text at a time and gives p50 and p99. Each engine runs in a process of its own
 with the same number of threads; rounds alternate, and the decisions are compared first. The ratio
 holds; absolute times depend on the machine.
 
-Example:
+`runtime` holds throughput, start, memory and answers under load against their limits; `soak` asks for
+as long as you like. Each figure is taken in a process of its own. Both end with 1 when one misses its
+limit.
+
+Examples:
   polyhead bench latency bundle/ --against checkpoint/ --texts test.jsonl --limit 200
+  polyhead bench runtime bundle/ -o results/
+  polyhead bench soak bundle/ --minutes 30
 """
 
 from __future__ import annotations
@@ -17,14 +23,19 @@ from pathlib import Path
 from polyhead import threads
 from polyhead.bundle import read
 from polyhead.cli import output, texts
+from polyhead_bench.cli import figures
 from polyhead_bench.errors import BenchError
 from polyhead_bench.latency import compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench`."""
-    measurements = parser.add_subparsers(dest="measurement", required=True, metavar="MEASUREMENT")
+    measurements = parser.add_subparsers(dest="figure", required=True, metavar="MEASUREMENT")
     _configure_latency(measurements.add_parser("latency", help="one text at a time: p50 and p99"))
+    figures.configure_runtime(
+        measurements.add_parser("runtime", help="throughput, start, memory, answers under load")
+    )
+    figures.configure_soak(measurements.add_parser("soak", help="memory and p99 over a long time"))
 
 
 def _configure_latency(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +47,17 @@ def _configure_latency(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each engine (5)")
     parser.add_argument("--threads", type=int, metavar="N", help="each engine's (all of them)")
     parser.add_argument("--json", action="store_true", help="the measurements as JSON")
-    parser.set_defaults(usage_error=parser.error)
+    parser.set_defaults(usage_error=parser.error, measurement=run_latency)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench`."""
+    code: int = arguments.measurement(arguments)
+    return code
+
+
+def run_latency(arguments: argparse.Namespace) -> int:
+    """Measure one text at a time against the PyTorch model."""
     if min(arguments.limit, arguments.rounds) < 1:
         arguments.usage_error("--limit and --rounds: expected at least 1")
     if arguments.texts is None:
