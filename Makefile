@@ -18,10 +18,16 @@ lint: .venv/ready  ## what CI asks of every change
 bench: demo  ## the demo bundle against PyTorch, more rounds
 	$(BIN)/polyhead bench latency build/demo/bundle --against build/demo/checkpoint --texts build/demo/data/test.jsonl --rounds 15
 
+soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
+	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results
+
+bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE=…
+	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) -o benchmarks/results
+
 .venv/ready: constraints.txt pyproject.toml runtime/pyproject.toml models/pyproject.toml export/pyproject.toml benchmarks/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt ".[dev]"
 	$(BIN)/pip install --no-deps -e runtime -e models -e export -e benchmarks
 	touch $@
 
-.PHONY: demo test fuzz lint bench
+.PHONY: demo test fuzz lint bench soak bench-runtime

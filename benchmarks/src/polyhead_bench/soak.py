@@ -47,6 +47,6 @@ def run(
             found["wrong"],
             0,
             "",
-            f"{threads} threads, {texts:,} texts alone",
+            note,
         ),
     ], found

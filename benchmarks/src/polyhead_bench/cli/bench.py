@@ -4,9 +4,9 @@
 with the same number of threads; rounds alternate, and the decisions are compared first. The ratio
 holds; absolute times depend on the machine.
 
-`runtime` holds throughput, start, memory and answers under load against their limits; `soak` asks for
-as long as you like. Each figure is taken in a process of its own. Both end with 1 when one misses its
-limit.
+`runtime` holds throughput, start, memory and answers under load against their limits; `soak` asks
+for as long as you like. Each figure is taken in a process of its own. Both end with 1 when one
+misses its limit.
 
 Examples:
   polyhead bench latency bundle/ --against checkpoint/ --texts test.jsonl --limit 200
