@@ -9,6 +9,9 @@ demo: .venv/ready  ## train, export, verify and measure a model with four heads
 test: .venv/ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest
 
+fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
+	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
+
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
 	.venv4/bin/python -m pytest -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
 
@@ -17,6 +20,12 @@ lint: .venv/ready  ## what CI asks of every change
 
 bench: demo  ## the demo bundle against PyTorch, more rounds
 	$(BIN)/polyhead bench latency build/demo/bundle --against build/demo/checkpoint --texts build/demo/data/test.jsonl --rounds 15
+
+soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
+	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results
+
+bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE=…
+	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) -o benchmarks/results
 
 .venv/ready: constraints.txt pyproject.toml runtime/pyproject.toml models/pyproject.toml export/pyproject.toml benchmarks/pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,4 +40,4 @@ bench: demo  ## the demo bundle against PyTorch, more rounds
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-transformers4 lint bench
+.PHONY: demo test fuzz test-transformers4 lint bench soak bench-runtime

@@ -1,6 +1,7 @@
 """The README's snippets run, its configuration is one, and its commands exist."""
 
 import argparse
+import asyncio
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import polyhead
 from polyhead.strict import parse
 from polyhead_models import config
 from polyhead_models.data.formats import FORMATS
@@ -96,7 +98,7 @@ def test_the_table_lists_every_command():
 
 def test_every_shown_make_target_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^    make (\w+)$", README, flags=re.MULTILINE):
+    for target in re.findall(r"^    make ([\w-]+)$", README, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 
@@ -106,3 +108,19 @@ def test_the_entry_points_of_a_head_are_those_of_the_whole_example():
     source = (ROOT / "tests" / "data" / "polyhead-ordinal" / "pyproject.toml").read_text()
     declared = tomllib.loads(source)["project"]["entry-points"]
     assert tomllib.loads("\n".join(shown))["project"]["entry-points"] == declared
+
+
+def test_the_snippet_of_a_service_runs():
+    (snippet,) = [block for block in blocks("py") if "Batcher" in block]
+    lines = "".join(f"    {line}\n" for line in snippet.splitlines())
+    source = f"async def main(engine):\n{lines}    return prediction\n"
+    names = {"polyhead": polyhead}
+    exec(compile(source, "README.md", "exec"), names)
+    with polyhead.load(ROOT / "tests" / "data" / "bundle", threads=1) as engine:
+        assert list(asyncio.run(names["main"](engine))) == ["topic"]
+
+
+def test_the_table_of_errors_names_real_ones():
+    (table,) = re.findall(r"^\| error \|.*?\n\n", README, flags=re.MULTILINE | re.DOTALL)
+    for name in re.findall(r"`([A-Z]\w+)`", table):
+        assert issubclass(getattr(polyhead, name), polyhead.PolyheadError)

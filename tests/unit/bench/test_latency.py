@@ -43,20 +43,20 @@ def test_an_engine_that_cannot_be_loaded_stops_the_comparison(models, tmp_path):
 @pytest.mark.parametrize("rounds", [1, 2, 5, 20])
 def test_an_interval_contains_the_median(rounds):
     ratios = np.random.default_rng(rounds).uniform(2, 3, rounds)
-    low, high = latency._interval(ratios, 0)
+    low, high = latency.interval(ratios, 0)
     assert ratios.min() <= low <= np.median(ratios) <= high <= ratios.max()
 
 
 @pytest.mark.parametrize("rounds", [1, 5])
 def test_an_interval_of_equal_ratios_is_a_point(rounds):
-    assert latency._interval(np.full(rounds, 2.5), 0) == (2.5, 2.5)
+    assert latency.interval(np.full(rounds, 2.5), 0) == (2.5, 2.5)
 
 
 def test_an_interval_is_reproducible_and_narrows_with_more_rounds():
     random = np.random.default_rng(0)
     few, many = random.normal(3, 0.5, 6), random.normal(3, 0.5, 300)
-    assert latency._interval(few, 1) == latency._interval(few, 1)
-    widths = [high - low for low, high in (latency._interval(r, 0) for r in (few, many))]
+    assert latency.interval(few, 1) == latency.interval(few, 1)
+    widths = [high - low for low, high in (latency.interval(r, 0) for r in (few, many))]
     assert widths[1] < widths[0] / 2
 
 

@@ -17,9 +17,9 @@ TEXTS = ["The parcel to Oslo was 3 days late.", "", "Thanks!"]
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint, tmp_path_factory):
+def bundle(checkpoint, tmp_path_factory, any_loss):
     target = tmp_path_factory.mktemp("further") / "bundle"
-    settings = Settings(precision="int8", also=("cuda", "padded", "onnx"))
+    settings = Settings(precision="int8", also=("cuda", "padded", "onnx"), limits=any_loss)
     export(checkpoint, target, settings, note=lambda _: None)
     return bundles.read(target)
 

@@ -22,8 +22,8 @@ def python(request):
 
 
 @pytest.mark.parametrize("python", ["openvino"], indirect=True)
-def test_openvino_decides_as_the_bundle_does(checkpoint, tmp_path, python):
-    settings = Settings(precision="int8", also=("onnx",))
+def test_openvino_decides_as_the_bundle_does(checkpoint, tmp_path, python, any_loss):
+    settings = Settings(precision="int8", also=("onnx",), limits=any_loss)
     export(checkpoint, tmp_path / "bundle", settings, note=lambda _: None)
     found = portability.openvino(tmp_path / "bundle", TEXTS, python)
     assert [agreement.head for agreement in found][:2] == ["topic", "first"]

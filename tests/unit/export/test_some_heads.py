@@ -50,9 +50,10 @@ def deep(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(deep, tmp_path_factory):
+def whole(deep, tmp_path_factory, any_loss):
     target = tmp_path_factory.mktemp("whole") / "bundle"
-    settings = Settings(precision="int8", also_heads=(("intent",), ("places", "intent")))
+    parts = (("intent",), ("places", "intent"))
+    settings = Settings(precision="int8", also_heads=parts, limits=any_loss)
     export(deep, target, settings, note=lambda _: None)
     return bundles.read(target)
 
@@ -90,8 +91,8 @@ def test_a_float_graph_of_one_head_gives_the_bits_of_the_whole_graph(part, head)
         np.testing.assert_array_equal(a, b)
 
 
-def test_int8_of_one_head_ends_there_too_and_passes_verification(deep, tmp_path):
-    settings = Settings(precision="int8", heads=("intent",))
+def test_int8_of_one_head_ends_there_too_and_passes_verification(deep, tmp_path, any_loss):
+    settings = Settings(precision="int8", heads=("intent",), limits=any_loss)
     manifest = export(deep, tmp_path / "bundle", settings, note=lambda _: None)
     assert attention(tmp_path / "bundle" / manifest.graphs[0].file) == 3
     assert verify(tmp_path / "bundle").passed

@@ -9,19 +9,23 @@ Examples:
   polyhead bench latency bundle/ --against checkpoint/ --texts test.jsonl --limit 200
   polyhead bench compare before/ after/
   polyhead bench roofline bundle/
+  polyhead bench runtime bundle/ -o results/
+  polyhead bench soak bundle/ --minutes 30
 """
 
 from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import compare, latency, roofline, run
+from polyhead_bench.cli import compare, latency, roofline, run, runtime, soak
 
 _MEASUREMENTS = {
     "run": (run, "all scenarios, many peers, and a report with pictures"),
     "latency": (latency, "one text at a time against PyTorch: p50 and p99"),
     "compare": (compare, "two runs: has anything become slower?"),
     "roofline": (roofline, "how near the graph is to what this core can do"),
+    "runtime": (runtime, "throughput, start, memory, answers under load, against limits"),
+    "soak": (soak, "memory and p99 over a long time"),
 }
 
 

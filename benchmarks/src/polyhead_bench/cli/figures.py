@@ -1,0 +1,41 @@
+"""What `polyhead bench runtime` and `polyhead bench soak` share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polyhead.cli import output
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments that measurements against limits share."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--seed", type=int, default=0, help="of the texts (0)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where the figures are written as JSON (nowhere)",
+    )
+
+
+def end(
+    arguments: argparse.Namespace,
+    name: str,
+    checks: Sequence[Any],
+    figures: dict[str, Any],
+    more: str,
+) -> int:
+    """Print and write what was found; 1 when a figure misses its limit."""
+    from polyhead_bench import checks as figures_of
+
+    output.write(figures_of.table(checks))
+    output.write(more)
+    if arguments.output is not None:
+        path = figures_of.write(arguments.output, name, checks, figures)
+        output.progress(f"written: {path}")
+    return 0 if figures_of.passed(checks) else 1
