@@ -7,7 +7,8 @@
         ├── TraceError         PyTorch cannot trace the model
         ├── StructureError     the graph has not the fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
-        └── CalibrationError   no ranges can be measured
+        ├── CalibrationError   no ranges can be measured
+        └── ProbeError         the graph has no layouts to choose from
 """
 
 from __future__ import annotations
@@ -33,3 +34,7 @@ class ParityError(ExportError):
 
 class CalibrationError(ExportError):
     """The ranges of the activations cannot be measured."""
+
+
+class ProbeError(ExportError):
+    """The graph has no layouts to choose from."""

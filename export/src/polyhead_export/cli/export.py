@@ -29,6 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
+    parser.add_argument(
+        "--probe", action="store_true", help="then time the layout alternatives on this CPU"
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -37,6 +40,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
+    if arguments.probe and (arguments.json or arguments.precision != "int8"):
+        arguments.usage_error("--probe: goes with int8 and without --json; see 'polyhead probe'")
     from polyhead.strict import plain
     from polyhead_export.export import Settings, export
     from polyhead_models import config
@@ -55,6 +60,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.write_json(plain(manifest))
         return 0
+    if arguments.probe:
+        from polyhead_export.cli import probe
+
+        probe.run(arguments.output, tokens=[16, 128])
     output.write(
         output.table(
             ["head", "metric", "split", "PyTorch", "exported", "agreement"],
