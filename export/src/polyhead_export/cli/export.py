@@ -106,6 +106,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the Python code of an encoder outside transformers",
     )
+    parser.add_argument(
+        "--probe", action="store_true", help="then time the layout alternatives on this CPU"
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -114,6 +117,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
+    if arguments.probe and (arguments.json or arguments.precision != "int8"):
+        arguments.usage_error("--probe: goes with int8 and without --json; see 'polyhead probe'")
     if not arguments.max_drop >= 0:
         arguments.usage_error("--max-drop: expected points, at least 0")
     if not 0 <= arguments.max_flips <= 100:
@@ -147,6 +152,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.write_json(plain(manifest))
         return 0
+    if arguments.probe:
+        from polyhead_export.cli import probe
+
+        probe.run(arguments.output, tokens=[16, 128])
     output.write(
         output.table(
             ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"],
