@@ -100,4 +100,4 @@ def test_int8_logits_are_close_to_the_float_ones(case, int8, family):
     exact = OnnxSession(known.path).run(known.outputs, {"input_ids": ids})
     rounded = OnnxSession(int8).run(known.outputs, {"input_ids": ids})
     for a, b in zip(exact, rounded, strict=True):
-        assert 0 < np.linalg.norm(a - b) < 0.2 * np.linalg.norm(a)
+        assert 0 < np.linalg.norm(a - b) < 0.3 * np.linalg.norm(a)

@@ -60,11 +60,6 @@ class QuantiseLinears(ir.passes.InPlacePass):
             if (value.name or "") not in self._ranges or linear.node.name in self._skip:
                 continue
             modified = True
-            weight = linear.node.inputs[1]
-            assert weight is not None
-            if weight not in weights:
-                weights[weight] = _weight(graph, linear)
-            linear.node.replace_input_with(1, weights[weight])
             if linear.node.name in self._per_row:
                 if value not in rows:
                     rows[value] = _rows(graph, linear)
@@ -74,6 +69,11 @@ class QuantiseLinears(ir.passes.InPlacePass):
                     low, high = self._ranges[value.name or ""]
                     static[value] = _activation(graph, linear, low, high)
                 linear.node.replace_input_with(0, static[value])
+            weight = linear.node.inputs[1]
+            assert weight is not None
+            if weight not in weights:
+                weights[weight] = _weight(graph, linear)
+            linear.node.replace_input_with(1, weights[weight])
         return ir.passes.PassResult(model, modified)
 
 
@@ -154,8 +154,8 @@ def _restore(graph: ir.Graph, node: ir.Node, rows: _Rows) -> None:
     product = node.outputs[0]
     scaled = ir.node("Mul", [product, rows.largest], name=f"{node.name}/Mul")
     scaled.outputs[0].type, scaled.outputs[0].shape = product.type, product.shape
-    scaled.outputs[0].name = f"{product.name}/scaled"
-    ir.convenience.replace_all_uses_with(product, scaled.outputs[0])
+    scaled.outputs[0].name, product.name = product.name, f"{product.name}/unscaled"
+    ir.convenience.replace_all_uses_with(product, scaled.outputs[0], replace_graph_outputs=True)
     scaled.replace_input_with(0, product)
     graph.insert_after(node, scaled)
 

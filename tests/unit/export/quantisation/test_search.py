@@ -34,9 +34,13 @@ class _Weight:
         return self._array
 
 
-def test_without_outliers_a_product_is_not_worth_its_time():
-    found = search(point(), free=False, smooth=True)
-    assert (found.alpha, found.factors) == (None, None)
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0, 60.0])
+def test_a_smoothing_that_costs_time_takes_a_tenth_of_the_squared_error_away(factor):
+    made = point(factor)
+    plain = np.square(search(made, free=False, smooth=False).errors).sum()
+    best = np.square(search(made, free=True, smooth=True).errors).sum()
+    found = search(made, free=False, smooth=True)
+    assert (found.factors is not None) == (best < 0.9 * plain)
 
 
 def test_an_outlying_channel_is_smoothed_and_the_error_falls():
