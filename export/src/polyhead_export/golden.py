@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +76,20 @@ def write_golden(
             for i, encoding in enumerate(encodings)
         ),
     )
-    text = json.dumps(plain(golden), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        _short(plain(golden)), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     path.write_text(text + "\n", encoding="utf-8")
     return encodings
+
+
+def _short(value: Any) -> Any:
+    """Plain data with each number in the nine digits that tell a float32 from all others."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _tolerance(
