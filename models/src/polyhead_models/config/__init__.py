@@ -1,0 +1,20 @@
+"""The training configuration: TOML into frozen dataclasses, a file for each table."""
+
+from __future__ import annotations
+
+from polyhead_models.config.data import SPLITS, DataConfig
+from polyhead_models.config.heads import HeadConfig, TeacherConfig
+from polyhead_models.config.reading import load
+from polyhead_models.config.training import TrainingConfig
+from polyhead_models.config.whole import Config, EncoderConfig
+
+__all__ = [
+    "SPLITS",
+    "Config",
+    "DataConfig",
+    "EncoderConfig",
+    "HeadConfig",
+    "TeacherConfig",
+    "TrainingConfig",
+    "load",
+]

@@ -1,0 +1,193 @@
+"""``[heads.NAME]``: what a head is, what it learns from, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from polyhead.errors import nearest
+from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.dense import Dense
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """``[heads.NAME.teacher]``: a trained head whose answers this one learns from, too.
+
+    Attributes:
+        checkpoint: the teacher's folder, relative to the TOML file.
+        head: its head there; None takes the same name.
+        weight: share of the teacher's term in the head's loss, above 0 to 1; the labels have the
+            rest.
+        temperature: by which both models' logits are divided before they are compared.
+    """
+
+    checkpoint: str
+    head: str | None = None
+    weight: float = 0.5
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            raise ValueError(f"weight: found {self.weight}, expected above 0 to 1.")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature: found {self.temperature}, expected more than 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """``[heads.NAME]``.
+
+    Attributes:
+        kind: such as ``"classification"`` or, with its version, ``"classification.v1"``.
+        data: the source that feeds it; None for a head that is not trained here, such as one that
+            was imported.
+        text: key of the text in a row; two keys for a head that reads pairs (of an answer: the
+            question's and the text's), and for an embedding that learns from two texts.
+        target: key of the target in a row; None for a head that is not trained, and for an
+            embedding whose two texts belong together.
+        layers: hidden layer to read: ``"last"``, ``"mix"`` or an index (0: the embeddings).
+        pooling: None takes the kind's own.
+        hidden: layers before the last, each a width (with GELU) or a table of `width`, `activation`
+            and `norm`; empty for a linear head.
+        dropout: before each linear layer, 0 to below 1.
+        loss_weight: factor of this head's loss.
+        class_weights: factor of each label in the loss; ``"balanced"`` takes more the rarer it is
+            in training, a table names labels, and what it leaves out has 1.
+        label_smoothing: share of the target, 0 to below 1, that is spread over all labels alike.
+        teacher: a trained head to learn from as well.
+        stride: tokens that two windows of a long text share, at most half of what a window holds of
+            it; None takes a quarter of `max_tokens`. All heads that read texts, and all that read
+            pairs, have the largest of theirs.
+        tags: what the tags on words are, for a head of kind tokens: ``"spans"`` (BIO and its kin)
+            or ``"words"``: each tag is of its word alone, such as a part of speech.
+        longest: most tokens of an answer; None takes the kind's own.
+        summaries: key of a summary in other words, or of a list of them, with which ROUGE compares;
+            None compares with the marked sentences.
+        sentences: of a summary when a call does not say how many; None takes the kind's own.
+        dimensions: sizes to which an embedding may be cut, and is trained to be; empty for its full
+            size only.
+    """
+
+    kind: str
+    data: str | None = None
+    text: str | tuple[str, ...] = "text"
+    target: str | None = None
+    layers: Literal["last", "mix"] | int = "last"
+    pooling: Literal["cls", "mean", "max"] | None = None
+    hidden: tuple[int | Dense, ...] = ()
+    dropout: float = 0.1
+    loss_weight: float = 1.0
+    class_weights: Literal["balanced"] | Mapping[str, float] | None = None
+    label_smoothing: float = 0.0
+    teacher: TeacherConfig | None = None
+    stride: int | None = None
+    tags: Literal["spans", "words"] = "spans"
+    longest: int | None = None
+    summaries: str | None = None
+    sentences: int | None = None
+    dimensions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.versioned_kind not in NETWORKS:
+            known = [name.partition(".")[0] for name in NETWORKS]
+            raise ValueError(
+                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
+                + nearest(self.kind, known)
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1.")
+        if self.loss_weight < 0:
+            raise ValueError(f"loss_weight: found {self.loss_weight}, expected 0 or more.")
+        if any(isinstance(width, int) and width < 1 for width in self.hidden):
+            raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
+        self._check_data()
+        NETWORKS.check_claims(self.versioned_kind)
+        network = NETWORKS[self.versioned_kind]
+        for key, others in _KEYS_OF.items():
+            if network.kind not in others and getattr(self, key) != _default(key):
+                raise ValueError(f"{key}: a head of kind {self.kind!r} has no such key.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing: found {self.label_smoothing}, expected 0 to below 1."
+            )
+        if self.class_weights == {}:
+            raise ValueError("class_weights: an empty table, expected at least one label.")
+        if isinstance(self.class_weights, Mapping) and min(self.class_weights.values()) <= 0:
+            raise ValueError(f"class_weights: found {dict(self.class_weights)}, expected above 0.")
+        if self.stride is not None and self.stride < 0:
+            raise ValueError(f"stride: found {self.stride}, expected 0 or more.")
+        for key in ("longest", "sentences"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise ValueError(f"{key}: found {value}, expected at least 1.")
+        if any(size < 1 for size in self.dimensions):
+            raise ValueError(f"dimensions: found {list(self.dimensions)}, expected 1 or more each.")
+        if (self.pooling is not None) and network.default_pooling is None:
+            raise ValueError(f"pooling: a head of kind {self.kind!r} answers per token.")
+
+    def _check_data(self) -> None:
+        network, keys = NETWORKS[self.versioned_kind], self.keys
+        if len(keys) > 2 or not keys:
+            raise ValueError(f"text: found {list(keys)}, expected one key, or two for a pair.")
+        if network.untrained:
+            if self.data is None and self.target is not None:
+                raise ValueError("target: needs the key 'data', too; leave both out not to train.")
+            if self.data is not None and len(keys) != 2:
+                raise ValueError(
+                    f"text: a head of kind {self.kind!r} learns from two texts: name two keys."
+                )
+            return
+        if (self.data is None) != (self.target is None):
+            raise ValueError(self._untaught)
+        if len(keys) not in network.texts:
+            raise ValueError(
+                f"text: a head of kind {self.kind!r} reads"
+                f" {'a lone text: name one key' if network.texts == (1,) else 'a pair: name two'}."
+            )
+
+    def check_taught(self) -> None:
+        """Refuse a head that cannot be of use without training and has nothing to learn from.
+
+        Raises:
+            ValueError: names the missing keys.
+        """
+        if self.data is None and not NETWORKS[self.versioned_kind].untrained:
+            raise ValueError(self._untaught)
+
+    @property
+    def _untaught(self) -> str:
+        return f"a head of kind {self.kind!r} needs the keys 'data' and 'target'."
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the text, one or two."""
+        return (self.text,) if isinstance(self.text, str) else self.text
+
+    @property
+    def input(self) -> Literal["text", "pair"]:
+        """What the head reads. An embedding reads each of its two texts by itself."""
+        pair = len(self.keys) == 2 and not NETWORKS[self.versioned_kind].untrained
+        return "pair" if pair else "text"
+
+    @property
+    def versioned_kind(self) -> str:
+        """The kind with its version; version 1 where none is given."""
+        return self.kind if "." in self.kind else f"{self.kind}.v1"
+
+
+_KEYS_OF = {
+    "class_weights": ("classification.v1", "multilabel.v1"),
+    "label_smoothing": ("classification.v1", "tokens.v1"),
+    "teacher": ("classification.v1", "multilabel.v1", "regression.v1", "tokens.v1"),
+    "tags": ("tokens.v1",),
+    "longest": ("answer.v1",),
+    "summaries": ("summary.v1",),
+    "sentences": ("summary.v1",),
+    "dimensions": ("embedding.v1",),
+}
+"""Keys that only some kinds have."""
+
+
+def _default(key: str) -> Any:
+    return next(f.default for f in fields(HeadConfig) if f.name == key)
