@@ -43,7 +43,7 @@ class Config:
     encoder: EncoderConfig
     data: Mapping[str, DataConfig] = field(default_factory=dict)
     heads: Mapping[str, HeadConfig]
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         if not self.heads:
