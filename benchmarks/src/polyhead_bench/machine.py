@@ -6,12 +6,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from polyhead import cpu, threads
+from polyhead.strict import plain
 
 _LIBRARIES = ("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transformers")
 
@@ -19,7 +19,7 @@ _LIBRARIES = ("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transf
 def describe() -> dict[str, Any]:
     """CPU, threads, system, versions and the checkout's commit, as plain data."""
     return {
-        "cpu": asdict(cpu.describe()),
+        "cpu": plain(cpu.describe()),
         "cores": os.cpu_count(),
         "budget": threads.budget(),
         "system": platform.platform(),

@@ -91,6 +91,8 @@ def _text(
     drawn = list(random.choice(np.asarray(words, object), max(1, tokens - 2)))
     while len(drawn) > 1 and _count(tokenizer, drawn) > tokens:
         drawn.pop()
+    if _count(tokenizer, drawn) > tokens:
+        drawn = ["a"]
     while (found := _count(tokenizer, drawn)) < tokens:
         drawn += ["a"] * (tokens - found)
     return " ".join(drawn)

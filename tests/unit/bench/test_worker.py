@@ -1,27 +1,108 @@
+"""The two ends of a pipe: real engines, and processes that misbehave."""
+
 import gc
+import os
+import stat
+import sys
+import textwrap
 
 import pytest
 
-from polyhead_bench.errors import BenchError
+from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.process import Worker
 
+READY = '{"ready": true, "schedules": ["s"], "callers": 1, "info": {}}'
 
-def test_a_worker_answers_every_text_with_a_time_and_the_decisions(models):
-    with Worker("polyhead", models.bundle, threads=1) as worker:
-        times, decisions = worker.answer(["The parcel was late.", ""])
-    assert len(times) == 2
-    assert all(time > 0 for time in times)
-    assert [list(decision) for decision in decisions] == [["topic"], ["topic"]]
+
+@pytest.fixture
+def script(tmp_path):
+    """`script(code)`: an interpreter that runs `code` instead of the worker."""
+
+    def make(code):
+        path = tmp_path / "python"
+        path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return make
+
+
+def noisy(code):
+    """The real worker over a peer that `code` defines as a class `Noisy`."""
+    return f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import types
+from polyhead_bench import peers, worker
+class Base:
+    schedules, callers = ("s",), 1
+    def answer(self, text): return {{"topic": {{"label": text}}}}
+    def answer_all(self, texts, schedule): return [self.answer(text) for text in texts]
+    def profile(self, text): return {{}}
+    def info(self): return {{}}
+{textwrap.dedent(code)}
+module = types.ModuleType("polyhead_bench.peers.noisy")
+module.load = lambda folder, threads, options: Noisy()
+sys.modules["polyhead_bench.peers.noisy"] = module
+peers.PEERS["noisy"] = peers.PeerSpec(about="", module="noisy", options={{}}, model="bundle")
+worker.main(*sys.argv[3:])
+"""
+
+
+def test_a_worker_answers_every_text_with_a_time_and_answers_by_head(models):
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        found = worker.ask("single", texts=["The parcel was late.", ""], answers=True)
+    assert len(found["ms"]) == 2
+    assert all(time > 0 for time in found["ms"])
+    assert [list(answer) for answer in found["answers"]] == [["topic"], ["topic"]]
+
+
+def test_a_worker_tells_its_start_its_size_and_how_it_goes_about_lists(models):
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        ready, memory = worker.ready, worker.ask("memory")
+    assert ready["first_ms"] > 0
+    assert ready["disk"] == sum(path.stat().st_size for path in models.bundle.iterdir())
+    assert (ready["schedules"], ready["callers"]) == (["engine"], 1)
+    assert 0 < ready["rss"] <= memory["peak"] + 2**26
+
+
+def test_a_list_of_texts_is_answered_in_order_under_a_schedule(models):
+    texts = ["Thanks!", "The parcel was late.", "Thanks, 5 stars!"]
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        together = worker.ask("offline", texts=texts, schedule="engine", answers=True)
+        alone = worker.ask("single", texts=texts, answers=True)
+    assert together["seconds"] > 0
+    assert together["answers"] == alone["answers"]
+
+
+def test_the_parts_of_an_answer_are_told(models):
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        (parts,) = worker.ask("profile", texts=["The parcel was late."])["parts"]
+    assert parts.keys() == {"tokenise", "run", "decode", "tokens"}
+    assert min(parts["tokenise"], parts["run"]) > 0
+
+
+def test_texts_that_arrive_by_a_clock_have_a_latency_each(models):
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        found = worker.ask("server", texts=["late", "thanks"], arrivals=[0.0, 0.001])
+    assert len(found["ms"]) == 2
 
 
 def test_a_worker_answers_again_and_any_text(models):
     texts = ["né à 東京 👍\n\t", '"]}\u2028', "late " * 50, "late " * 600]
-    with Worker("polyhead", models.bundle, threads=1) as worker:
-        assert worker.answer(texts)[1] == worker.answer(texts)[1]
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        one, two = (worker.ask("single", texts=texts, answers=True)["answers"] for _ in range(2))
+    assert one == two
+
+
+def test_only_the_wanted_heads_are_answered(models):
+    with Worker("torch", models.checkpoint, threads=1, options={"heads": ["topic"]}) as worker:
+        (answer,) = worker.ask("single", texts=["late"], answers=True)["answers"]
+    assert list(answer) == ["topic"]
 
 
 def test_the_process_is_gone_afterwards(models):
-    with Worker("polyhead", models.bundle, threads=1) as worker:
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
         assert worker._process.poll() is None
     assert worker._process.poll() is not None
 
@@ -29,37 +110,130 @@ def test_the_process_is_gone_afterwards(models):
 def test_the_process_is_gone_after_an_error_of_the_caller(models):
     with (
         pytest.raises(KeyboardInterrupt),
-        Worker("polyhead", models.bundle, threads=1) as worker,
+        Worker("polyhead-int8", models.bundle, threads=1) as worker,
     ):
         raise KeyboardInterrupt
     assert worker._process.poll() is not None
 
 
 @pytest.mark.parametrize(
-    ("engine", "message"), [("polyhead", "no bundle here"), ("torch", "no checkpoint here")]
+    ("peer", "message"), [("polyhead-int8", "no bundle here"), ("torch", "no checkpoint here")]
 )
-def test_a_missing_folder_is_told_in_the_engines_last_words(tmp_path, engine, message):
-    with pytest.raises(BenchError, match=f"'{engine}' ended with code 1: .*none: {message}"):
-        Worker(engine, tmp_path / "none", threads=1)
+def test_a_missing_folder_is_told_in_the_peers_last_words(tmp_path, peer, message):
+    with pytest.raises(PeerFault, match=f"'{peer}' ended with code 1: .*none: {message}"):
+        Worker(peer, tmp_path / "none", threads=1)
 
 
 def test_a_worker_that_could_not_start_leaves_no_pipe_open(tmp_path):
-    with pytest.raises(BenchError):
-        Worker("polyhead", tmp_path / "none", threads=1)
+    with pytest.raises(PeerFault):
+        Worker("polyhead-int8", tmp_path / "none", threads=1)
     gc.collect()  # an open pipe would warn here, and warnings are errors
 
 
-def test_a_text_that_the_engine_refuses_is_told_in_its_last_words(models):
+def test_a_text_that_the_peer_refuses_is_told_in_its_last_words(models):
     with (
-        pytest.raises(BenchError, match="WrongInput: input 0: found a pair"),
-        Worker("polyhead", models.bundle, threads=1) as worker,
+        pytest.raises(PeerFault, match="WrongInput: input 0: found a pair"),
+        Worker("polyhead-int8", models.bundle, threads=1) as worker,
     ):
-        worker.answer([("late", "late")])
+        worker.ask("single", texts=[("late", "late")])
 
 
-def test_a_worker_that_was_killed_is_told(models):
-    worker = Worker("polyhead", models.bundle, threads=1)
+def test_a_worker_that_was_killed_is_told_with_a_guess_why(models):
+    worker = Worker("polyhead-int8", models.bundle, threads=1)
     worker._process.kill()
     worker._process.wait()
-    with pytest.raises(BenchError, match="'polyhead' ended with code -9: it said nothing"), worker:
-        worker.answer(["late"])
+    with (
+        pytest.raises(PeerFault, match=r"code -9 \(killed; out of memory\?\): it said nothing"),
+        worker,
+    ):
+        worker.ask("single", texts=["late"])
+
+
+def test_a_peer_that_hangs_at_its_start_is_stopped_after_the_limit(script, tmp_path):
+    with pytest.raises(PeerFault, match=r"did not answer within 0.5 s; it was stopped"):
+        Worker(
+            "noisy", tmp_path, threads=1, python=script("import time\ntime.sleep(600)"), limit_s=0.5
+        )
+
+
+def test_a_peer_that_hangs_over_a_text_is_stopped_after_the_limit(script, tmp_path):
+    code = f"""
+        import sys, time
+        print('{READY}', flush=True)
+        time.sleep(600)
+    """
+    with Worker("noisy", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
+        worker._limit = 0.5
+        with pytest.raises(PeerFault, match="did not answer within"):
+            worker.ask("single", texts=["late"])
+        assert worker._process.wait(timeout=20) != 0
+
+
+@pytest.mark.parametrize("line", ["hello", "[1, 2]", "{", "\\x00"], ids=repr)
+def test_what_is_no_message_is_told(script, tmp_path, line):
+    with pytest.raises(PeerFault, match="expected a JSON object"):
+        Worker("noisy", tmp_path, threads=1, python=script(f"print('{line}', flush=True)"))
+
+
+def test_a_peer_that_crashes_is_told_with_its_last_words(script, tmp_path):
+    code = f"""
+        import sys
+        print('{READY}', flush=True)
+        sys.stdin.readline()
+        sys.exit("the disk is on fire")
+    """
+    with (
+        pytest.raises(PeerFault, match="ended with code 1: the disk is on fire"),
+        Worker("noisy", tmp_path, threads=1, python=script(code)) as worker,
+    ):
+        worker.ask("single", texts=["late"])
+
+
+def test_what_libraries_print_does_not_break_the_messages(script, tmp_path):
+    python = script(
+        noisy("""
+        import os
+        class Noisy(Base):
+            def answer(self, text):
+                print("loading, please wait", flush=True)
+                os.write(1, b"from a C library\\n")
+                return super().answer(text)
+    """)
+    )
+    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+        found = worker.ask("single", texts=["late"], answers=True)
+    assert found["answers"] == [{"topic": {"label": "late"}}]
+
+
+def test_a_peer_that_says_much_on_standard_error_does_not_block(script, tmp_path):
+    python = script(
+        noisy("""
+        import sys
+        class Noisy(Base):
+            def answer(self, text):
+                sys.stderr.write("x" * 200_000)
+                return super().answer(text)
+    """)
+    )
+    with Worker("noisy", tmp_path, threads=1, python=python, limit_s=60) as worker:
+        assert len(worker.ask("single", texts=["late"] * 3)["ms"]) == 3
+
+
+def test_a_peer_that_does_not_exist_names_the_nearest(tmp_path):
+    with pytest.raises(BenchError, match=r"no peer 'torhc'.*'torch'"):
+        Worker("torhc", tmp_path, threads=1)
+
+
+def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
+    code = """
+        import json, os
+        names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "TOKENIZERS_PARALLELISM")
+        print(json.dumps({name: os.environ[name] for name in names}), flush=True)
+    """
+    with Worker("noisy", tmp_path, threads=3, python=script(code)) as worker:
+        assert worker.ready == {
+            "OMP_NUM_THREADS": "3",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+    assert os.environ.get("OMP_NUM_THREADS") != "3"
