@@ -9,6 +9,9 @@ demo: .venv/ready  ## train, export, verify and measure a model with four heads
 test: .venv/ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest
 
+fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
+	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
+
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -21,4 +24,4 @@ bench: demo  ## the demo bundle against PyTorch, more rounds
 	$(BIN)/pip install --no-deps -e runtime -e models -e export -e benchmarks
 	touch $@
 
-.PHONY: demo test lint bench
+.PHONY: demo test fuzz lint bench

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from polyhead.bundle import EncoderInfo, Graph, HeadQuality
 from polyhead.heads import HeadSpec
@@ -13,6 +13,8 @@ def card(
     graph: Graph,
     heads: Mapping[str, HeadSpec],
     quality: Mapping[str, HeadQuality],
+    *,
+    further: Sequence[Graph] = (),
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
     lines = [
@@ -48,10 +50,30 @@ def card(
             for name, q in quality.items()
         ),
         "",
+        *_further(further),
         "`polyhead verify` checks the files and the trained model's golden answers;"
         " `manifest.json` has versions, digests and settings.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _further(graphs: Sequence[Graph]) -> list[str]:
+    if not graphs:
+        return []
+    rows = [
+        f"| `{g.file}` | {g.precision} | {g.layout} | {g.target} | {', '.join(g.heads)}"
+        f" | {g.size / 1e6:.1f} |"
+        for g in graphs
+    ]
+    lines = ["Further graphs:", "", "| file | precision | layout | for | heads | MB |"]
+    lines += ["|---|---|---|---|---|---|", *rows, ""]
+    if any(g.target == "ort-cuda" for g in graphs):
+        lines += [
+            "The graph for CUDA was compared with the PyTorch model on the CPU provider. It was not"
+            " measured on a GPU.",
+            "",
+        ]
+    return lines
 
 
 def _figure(value: float | None) -> str:

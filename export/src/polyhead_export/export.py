@@ -14,10 +14,11 @@ from polyhead.bundle import EncoderInfo, Graph, Manifest, writer
 from polyhead.bundle.digest import entry, sha256
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.session import OnnxSession
-from polyhead_export import calibration, graphs, parity
+from polyhead_export import calibration, graphs, parity, variants
 from polyhead_export.card import card
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.quality import measure
+from polyhead_export.selection import chosen, select
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
@@ -43,11 +44,22 @@ class Settings:
         precision: of the encoder's linears.
         calibration_texts: how many training texts the int8 ranges are measured on.
         seed: of the sample of texts.
+        heads: names of the heads to export; empty for all. The graph ends at the deepest layer
+            that one of them reads.
+        target: what an int8 graph is lowered to; ``"onnx"`` keeps it in standard ONNX. A float
+            graph is standard ONNX in any case.
+        also: further graphs, see `polyhead_export.variants`; ``"onnx"`` adds nothing where the
+            first graph is standard ONNX.
+        also_heads: for each, one more graph with these heads only.
     """
 
     precision: Precision = "int8"
     calibration_texts: int = 256
     seed: int = 0
+    heads: tuple[str, ...] = ()
+    target: Literal["ort-cpu", "onnx"] = "ort-cpu"
+    also: tuple[variants.Variant, ...] = ()
+    also_heads: tuple[tuple[str, ...], ...] = ()
 
 
 def export(
@@ -70,26 +82,39 @@ def export(
 
     Raises:
         CheckpointError: when the checkpoint cannot be read.
+        UnknownHead: when a head is named that it does not have.
         DataError: when its texts are not where they were, or have changed.
         ExportError: when the model cannot be traced, or the graph is not the model's.
         BundleError: when something other than a bundle is at `target`.
     """
-    checkpoint = checkpoints.load(source)
+    checkpoint = select(checkpoints.load(source), settings.heads)
+    for names in settings.also_heads:
+        chosen(names, checkpoint.model.specs)  # before anything takes time
     texts = _Texts.load(checkpoint, config)
     sampled = calibration.sample(
         inputs(texts.train), count=settings.calibration_texts, seed=settings.seed
     )
     with writer.staged(target) as folder:
         graph = _graph(checkpoint, settings, sampled, folder, note)
+        further = variants.write(
+            checkpoint,
+            graph,
+            folder,
+            also=settings.also,
+            also_heads=settings.also_heads,
+            sampled=sampled,
+            note=note,
+        )
         engine = _engine(checkpoint, graph, folder)
         (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
         kinds = {spec.input for spec in checkpoint.model.specs.values()}
-        chosen = golden_texts(inputs(texts.measured), kinds, seed=settings.seed)
-        write_golden(folder / _GOLDEN, graph.file, checkpoint.engine(), engine, chosen)
+        golden = golden_texts(inputs(texts.measured), kinds, seed=settings.seed)
+        also = {f.graph.file: f.engine(checkpoint, folder) for f in further}
+        write_golden(folder / _GOLDEN, graph.file, checkpoint.engine(), engine, golden, also=also)
         note(f"measuring on {len(texts.measured):,} texts of the {texts.split} split")
         quality = measure(checkpoint, engine, texts.measured, texts.split)
         encoder, heads = _encoder(checkpoint), checkpoint.model.specs
-        text = card(encoder, graph, heads, quality)
+        text = card(encoder, graph, heads, quality, further=[f.graph for f in further])
         (folder / _CARD).write_text(text, encoding="utf-8")
         manifest = Manifest(
             format=FORMAT,
@@ -98,10 +123,13 @@ def export(
             tokenizer=entry(folder / _TOKENIZER),
             golden=entry(folder / _GOLDEN),
             card=entry(folder / _CARD),
-            graphs=(graph,),
+            graphs=(graph, *(f.graph for f in further)),
             heads=heads,
             quality=quality,
-            provenance=_provenance(source, checkpoint, settings, sampled),
+            provenance={
+                **_provenance(source, checkpoint, settings, sampled),
+                **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),
+            },
         )
         writer.write_manifest(folder, manifest)
     return manifest
@@ -154,6 +182,7 @@ def _graph(
     note: Callable[[str], None],
 ) -> Graph:
     model, max_tokens = checkpoint.model, checkpoint.description.config.encoder.max_tokens
+    lowered = settings.precision == "int8" and settings.target == "ort-cpu"
     note("tracing encoder and heads")
     traced = graphs.float_graph(model, max_tokens=max_tokens)
     path = folder / "model.fp32.onnx"
@@ -168,6 +197,10 @@ def _graph(
         note(f"calibrating on {len(sampled.texts)} training texts")
         graphs.quantise(traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens)
         path.unlink()
+        if "onnx" in settings.also and lowered:
+            graphs.save(traced.model, folder / variants.QDQ)
+        if lowered:
+            graphs.lower(traced.model)
         path = folder / "model.int8.onnx"
         graphs.save(traced.model, path)
     file = entry(path)
@@ -177,7 +210,7 @@ def _graph(
         size=file.size,
         precision=settings.precision,
         layout="exact",
-        target="ort-cpu" if settings.precision == "int8" else "onnx",
+        target="ort-cpu" if lowered else "onnx",
         heads=tuple(model.specs),
         inputs=model.inputs,
     )

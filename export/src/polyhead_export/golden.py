@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
@@ -34,7 +35,13 @@ def golden_texts(texts: Sequence[Input], kinds: Collection[str], *, seed: int) -
 
 
 def write_golden(
-    path: Path, graph: str, trained: Engine, exported: Engine, texts: Sequence[Input]
+    path: Path,
+    graph: str,
+    trained: Engine,
+    exported: Engine,
+    texts: Sequence[Input],
+    *,
+    also: Mapping[str, Engine] | None = None,
 ) -> None:
     """Write `golden.json`.
 
@@ -44,18 +51,16 @@ def write_golden(
         trained: an engine over the PyTorch model; its answers are recorded.
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
+        also: engines over further graphs, by file name; they get tolerances, too.
     """
     kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
     encodings = trained.tokenizer.encode(kept)
-    expected, found = trained.logits(kept), exported.logits(kept)
+    expected = trained.logits(kept)
     predictions = trained.predict(kept)
     golden = Golden(
         tolerance={
-            graph: {
-                head: _SLACK * max(_error(a, b) for a, b in zip(found[head], rows, strict=True))
-                + _FLOOR
-                for head, rows in expected.items()
-            }
+            file: _tolerance(engine, kept, expected)
+            for file, engine in {graph: exported, **(also or {})}.items()
         },
         examples=tuple(
             GoldenExample(
@@ -69,6 +74,21 @@ def write_golden(
     )
     text = json.dumps(plain(golden), ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _tolerance(
+    engine: Engine, texts: Sequence[Input], expected: Mapping[str, Sequence[NDArray[np.float32]]]
+) -> dict[str, float]:
+    """By head of the engine: half as much again as it is off on these texts."""
+    found = {}
+    for head, spec in engine.heads.items():
+        rows = [
+            i for i, item in enumerate(texts) if (spec.input == "text") == isinstance(item, str)
+        ]
+        logits = engine.logits([texts[i] for i in rows], heads=[head])[head]
+        errors = [_error(a, expected[head][i]) for a, i in zip(logits, rows, strict=True)]
+        found[head] = _SLACK * max(errors, default=0.0) + _FLOOR
+    return found
 
 
 def _limit(engine: Engine) -> int:

@@ -15,6 +15,7 @@ from polyhead_export.passes import (
     DropMask,
     FoldPositions,
     LowerToOrtCpu,
+    PaddingMask,
     QuantiseLinears,
     StableMean,
     clean,
@@ -53,16 +54,34 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
     return FloatGraph(traced.model, nodes)
 
 
+def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
+    """The float graph in the padded layout: with the input ``attention_mask``.
+
+    Raises what `float_graph` raises.
+    """
+    traced = trace(model, padded=True)
+    passes = ir.passes.Sequential(
+        clean(), PaddingMask(), AttentionLayout(), FoldPositions(max_tokens), clean()
+    )
+    passes(traced.model)
+    return FloatGraph(traced.model, structure.check(traced.model, traced.operators, padded=True))
+
+
 def quantise(
     model: ir.Model, tokenizer: Tokenizer, calibration: CalibrationTexts, *, max_tokens: int
 ) -> None:
-    """Turn the float graph into int8 for onnxruntime's CPU provider, in place.
+    """Turn the float graph into int8 in standard ONNX, in place.
 
     Raises:
         CalibrationError: when the ranges cannot be measured.
     """
     measured = ranges(model, tokenizer, calibration, max_tokens=max_tokens)
-    ir.passes.Sequential(QuantiseLinears(measured), LowerToOrtCpu(), clean())(model)
+    ir.passes.Sequential(QuantiseLinears(measured), clean())(model)
+
+
+def lower(model: ir.Model) -> None:
+    """Turn an int8 graph in standard ONNX into one for onnxruntime's CPU provider, in place."""
+    ir.passes.Sequential(LowerToOrtCpu(), clean())(model)
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A PyTorch model into an ONNX graph, in the exact layout: no mask, nothing padded."""
+"""A PyTorch model into an ONNX graph: without a mask, where nothing is padded, or with one."""
 
 from __future__ import annotations
 
@@ -38,11 +38,15 @@ class Traced:
     operators: collections.Counter[str]
 
 
-def trace(model: MultiHeadModel) -> Traced:
+def trace(model: MultiHeadModel, *, padded: bool = False) -> Traced:
     """Trace encoder and heads into one graph with the outputs ``logits/<head>``.
 
     Its inputs are the model's, token types only where a head needs them. Batch and token dimensions
     are dynamic. The model must be in evaluation mode.
+
+    Args:
+        model: encoder and heads.
+        padded: whether rows may be padded; the graph then has the input ``attention_mask``, too.
 
     Raises:
         TraceError: when `torch.export` or the ONNX exporter cannot trace the model.
@@ -53,15 +57,20 @@ def trace(model: MultiHeadModel) -> Traced:
     known = {
         "input_ids": torch.arange(14).reshape(2, 7) + 5,
         "token_type_ids": torch.arange(14).reshape(2, 7) % 2,
+        "attention_mask": torch.ones(2, 7, dtype=torch.int64).tril(4),
     }
-    inputs = list(model.inputs)
+    inputs = [*model.inputs, *(["attention_mask"] if padded else [])]
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
                 _Flat(model),
-                tuple(known[name] for name in inputs),
+                (),
+                {name: known[name] for name in inputs},
                 dynamic_shapes=dict.fromkeys(inputs, dimensions),
             )
+            # Layers above the deepest that a head reads; attention passes for impure by itself,
+            # since it could have dropout.
+            program.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
             converted = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -91,9 +100,12 @@ class _Flat(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        return tuple(self.model(input_ids, token_type_ids=token_type_ids).values())
+        return tuple(self.model(input_ids, attention_mask, token_type_ids).values())
 
 
 def _operators(program: torch.export.ExportedProgram) -> collections.Counter[str]:

@@ -7,11 +7,16 @@ prediction["sentiment"].label
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from polyhead.engine import Engine, load
 from polyhead.errors import (
+    BatcherClosed,
     BundleError,
     BundleFileMissing,
     BundleNotFound,
+    DeadlineExceeded,
     DigestMismatch,
     EngineClosed,
     FormatVersionError,
@@ -20,8 +25,10 @@ from polyhead.errors import (
     InvalidSetting,
     InvalidText,
     ManifestError,
+    MissingExtra,
     PluginError,
     PolyheadError,
+    QueueFull,
     TextTooLong,
     UnknownHead,
     UnknownKind,
@@ -42,15 +49,23 @@ from polyhead.heads import (
 )
 from polyhead.prediction import Prediction
 
+if TYPE_CHECKING:
+    from polyhead.batcher import Batcher
+    from polyhead.counters import BatcherStats
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
     "AnswerSpan",
+    "Batcher",
+    "BatcherClosed",
+    "BatcherStats",
     "BundleError",
     "BundleFileMissing",
     "BundleNotFound",
     "Classification",
+    "DeadlineExceeded",
     "DigestMismatch",
     "Embedding",
     "Engine",
@@ -63,10 +78,12 @@ __all__ = [
     "InvalidSetting",
     "InvalidText",
     "ManifestError",
+    "MissingExtra",
     "MultiLabel",
     "PluginError",
     "PolyheadError",
     "Prediction",
+    "QueueFull",
     "Regression",
     "Sentence",
     "Span",
@@ -78,3 +95,12 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+# These need asyncio, which takes longer to import than all of polyhead.
+_LATER = {"Batcher": "polyhead.batcher", "BatcherStats": "polyhead.counters"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

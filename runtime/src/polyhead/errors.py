@@ -18,7 +18,11 @@
     │   └── InvalidSetting        a number or option out of its range
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
     ├── PluginError               an installed plugin cannot be used
-    └── EngineClosed              the engine was closed before this call
+    ├── EngineClosed              the engine was closed before this call
+    ├── BatcherClosed             the batcher is not open, or ended before this request's turn
+    ├── QueueFull                 as many requests wait as `max_queue` allows
+    ├── DeadlineExceeded (TimeoutError)  no answer within `deadline_ms`
+    └── MissingExtra (ImportError)  an optional library is not installed
 
 Other distributions of polyhead hang their own branches under `PolyheadError`. Every message says
 what was found, what is allowed, and what to do next.
@@ -106,6 +110,22 @@ class PluginError(PolyheadError):
 
 class EngineClosed(PolyheadError):
     """The engine was closed before this call."""
+
+
+class BatcherClosed(PolyheadError):
+    """The batcher is not open, belongs to another event loop, or ended before its turn came."""
+
+
+class QueueFull(PolyheadError):
+    """As many requests wait for a batcher as it allows; nothing was computed for this one."""
+
+
+class DeadlineExceeded(PolyheadError, TimeoutError):
+    """A batcher had no answer in the time that it was given."""
+
+
+class MissingExtra(PolyheadError, ImportError):
+    """An optional library is not installed; the message says how to install it."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -59,6 +59,7 @@ class OnnxSession:
         Raises:
             GraphError: when the graph is refused or onnxruntime cannot load it.
         """
+        self._path = path
         content = path.read_bytes()
         scan(content, str(path))
         options = ort.SessionOptions()
@@ -76,6 +77,7 @@ class OnnxSession:
                 options,
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=list(self._KEEP_OUT),
+                enable_fallback=0,
             )
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
             raise GraphError(
@@ -89,8 +91,17 @@ class OnnxSession:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits for a batch; see `Backend.run`."""
-        results: list[NDArray[np.float32]] = self._session.run(list(outputs), dict(feeds))
+        """Logits for a batch; see `Backend.run`.
+
+        Raises:
+            GraphError: when onnxruntime fails; a good graph of a good export never does.
+        """
+        try:
+            results: list[NDArray[np.float32]] = self._session.run(list(outputs), dict(feeds))
+        except Exception as problem:
+            raise GraphError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
+            ) from problem
         return results
 
     def info(self) -> dict[str, Any]:

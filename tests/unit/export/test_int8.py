@@ -20,6 +20,7 @@ TEXTS = tuple(
 def int8(case, wordpiece, tmp_path_factory):
     model = ir.load(case("bert").path)
     graphs.quantise(model, wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40)
+    graphs.lower(model)
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     graphs.save(model, path)
     return path

@@ -3,8 +3,19 @@
 The checkpoint remembers its training and validation data: int8 ranges are measured on the former,
 the figures of the manifest on the latter. --config names other data.
 
-Example:
+--also adds graphs to the bundle, beside the exact one that the CPU runs: "onnx" is the int8 graph
+in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
+attention_mask; "cuda" an fp16 graph with it, for onnxruntime's CUDA provider (compared with PyTorch
+on the CPU, not measured on a GPU). --also-heads adds a graph with some heads only. Each graph holds
+its own weights.
+
+--format optimum writes one head as a folder for Optimum's ORTModelForSequenceClassification or
+ORTModelForTokenClassification instead of a bundle: fp32, with attention_mask. It needs no data.
+
+Examples:
   polyhead export checkpoint/ -o bundle/ --precision int8
+  polyhead export checkpoint/ -o bundle/ --heads intent,slots --also-heads intent --also padded,cuda
+  polyhead export checkpoint/ -o folder/ --format optimum --heads sentiment
 """
 
 from __future__ import annotations
@@ -13,6 +24,9 @@ import argparse
 from pathlib import Path
 
 from polyhead.cli import output
+from polyhead.errors import nearest
+
+_ALSO = ("onnx", "padded", "cuda")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +42,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
     )
+    parser.add_argument(
+        "--heads",
+        type=_names,
+        action="extend",
+        default=[],
+        metavar="NAME[,NAME…]",
+        help="export these heads only, and the layers up to the deepest that they read (all)",
+    )
+    parser.add_argument(
+        "--also-heads",
+        type=_names,
+        action="append",
+        default=[],
+        metavar="NAME[,NAME…]",
+        help="add a graph with these heads only; may be given several times",
+    )
+    parser.add_argument(
+        "--also",
+        type=_variants,
+        action="extend",
+        default=[],
+        metavar="GRAPH[,GRAPH…]",
+        help=f"add graphs: {', '.join(_ALSO)}",
+    )
+    parser.add_argument(
+        "--target",
+        choices=["ort-cpu", "onnx"],
+        default="ort-cpu",
+        help="of an int8 graph: onnxruntime's CPU provider, or standard ONNX only (ort-cpu)",
+    )
+    parser.add_argument(
+        "--format", choices=["bundle", "optimum"], default="bundle", help="what to write (bundle)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
@@ -37,6 +84,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
+    if arguments.format == "optimum":
+        return _optimum(arguments)
     from polyhead.strict import plain
     from polyhead_export.export import Settings, export
     from polyhead_models import config
@@ -48,6 +97,10 @@ def execute(arguments: argparse.Namespace) -> int:
             precision=arguments.precision,
             calibration_texts=arguments.calibration_texts,
             seed=arguments.seed,
+            heads=tuple(arguments.heads),
+            target=arguments.target,
+            also=tuple(arguments.also),
+            also_heads=tuple(arguments.also_heads),
         ),
         config=config.load(arguments.config) if arguments.config else None,
         note=output.progress,
@@ -64,6 +117,34 @@ def execute(arguments: argparse.Namespace) -> int:
             ],
         )
     )
-    graph = manifest.graphs[0]
-    output.progress(f"bundle: {arguments.output} ({graph.file}, {graph.size / 1e6:.1f} MB)")
+    files = ", ".join(f"{graph.file}, {graph.size / 1e6:.1f} MB" for graph in manifest.graphs)
+    output.progress(f"bundle: {arguments.output} ({files})")
     return 0
+
+
+def _optimum(arguments: argparse.Namespace) -> int:
+    if arguments.also or arguments.also_heads or arguments.json:
+        arguments.usage_error("--format optimum: --also, --also-heads and --json are for bundles")
+    from polyhead_export import optimum_folder
+
+    head = optimum_folder.write(
+        arguments.checkpoint, arguments.output, arguments.heads, note=output.progress
+    )
+    output.progress(f"{head.loader}: {arguments.output} ({head.name})")
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected names with commas between")
+    return names
+
+
+def _variants(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    if unknown := [name for name in names if name not in _ALSO]:
+        raise argparse.ArgumentTypeError(
+            f"found {unknown[0]!r}, allowed: {', '.join(_ALSO)}.{nearest(unknown[0], _ALSO)}"
+        )
+    return names

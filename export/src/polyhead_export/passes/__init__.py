@@ -6,7 +6,10 @@ from polyhead_export.passes.attention_layout import AttentionLayout
 from polyhead_export.passes.clean import clean
 from polyhead_export.passes.drop_mask import DropMask
 from polyhead_export.passes.fold_positions import FoldPositions
+from polyhead_export.passes.half_precision import HalfPrecision
 from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
+from polyhead_export.passes.padding_mask import PaddingMask
+from polyhead_export.passes.prune_heads import PruneHeads
 from polyhead_export.passes.quantise_linears import QuantiseLinears
 from polyhead_export.passes.stable_mean import StableMean
 
@@ -14,7 +17,10 @@ __all__ = [
     "AttentionLayout",
     "DropMask",
     "FoldPositions",
+    "HalfPrecision",
     "LowerToOrtCpu",
+    "PaddingMask",
+    "PruneHeads",
     "QuantiseLinears",
     "StableMean",
     "clean",

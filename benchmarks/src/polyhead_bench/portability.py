@@ -1,0 +1,135 @@
+"""Do other engines give the decisions of a bundle?
+
+Started as ``python -m polyhead_bench.portability BUNDLE TEXTS`` with the environment variable
+`POLYHEAD_PEERS`, a folder of virtual environments; it looks for `openvino` there. TEXTS has one
+text a line. The bundle needs an int8 graph in standard ONNX: `polyhead export --also onnx`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead import load
+from polyhead.bundle import Graph, read
+from polyhead.cli import output
+from polyhead.heads import decoder
+from polyhead.tokenizing import Input
+from polyhead_bench.errors import BenchError
+
+PEERS = "POLYHEAD_PEERS"
+_SCRIPTS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One head, answered by two engines.
+
+    Attributes:
+        head: its name.
+        texts: how many were answered.
+        same: how many of them have the same decision.
+        max_error: largest absolute difference of a logit.
+    """
+
+    head: str
+    texts: int
+    same: int
+    max_error: float
+
+
+def peer(name: str) -> Path | None:
+    """The Python of a peer's environment; None when there is none."""
+    python = Path(os.environ.get(PEERS, "")) / name / "bin" / "python"
+    return python if os.environ.get(PEERS) and python.is_file() else None
+
+
+def run_peer(python: Path, script: str, *words: str | Path) -> None:
+    """Run a script of `polyhead_bench.peers` in a peer's environment.
+
+    Raises:
+        BenchError: when it fails; says what it printed last.
+    """
+    command = [str(python), str(_SCRIPTS / f"{script}.py"), *map(str, words)]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:]
+        raise BenchError(f"{script} ended with code {done.returncode}: {' '.join(said)}")
+
+
+def openvino(bundle: Path, texts: Sequence[Input], python: Path) -> list[Agreement]:
+    """The bundle's first graph in onnxruntime against its standard graph in OpenVINO.
+
+    Args:
+        bundle: with an exact graph in standard ONNX.
+        texts: what the heads read; texts of several windows are left out.
+        python: of an environment with OpenVINO.
+
+    Raises:
+        BenchError: when the bundle has no such graph, or OpenVINO fails.
+    """
+    found = read(bundle)
+    graph = _standard(found.manifest.graphs, bundle)
+    with load(bundle, threads=1) as engine:
+        encodings = [e for e in engine.encode(texts) if len(e.starts) == 1]
+        own = engine.logits([e.input for e in encodings])
+    with tempfile.TemporaryDirectory() as scratch:
+        feeds, logits = Path(scratch) / "feeds.npz", Path(scratch) / "logits.npz"
+        arrays = {
+            f"{i}/{k}": v for i, e in enumerate(encodings) for k, v in e.feeds(graph.inputs).items()
+        }
+        np.savez(feeds, **arrays)  # type: ignore[arg-type]
+        run_peer(python, "openvino_logits", found.file(graph), feeds, logits)
+        with np.load(logits) as saved:
+            theirs = {name: saved[name] for name in saved.files}
+    agreements = []
+    for head, spec in found.manifest.heads.items():
+        face = decoder(head, spec)
+        rows = [i for i, e in enumerate(encodings) if e.kind == spec.input]
+        pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = [
+            (own[head][i], theirs[f"{i}/{spec.output}"][0]) for i in rows
+        ]
+        same = sum(
+            face.decode(a, encodings[i]).decision == face.decode(b, encodings[i]).decision
+            for i, (a, b) in zip(rows, pairs, strict=True)
+        )
+        errors = [float(np.abs(a - b).max(initial=0.0)) for a, b in pairs]
+        agreements.append(Agreement(head, len(rows), same, max(errors, default=0.0)))
+    return agreements
+
+
+def _standard(graphs: Sequence[Graph], bundle: Path) -> Graph:
+    for graph in graphs:
+        if (graph.layout, graph.target) == ("exact", "onnx"):
+            return graph
+    raise BenchError(
+        f"{bundle}: no exact graph in standard ONNX. Export it with 'polyhead export --also onnx'."
+    )
+
+
+def main(bundle: str, texts: str) -> int:
+    """Print a table; exit code 0 also where there is no peer."""
+    python = peer("openvino")
+    if python is None:
+        output.progress(f"{PEERS}: no environment with openvino; nothing was compared.")
+        return 0
+    lines = Path(texts).read_text(encoding="utf-8").splitlines()
+    rows = [
+        [a.head, a.texts, a.texts - a.same, a.max_error]
+        for a in openvino(Path(bundle), lines, python)
+    ]
+    output.write(output.table(["head", "texts", "decisions changed", "logit error"], rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
