@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import tokenizers
 
 from polyhead import __version__, cpu
+from polyhead.onnx_runtime import ort
 
 
 def of_this_machine() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def of_this_machine() -> dict[str, Any]:
         "cpu": {"model": found.model, "flags": list(found.flags)},
         "versions": {
             "polyhead": __version__,
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": ort.__version__,
             "tokenizers": tokenizers.__version__,
             "numpy": np.__version__,
         },

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from polyhead import providers
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle, read
@@ -21,6 +19,7 @@ from polyhead.errors import (
 )
 from polyhead.heads import HeadSpec, decoder
 from polyhead.model import Model
+from polyhead.onnx_runtime import ort
 from polyhead.providers import Provider
 from polyhead.request import OnOverflow
 from polyhead.selection import graph_for

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import onnxruntime as ort
-
 from polyhead.errors import InvalidSetting, ProviderUnavailable
+from polyhead.onnx_runtime import ort
 
 Provider = Literal["cpu", "cuda", "auto"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

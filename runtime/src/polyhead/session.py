@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from polyhead import providers
 from polyhead.bundle.onnx_scan import scan
 from polyhead.cpu import saturates
 from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
+from polyhead.onnx_runtime import ort
 from polyhead.per_process import PerProcess
 from polyhead.providers import CPU
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import onnxruntime as ort
-
 from polyhead import threads as thread_budget
 from polyhead.errors import InvalidSetting
+from polyhead.onnx_runtime import ort
 from polyhead.providers import Provider
 from polyhead.request import OnOverflow
 
