@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -15,16 +16,16 @@ class PerProcess(Generic[T]):
 
     A forked child has a copy of its parent's memory but not of its threads, and locks are as other
     threads left them. So a child never touches what it inherited: it makes a new one. What it
-    inherited is kept to its end, since freeing it would wait for threads that are not there.
+    inherited is never freed: onnxruntime would wait for threads that are not there.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         """Remember how to make the thing; nothing is made yet."""
         self._make = make
         self._made: tuple[int, T] | None = None
-        self._inherited: list[T] = []
         # By process id, since a fork may copy a lock that is held. `setdefault` is atomic.
         self._locks: dict[int, Lock] = {}
+        _EVERY.add(self)
 
     def get(self) -> T:
         """This process's own; made now where there is none. Safe to call from many threads.
@@ -49,8 +50,33 @@ class PerProcess(Generic[T]):
             if made is not None:
                 if made[0] == pid:
                     return made[1]
-                self._inherited.append(made[1])
-                self._made = None
+                self.abandon()  # a fork that did not tell Python
             thing = self._make()
             self._made = (pid, thing)
             return thing
+
+    def abandon(self) -> None:
+        """In a child: forget what was inherited, and never free it."""
+        if self._made is not None:
+            _immortal(self._made[1])
+            self._made = None
+
+
+_EVERY: WeakSet[PerProcess[Any]] = WeakSet()
+
+
+def _abandon_all() -> None:
+    """In a child, right after the fork: it may end without asking for anything."""
+    for each in list(_EVERY):
+        each.abandon()
+
+
+def _immortal(thing: object) -> None:
+    """One reference more than there is; only child processes that inherit something pay for it."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
