@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,17 @@ class Answer:
     def decision(self) -> tuple[int, int]:
         """Start and end."""
         return self.start, self.end
+
+    def with_offsets(self, place: Callable[[int], int]) -> Answer:
+        """The same answer and candidates with other offsets."""
+        return replace(
+            self,
+            start=place(self.start),
+            end=place(self.end),
+            candidates=tuple(
+                replace(c, start=place(c.start), end=place(c.end)) for c in self.candidates
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
