@@ -156,7 +156,7 @@ def load(
             parts that overlap; ``"truncate"`` leaves the end out, and the prediction says so;
             ``"error"`` raises `TextTooLong`. The first text of a pair is never cut.
         max_characters: a longer text, or pair, raises `TextTooLong` before it is tokenised, which
-            takes about a second and 300 MB a million characters; None for no limit.
+            takes a second or two and 200 MB for a million characters; None for no limit.
         verify: ``"digest"`` checks size and SHA-256 of every file; ``"golden"`` also computes the
             golden texts and compares with the trained model's answers; ``"none"`` checks neither,
             for a folder that was checked before. Links, foreign operators and graphs that do not
