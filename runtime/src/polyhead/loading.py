@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Origin:
     def model(self) -> Model:
         """The bundle's model, read now; raises what `load` raises."""
         settings = self.settings
-        bundle = read(self.path, digests=settings.verify != "none")
+        bundle = read(self.path, digests=False)
         names = providers.order(settings.provider)
         for provider in names:
             try:
@@ -83,7 +84,14 @@ class Origin:
             for name, spec in of_graph.items()
             if settings.heads is None or name in settings.heads
         }
-        tokenizer = Tokenizer.from_file(bundle.file(manifest.tokenizer))
+        file = bundle.file(manifest.tokenizer)
+        content = file.read_bytes()
+        if settings.verify != "none":
+            bundle.check_digest(manifest.tokenizer, content)
+            for entry in manifest.files:  # all others; graph and tokenizer are read only once
+                if entry not in (graph, manifest.tokenizer):
+                    bundle.check_digest(entry)
+        tokenizer = Tokenizer.from_file(file, content)
         model = Model.of(session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path))
         if settings.verify == "golden":
             from polyhead.verification import require_golden
@@ -113,6 +121,7 @@ class BundleSession(OnnxSession):
             provider_options=settings.provider_options,
             spin=settings.spin,
             session_options=settings.session_options,
+            check=partial(bundle.check_digest, graph) if settings.verify != "none" else None,
         )
 
     def info(self) -> dict[str, Any]:

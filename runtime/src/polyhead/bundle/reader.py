@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 
 from polyhead.bundle.digest import sha256
@@ -41,6 +43,23 @@ class Bundle:
     def file(self, entry: FileEntry) -> Path:
         """Path of a file of this bundle."""
         return self.path / entry.file
+
+    def check_digest(self, entry: FileEntry, content: bytes | mmap | None = None) -> None:
+        """Compare a file with the SHA-256 that the manifest gives.
+
+        Args:
+            entry: the file.
+            content: of the file, when it has been read already; None reads it.
+
+        Raises:
+            DigestMismatch: when they differ.
+        """
+        path = self.file(entry)
+        digest = sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        if digest != entry.sha256:
+            raise DigestMismatch(
+                f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
+            )
 
     def golden(self) -> Golden:
         """The golden examples.
@@ -87,7 +106,9 @@ def read(path: str | Path, *, digests: bool = True) -> Bundle:
         *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
     ]
     for entry, limit in limits:
-        _check(bundle.file(entry), entry, limit, digests=digests)
+        _check(bundle.file(entry), entry, limit)
+        if digests:
+            bundle.check_digest(entry)
     return bundle
 
 
@@ -109,7 +130,7 @@ def _manifest(path: Path) -> Manifest:
     return parse(Manifest, data, where=str(file), error=ManifestError)
 
 
-def _check(path: Path, entry: FileEntry, limit: int, *, digests: bool) -> None:
+def _check(path: Path, entry: FileEntry, limit: int) -> None:
     if path.is_symlink() or not path.is_file():
         found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
         raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
@@ -118,7 +139,3 @@ def _check(path: Path, entry: FileEntry, limit: int, *, digests: bool) -> None:
     size = path.stat().st_size
     if size != entry.size:
         raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")
-    if digests and (digest := sha256(path)) != entry.sha256:
-        raise DigestMismatch(
-            f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
-        )
