@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polyhead.engine import Engine, load
+from polyhead.engine import Engine
 from polyhead.errors import (
     BatcherClosed,
     BundleError,
@@ -19,7 +19,9 @@ from polyhead.errors import (
     DeadlineExceeded,
     DigestMismatch,
     EngineClosed,
+    EngineWithoutBundle,
     FormatVersionError,
+    GoldenMismatch,
     GraphError,
     InputError,
     InvalidSetting,
@@ -28,6 +30,7 @@ from polyhead.errors import (
     MissingExtra,
     PluginError,
     PolyheadError,
+    ProviderUnavailable,
     QueueFull,
     TextTooLong,
     UnknownHead,
@@ -47,6 +50,7 @@ from polyhead.heads import (
     Span,
     Summary,
 )
+from polyhead.loading import load
 from polyhead.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -70,8 +74,10 @@ __all__ = [
     "Embedding",
     "Engine",
     "EngineClosed",
+    "EngineWithoutBundle",
     "Entities",
     "FormatVersionError",
+    "GoldenMismatch",
     "GraphError",
     "HeadSpec",
     "InputError",
@@ -83,6 +89,7 @@ __all__ = [
     "PluginError",
     "PolyheadError",
     "Prediction",
+    "ProviderUnavailable",
     "QueueFull",
     "Regression",
     "Sentence",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from polyhead import providers
 from polyhead.bundle.onnx_scan import scan
 from polyhead.cpu import saturates
-from polyhead.errors import GraphError
+from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
+from polyhead.onnx_runtime import ort
+from polyhead.per_process import PerProcess
+from polyhead.providers import CPU
 
 
 class Backend(Protocol):
@@ -43,7 +49,7 @@ class Backend(Protocol):
 
 
 class OnnxSession:
-    """onnxruntime on the CPU; may be called from many threads at once.
+    """onnxruntime on one graph; may be called from many threads at once, and after a fork.
 
     The options keep onnxruntime's optimiser from putting back the slow fused operators that the
     exported graph avoids, and make CPUs without VNNI compute the same integers as those with it.
@@ -53,44 +59,109 @@ class OnnxSession:
     # Gelu takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
     _KEEP_OUT = ("SkipLayerNormFusion", "BiasGeluFusion")
 
-    def __init__(self, path: Path, *, intra_op_threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        intra_op_threads: int = 1,
+        provider: str = CPU,
+        provider_options: Mapping[str, Any] | None = None,
+        spin: bool = False,
+        session_options: ort.SessionOptions | None = None,
+        check: Callable[[mmap], None] | None = None,
+    ) -> None:
         """Load a graph.
 
         Args:
             path: of the graph.
             intra_op_threads: threads of onnxruntime's own that share the work of a call.
+            provider: onnxruntime's name of the execution provider.
+            provider_options: passed through.
+            spin: whether onnxruntime's threads wait for work in a busy loop.
+            session_options: used as they are, in place of all options that are set here.
+            check: refuses a wrong content of the file, with an error of the tree.
 
         Raises:
             GraphError: when the graph is refused or onnxruntime cannot load it.
+            ProviderUnavailable: when the provider is not there.
         """
         self._path = path
-        content = path.read_bytes()
-        scan(content, str(path))
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = intra_op_threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if saturates():
-            # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
-            # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without).
-            options.add_session_config_entry("session.x64quantprecision", "1")
+        self._intra_op_threads, self._spin = intra_op_threads, spin
+        self._options = session_options
+        self._provider = (provider, {k: str(v) for k, v in (provider_options or {}).items()})
+        providers.require(provider)
+        self._check = check
+        self._loaded: tuple[int, ...] | None = None
+        self._session = PerProcess(self._make)
+        session = self._session.get()
+        self.inputs = tuple(node.name for node in session.get_inputs())
+        outputs = session.get_outputs()
+        self.outputs = tuple(node.name for node in outputs)
+        self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
+
+    def _make(self) -> ort.InferenceSession:
         try:
-            self._session = ort.InferenceSession(
-                content,
-                options,
-                providers=["CPUExecutionProvider"],
+            file = self._path.open("rb")
+        except OSError as problem:
+            raise BundleFileMissing(f"{self._path}: cannot be read: {problem}.") from problem
+        with file:
+            content = _mapped(file, self._path)
+            self._refuse_wrong(file, content)
+            scan(content, str(self._path))
+            return self._checked_provider(self._start(_name(file, self._path)))
+
+    def _refuse_wrong(self, file: BinaryIO, content: mmap) -> None:
+        """A forked process reads the file again; it must be the one that its parent loaded."""
+        found = os.fstat(file.fileno())
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if identity == self._loaded:
+            return
+        again = self._loaded is not None
+        changed = (
+            f"{self._path}: changed since it was loaded, and a forked process has to read it again."
+            " Load the bundle after the fork, or call reload."
+        )
+        if again and self._check is None:
+            raise DigestMismatch(changed)
+        if self._check is not None:
+            try:
+                self._check(content)
+            except DigestMismatch as problem:
+                if again:
+                    raise DigestMismatch(changed) from problem
+                raise
+        self._loaded = identity
+
+    def _start(self, name: str) -> ort.InferenceSession:
+        try:
+            return ort.InferenceSession(
+                name,
+                self._options or self._usual_options(),
+                providers=[self._provider],
                 disabled_optimizers=list(self._KEEP_OUT),
                 enable_fallback=0,
             )
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
             raise GraphError(
-                f"{path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
+                f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
             ) from problem
-        self.inputs = tuple(node.name for node in self._session.get_inputs())
-        outputs = self._session.get_outputs()
-        self.outputs = tuple(node.name for node in outputs)
-        self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
+
+    def _checked_provider(self, session: ort.InferenceSession) -> ort.InferenceSession:
+        session.disable_fallback()
+        providers.require_used(self._provider[0], session.get_providers())
+        return session
+
+    def _usual_options(self) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._intra_op_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._spin)))
+        if saturates():
+            # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
+            # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without).
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        return options
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
@@ -99,9 +170,11 @@ class OnnxSession:
 
         Raises:
             GraphError: when onnxruntime fails; a good graph of a good export never does.
+            BundleError: in a forked process, when the file is not there or another one.
         """
+        session = self._session.get()
         try:
-            results: list[NDArray[np.float32]] = self._session.run(list(outputs), dict(feeds))
+            results: list[NDArray[np.float32]] = session.run(outputs, feeds)
         except Exception as problem:
             raise GraphError(
                 f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
@@ -109,9 +182,39 @@ class OnnxSession:
         return results
 
     def info(self) -> dict[str, Any]:
-        """Provider and version that are in use."""
+        """Provider, version, options and file that are in use."""
+        options = self._options
+        own = {"intra_op_threads": self._intra_op_threads, "spin": self._spin}
+        if options is not None:
+            spin = _entry(options, "session.intra_op.allow_spinning")
+            own = {"intra_op_threads": options.intra_op_num_threads, "spin": spin != "0"}
         return {
             "backend": "onnxruntime",
             "onnxruntime": ort.__version__,
-            "provider": self._session.get_providers()[0],
+            "provider": self._session.get().get_providers()[0],
+            **own,
         }
+
+
+def _entry(options: ort.SessionOptions, key: str) -> str | None:
+    try:
+        return str(options.get_session_config_entry(key))
+    except RuntimeError:  # not set
+        return None
+
+
+def _mapped(file: BinaryIO, path: Path) -> mmap:
+    """The content without a copy."""
+    try:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+    except (OSError, ValueError) as problem:  # an empty file cannot be mapped
+        raise GraphError(f"{path}: empty, expected an ONNX model.") from problem
+
+
+def _name(file: BinaryIO, path: Path) -> str:
+    """What to open for exactly this file, even if another one stands at `path` meanwhile.
+
+    onnxruntime loads 58 MB by a name in 59 ms and from bytes in 86 (1.32, MiniLM).
+    """
+    name = f"/proc/self/fd/{file.fileno()}"
+    return name if sys.platform == "linux" and Path(name).exists() else str(path)

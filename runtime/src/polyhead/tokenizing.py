@@ -209,13 +209,19 @@ class Tokenizer:
         self._tokenizer.no_padding()
 
     @classmethod
-    def from_file(cls, path: Path) -> Tokenizer:
+    def from_file(cls, path: Path, content: bytes | None = None) -> Tokenizer:
         """Read `tokenizer.json`.
+
+        Args:
+            path: of the file.
+            content: of the file, when it has been read already.
 
         Raises:
             BundleError: when the file is missing or the `tokenizers` library cannot read it.
         """
         try:
+            if content is not None:
+                return cls(tokenizers.Tokenizer.from_buffer(content))
             return cls(tokenizers.Tokenizer.from_file(str(path)))
         except BaseException as problem:
             _reraise_signals(problem)
@@ -242,9 +248,11 @@ class Tokenizer:
                 surrogate; names its index.
             BundleError: when the tokenizer is broken, such as one without its own unknown token.
         """
-        return [self._encode(*_parts(item, index), index) for index, item in enumerate(inputs)]
+        return [self.encode_one(item, index) for index, item in enumerate(inputs)]
 
-    def _encode(self, query: str | None, text: str, index: int) -> Encoding:
+    def encode_one(self, item: Input, index: int = 0) -> Encoding:
+        """Tokenise one input, the `index`-th of the caller's; raises what `encode` raises."""
+        query, text = parts(item, index)
         try:
             encoded = (
                 self._tokenizer.encode(text)
@@ -276,8 +284,12 @@ class Tokenizer:
         )
 
 
-def _parts(item: Any, index: int) -> tuple[str | None, str]:
-    """First and second text of an input; a lone text has no first."""
+def parts(item: Any, index: int = 0) -> tuple[str | None, str]:
+    """First and second text of an input; a lone text has no first.
+
+    Raises:
+        InvalidText: for what is neither a `str` nor a pair of them; names `index`.
+    """
     if isinstance(item, str):
         return None, item
     if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(x, str) for x in item):
