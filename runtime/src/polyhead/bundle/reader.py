@@ -103,6 +103,7 @@ def read(path: str | Path, *, digests: bool = True) -> Bundle:
         (manifest.tokenizer, _TOKENIZER_LIMIT),
         (manifest.golden, _GOLDEN_LIMIT),
         (manifest.card, _CARD_LIMIT),
+        *((entry, _CARD_LIMIT) for entry in (manifest.picture,) if entry is not None),
         *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
     ]
     for entry, limit in limits:
