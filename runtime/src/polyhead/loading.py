@@ -92,7 +92,9 @@ class Origin:
                 if entry not in (graph, manifest.tokenizer):
                     bundle.check_digest(entry)
         tokenizer = Tokenizer.from_file(file, content)
-        model = Model.of(session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path))
+        model = Model.of(
+            session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path), self
+        )
         if settings.verify == "golden":
             from polyhead.verification import require_golden
 

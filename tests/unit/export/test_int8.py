@@ -30,7 +30,7 @@ def int8(case, wordpiece, tmp_path_factory):
 @pytest.fixture(scope="module")
 def optimised(int8, tmp_path_factory):
     """The graph that onnxruntime really runs under the options of `OnnxSession`."""
-    options = OnnxSession(int8)._session.get().get_session_options()
+    options = OnnxSession(int8)._usual_options()
     options.optimized_model_filepath = str(tmp_path_factory.mktemp("optimised") / "int8.onnx")
     ort.InferenceSession(
         int8,
