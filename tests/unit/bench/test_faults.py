@@ -30,7 +30,7 @@ def test_the_pipe_carries_any_request(start):
 
 
 def test_a_crash_at_the_start_says_the_last_words(start):
-    with pytest.raises(PeerFault, match="'odd' ended with code 1: RuntimeError: no such engine"):
+    with pytest.raises(PeerFault, match=r"'odd' ended with code 1: RuntimeError: no such engine"):
         start('raise RuntimeError("no such engine")')
 
 
@@ -61,14 +61,14 @@ def test_a_hang_at_the_start_ends_at_the_limit(start):
     ids=["word", "list", "bytes", "null"],
 )
 def test_garbage_is_told(start, said):
-    with pytest.raises(PeerFault, match="'odd' sent b'.*, expected a JSON object"):
+    with pytest.raises(PeerFault, match=r"'odd' sent b'.*, expected a JSON object"):
         start(f"sys.stdout.buffer.write({said} + b'\\n'); sys.stdout.flush(); time.sleep(600)")
 
 
 def test_a_process_that_is_killed_is_told_with_the_likely_reason(start):
     with (
         start(READY + "sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)") as worker,
-        pytest.raises(PeerFault, match="code -9 .killed; out of memory"),
+        pytest.raises(PeerFault, match=r"code -9 .killed; out of memory"),
     ):
         worker.ask("single", texts=[])
 

@@ -90,5 +90,5 @@ def test_a_text_that_the_peer_refuses_is_told_in_its_last_words(worker):
 def test_a_worker_that_was_killed_is_told(worker):
     worker._process.kill()
     worker._process.wait()
-    with pytest.raises(PeerFault, match="code -9 .killed; out of memory.*: it said nothing"):
+    with pytest.raises(PeerFault, match=r"code -9 .killed; out of memory.*: it said nothing"):
         worker.ask("single", texts=["late"])
