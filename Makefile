@@ -18,8 +18,23 @@ test-transformers4: .venv4/ready  ## all encoder families on the last transforme
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: demo  ## the demo bundle against PyTorch, more rounds
-	$(BIN)/polyhead bench latency build/demo/bundle --against build/demo/checkpoint --texts build/demo/data/test.jsonl --rounds 15
+# One head, so that single-head peers can take part; then all heads, for what each further one costs.
+BENCH := $(BIN)/polyhead bench run build/demo/bundle --checkpoint build/demo/checkpoint --texts build/demo/data/test.jsonl
+ONE := polyhead-int8,polyhead-fp32,torch,torch-bf16,torch-compile,hf-pipeline
+bench: demo  ## the demo bundle against its peers, about half an hour; QUICK=1: five minutes
+ifdef QUICK
+	$(BENCH) --heads topic --peers polyhead-int8,torch,hf-pipeline --scenarios single,offline --limit 100 --rounds 3 -o build/bench-report/one-head
+	$(BENCH) --peers polyhead-int8,separate-int8 --scenarios heads --limit 50 --rounds 3 -o build/bench-report/heads
+else
+	$(BENCH) --heads topic --peers $(ONE) -o build/bench-report/one-head
+	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile -o build/bench-report/heads
+endif
+
+readme: .venv/ready  ## the benchmark in README.md, from the newest run in benchmarks/results
+	$(BIN)/python -m polyhead_bench.published README.md benchmarks/results
+
+smoke: .venv/ready  ## does every peer of this environment answer right? No times
+	tests/data/smoke.sh $(abspath $(BIN)/python)
 
 soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
 	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results
@@ -40,4 +55,4 @@ bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test fuzz test-transformers4 lint bench soak bench-runtime
+.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-runtime

@@ -1,12 +1,15 @@
 """Makes tests/data/bundle, the few kilobytes that the runtime's contract tests load.
 
-    .venv/bin/python tests/data/make_bundle.py
+    .venv/bin/python tests/data/make_bundle.py [FOLDER]
 
 A one-layer random BERT of width 8 is trained on the sentences below and exported to int8. Run it
-again only when the bundle's format changes: the committed bundle shows that old ones still load.
+again only when the bundle's format changes: the committed bundle shows that old ones still load. With FOLDER, bundle/ and checkpoint/ are
+made there instead.
 """
 
 import json
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -76,7 +79,7 @@ def encoder(folder: Path) -> None:
 
 def main() -> None:
     """Train and export."""
-    here = Path(__file__).parent
+    here = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         encoder(folder / "encoder")
@@ -101,6 +104,8 @@ def main() -> None:
         )
         train(config.load(folder / "config.toml"), folder / "checkpoint", note=print)
         export(folder / "checkpoint", here / "bundle", Settings(), note=print)
+        if sys.argv[1:]:
+            shutil.copytree(folder / "checkpoint", here / "checkpoint")
 
 
 if __name__ == "__main__":

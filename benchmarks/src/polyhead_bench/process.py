@@ -59,16 +59,21 @@ class Worker:
         if packages is not None:
             environment["PYTHONPATH"] = str(packages)
         settings = {**(options or {}), "started": time.time()}
-        self._process = subprocess.Popen(
-            [
-                *(str(python), "-m", "polyhead_bench.worker", peer, str(folder), str(threads)),
-                json.dumps(settings),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=environment,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *(str(python), "-m", "polyhead_bench.worker", peer, str(folder), str(threads)),
+                    json.dumps(settings),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the measuring side, which ends the others
+            )
+        except OSError as problem:
+            self._said.close()
+            raise PeerFault(f"the peer {peer!r}: {python}: cannot be started: {problem}") from None
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -104,15 +104,18 @@ def run(
         )
         for name in settings.scenarios:
             note(f"measuring: {name}")
+            context = replace(context, found={})
             try:
-                measured = SCENARIOS[name](context)
+                SCENARIOS[name](context)
             except KeyboardInterrupt:
-                results = replace(_with_peers(results, roster), complete=False)
-                report.write(target, results)
+                results = replace(results, complete=False)
                 raise
-            results = replace(results, scenarios={**results.scenarios, name: measured})
-            results = _with_peers(results, roster)
-            report.write(target, results)
+            finally:
+                if context.found:
+                    found = {**results.scenarios, name: context.found}
+                    results = replace(results, scenarios=found)
+                results = _with_peers(results, roster)
+                report.write(target, results)
     return results
 
 
@@ -146,8 +149,12 @@ def _check(settings: Settings, target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise BenchError(f"{target}: cannot be made: {problem}. Name another folder.") from problem
-    if not os.access(target, os.W_OK):
-        raise BenchError(f"{target}: cannot be written to. Name another folder with -o.")
+    try:
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except OSError as problem:
+        message = f"{target}: cannot be written to: {problem}. Name another folder with -o."
+        raise BenchError(message) from problem
 
 
 def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Settings) -> Results:
@@ -163,6 +170,7 @@ def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Setting
             "family": manifest.encoder.family,
             "layers": manifest.encoder.layers,
             "hidden_size": manifest.encoder.hidden_size,
+            "max_tokens": manifest.encoder.max_tokens,
             "heads": list(heads),
             "manifest_sha256": sha256(bundle.path / "manifest.json"),
         },
@@ -212,7 +220,9 @@ def _with_peers(
     for name in (*roster.workers, *roster.faults):
         row = rows.setdefault(name, {"about": peers.spec(name).about})
         if name in roster.workers:
-            row["info"] = roster.workers[name].ready["info"]
+            row["info"] = info = roster.workers[name].ready["info"]
+            limit = info.get("max_tokens", results.model["max_tokens"])
+            row["longer"] = sum(tokens > limit for tokens in results.texts["tokens"])
         if agreements is not None:
             row["agreement"] = dict(agreements.get(name, {}))
         if name in roster.faults:

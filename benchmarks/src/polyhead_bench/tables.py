@@ -77,10 +77,11 @@ def _peers(results: Results) -> Table:
     for name, peer in results.peers.items():
         same = agreement(results, name)
         state = peer.get("fault") or "measured"
-        rows.append((name, peer["about"], "" if same is None else f"{same:.4f}", state))
+        shown = "" if same is None else f"{same:.4f}"
+        rows.append((name, peer["about"], shown, str(peer.get("longer", "")), state))
     return Table(
         "Peers, and the share of answers that are the PyTorch model's",
-        ("peer", "what it is", "same answers", "state"),
+        ("peer", "what it is", "same answers", "texts beyond its limit", "state"),
         tuple(rows),
     )
 
@@ -141,11 +142,11 @@ def _server(results: Results) -> Table | None:
 def _heads(results: Results) -> Table | None:
     rows = []
     for name, row in results.scenarios.get("heads", {}).items():
-        first = row["ms"]["1"]
+        first = row["ms"].get("1", [])
         for count, times in row["ms"].items():
-            rows.append(
-                (name, count, f"{np.median(times):.2f}", _shown(statistics.ratio(times, first)))
-            )
+            rounds = min(len(first), len(times))
+            cost = statistics.ratio(times[:rounds], first[:rounds]) if rounds else None
+            rows.append((name, count, f"{np.median(times):.2f}", _shown(cost)))
     return Table(
         "What more heads cost, one text at a time, ms; times are over one head's",
         ("peer", "heads", "p50", "times"),

@@ -89,7 +89,7 @@ def _text(
 ) -> str:
     """A text of exactly `tokens` tokens: random words, then short ones that fill it up."""
     drawn = list(random.choice(np.asarray(words, object), max(1, tokens - 2)))
-    while len(drawn) > 1 and _count(tokenizer, drawn) > tokens:
+    while drawn and _count(tokenizer, drawn) > tokens:
         drawn.pop()
     if _count(tokenizer, drawn) > tokens:
         drawn = ["a"]

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from polyhead_export.export import Settings, export
+from polyhead.bundle import read
+from polyhead.tokenizing import Tokenizer
+from polyhead_bench import texts as asked
+from polyhead_bench.preparation import Models as Forms
+from polyhead_bench.results import Results
+from polyhead_bench.run import Settings, run
+from polyhead_bench.scenarios import SCENARIOS
+from polyhead_export import export as exports
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
 from polyhead_models.training import train
@@ -32,6 +39,12 @@ class Models:
     bundle: Path
 
 
+@dataclass(frozen=True)
+class Finished:
+    folder: Path
+    results: Results
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Models:
     """Nobody writes to them."""
@@ -50,5 +63,38 @@ def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Mod
         training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
     )
     checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
-    export(checkpoint, folder / "bundle", Settings(precision="fp32"), note=lambda _: None)
+    exports.export(
+        checkpoint, folder / "bundle", exports.Settings(precision="fp32"), note=lambda _: None
+    )
     return Models(checkpoint, folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A short run of all scenarios with two peers, and one that cannot be loaded."""
+    tmp = tmp_path_factory.mktemp("run")
+    bundle = read(models.bundle)
+    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    texts = asked.mixed(["parcel", "late"], tokenizer, count=6, mean=12, longest=64, seed=0)
+    made = run(
+        asked_models(models, tmp / "cache"),
+        texts,
+        tmp / "report",
+        Settings(
+            peers=("polyhead-int8", "torch", "separate-int8"),
+            scenarios=tuple(SCENARIOS),
+            threads=1,
+            rounds=2,
+            per_length=1,
+            command="polyhead bench run",
+        ),
+        note=lambda _: None,
+    )
+    return Finished(tmp / "report", made)
+
+
+def asked_models(models: Models, cache: Path) -> Forms:
+    """The tiny model in the forms that peers ask for."""
+    return Forms(
+        bundle=models.bundle, checkpoint=models.checkpoint, cache=cache, note=lambda _: None
+    )

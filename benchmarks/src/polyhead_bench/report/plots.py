@@ -135,6 +135,8 @@ def _pareto(axes: Axes, results: Results) -> None:
 
 def _heads(axes: Axes, results: Results) -> None:
     for name, row in results.scenarios["heads"].items():
+        if "1" not in row["ms"]:
+            continue
         first = float(np.median(row["ms"]["1"]))
         counts = [int(n) for n in row["ms"]]
         times = [float(np.median(t)) / first for t in row["ms"].values()]

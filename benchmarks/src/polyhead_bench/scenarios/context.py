@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from polyhead.tokenizing import Input
@@ -29,6 +29,7 @@ class Context:
         heads: names of the heads that all peers answer with.
         bound_ms: what p99 has to stay below in the open loop.
         note: called with short remarks for whoever watches.
+        found: what the scenario measures, filled as it goes: Ctrl-C keeps what is in it.
     """
 
     roster: Roster
@@ -40,3 +41,4 @@ class Context:
     heads: tuple[str, ...]
     bound_ms: float
     note: Callable[[str], None]
+    found: dict[str, Any] = field(default_factory=dict)

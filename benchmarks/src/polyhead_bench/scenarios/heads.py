@@ -18,7 +18,7 @@ def measure(context: Context) -> dict[str, Any]:
 
     The peers are a bundle with just the first k heads, and k bundles of one head.
     """
-    found: dict[str, Any] = {}
+    found = context.found
     with ExitStack() as stack:
         workers = {}
         for name in [name for name in _PEERS if name in context.roster.workers]:
@@ -32,7 +32,14 @@ def measure(context: Context) -> dict[str, Any]:
         for number in range(context.rounds):
             order = list(workers) if number % 2 == 0 else list(workers)[::-1]
             for name, count in order:
-                answer = workers[name, count].ask("single", texts=context.texts.inputs)
+                if (name, count) not in workers:
+                    continue
+                try:
+                    answer = workers[name, count].ask("single", texts=context.texts.inputs)
+                except PeerFault as fault:
+                    context.note(str(fault))
+                    del workers[name, count]
+                    continue
                 by_count = found.setdefault(name, {"ms": {}})["ms"]
                 by_count.setdefault(str(count), []).append(float(np.median(answer["ms"])))
     return found

@@ -9,7 +9,7 @@ from polyhead_bench.scenarios.context import Context
 
 def measure(context: Context) -> dict[str, Any]:
     """By peer ``seconds``: for each schedule a list, a round each."""
-    found: dict[str, Any] = {}
+    found = context.found
     for _, names in context.roster.rounds(context.rounds):
         for name in names:
             worker = context.roster.workers.get(name)

@@ -10,7 +10,7 @@ from polyhead_bench.scenarios.context import Context
 
 def measure(context: Context) -> dict[str, Any]:
     """By peer: ``first_ms`` and ``rss`` in bytes, a fresh process each round; ``disk`` in bytes."""
-    found: dict[str, Any] = {}
+    found = context.found
     for _, names in context.roster.rounds(context.rounds):
         for name in names:
             try:

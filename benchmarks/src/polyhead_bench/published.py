@@ -1,0 +1,74 @@
+"""README's table and picture, made of the newest published run: `make readme`.
+
+python -m polyhead_bench.published README.md benchmarks/results
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from polyhead import atomic
+from polyhead_bench.errors import BenchError
+from polyhead_bench.results import FILE, read
+from polyhead_bench.tables import as_markdown, tables
+
+BEGIN, END = "<!-- benchmark: made by `make readme` -->", "<!-- end of benchmark -->"
+_PICTURE = "latency"
+
+
+def newest(folder: Path) -> Path | None:
+    """The published run whose name, date first, is the last; None where there is none."""
+    return max((file.parent for file in folder.glob(f"*/{FILE}")), default=None)
+
+
+def section(run: Path, root: Path) -> str:
+    """What stands between the markers: the table of single texts, the picture, the source.
+
+    Args:
+        run: folder of a published run.
+        root: folder of the README; links are relative to it.
+
+    Raises:
+        BenchError: when the run measured no single texts.
+    """
+    results = read(run)
+    if not results.scenarios.get("single"):
+        raise BenchError(f"{run}: has no scenario 'single'; publish a run that has one.")
+    table = next(table for table in tables(results) if table.title.startswith("One text"))
+    place = run.resolve().relative_to(root.resolve()).as_posix()
+    parts = [f"{table.title}.", as_markdown(table)]
+    if (run / f"{_PICTURE}.svg").is_file():
+        parts.append(f"![Latency of one text against its length]({place}/{_PICTURE}.svg)")
+    heads = ", ".join(results.model["heads"])
+    parts.append(
+        f"{results.model['name']}, heads: {heads}; {results.machine['cpu']['model']},"
+        f" {results.threads} threads; {results.texts['about']}; {results.rounds} rounds."
+        f" [The whole report]({place}/report.md)."
+    )
+    return "\n\n".join(parts)
+
+
+def filled(readme: str, content: str) -> str:
+    """The README with `content` between its markers.
+
+    Raises:
+        BenchError: when it does not have each marker once.
+    """
+    if (readme.count(BEGIN), readme.count(END)) != (1, 1):
+        raise BenchError(f"the README needs the lines {BEGIN!r} and {END!r}, once each.")
+    before, _, rest = readme.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main(readme: str, folder: str) -> None:
+    """Fill the README from the newest published run."""
+    file, run = Path(readme), newest(Path(folder))
+    if run is None:
+        raise BenchError(f"{folder}: no published run; copy a report there, see its README.")
+    content = section(run, file.resolve().parent)
+    atomic.write_text(file, filled(file.read_text(encoding="utf-8"), content))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
