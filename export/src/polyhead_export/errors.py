@@ -9,7 +9,8 @@
         ├── ParityError        the graph gives other numbers than the model
         ├── CalibrationError   no ranges can be measured
         ├── GateError          a head loses more than is allowed
-        └── StabilityError     a text's answer depends on its batch or on threads
+        ├── StabilityError     a text's answer depends on its batch or on threads
+        └── ProbeError         the graph has no layouts to choose from
 """
 
 from __future__ import annotations
@@ -49,3 +50,7 @@ class GateError(ExportError):
 
 class StabilityError(ExportError):
     """A text's logits depend on its batch mates or on the number of threads."""
+
+
+class ProbeError(ExportError):
+    """The graph has no layouts to choose from."""

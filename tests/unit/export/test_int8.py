@@ -101,6 +101,12 @@ def test_onnxruntime_keeps_the_fast_operators(optimised, count):
     assert (found["LayerNormalization"], found["Gelu"], found["Attention"]) == (5, 3, 2)
 
 
+def test_onnxruntime_runs_the_layout_as_it_was_written(int8, optimised, count):
+    written, run = count(ir.load(int8)), count(optimised)
+    layout = ("MatMulIntegerToFloat", "QuantizeLinear", "Attention", "Gelu", "LayerNormalization")
+    assert {op: run[op] for op in layout} == {op: written[op] for op in layout}
+
+
 def test_without_the_options_slow_operators_would_come_back(int8, tmp_path):
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "default.onnx")

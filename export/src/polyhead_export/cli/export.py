@@ -96,6 +96,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the Python code of an encoder outside transformers",
     )
+    parser.add_argument(
+        "--probe", action="store_true", help="then time the layout alternatives on this CPU"
+    )
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -110,6 +113,8 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.usage_error("--max-flips: expected percent, 0 to 100")
     if arguments.format == "optimum":
         return _optimum(arguments)
+    if arguments.probe and (arguments.json or arguments.precision != "int8"):
+        arguments.usage_error("--probe: goes with int8 and without --json; see 'polyhead probe'")
     from polyhead.strict import plain
     from polyhead_export.export import Settings, export
     from polyhead_export.gate import Limits
@@ -135,6 +140,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.write_json(plain(manifest))
         return 0
+    if arguments.probe:
+        from polyhead_export.cli import probe
+
+        probe.run(arguments.output, tokens=[16, 128])
     output.write(
         output.table(
             ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"],

@@ -1,0 +1,1 @@
+"""Is the built-in layout still the best in this onnxruntime on this CPU?"""
