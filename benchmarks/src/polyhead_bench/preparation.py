@@ -58,6 +58,10 @@ class Models:
             for head in heads:
                 self._export("int8", [head], under="separate", name=head)
             return self._home / "separate"
+        if model == "optimum":
+            for head in heads:
+                self._optimum(head)
+            return self._home / "optimum"
         raise PeerFault(f"{model}: nobody knows how to make it.")
 
     @property
@@ -75,6 +79,13 @@ class Models:
             words = ["export", str(self.checkpoint), "-o", str(target), "--precision", precision]
             self._polyhead([*words, "--heads", ",".join(heads)])
         return target
+
+    def _optimum(self, head: str) -> None:
+        target = self._home / "optimum" / head
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            words = ["export", str(self.checkpoint), "-o", str(target), "--format", "optimum"]
+            self._polyhead([*words, "--heads", head])
 
     def _polyhead(self, words: Sequence[str]) -> None:
         self.note(f"$ polyhead {shlex.join(words)}")

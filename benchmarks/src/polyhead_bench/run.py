@@ -12,7 +12,7 @@ from typing import Any
 from polyhead.bundle import Bundle, read
 from polyhead.bundle.digest import sha256
 from polyhead.tokenizing import Tokenizer, flat
-from polyhead_bench import machine, peers, report
+from polyhead_bench import environments, machine, peers, report
 from polyhead_bench import texts as asked
 from polyhead_bench.agreement import agreement
 from polyhead_bench.errors import BenchError
@@ -41,6 +41,7 @@ class Settings:
         per_length: texts of each length in the scenario of lengths.
         limit_s: seconds within which a peer has to answer a request.
         command: that asked for the run, for the report.
+        environments: folder of the virtual environments that some peers need.
     """
 
     peers: tuple[str, ...]
@@ -52,6 +53,7 @@ class Settings:
     per_length: int = 20
     limit_s: float = 300.0
     command: str = ""
+    environments: Path = Path("build/peers")
 
 
 def run(
@@ -130,9 +132,15 @@ class _Starter:
         spec = peers.spec(name)
         heads = tuple(options.get("heads", self.heads))
         folder = self.models.folder(spec.model, heads, pruned="heads" in options)
+        home: dict[str, Any] = {}
+        if spec.environment is not None:
+            cache = self.settings.environments
+            home["python"] = environments.python(cache, spec.environment)
+            home["packages"] = environments.packages(cache, spec.environment)
         return Worker(
             name,
             folder,
+            **home,
             threads=self.settings.threads,
             options={"heads": heads, **options},
             limit_s=self.settings.limit_s,

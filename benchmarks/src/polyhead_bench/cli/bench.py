@@ -5,6 +5,7 @@ are compared first, tokenising and decoding are inside every time. Ratios of one
 times depend on the machine.
 
 Examples:
+  polyhead bench setup
   polyhead bench run bundle/ --checkpoint checkpoint/ -o report/
   polyhead bench latency bundle/ --against checkpoint/ --texts test.jsonl --limit 200
   polyhead bench compare before/ after/
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import compare, latency, roofline, run, runtime, soak
+from polyhead_bench.cli import compare, latency, roofline, run, runtime, setup, soak
 
 _MEASUREMENTS = {
+    "setup": (setup, "make the environments that some peers need"),
     "run": (run, "all scenarios, many peers, and a report with pictures"),
     "latency": (latency, "one text at a time against PyTorch: p50 and p99"),
     "compare": (compare, "two runs: has anything become slower?"),

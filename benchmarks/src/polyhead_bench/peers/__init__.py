@@ -49,6 +49,12 @@ PEERS: dict[str, PeerSpec] = {
         "the PyTorch model, torch.compile", "torch_model", "checkpoint", compiled=True
     ),
     "hf-pipeline": _spec("transformers pipelines, one a head", "hf_pipeline", "checkpoint"),
+    "optimum-fp32": _spec(
+        "Optimum's ORTModel over polyhead's fp32 graph, one a head",
+        "optimum",
+        "optimum",
+        "optimum",
+    ),
 }
 """By name, in the order of reports."""
 
