@@ -3,8 +3,8 @@
     .venv/bin/python tests/data/make_bundle.py [FOLDER]
 
 A one-layer random BERT of width 8 is trained on the sentences below and exported to int8. Run it
-again only when the bundle's format changes: the committed bundle shows that old ones still load. With FOLDER, bundle/ and checkpoint/ are
-made there instead.
+again only when the bundle's format changes: the committed bundle shows that old ones still load.
+With FOLDER, bundle/ and checkpoint/ are made there instead.
 """
 
 import json
