@@ -39,6 +39,10 @@ smoke: .venv/ready  ## does every peer of this environment answer right? No time
 soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
 	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results
 
+bench-export: demo  ## the demo's graph against others of the same weights; DECISIONS="checkpoint …"
+	$(BIN)/polyhead bench setup optimum openvino
+	$(BIN)/polyhead bench export build/demo/bundle --checkpoint build/demo/checkpoint --decisions $(DECISIONS) -o benchmarks/results
+
 bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE=…
 	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) -o benchmarks/results
 
@@ -55,4 +59,4 @@ bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-runtime
+.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import compare, latency, roofline, run, runtime, setup, soak
+from polyhead_bench.cli import compare, export, latency, roofline, run, runtime, setup, soak
 
 _MEASUREMENTS = {
     "setup": (setup, "make the environments that some peers need"),
@@ -27,6 +27,7 @@ _MEASUREMENTS = {
     "compare": (compare, "two runs: has anything become slower?"),
     "roofline": (roofline, "how near the graph is to what this core can do"),
     "runtime": (runtime, "throughput, start, memory, answers under load, against limits"),
+    "export": (export, "the graph against others of the same weights, against limits"),
     "soak": (soak, "memory and p99 over a long time"),
 }
 

@@ -1,0 +1,133 @@
+"""The int8 graphs that people use today, of the same weights: what ours is measured against."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers import optimizer
+from torch import Tensor, nn
+
+from polyhead_bench.errors import PeerFault
+
+_OPSET = 17
+_SCRIPTS = Path(__file__).parent.parent / "foreign"
+
+
+class _Masked(nn.Module):
+    """An encoder that returns its last hidden states, in the signature of transformers' exports."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        return found.last_hidden_state
+
+
+def unfused(encoder: Any, path: Path) -> Path:
+    """Export an encoder as one usually does: opset 17, eager attention, a mask, not optimised.
+
+    Args:
+        encoder: a BERT of transformers in evaluation mode; set to eager attention.
+        path: of the graph.
+    """
+    encoder.set_attn_implementation("eager")
+    ids = torch.arange(14).reshape(2, 7) + 5
+    names = ["input_ids", "attention_mask"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Masked(encoder).eval(),
+            (ids, torch.ones_like(ids)),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=names,
+            output_names=["last_hidden_state"],
+            dynamic_axes={
+                name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]
+            },
+        )
+    return path
+
+
+def textbook(source: Path, path: Path, *, layers: int, heads: int, hidden: int) -> Path:
+    """Onnxruntime's own recipe: its BERT optimiser, then `quantize_dynamic` with its defaults.
+
+    Raises:
+        PeerFault: when the optimiser did not fuse every layer's attention: the comparison would
+            be with something that nobody recommends.
+    """
+    options = optimizer.FusionOptions("bert")
+    options.enable_embed_layer_norm = False  # cannot be quantised well, as its documentation says
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fused = optimizer.optimize_model(
+            str(source),
+            model_type="bert",
+            num_heads=heads,
+            hidden_size=hidden,
+            opt_level=0,
+            optimization_options=options,
+        )
+        found = fused.get_fused_operator_statistics()
+        if found.get("Attention", 0) != layers:
+            raise PeerFault(f"ort-textbook: the optimiser fused {found}, not {layers} layers.")
+        fused.save_model_to_file(str(path))
+        # Shapes of fused operators are not inferred, which the quantiser would take for an error.
+        quantize_dynamic(
+            str(path),
+            str(path),
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    return path
+
+
+def optimum(source: Path, path: Path, python: Path) -> Path:
+    """Optimum's dynamic int8 for AVX512-VNNI of the unfused graph, made in its environment.
+
+    Raises:
+        PeerFault: when that fails; says what it printed last.
+    """
+    _run([str(python), str(_SCRIPTS / "optimum_quantise.py"), str(source), str(path)])
+    return path
+
+
+def openvino(source: Path, path: Path, python: Path, ids: Path) -> Path:
+    """OpenVINO's graph, quantised by NNCF with its mixed preset, made in its environment.
+
+    Args:
+        source: the unfused graph.
+        path: of the `.xml`.
+        python: of the environment.
+        ids: an `.npz` with a row of token ids a calibration text.
+
+    Raises:
+        PeerFault: when that fails; says what it printed last.
+    """
+    script = _SCRIPTS / "openvino_quantise.py"
+    _run([str(python), str(script), str(source), str(path), str(ids)])
+    return path
+
+
+def operators(path: Path) -> dict[str, int]:
+    """How often each operator stands in a graph."""
+    found: dict[str, int] = {}
+    for node in onnx.load(str(path), load_external_data=False).graph.node:
+        found[node.op_type] = found.get(node.op_type, 0) + 1
+    return found
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise PeerFault(f"{Path(command[1]).name} failed: {said[0]}")
