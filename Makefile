@@ -11,6 +11,8 @@ test: .venv/ready  ## the whole test suite, offline
 
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
 	.venv4/bin/python -m pytest -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
+fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
+	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -31,4 +33,4 @@ bench: demo  ## the demo bundle against PyTorch, more rounds
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-transformers4 lint bench
+.PHONY: demo test test-transformers4 fuzz lint bench

@@ -7,21 +7,31 @@ prediction["sentiment"].label
 
 from __future__ import annotations
 
-from polyhead.engine import Engine, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from polyhead.engine import Engine
 from polyhead.errors import (
+    BatcherClosed,
     BundleError,
     BundleFileMissing,
     BundleNotFound,
+    DeadlineExceeded,
     DigestMismatch,
     EngineClosed,
+    EngineWithoutBundle,
     FormatVersionError,
+    GoldenMismatch,
     GraphError,
     InputError,
     InvalidSetting,
     InvalidText,
     ManifestError,
+    MissingExtra,
     PluginError,
     PolyheadError,
+    ProviderUnavailable,
+    QueueFull,
     TextTooLong,
     UnknownHead,
     UnknownKind,
@@ -40,33 +50,47 @@ from polyhead.heads import (
     Span,
     Summary,
 )
+from polyhead.loading import load
 from polyhead.prediction import Prediction
+
+if TYPE_CHECKING:
+    from polyhead.batcher import Batcher
+    from polyhead.counters import BatcherStats
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
     "AnswerSpan",
+    "Batcher",
+    "BatcherClosed",
+    "BatcherStats",
     "BundleError",
     "BundleFileMissing",
     "BundleNotFound",
     "Classification",
+    "DeadlineExceeded",
     "DigestMismatch",
     "Embedding",
     "Engine",
     "EngineClosed",
+    "EngineWithoutBundle",
     "Entities",
     "FormatVersionError",
+    "GoldenMismatch",
     "GraphError",
     "HeadSpec",
     "InputError",
     "InvalidSetting",
     "InvalidText",
     "ManifestError",
+    "MissingExtra",
     "MultiLabel",
     "PluginError",
     "PolyheadError",
     "Prediction",
+    "ProviderUnavailable",
+    "QueueFull",
     "Regression",
     "Sentence",
     "Span",
@@ -78,3 +102,12 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+# These need asyncio, which takes longer to import than all of polyhead.
+_LATER = {"Batcher": "polyhead.batcher", "BatcherStats": "polyhead.counters"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

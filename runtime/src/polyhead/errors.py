@@ -9,16 +9,23 @@
     │   ├── FormatVersionError    written by a newer polyhead
     │   ├── BundleFileMissing     a file that the manifest names is not there
     │   ├── DigestMismatch        a file is not the one that was exported
-    │   └── GraphError            an ONNX graph that this runtime refuses or cannot load
+    │   ├── GraphError            an ONNX graph that this runtime refuses or cannot load
+    │   └── GoldenMismatch        answers that differ from the trained model's
     ├── InputError (ValueError)   what the caller passed in cannot be answered
     │   ├── InvalidText           not a string, or not encodable as UTF-8
-    │   ├── TextTooLong           more tokens than the encoder reads
+    │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
     │   └── InvalidSetting        a number or option out of its range
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
     ├── PluginError               an installed plugin cannot be used
-    └── EngineClosed              the engine was closed before this call
+    ├── ProviderUnavailable       the asked provider is not there, or the bundle has no graph for it
+    ├── EngineClosed              the engine was closed before this call
+    ├── EngineWithoutBundle (TypeError)  nothing to pickle or reload: not made by `polyhead.load`
+    ├── BatcherClosed             the batcher is not open, or ended before this request's turn
+    ├── QueueFull                 as many requests wait as `max_queue` allows
+    ├── DeadlineExceeded (TimeoutError)  no answer within `deadline_ms`
+    └── MissingExtra (ImportError)  an optional library is not installed
 
 Other distributions of polyhead hang their own branches under `PolyheadError`. Every message says
 what was found, what is allowed, and what to do next.
@@ -62,6 +69,10 @@ class GraphError(BundleError):
     """An ONNX graph that the runtime refuses (external data, foreign ops) or cannot load."""
 
 
+class GoldenMismatch(BundleError):
+    """The bundle does not give the answers that the trained model gave."""
+
+
 class InputError(PolyheadError, ValueError):
     """What the caller passed in cannot be answered.
 
@@ -79,7 +90,7 @@ class InvalidText(InputError):
 
 
 class TextTooLong(InputError):
-    """A text has more tokens than the encoder reads; nothing is cut in silence."""
+    """A text has more tokens or characters than may be read; nothing is cut in silence."""
 
 
 class WrongInput(InputError):
@@ -106,6 +117,30 @@ class PluginError(PolyheadError):
 
 class EngineClosed(PolyheadError):
     """The engine was closed before this call."""
+
+
+class ProviderUnavailable(PolyheadError):
+    """onnxruntime cannot use the asked provider here, or the bundle has no graph for it."""
+
+
+class EngineWithoutBundle(PolyheadError, TypeError):
+    """An engine that no bundle is behind can be neither pickled nor reloaded."""
+
+
+class BatcherClosed(PolyheadError):
+    """The batcher is not open, belongs to another event loop, or ended before its turn came."""
+
+
+class QueueFull(PolyheadError):
+    """As many requests wait for a batcher as it allows; nothing was computed for this one."""
+
+
+class DeadlineExceeded(PolyheadError, TimeoutError):
+    """A batcher had no answer in the time that it was given."""
+
+
+class MissingExtra(PolyheadError, ImportError):
+    """An optional library is not installed; the message says how to install it."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from polyhead import utf16
 from polyhead.heads.base import Result
 
 
@@ -37,6 +38,19 @@ class Prediction(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.results)
+
+    def utf16(self) -> Prediction:
+        """The same prediction with all offsets in UTF-16 code units, for JavaScript.
+
+        There ``text.slice(start, end)`` is then the text of a span. Call it once: a second call
+        would take the new offsets for code points.
+        """
+        place = utf16.offsets(self.text)
+        results: dict[str, Result] = {}
+        for name, result in self.results.items():
+            moved = getattr(result, "with_offsets", None)
+            results[name] = result if moved is None else moved(place)
+        return replace(self, results=results)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from polyhead import providers
 from polyhead.bundle.onnx_scan import scan
 from polyhead.cpu import saturates
-from polyhead.errors import GraphError
+from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
+from polyhead.onnx_runtime import ort
+from polyhead.per_process import PerProcess
+from polyhead.providers import CPU
 
 
 class Backend(Protocol):
@@ -43,7 +48,7 @@ class Backend(Protocol):
 
 
 class OnnxSession:
-    """onnxruntime on the CPU; may be called from many threads at once.
+    """onnxruntime on one graph; may be called from many threads at once, and after a fork.
 
     The options keep onnxruntime's optimiser from putting back the slow fused operators that the
     exported graph avoids, and make CPUs without VNNI compute the same integers as those with it.
@@ -53,54 +58,135 @@ class OnnxSession:
     # Gelu takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
     _KEEP_OUT = ("SkipLayerNormFusion", "BiasGeluFusion")
 
-    def __init__(self, path: Path, *, intra_op_threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        intra_op_threads: int = 1,
+        provider: str = CPU,
+        provider_options: Mapping[str, Any] | None = None,
+        spin: bool = False,
+        session_options: ort.SessionOptions | None = None,
+        content: bytes | None = None,
+    ) -> None:
         """Load a graph.
 
         Args:
             path: of the graph.
             intra_op_threads: threads of onnxruntime's own that share the work of a call.
+            provider: onnxruntime's name of the execution provider.
+            provider_options: passed through.
+            spin: whether onnxruntime's threads wait for work in a busy loop.
+            session_options: used as they are, in place of all options that are set here.
+            content: of the file, when it has been read already.
 
         Raises:
             GraphError: when the graph is refused or onnxruntime cannot load it.
+            ProviderUnavailable: when the provider is not there.
         """
-        content = path.read_bytes()
-        scan(content, str(path))
+        self._path = path
+        self._intra_op_threads, self._spin = intra_op_threads, spin
+        self._options = session_options
+        self._provider = (provider, {k: str(v) for k, v in (provider_options or {}).items()})
+        providers.require(provider)
+        content = path.read_bytes() if content is None else content
+        self._sha256 = hashlib.sha256(content).digest() if _can_fork() else b""
+        self._session = PerProcess(self._make)
+        self._content: bytes | None = content
+        session = self._session.get()
+        self._content = None
+        self.inputs = tuple(node.name for node in session.get_inputs())
+        outputs = session.get_outputs()
+        self.outputs = tuple(node.name for node in outputs)
+        self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
+
+    def _make(self) -> ort.InferenceSession:
+        content = self._content
+        if content is None:  # a forked process, which cannot use the session of its parent
+            content = self._read_again()
+        scan(content, str(self._path))
+        try:
+            session = ort.InferenceSession(
+                content,
+                self._options or self._usual_options(),
+                providers=[self._provider],
+                disabled_optimizers=list(self._KEEP_OUT),
+                enable_fallback=0,
+            )
+        except Exception as problem:  # onnxruntime raises its own classes, which have no base
+            raise GraphError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
+            ) from problem
+        session.disable_fallback()
+        providers.require_used(self._provider[0], session.get_providers())
+        return session
+
+    def _usual_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = intra_op_threads
+        options.intra_op_num_threads = self._intra_op_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._spin)))
         if saturates():
             # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
             # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without).
             options.add_session_config_entry("session.x64quantprecision", "1")
+        return options
+
+    def _read_again(self) -> bytes:
         try:
-            self._session = ort.InferenceSession(
-                content,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(self._KEEP_OUT),
-            )
-        except Exception as problem:  # onnxruntime raises its own classes, which have no base
-            raise GraphError(
-                f"{path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
+            content = self._path.read_bytes()
+        except OSError as problem:
+            raise BundleFileMissing(
+                f"{self._path}: a forked process has to read it again and cannot: {problem}. Load"
+                " the bundle after the fork."
             ) from problem
-        self.inputs = tuple(node.name for node in self._session.get_inputs())
-        outputs = self._session.get_outputs()
-        self.outputs = tuple(node.name for node in outputs)
-        self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
+        if hashlib.sha256(content).digest() != self._sha256:
+            raise DigestMismatch(
+                f"{self._path}: changed since it was loaded, and a forked process has to read it"
+                " again. Load the bundle after the fork, or call reload."
+            )
+        return content
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits for a batch; see `Backend.run`."""
-        results: list[NDArray[np.float32]] = self._session.run(list(outputs), dict(feeds))
+        """Logits for a batch; see `Backend.run`.
+
+        Raises:
+            GraphError: when onnxruntime fails; a good graph of a good export never does.
+            BundleError: in a forked process, when the file is not there or another one.
+        """
+        session = self._session.get()
+        try:
+            results: list[NDArray[np.float32]] = session.run(outputs, feeds)
+        except Exception as problem:
+            raise GraphError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
+            ) from problem
         return results
 
     def info(self) -> dict[str, Any]:
-        """Provider and version that are in use."""
+        """Provider, version, options and file that are in use."""
+        options = self._options
+        own = {"intra_op_threads": self._intra_op_threads, "spin": self._spin}
+        if options is not None:
+            spin = _entry(options, "session.intra_op.allow_spinning")
+            own = {"intra_op_threads": options.intra_op_num_threads, "spin": spin != "0"}
         return {
             "backend": "onnxruntime",
             "onnxruntime": ort.__version__,
-            "provider": self._session.get_providers()[0],
+            "provider": self._session.get().get_providers()[0],
+            **own,
         }
+
+
+def _entry(options: ort.SessionOptions, key: str) -> str | None:
+    try:
+        return str(options.get_session_config_entry(key))
+    except RuntimeError:  # not set
+        return None
+
+
+def _can_fork() -> bool:
+    return hasattr(os, "fork")

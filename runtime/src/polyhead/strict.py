@@ -12,6 +12,7 @@ import math
 import sys
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -43,7 +44,7 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
     for key in data:
         if key not in fields:
             raise error(
-                f"{where}: unknown key {key!r}; allowed: {', '.join(fields)}."
+                f"{where}: unknown key {_show(key)}; allowed: {', '.join(fields)}."
                 + nearest(str(key), fields)
             )
     values: dict[str, Any] = {}
@@ -92,7 +93,7 @@ def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> An
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        twice = next(k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice!r} stands twice")
     return table
 

@@ -217,7 +217,8 @@ class Tokenizer:
         """
         try:
             return cls(tokenizers.Tokenizer.from_file(str(path)))
-        except Exception as problem:  # the library raises bare Exception
+        except BaseException as problem:
+            _reraise_signals(problem)
             raise BundleError(
                 f"{path}: the tokenizers library {tokenizers.__version__} cannot read it:"
                 f" {problem}. Expected the tokenizer.json of a fast tokenizer."
@@ -239,10 +240,13 @@ class Tokenizer:
         Raises:
             InvalidText: for an item that is neither a `str` nor a pair of them, or holds a lone
                 surrogate; names its index.
+            BundleError: when the tokenizer is broken, such as one without its own unknown token.
         """
-        return [self._encode(*_parts(item, index), index) for index, item in enumerate(inputs)]
+        return [self.encode_one(item, index) for index, item in enumerate(inputs)]
 
-    def _encode(self, query: str | None, text: str, index: int) -> Encoding:
+    def encode_one(self, item: Input, index: int = 0) -> Encoding:
+        """Tokenise one input, the `index`-th of the caller's; raises what `encode` raises."""
+        query, text = parts(item, index)
         try:
             encoded = (
                 self._tokenizer.encode(text)
@@ -251,6 +255,12 @@ class Tokenizer:
             )
         except TypeError as problem:
             raise InvalidText(_surrogate([query or "", text], index), index=index) from problem
+        except BaseException as problem:
+            _reraise_signals(problem)
+            raise BundleError(
+                f"input {index}: the tokenizers library {tokenizers.__version__} cannot use this"
+                f" bundle's tokenizer: {problem}. Export the bundle again."
+            ) from problem
         special = np.array(encoded.special_tokens_mask, dtype=bool)
         offsets = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)
         types = None
@@ -268,8 +278,12 @@ class Tokenizer:
         )
 
 
-def _parts(item: Any, index: int) -> tuple[str | None, str]:
-    """First and second text of an input; a lone text has no first."""
+def parts(item: Any, index: int = 0) -> tuple[str | None, str]:
+    """First and second text of an input; a lone text has no first.
+
+    Raises:
+        InvalidText: for what is neither a `str` nor a pair of them; names `index`.
+    """
     if isinstance(item, str):
         return None, item
     if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(x, str) for x in item):
@@ -292,3 +306,12 @@ def _surrogate(texts: Sequence[str], index: int) -> str:
                 " errors='replace'."
             )
     return f"input {index}: the tokenizer refused this text."
+
+
+def _reraise_signals(problem: BaseException) -> None:
+    """Let what ends a program pass.
+
+    The library raises bare `Exception`, and for its bugs a `PanicException` under `BaseException`.
+    """
+    if isinstance(problem, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
+        raise problem

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from polyhead import stability as stabilities
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read
-from polyhead.engine import load
-from polyhead.errors import InputError, ManifestError
+from polyhead.bundle.manifest import Graph
+from polyhead.engine import Engine
+from polyhead.errors import GoldenMismatch, InputError, ManifestError
 from polyhead.heads import decoder
+from polyhead.loading import load
+from polyhead.model import Model
 from polyhead.tokenizing import flat
 
 
@@ -81,15 +84,48 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
     """
     bundle = read(path)
     golden = bundle.golden()
-    tolerance = golden.tolerance.get(bundle.manifest.graphs[0].file, {})
-    if set(tolerance) != set(bundle.manifest.graphs[0].heads):
+    tolerance = _tolerance(bundle, golden, bundle.manifest.graphs[0])
+    with load(bundle.path) as engine:
+        found = _compare(bundle, golden, tolerance, engine)
+    return replace(found, stability=_stability(bundle, golden)) if stability else found
+
+
+def require_golden(bundle: Bundle, graph: Graph, model: Model) -> None:
+    """Refuse a loaded model that does not give the trained model's answers.
+
+    Args:
+        bundle: where it came from.
+        graph: the graph that it runs.
+        model: may have some of the graph's heads only.
+
+    Raises:
+        GoldenMismatch: names the heads.
+    """
+    golden = bundle.golden()
+    tolerance = _tolerance(bundle, golden, graph)
+    asked = {head: limit for head, limit in tolerance.items() if head in model.specs}
+    engine = Engine(model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens)
+    with engine:
+        found = _compare(bundle, golden, asked, engine)
+    if not found.passed:
+        wrong = [f"{c.head} ({c.max_error:.2g})" for c in found.heads if not c.passed]
+        raise GoldenMismatch(
+            f"{bundle.path}: {graph.file} differs from the trained model on the golden texts in"
+            f" {', '.join(wrong) or 'its token ids'}. See 'polyhead verify'; export it again, or"
+            " load it with verify='digest' if you know why."
+        )
+
+
+def _tolerance(bundle: Bundle, golden: Golden, graph: Graph) -> Mapping[str, float]:
+    """By head, how far the logits of a graph may be from the trained model's."""
+    tolerance = golden.tolerance.get(graph.file, {})
+    if set(tolerance) != set(graph.heads):
         raise ManifestError(
             f"{bundle.path / bundle.manifest.golden.file}: its tolerances are for"
-            f" {sorted(tolerance)}, the graph's heads are"
-            f" {sorted(bundle.manifest.graphs[0].heads)}. Export the bundle again."
+            f" {sorted(tolerance)}, the graph's heads are {sorted(graph.heads)}. Export the bundle"
+            " again."
         )
-    found = _compare(bundle, golden, tolerance)
-    return replace(found, stability=_stability(bundle, golden)) if stability else found
+    return tolerance
 
 
 def _stability(bundle: Bundle, golden: Golden) -> Certificate:
@@ -104,16 +140,17 @@ def _stability(bundle: Bundle, golden: Golden) -> Certificate:
     return stabilities.measure(bundle.file(graph), encodings)
 
 
-def _compare(bundle: Bundle, golden: Golden, tolerance: Mapping[str, float]) -> Verification:
+def _compare(
+    bundle: Bundle, golden: Golden, tolerance: Mapping[str, float], engine: Engine
+) -> Verification:
     texts = [example.input for example in golden.examples]
-    with load(bundle.path) as engine:
-        try:
-            encodings = engine.encode(texts)
-            found = engine.logits(texts)
-        except InputError as problem:
-            raise ManifestError(
-                f"{bundle.path / bundle.manifest.golden.file}: {problem} Export the bundle again."
-            ) from problem
+    try:
+        encodings = engine.encode(texts)
+        found = engine.logits(texts)
+    except InputError as problem:
+        raise ManifestError(
+            f"{bundle.path / bundle.manifest.golden.file}: {problem} Export the bundle again."
+        ) from problem
     checks = []
     for head, limit in tolerance.items():
         spec = bundle.manifest.heads[head]

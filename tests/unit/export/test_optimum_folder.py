@@ -109,7 +109,11 @@ def test_a_number_comes_in_its_own_unit(numbers, tmp_path):
     ids = np.arange(5, 12).reshape(1, 7)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     (found,) = OnnxSession(tmp_path / "f" / "model.onnx").run(["logits"], feeds)
-    logit = checkpoints.load(numbers).engine()._backend.run(["logits/days"], {"input_ids": ids})[0]
+    logit = (
+        checkpoints.load(numbers)
+        .engine()
+        ._model.backend.run(["logits/days"], {"input_ids": ids})[0]
+    )
     np.testing.assert_allclose(found, 1000 + 8 * logit, rtol=0, atol=1e-3)
     assert config(tmp_path / "f")["problem_type"] == "regression"
     assert config(tmp_path / "f")["id2label"] == {"0": "days"}

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -228,3 +229,79 @@ def _graph_of_many_heads(small: onnx.ModelProto) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", 23)],
         ir_version=10,
     )
+
+
+@pytest.fixture(scope="session")
+def several_graphs(
+    bundle: Path,
+    graph: onnx.ModelProto,
+    edit_json: Callable[[Path, Edit], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The shared bundle with two more graphs: one head alone, and all with a mask."""
+    folder = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("several") / "bundle"))
+    onnx.save(_with_one_head(graph), folder / "model.topic.onnx")
+    onnx.save(_with_a_mask(graph), folder / "model.padded.onnx")
+
+    def change(manifest: dict[str, Any]) -> None:
+        [first] = manifest["graphs"]
+        more = [
+            {**first, "heads": ["topic"], **plain(digest.entry(folder / "model.topic.onnx"))},
+            {
+                **first,
+                "layout": "padded",
+                "inputs": ["input_ids", "attention_mask"],
+                **plain(digest.entry(folder / "model.padded.onnx")),
+            },
+        ]
+        manifest["graphs"] += more
+
+    def change_golden(golden: dict[str, Any]) -> None:
+        limits = golden["tolerance"]["model.onnx"]
+        golden["tolerance"]["model.topic.onnx"] = {"topic": limits["topic"]}
+        golden["tolerance"]["model.padded.onnx"] = limits
+
+    edit_json(folder / "golden.json", change_golden)
+    edit_json(folder / "manifest.json", change)
+    edit_json(
+        folder / "manifest.json",
+        lambda data: data.update(golden=plain(digest.entry(folder / "golden.json"))),
+    )
+    return folder
+
+
+def _with_one_head(graph: onnx.ModelProto) -> onnx.ModelProto:
+    small = onnx.ModelProto()
+    small.CopyFrom(graph)
+    nodes = [node for node in small.graph.node if "logits/entities" not in node.output]
+    outputs = [value for value in small.graph.output if value.name == "logits/topic"]
+    for found, wanted in ((small.graph.node, nodes), (small.graph.output, outputs)):
+        del found[:]
+        found.extend(wanted)
+    del small.graph.initializer[2]
+    return small
+
+
+def _with_a_mask(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The mean over tokens leaves out those that the mask leaves out."""
+    masked = onnx.ModelProto()
+    masked.CopyFrom(graph)
+    kept = [n for n in masked.graph.node if n.op_type not in ("Transpose", "Flatten")]
+    gather, *matrices = [n for n in kept if n.op_type != "GlobalAveragePool"]
+    mean = [
+        helper.make_node("Cast", ["attention_mask"], ["ones"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["ones", "last"], ["column"]),
+        helper.make_node("Mul", ["states", "column"], ["counted"]),
+        helper.make_node("ReduceSum", ["counted", "tokens"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["column", "tokens"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["logits/embedding"]),
+    ]
+    del masked.graph.node[:]
+    masked.graph.node.extend([gather, *mean, *matrices])
+    masked.graph.initializer.append(numpy_helper.from_array(np.array([2]), "last"))
+    masked.graph.initializer.append(numpy_helper.from_array(np.array([1]), "tokens"))
+    shape = ["batch", "tokens"]
+    masked.graph.input.append(
+        helper.make_tensor_value_info("attention_mask", TensorProto.INT64, shape)
+    )
+    return masked

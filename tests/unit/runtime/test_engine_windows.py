@@ -92,7 +92,7 @@ def test_answers_are_those_of_the_windows_by_hand(engine, item):
     for head in found:
         spec = engine.heads[head]
         rows = [
-            engine._backend.run([spec.output], part.feeds(engine._backend.inputs))[0][0]
+            engine._model.backend.run([spec.output], part.feeds(engine._model.backend.inputs))[0][0]
             for part in encoding.split()
         ]
         logits = np.concatenate(rows) if rows[0].ndim == 2 else np.stack(rows)

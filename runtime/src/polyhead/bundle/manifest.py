@@ -12,6 +12,8 @@ from polyhead.heads.spec import HeadSpec
 FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
+MOST_TOKENS = 131_072
+"""Longest input that a bundle may declare. Encoders in use read up to 16,384 tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,8 @@ class EncoderInfo:
     max_tokens: int
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 3:
-            raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
+        if not 3 <= self.max_tokens <= MOST_TOKENS:
+            raise ValueError(f"max_tokens: found {self.max_tokens}, expected 3 to {MOST_TOKENS:,}.")
 
 
 @dataclass(frozen=True, kw_only=True)

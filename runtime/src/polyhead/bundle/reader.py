@@ -17,7 +17,12 @@ from polyhead.errors import (
 )
 from polyhead.strict import parse, read_json
 
-_JSON_LIMIT = 64 * 2**20
+# Most bytes of each file: what is larger is refused before it is read or hashed.
+_MANIFEST_LIMIT = 8 * 2**20
+_GOLDEN_LIMIT = 64 * 2**20
+_TOKENIZER_LIMIT = 256 * 2**20
+_CARD_LIMIT = 8 * 2**20
+_GRAPH_LIMIT = 2**31  # of protobuf; weights outside a graph are refused
 _NEXT_STEP = "Copy the bundle again from where it was made, or export it again."
 
 
@@ -44,7 +49,7 @@ class Bundle:
             ManifestError: when `golden.json` breaks the format.
         """
         path = self.file(self.manifest.golden)
-        data = read_json(path, limit_bytes=_JSON_LIMIT, error=ManifestError)
+        data = read_json(path, limit_bytes=_GOLDEN_LIMIT, error=ManifestError)
         return parse(Golden, data, where=str(path), error=ManifestError)
 
 
@@ -53,8 +58,12 @@ def is_bundle(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def read(path: str | Path) -> Bundle:
+def read(path: str | Path, *, digests: bool = True) -> Bundle:
     """Read a bundle and check every file against the manifest.
+
+    Args:
+        path: the folder.
+        digests: whether to compare SHA-256, too; sizes and kinds of files are always checked.
 
     Raises:
         BundleNotFound: when there is no folder with a manifest at `path`.
@@ -70,8 +79,15 @@ def read(path: str | Path) -> Bundle:
             " 'polyhead export CHECKPOINT -o BUNDLE'."
         )
     bundle = Bundle(path, _manifest(path))
-    for entry in bundle.manifest.files:
-        _check(bundle.file(entry), entry)
+    manifest = bundle.manifest
+    limits = [
+        (manifest.tokenizer, _TOKENIZER_LIMIT),
+        (manifest.golden, _GOLDEN_LIMIT),
+        (manifest.card, _CARD_LIMIT),
+        *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
+    ]
+    for entry, limit in limits:
+        _check(bundle.file(entry), entry, limit, digests=digests)
     return bundle
 
 
@@ -79,7 +95,7 @@ def _manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if file.is_symlink():
         raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
-    data = read_json(file, limit_bytes=_JSON_LIMIT, error=ManifestError)
+    data = read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
     version = data.get("version")
@@ -93,15 +109,16 @@ def _manifest(path: Path) -> Manifest:
     return parse(Manifest, data, where=str(file), error=ManifestError)
 
 
-def _check(path: Path, entry: FileEntry) -> None:
+def _check(path: Path, entry: FileEntry, limit: int, *, digests: bool) -> None:
     if path.is_symlink() or not path.is_file():
         found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
         raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
+    if entry.size > limit:
+        raise ManifestError(f"{path}: {entry.size:,} bytes, more than the {limit:,} allowed.")
     size = path.stat().st_size
     if size != entry.size:
         raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")
-    digest = sha256(path)
-    if digest != entry.sha256:
+    if digests and (digest := sha256(path)) != entry.sha256:
         raise DigestMismatch(
             f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
         )

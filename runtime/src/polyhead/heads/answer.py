@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,17 @@ class Answer:
         """Start and end."""
         return self.start, self.end
 
+    def with_offsets(self, place: Callable[[int], int]) -> Answer:
+        """The same answer and candidates with other offsets."""
+        return replace(
+            self,
+            start=place(self.start),
+            end=place(self.end),
+            candidates=tuple(
+                replace(c, start=place(c.start), end=place(c.end)) for c in self.candidates
+            ),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -111,57 +122,70 @@ class AnswerDecoder:
         if type(n) is not int or n < 1:
             raise InvalidSetting(f"n={n!r}: expected a whole number of at least 1.")
         none = min(float(logits[start].sum()) for start in encoding.starts)
-        spans = list(self._spans(logits, encoding))
-        scores = np.concatenate([[none], *(scores for scores, _, _ in spans)])
-        shifted = np.exp(scores - scores.max())
-        probabilities = shifted / shifted.sum()
-        firsts = np.concatenate([[0], *(firsts for _, firsts, _ in spans)]).astype(np.int64)
-        lasts = np.concatenate([[0], *(lasts for _, _, lasts in spans)]).astype(np.int64)
-        rows, candidates = self._best(scores, probabilities, firsts, lasts, encoding, n)
-        margin = none - (float(scores[rows[0]]) if rows else -np.inf)
+        total, found = none, list[tuple[float, int, int]]()
+        for window in encoding.windows:  # a very long text has too many spans for one array
+            scores, firsts, lasts = self._spans(logits, encoding, window)
+            if len(scores):
+                total = float(np.logaddexp(total, _log_sum(scores)))
+                found += _best(scores, firsts, lasts, encoding, n)
+        # Windows may share a span; the first of equals, as a sort keeps them.
+        best = {(start, end): score for score, start, end in sorted(found, key=lambda f: f[0])}
+        order = sorted(found, key=lambda f: -f[0])
+        kept = list(dict.fromkeys((start, end) for _, start, end in order))[:n]
+        candidates = tuple(
+            AnswerSpan(encoding.text[s:e], s, e, _probability(best[s, e], total)) for s, e in kept
+        )
+        margin = none - (best[kept[0]] if kept else -np.inf)
+        no_answer = _probability(none, total)
         if candidates and (self._threshold is None or margin <= self._threshold):
-            best = candidates[0]
-            found = (best.text, best.start, best.end, best.score)
-        else:
-            found = ("", 0, 0, float(probabilities[0]))
-        return Answer(*found, float(probabilities[0]), margin, candidates)
+            first = candidates[0]
+            return Answer(
+                first.text, first.start, first.end, first.score, no_answer, margin, candidates
+            )
+        return Answer("", 0, 0, no_answer, no_answer, margin, candidates)
 
     def _spans(
-        self, logits: NDArray[np.float32], encoding: Encoding
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]:
-        """Score, first and last token of all spans of a window, by their length in tokens."""
-        for window in encoding.windows:
-            body = np.flatnonzero(~encoding.special[window]) + window.start
-            starts, ends = logits[body, 0], logits[body, 1]
-            for more in range(min(self._longest, len(body))):
-                last = len(body) - more
-                yield starts[:last] + ends[more:], body[:last], body[more:]
+        self, logits: NDArray[np.float32], encoding: Encoding, window: slice
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Score, first and last token of all spans of a window, the shortest first."""
+        body = np.flatnonzero(~encoding.special[window]) + window.start
+        starts, ends = logits[body, 0], logits[body, 1]
+        longest = min(self._longest, len(body))
+        places = [(len(body) - more, more) for more in range(longest)]
+        empty = np.empty(0, np.int64)
+        return (
+            np.concatenate([empty, *(starts[:last] + ends[more:] for last, more in places)]),
+            np.concatenate([empty, *(body[:last] for last, _ in places)]),
+            np.concatenate([empty, *(body[more:] for _, more in places)]),
+        )
 
-    @staticmethod
-    def _best(
-        scores: NDArray[np.float64],
-        probabilities: NDArray[np.float64],
-        firsts: NDArray[np.int64],
-        lasts: NDArray[np.int64],
-        encoding: Encoding,
-        n: int,
-    ) -> tuple[list[int], tuple[AnswerSpan, ...]]:
-        """Rows and spans of the `n` best different parts of the text; windows may share some.
 
-        Row 0 is "no answer".
-        """
-        rows: list[int] = []
-        found: dict[tuple[int, int], AnswerSpan] = {}
-        for row in (1 + np.argsort(-scores[1:], kind="stable")).tolist():
-            start, end = trimmed(
-                encoding.text,
-                int(encoding.offsets[firsts[row], 0]),
-                int(encoding.offsets[lasts[row], 1]),
-            )
-            if start < end and (start, end) not in found:
-                text = encoding.text[start:end]
-                rows.append(row)
-                found[start, end] = AnswerSpan(text, start, end, float(probabilities[row]))
-                if len(found) == n:
-                    break
-        return rows, tuple(found.values())
+def _log_sum(scores: NDArray[np.float64]) -> float:
+    largest = float(scores.max())
+    return largest + float(np.log(np.exp(scores - largest).sum()))
+
+
+def _probability(score: float, total: float) -> float:
+    return min(1.0, float(np.exp(score - total)))
+
+
+def _best(
+    scores: NDArray[np.float64],
+    firsts: NDArray[np.int64],
+    lasts: NDArray[np.int64],
+    encoding: Encoding,
+    n: int,
+) -> list[tuple[float, int, int]]:
+    """Score, start and end of the `n` best different parts of the text in one window."""
+    found: dict[tuple[int, int], float] = {}
+    for row in np.argsort(-scores, kind="stable").tolist():
+        start, end = trimmed(
+            encoding.text,
+            int(encoding.offsets[firsts[row], 0]),
+            int(encoding.offsets[lasts[row], 1]),
+        )
+        if start < end and (start, end) not in found:
+            found[start, end] = float(scores[row])
+            if len(found) == n:
+                break
+    return [(score, start, end) for (start, end), score in found.items()]

@@ -13,7 +13,11 @@ from polyhead.tokenizing import Encoding
 
 
 class Result(Protocol):
-    """One head's answer to one text. `str(result)` is one line for a person."""
+    """One head's answer to one text. `str(result)` is one line for a person.
+
+    A result with offsets into the text also has ``with_offsets(place)``, which gives a copy whose
+    offsets are ``place(offset)``; see `Prediction.utf16`.
+    """
 
     @property
     def decision(self) -> Hashable:

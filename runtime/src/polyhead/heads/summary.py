@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ class Summary:
     def decision(self) -> tuple[tuple[int, int], ...]:
         """Start and end of every sentence."""
         return tuple((s.start, s.end) for s in self.sentences)
+
+    def with_offsets(self, place: Callable[[int], int]) -> Summary:
+        """The same sentences with other offsets."""
+        return Summary(
+            tuple(replace(s, start=place(s.start), end=place(s.end)) for s in self.sentences)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

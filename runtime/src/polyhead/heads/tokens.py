@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,12 @@ class Entities:
     def decision(self) -> tuple[tuple[str, int, int], ...]:
         """Label, start and end of every span."""
         return tuple((s.label, s.start, s.end) for s in self.spans)
+
+    def with_offsets(self, place: Callable[[int], int]) -> Entities:
+        """The same spans with other offsets."""
+        return Entities(
+            tuple(replace(s, start=place(s.start), end=place(s.end)) for s in self.spans)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -1,0 +1,80 @@
+"""A bundle behind HTTP, with FastAPI.
+
+    pip install "polyhead[prometheus]" fastapi uvicorn
+    BUNDLE=bundle/ THREADS=2 uvicorn service:app --app-dir runtime/examples --workers 2
+    curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "Where is it?"}'
+
+Each worker is a process with an engine of its own: give each its share of the cores in THREADS.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import prometheus_client
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+import polyhead
+from polyhead import metrics
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load once a worker; on the way out answer what waits, then give all threads back."""
+    registry = prometheus_client.CollectorRegistry()
+    with polyhead.load(os.environ["BUNDLE"], threads=int(os.environ.get("THREADS", "2"))) as engine:
+        async with polyhead.Batcher(engine, max_queue=512, deadline_ms=2000) as batcher:
+            metrics.register(batcher, registry)
+            app.state.engine, app.state.batcher, app.state.registry = engine, batcher, registry
+            yield
+
+
+app = FastAPI(title="polyhead", lifespan=lifespan)
+
+STATUS = {
+    polyhead.InputError: 422,  # this request is wrong; others like it will be, too
+    polyhead.QueueFull: 503,  # too many at once
+    polyhead.DeadlineExceeded: 504,
+    polyhead.BatcherClosed: 503,  # shutting down
+}
+
+
+@app.exception_handler(polyhead.PolyheadError)
+async def refused(request: Request, problem: polyhead.PolyheadError) -> JSONResponse:
+    """Errors of polyhead say what was found and what to do; show that to the caller."""
+    status = next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 500)
+    content = {"error": type(problem).__name__, "message": str(problem)}
+    return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
+
+
+class Question(BaseModel):
+    """A text, or a pair of texts, and which heads shall answer it."""
+
+    text: str | tuple[str, str]
+    heads: list[str] | None = None
+    options: dict[str, dict[str, Any]] | None = None
+
+
+@app.post("/predict")
+async def predict(question: Question, request: Request) -> dict[str, Any]:
+    """All asked heads for one text, in one pass of the encoder."""
+    batcher: polyhead.Batcher = request.app.state.batcher
+    found = await batcher.predict(question.text, heads=question.heads, options=question.options)
+    return found.to_dict()
+
+
+@app.get("/health")
+async def health(request: Request) -> dict[str, Any]:
+    """What really runs in this worker."""
+    info: dict[str, Any] = request.app.state.engine.info()
+    return {**info, "pid": os.getpid()}
+
+
+@app.get("/metrics")
+async def numbers(request: Request) -> Response:
+    """This worker's counters for Prometheus."""
+    text = prometheus_client.generate_latest(request.app.state.registry)
+    return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -1,0 +1,145 @@
+"""What a batcher counts."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+
+from polyhead.batching import Shape
+from polyhead.grouping import groups
+from polyhead.prediction import Prediction
+
+QUEUE_BOUNDS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Upper bounds of the histogram of queue times, milliseconds; one more bucket has no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatcherStats:
+    """A batcher's numbers since it was made. All count up but `waiting` and `running`.
+
+    Attributes:
+        requests: calls of `predict` that were taken in.
+        answered: of these, with a prediction.
+        errors: of these, with an error of the engine, such as `InvalidText`, or on closing.
+        expired: of these, with `DeadlineExceeded`.
+        cancelled: of these, whose caller gave up.
+        rejected: calls that met `QueueFull`; no part of `requests`.
+        shared: requests that joined an equal one in flight.
+        batches: calls of the engine.
+        texts: texts in these calls.
+        windows: windows that the texts were read in.
+        tokens: tokens of these windows.
+        groups: groups of equal length that the windows make, by batch.
+        queue_ms: milliseconds that texts waited for a thread, summed up.
+        queue_histogram: texts by that wait: as many as waited at most each of `QUEUE_BOUNDS_MS`,
+            then all.
+        waiting: requests that wait for a thread now.
+        running: batches that threads have now.
+        batch_tokens: most tokens in a group.
+    """
+
+    requests: int
+    answered: int
+    errors: int
+    expired: int
+    cancelled: int
+    rejected: int
+    shared: int
+    batches: int
+    texts: int
+    windows: int
+    tokens: int
+    groups: int
+    queue_ms: float
+    queue_histogram: tuple[int, ...]
+    waiting: int
+    running: int
+    batch_tokens: int
+
+    @property
+    def mean_batch(self) -> float:
+        """Texts a call of the engine; 0 before the first."""
+        return self.texts / self.batches if self.batches else 0.0
+
+    @property
+    def mean_queue_ms(self) -> float:
+        """Milliseconds that a text waited for a thread; 0 before the first."""
+        return self.queue_ms / self.texts if self.texts else 0.0
+
+    @property
+    def group_fill(self) -> float:
+        """Tokens in a group by the most that it may have, 0 to 1; 0 before the first."""
+        most = self.groups * self.batch_tokens
+        return min(1.0, self.tokens / most) if most else 0.0
+
+
+@dataclass
+class Counters:
+    """The numbers while they grow; written by the event loop's thread only.
+
+    Attributes:
+        batch_tokens: of the engine.
+        max_tokens: of the engine, the length of a window of a long text.
+    """
+
+    batch_tokens: int
+    max_tokens: int
+    requests: int = 0
+    answered: int = 0
+    errors: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    rejected: int = 0
+    shared: int = 0
+    batches: int = 0
+    texts: int = 0
+    windows: int = 0
+    tokens: int = 0
+    groups: int = 0
+    queue_ms: float = 0.0
+    queue_counts: list[int] = field(default_factory=lambda: [0] * (len(QUEUE_BOUNDS_MS) + 1))
+
+    def count_begin(self, seconds: Sequence[float]) -> None:
+        """A batch of texts that waited so long begins."""
+        self.batches += 1
+        self.texts += len(seconds)
+        for waited in seconds:
+            self.queue_ms += waited * 1e3
+            self.queue_counts[bisect_left(QUEUE_BOUNDS_MS, waited * 1e3)] += 1
+
+    def count_batch(self, shape: Shape) -> None:
+        """A batch was computed."""
+        windows, tokens, count = shape
+        self.windows += windows
+        self.tokens += tokens
+        self.groups += count
+
+    def count_end(self, future: asyncio.Future[Prediction]) -> None:
+        """A request ended with an answer or an error."""
+        if future.exception() is None:
+            self.answered += 1
+        else:
+            self.errors += 1
+
+    def shape_of(self, predictions: Sequence[Prediction]) -> Shape:
+        """Windows, tokens and groups of the texts of one call."""
+        by_kind: dict[bool, list[int]] = {}
+        for p in predictions:
+            length = p.tokens if p.windows == 1 else self.max_tokens
+            by_kind.setdefault(p.query is None, []).extend([length] * p.windows)
+        lengths = [length for kind in by_kind.values() for length in kind]
+        count = sum(len(groups(kind, self.batch_tokens)) for kind in by_kind.values())
+        return len(lengths), sum(lengths), count
+
+    def snapshot(self, *, waiting: int, running: int) -> BatcherStats:
+        """The numbers now."""
+        names = {f.name for f in fields(BatcherStats)} & {f.name for f in fields(self)}
+        return BatcherStats(
+            **{name: getattr(self, name) for name in names},
+            queue_histogram=tuple(accumulate(self.queue_counts)),
+            waiting=waiting,
+            running=running,
+        )

@@ -1,0 +1,31 @@
+"""What an engine says of the machine and the libraries that it runs on."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from polyhead import __version__, cpu
+from polyhead.onnx_runtime import ort
+
+
+def of_this_machine() -> dict[str, Any]:
+    """CPU and versions, as plain data."""
+    found = _cpu()
+    return {
+        "cpu": {"model": found.model, "flags": list(found.flags)},
+        "versions": {
+            "polyhead": __version__,
+            "onnxruntime": ort.__version__,
+            "tokenizers": tokenizers.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+@cache
+def _cpu() -> cpu.Cpu:
+    return cpu.describe()

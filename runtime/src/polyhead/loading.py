@@ -1,0 +1,224 @@
+"""From a bundle to an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from polyhead import providers
+from polyhead.bundle.manifest import Graph
+from polyhead.bundle.reader import Bundle, read
+from polyhead.engine import Engine
+from polyhead.errors import (
+    EngineWithoutBundle,
+    GraphError,
+    ProviderUnavailable,
+    UnknownHead,
+)
+from polyhead.heads import HeadSpec, decoder
+from polyhead.model import Model
+from polyhead.onnx_runtime import ort
+from polyhead.providers import Provider
+from polyhead.request import OnOverflow
+from polyhead.selection import graph_for
+from polyhead.session import OnnxSession
+from polyhead.settings import Settings, Verify
+from polyhead.tokenizing import Tokenizer
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A bundle and the settings to open it with; what a pickled engine consists of."""
+
+    path: Path
+    settings: Settings
+
+    def at(self, path: str | Path) -> Origin:
+        """The same settings for another bundle."""
+        return replace(self, path=_absolute(path))
+
+    def engine(self) -> Engine:
+        """An engine of the bundle; raises what `load` raises."""
+        model, settings = self.model(), self.settings
+        return Engine(
+            model.backend,
+            model.tokenizer,
+            model.specs,
+            max_tokens=model.max_tokens,
+            threads=settings.threads,
+            batch_tokens=settings.batch_tokens,
+            on_overflow=settings.on_overflow,
+            max_characters=settings.max_characters,
+            intra_op_threads=settings.intra_op,
+            source=model.source,
+            origin=self,
+        )
+
+    def model(self) -> Model:
+        """The bundle's model, read now; raises what `load` raises."""
+        settings = self.settings
+        bundle = read(self.path, digests=settings.verify != "none")
+        names = providers.order(settings.provider)
+        for provider in names:
+            try:
+                return self._model_on(provider, bundle)
+            except ProviderUnavailable:
+                if provider == names[-1]:
+                    raise
+        raise AssertionError("providers.order named none")
+
+    def _model_on(self, provider: str, bundle: Bundle) -> Model:
+        manifest, settings = bundle.manifest, self.settings
+        graph = graph_for(manifest, provider, settings.heads)
+        providers.require(provider)
+        session = BundleSession(bundle, graph, provider, settings)
+        of_graph = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
+        _check_names(graph.file, graph.inputs, session.inputs, "inputs")
+        _check_names(graph.file, [s.output for s in of_graph.values()], session.outputs, "outputs")
+        _check_widths(graph.file, of_graph, session.widths)
+        specs = {
+            name: spec
+            for name, spec in of_graph.items()
+            if settings.heads is None or name in settings.heads
+        }
+        tokenizer = Tokenizer.from_file(bundle.file(manifest.tokenizer))
+        model = Model.of(session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path))
+        if settings.verify == "golden":
+            from polyhead.verification import require_golden
+
+            require_golden(bundle, graph, model)
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.settings.session_options is not None:
+            raise EngineWithoutBundle(
+                "cannot pickle this engine: onnxruntime's SessionOptions, which it was loaded"
+                " with, cannot be pickled. Load the bundle in the other process."
+            )
+        return dict(self.__dict__)
+
+
+class BundleSession(OnnxSession):
+    """The session of a graph that a manifest describes."""
+
+    def __init__(self, bundle: Bundle, graph: Graph, provider: str, settings: Settings) -> None:
+        """Open it; raises what `OnnxSession` raises."""
+        self._graph = graph
+        super().__init__(
+            bundle.file(graph),
+            intra_op_threads=settings.intra_op,
+            provider=provider,
+            provider_options=settings.provider_options,
+            spin=settings.spin,
+            session_options=settings.session_options,
+        )
+
+    def info(self) -> dict[str, Any]:
+        """What the session says, and the graph."""
+        graph = self._graph
+        described = {
+            "file": graph.file,
+            "sha256": graph.sha256,
+            "precision": graph.precision,
+            "layout": graph.layout,
+            "target": graph.target,
+        }
+        return {**super().info(), "graph": described}
+
+
+def load(
+    path: str | Path,
+    *,
+    heads: Iterable[str] | None = None,
+    threads: int | None = None,
+    batch_tokens: int = 256,
+    on_overflow: OnOverflow = "window",
+    max_characters: int | None = 2_000_000,
+    verify: Verify = "digest",
+    provider: Provider = "cpu",
+    provider_options: Mapping[str, Any] | None = None,
+    intra_op_threads: int | None = None,
+    spin: bool = False,
+    session_options: ort.SessionOptions | None = None,
+) -> Engine:
+    """Load a bundle, check it, and make an engine.
+
+    Args:
+        path: the bundle's folder.
+        heads: names of the heads that will be asked; the smallest graph of the bundle that has them
+            and gives the same bits is taken. None for all.
+        threads: most threads that compute at once, however many call the engine; None for all that
+            the process may use, by affinity and cgroup quota.
+        batch_tokens: most tokens in one call of onnxruntime.
+        on_overflow: what happens to a text longer than the encoder reads: ``"window"`` reads it in
+            parts that overlap; ``"truncate"`` leaves the end out, and the prediction says so;
+            ``"error"`` raises `TextTooLong`. The first text of a pair is never cut.
+        max_characters: a longer text, or pair, raises `TextTooLong` before it is tokenised, which
+            takes a second or two and 200 MB for a million characters; None for no limit.
+        verify: ``"digest"`` checks size and SHA-256 of every file; ``"golden"`` also computes the
+            golden texts and compares with the trained model's answers; ``"none"`` checks neither,
+            for a folder that was checked before. Links, foreign operators and graphs that do not
+            fit the manifest are refused in any case.
+        provider: ``"cpu"``; ``"cuda"``, with the onnxruntime-gpu package and a bundle with a graph
+            for it; ``"auto"``, CUDA where all of that is there and the CPU otherwise. CUDA was not
+            measured.
+        provider_options: options of onnxruntime's execution provider.
+        intra_op_threads: threads that share the work of one text; `threads` limits all together.
+            None for one, see `polyhead.threads.INTRA_OP`.
+        spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
+            cores from everything else on the machine.
+        session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,
+            `intra_op_threads` and all that polyhead sets. Such an engine cannot be pickled.
+
+    Raises:
+        BundleError: when the bundle cannot be read or trusted.
+        ProviderUnavailable: when the provider is not there, or the bundle has no graph for it.
+        UnknownHead: for a head that the bundle does not have.
+        InvalidSetting: when a setting is out of its range.
+    """
+    settings = Settings(
+        heads=None if heads is None else _names(heads),
+        threads=threads,
+        batch_tokens=batch_tokens,
+        on_overflow=on_overflow,
+        max_characters=max_characters,
+        verify=verify,
+        provider=provider,
+        provider_options=provider_options,
+        intra_op_threads=intra_op_threads,
+        spin=spin,
+        session_options=session_options,
+    )
+    return Origin(_absolute(path), settings).engine()
+
+
+def _names(heads: Iterable[str]) -> tuple[str, ...]:
+    names = (heads,) if isinstance(heads, str) else tuple(heads)
+    if not names:
+        raise UnknownHead("heads: found none, expected at least one name; None is for all.")
+    return names
+
+
+def _absolute(path: str | Path) -> Path:
+    """Processes may change their folder, or be started in another."""
+    return Path(path).absolute()
+
+
+def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:
+    for name, spec in specs.items():
+        found, expected = widths[spec.output], decoder(name, spec).width
+        if expected is not None and isinstance(found, int) and found != expected:
+            raise GraphError(
+                f"{file}: head {name!r} has {found} logits, but its {len(spec.labels)} labels need"
+                f" {expected}. Export the bundle again."
+            )
+
+
+def _check_names(file: str, declared: Iterable[str], found: Iterable[str], what: str) -> None:
+    if sorted(declared) != sorted(found):
+        raise GraphError(
+            f"{file}: its {what} are {sorted(found)}, but the manifest declares"
+            f" {sorted(declared)}. Export the bundle again."
+        )

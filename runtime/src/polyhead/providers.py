@@ -1,0 +1,58 @@
+"""Execution providers of onnxruntime.
+
+Nothing falls back in silence: a provider that was asked for and is not there is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from polyhead.errors import InvalidSetting, ProviderUnavailable
+from polyhead.onnx_runtime import ort
+
+Provider = Literal["cpu", "cuda", "auto"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+NAMES = {"cpu": CPU, "cuda": CUDA}
+
+
+def order(provider: Provider) -> tuple[str, ...]:
+    """Onnxruntime's names of the providers to try, in this order; one if the caller named it.
+
+    Raises:
+        InvalidSetting: for an unknown name.
+    """
+    if provider == "auto":
+        return (CUDA, CPU) if CUDA in ort.get_available_providers() else (CPU,)
+    if provider not in NAMES:
+        raise InvalidSetting(f"provider={provider!r}: allowed: {', '.join(NAMES)}, auto.")
+    return (NAMES[provider],)
+
+
+def require(provider: str) -> None:
+    """Refuse a provider that this onnxruntime was built without.
+
+    Raises:
+        ProviderUnavailable: names those that it has.
+    """
+    available = ort.get_available_providers()
+    if provider not in available:
+        raise ProviderUnavailable(
+            f"onnxruntime {ort.__version__} has no {provider}; it has {', '.join(available)}."
+            + (" Install onnxruntime-gpu in place of onnxruntime," if provider == CUDA else "")
+            + " or load with provider='cpu'."
+        )
+
+
+def require_used(provider: str, used: Sequence[str]) -> None:
+    """Refuse a session that does not run on the provider that was asked for.
+
+    Raises:
+        ProviderUnavailable: when another one stands first.
+    """
+    if not used or used[0] != provider:
+        raise ProviderUnavailable(
+            f"onnxruntime {ort.__version__} has {provider} but could not start it, and took"
+            f" {', '.join(used) or 'none'}. Check driver and libraries, or load with"
+            " provider='cpu'."
+        )

@@ -1,0 +1,121 @@
+"""When and where the windows of texts are computed: groups, worker threads, one thread budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.errors import EngineClosed
+from polyhead.grouping import groups, padded_groups
+from polyhead.per_process import PerProcess
+from polyhead.session import Backend
+from polyhead.tokenizing import Encoding
+
+IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
+
+Window = tuple[Encoding, slice]
+"""A text, and where the tokens of one of its windows are."""
+
+
+class _Crew:
+    """The threads of one process: a pool, and a place to run for each thread of the budget."""
+
+    def __init__(self, workers: int) -> None:
+        self.places = Semaphore(workers)
+        self.pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
+
+
+class Scheduler:
+    """Runs windows in groups; all threads that call it share one budget.
+
+    A call with one group runs it in the caller's thread, so that a lone text waits for no other
+    thread. A list goes to the pool. Either takes one of `workers` places while it computes: however
+    many threads call, no more compute at once.
+    """
+
+    def __init__(self, workers: int, batch_tokens: int) -> None:
+        """Take the limits; threads start with the first list.
+
+        Args:
+            workers: calls of the back end at the same time.
+            batch_tokens: most tokens in a group.
+        """
+        self.workers = workers
+        self.batch_tokens = batch_tokens
+        self._crew = PerProcess(lambda: _Crew(workers))
+
+    def run(
+        self, backend: Backend, outputs: Sequence[str], windows: Sequence[Window]
+    ) -> list[list[NDArray[np.float32]]]:
+        """Logits of each window by output, in the order of `windows`.
+
+        Raises:
+            EngineClosed: when it was closed meanwhile.
+        """
+        found: list[list[NDArray[np.float32]]] = [[]] * len(windows)
+        crew = self._crew.get()
+        padded = MASK in backend.inputs
+
+        def run(group: list[int]) -> None:
+            parts = [windows[job] for job in group]
+            feeds = _feeds(parts, backend.inputs)
+            with crew.places:
+                arrays = backend.run(outputs, feeds)
+            for row, job in enumerate(group):
+                found[job] = [array[row] for array in arrays]
+                if padded:
+                    tokens = windows[job][1].stop - windows[job][1].start
+                    found[job] = [a[:tokens] if a.ndim == 2 else a for a in found[job]]
+
+        if len(windows) == 1:
+            run([0])
+            return found
+        lengths = [window.stop - window.start for _, window in windows]
+        jobs = (padded_groups if padded else groups)(lengths, self.batch_tokens)
+        if crew.pool is None or len(jobs) < 2:
+            for job in jobs:
+                run(job)
+            return found
+        try:
+            results = crew.pool.map(run, jobs)
+        except RuntimeError as problem:
+            raise EngineClosed("This engine was closed during the call.") from problem
+        list(results)
+        return found
+
+    def close(self) -> None:
+        """Give this process's worker threads back, when they have done what they were given."""
+        crew = self._crew.peek()
+        if crew is not None and crew.pool is not None:
+            crew.pool.shutdown()
+
+
+def _feeds(parts: Sequence[Window], inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """What a graph with these inputs is fed, int64 `(windows, tokens)` each.
+
+    Windows have one length, or the graph has a mask and shorter ones are filled up on the right.
+    """
+    if len(parts) == 1:
+        [(encoding, window)] = parts
+        feeds = {IDS: encoding.ids[window][None]}
+        if TYPES in inputs:
+            feeds[TYPES] = encoding.token_types[window][None]
+        if MASK in inputs:
+            feeds[MASK] = np.ones_like(feeds[IDS])
+        return feeds
+    shape = len(parts), max(window.stop - window.start for _, window in parts)
+    feeds = {name: np.zeros(shape, np.int64) for name in (IDS, TYPES, MASK) if name in inputs}
+    for row, (encoding, window) in enumerate(parts):
+        tokens = window.stop - window.start
+        feeds[IDS][row, :tokens] = encoding.ids[window]
+        if TYPES in feeds and encoding.types is not None:
+            feeds[TYPES][row, :tokens] = encoding.types[window]
+        if MASK in feeds:
+            feeds[MASK][row, :tokens] = 1
+    return feeds

@@ -1,0 +1,57 @@
+"""How a bundle is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from polyhead import threads as thread_budget
+from polyhead.errors import InvalidSetting
+from polyhead.onnx_runtime import ort
+from polyhead.providers import Provider
+from polyhead.request import OnOverflow
+
+Verify = Literal["digest", "golden", "none"]
+_VERIFY = ("digest", "golden", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `load` was asked for; see there."""
+
+    heads: tuple[str, ...] | None = None
+    threads: int | None = None
+    batch_tokens: int = 256
+    on_overflow: OnOverflow = "window"
+    max_characters: int | None = 2_000_000
+    verify: Verify = "digest"
+    provider: Provider = "cpu"
+    provider_options: Mapping[str, Any] | None = None
+    intra_op_threads: int | None = None
+    spin: bool = False
+    session_options: ort.SessionOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.verify not in _VERIFY:
+            raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
+        if self.intra_op_threads is not None:
+            thread_budget.whole("intra_op_threads", self.intra_op_threads)
+        if type(self.spin) is not bool:
+            raise InvalidSetting(f"spin={self.spin!r}: expected True or False.")
+        for name, kind, expected in (
+            ("session_options", ort.SessionOptions, "onnxruntime.SessionOptions"),
+            ("provider_options", Mapping, "a mapping of names to values"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise InvalidSetting(
+                    f"{name}: found {type(value).__name__}, expected None or {expected}."
+                )
+
+    @property
+    def intra_op(self) -> int:
+        """Threads of onnxruntime for one call."""
+        if self.session_options is not None:
+            return max(1, int(self.session_options.intra_op_num_threads))
+        return self.intra_op_threads or thread_budget.INTRA_OP

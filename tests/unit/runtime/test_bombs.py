@@ -1,0 +1,116 @@
+"""Bundles made to take all memory or time: refused, and soon."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from polyhead import BundleError, GraphError, ManifestError, load
+from polyhead.bundle import read
+
+MANY = 300_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("[" * MANY, "not valid JSON", id="lists"),
+        pytest.param('{"a":' * MANY, "not valid JSON", id="tables"),
+        pytest.param("[" * MANY + "]" * MANY, "not valid JSON", id="closed_lists"),
+        pytest.param('{"version": ' + "9" * MANY + "}", "not valid JSON", id="huge_number"),
+        pytest.param('{"version": 1e999}', "not valid JSON", id="infinite_number"),
+        pytest.param(
+            "{" + ",".join(f'"{i}":0' for i in range(MANY)) + ',"299999":1}',
+            "'299999' stands twice",
+            id="many_keys_and_the_last_twice",
+        ),
+        pytest.param('{"format": "polyhead-bundle", "format": 1}', "twice", id="a_key_twice"),
+        pytest.param(" " * (9 * 2**20), "more than the 8,388,608 allowed", id="large"),
+    ],
+)
+def test_a_manifest_that_is_a_bomb(bundle_copy, content, message):
+    (bundle_copy / "manifest.json").write_text(content)
+    with pytest.raises(ManifestError, match=message):
+        load(bundle_copy)
+
+
+def test_a_long_unknown_key_makes_a_short_message(bundle_copy, edit_json):
+    edit_json(bundle_copy / "manifest.json", lambda data: data.update({"k" * 10**6: 1}))
+    with pytest.raises(ManifestError, match="unknown key") as caught:
+        load(bundle_copy)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("content", ["[" * MANY, '{"tolerance": ' * MANY], ids=["lists", "tables"])
+def test_golden_answers_that_are_a_bomb(bundle_copy, reseal, content):
+    (bundle_copy / "golden.json").write_text(content)
+    reseal(bundle_copy)
+    load(bundle_copy).close()
+    with pytest.raises(ManifestError, match=r"golden\.json: not valid JSON"):
+        load(bundle_copy, verify="golden")
+
+
+@pytest.mark.parametrize("content", ["[" * MANY, '{"model": ' * MANY], ids=["lists", "tables"])
+def test_a_tokenizer_that_is_a_bomb(bundle_copy, reseal, content):
+    (bundle_copy / "tokenizer.json").write_text(content)
+    reseal(bundle_copy)
+    with pytest.raises(BundleError, match=r"tokenizer\.json: the tokenizers library"):
+        load(bundle_copy)
+
+
+@pytest.mark.parametrize("size", [2**40, 10**4000, -1], ids=["large", "huge", "negative"])
+@pytest.mark.parametrize("place", ["tokenizer", "golden", "card", "graphs"])
+def test_a_declared_size_that_is_not_the_files(bundle_copy, edit_json, place, size):
+    def change(manifest):
+        entry = manifest[place][0] if place == "graphs" else manifest[place]
+        entry["size"] = size
+
+    edit_json(bundle_copy / "manifest.json", change)
+    with pytest.raises(BundleError, match="bytes"):
+        read(bundle_copy)
+
+
+def test_a_file_that_is_larger_than_any_of_its_kind(bundle_copy, edit_json):
+    with (bundle_copy / "README.md").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    edit_json(bundle_copy / "manifest.json", lambda data: data["card"].update(size=2**40))
+    with pytest.raises(ManifestError, match="1,099,511,627,776 bytes, more than the 8,388,608"):
+        load(bundle_copy)
+
+
+@pytest.mark.parametrize("tokens", [2, 131_073, 10**4000], ids=["few", "many", "huge"])
+def test_an_encoder_that_reads_more_than_any(bundle_copy, edit_json, tokens):
+    edit_json(bundle_copy / "manifest.json", lambda data: data["encoder"].update(max_tokens=tokens))
+    with pytest.raises(ManifestError, match="max_tokens: found"):
+        load(bundle_copy)
+
+
+def test_a_tensor_that_declares_more_than_it_has(bundle_copy, reseal, graph):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    del changed.graph.initializer[0].dims[:]
+    changed.graph.initializer[0].dims.extend([2**40, 8])
+    (bundle_copy / "model.onnx").write_bytes(changed.SerializeToString())
+    reseal(bundle_copy)
+    with pytest.raises(GraphError, match=r"model\.onnx"):
+        load(bundle_copy)
+
+
+def test_a_node_that_makes_more_than_there_is(bundle_copy, reseal, graph):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], np.array([2**40, 2**20]))
+    changed.graph.initializer.append(shape)
+    changed.graph.node.append(helper.make_node("ConstantOfShape", ["shape"], ["huge"]))
+    changed.graph.node.append(helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0))
+    changed.graph.node.append(helper.make_node("Add", ["logits/topic", "sum"], ["more"]))
+    changed.graph.output[0].name = "more"
+    (bundle_copy / "model.onnx").write_bytes(changed.SerializeToString())
+    reseal(bundle_copy)
+    manifest = json.loads((bundle_copy / "manifest.json").read_text())
+    manifest["heads"]["topic"]["output"] = "more"
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"model\.onnx"), load(bundle_copy) as engine:
+        engine("anna")

@@ -1,0 +1,63 @@
+"""However many threads call an engine, no more compute at once than it may use."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from polyhead import Engine, load
+from polyhead.session import OnnxSession
+
+
+class Watched:
+    """A back end that counts how many calls it has at once."""
+
+    def __init__(self, session):
+        self._session, self.inputs = session, session.inputs
+        self._lock, self._now, self.most = threading.Lock(), 0, 0
+
+    def run(self, outputs, feeds):
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            for _ in range(20):  # onnxruntime gives other threads their turn
+                found = self._session.run(outputs, feeds)
+            return found
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def info(self):
+        return {}
+
+
+@pytest.mark.parametrize(("intra_op", "workers"), [(1, 2), (2, 1)])
+def test_sixteen_threads_share_one_budget(bundle, monkeypatch, intra_op, workers):
+    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    watched = Watched(OnnxSession(bundle / "model.onnx"))
+    texts = ["anna", "the parcel was late", "thanks", ""]
+    with load(bundle, threads=1) as plain:
+        expected = [p.to_dict() for p in plain.predict(texts)]
+        engine = Engine(
+            watched, plain.tokenizer, plain.heads, max_tokens=24, intra_op_threads=intra_op
+        )
+    with engine, ThreadPoolExecutor(16) as pool:
+        lone = pool.map(engine, texts * 16)
+        lists = pool.map(engine.predict, [texts] * 16)
+        assert [p.to_dict() for p in lone] == expected * 16
+        assert [[p.to_dict() for p in found] for found in lists] == [expected] * 16
+    assert watched.most == workers
+
+
+def test_one_bad_input_leaves_the_others(bundle):
+    texts = ["anna", None, ("a", "b"), "x\udc80", "x" * 99, "thanks"]
+    with load(bundle, max_characters=50) as engine:
+        found = engine.predict(texts, errors="return")
+        assert found[0].to_dict() == engine("anna").to_dict()
+        assert found[5].to_dict() == engine("thanks").to_dict()
+        kinds = [type(f).__name__ for f in found[1:5]]
+        assert kinds == ["InvalidText", "WrongInput", "InvalidText", "TextTooLong"]
+        assert [f.index for f in found[1:5]] == [1, 2, 3, 4]
+        assert engine.predict([None], errors="return")[0].index == 0
+        assert engine.predict([], errors="return") == []

@@ -1,0 +1,199 @@
+"""Reloading under traffic, warming up, what is checked at loading, forks and pickles."""
+
+import json
+import os
+import pickle
+import shutil
+import threading
+
+import pytest
+
+from polyhead import (
+    BundleError,
+    BundleNotFound,
+    DigestMismatch,
+    Engine,
+    EngineClosed,
+    EngineWithoutBundle,
+    GoldenMismatch,
+    UnknownHead,
+    load,
+)
+from polyhead.session import OnnxSession
+
+LABELS = {"billing", "delivery", "praise"}
+
+
+@pytest.fixture
+def other(bundle, tmp_path, edit_json):
+    """The same bundle with other names of labels."""
+    folder = shutil.copytree(bundle, tmp_path / "other")
+    labels = [label.upper() for label in ("billing", "delivery", "praise")]
+    edit_json(folder / "manifest.json", lambda data: data["heads"]["topic"].update(labels=labels))
+    return folder
+
+
+def test_a_reloaded_engine_answers_with_the_new_bundle(bundle, other):
+    with load(bundle, threads=1) as engine:
+        before = engine("anna")["topic"].label
+        engine.reload(other)
+        assert engine("anna")["topic"].label == before.upper()
+        assert engine.info()["source"] == str(other)
+        engine.reload()
+        assert engine("anna")["topic"].label == before.upper()
+        engine.reload(bundle)
+        assert engine("anna")["topic"].label == before
+
+
+def test_under_traffic_a_call_sees_one_bundle_from_start_to_end(bundle, other):
+    texts = ["anna", "the parcel was late", "x " * 60, "thanks"] * 5
+    seen, mixed, stop = set(), [], threading.Event()
+
+    def traffic():
+        while not stop.is_set():
+            labels = {p["topic"].label for p in engine.predict(texts)}
+            cases = {label.isupper() for label in labels}
+            seen.update(cases)
+            if len(cases) != 1:
+                mixed.append(labels)
+
+    with load(bundle, threads=2) as engine:
+        threads = [threading.Thread(target=traffic) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            engine.reload(other)
+            engine.reload(bundle)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert mixed == []
+    assert seen
+
+
+def test_a_bundle_that_cannot_be_read_leaves_the_old_one(bundle, tmp_path):
+    with load(bundle) as engine:
+        with pytest.raises(BundleNotFound):
+            engine.reload(tmp_path)
+        assert engine("anna")["topic"].label in LABELS
+        assert engine.info()["source"] == str(bundle)
+
+
+def test_a_bundle_without_an_asked_head_leaves_the_old_one(many_heads, bundle):
+    with load(many_heads, heads=["urgency"]) as engine:
+        with pytest.raises(UnknownHead):
+            engine.reload(bundle)
+        assert engine("anna")["urgency"]
+
+
+def test_a_closed_engine_is_neither_reloaded_nor_pickled(bundle):
+    engine = load(bundle)
+    engine.close()
+    for call in (engine.reload, engine.warmup, lambda: pickle.dumps(engine)):
+        with pytest.raises(EngineClosed):
+            call()
+
+
+def test_an_engine_without_a_bundle_says_so(bundle):
+    with load(bundle) as engine:
+        session = OnnxSession(bundle / "model.onnx")
+        bare = Engine(session, engine.tokenizer, engine.heads, max_tokens=24)
+    with bare:
+        for call in (bare.reload, lambda: pickle.dumps(bare)):
+            with pytest.raises(EngineWithoutBundle, match=r"not made by polyhead\.load"):
+                call()
+
+
+def test_warming_up_changes_no_answer(engine_of_many_heads):
+    before = engine_of_many_heads("anna").to_dict()
+    engine_of_many_heads.warmup()
+    assert engine_of_many_heads("anna").to_dict() == before
+
+
+def test_a_pickled_engine_keeps_its_settings(bundle):
+    chosen = {"threads": 1, "heads": ["topic"], "max_characters": 9, "spin": True}
+    with load(bundle, **chosen) as engine, pickle.loads(pickle.dumps(engine)) as copy:
+        assert copy.info() == engine.info()
+
+
+def test_a_pickled_engine_finds_its_bundle_from_another_folder(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(bundle.parent)
+    with load("bundle") as engine:
+        data = pickle.dumps(engine)
+    monkeypatch.chdir(tmp_path)
+    with pickle.loads(data) as copy:
+        assert copy("anna")
+
+
+def test_golden_answers_are_compared_on_demand(bundle):
+    with load(bundle, verify="golden", on_overflow="truncate") as engine:
+        assert engine("anna")
+
+
+def test_wrong_golden_answers_are_refused(bundle_copy, edit_json, reseal):
+    def change(golden):
+        golden["examples"][0]["logits"]["topic"][0] += 1
+
+    edit_json(bundle_copy / "golden.json", change)
+    reseal(bundle_copy)
+    load(bundle_copy).close()
+    with pytest.raises(GoldenMismatch, match=r"model\.onnx differs .* in topic \(1"):
+        load(bundle_copy, verify="golden")
+
+
+def test_without_verifying_only_digests_go_unchecked(bundle_copy):
+    card = bundle_copy / "README.md"
+    card.write_text(card.read_text().upper())
+    with pytest.raises(DigestMismatch):
+        load(bundle_copy)
+    load(bundle_copy, verify="none").close()
+    card.write_text("longer than the manifest says")
+    with pytest.raises(DigestMismatch, match="bytes"):
+        load(bundle_copy, verify="none")
+    card.unlink()
+    card.symlink_to(bundle_copy / "golden.json")
+    with pytest.raises(BundleError, match="a link"):
+        load(bundle_copy, verify="none")
+
+
+def in_a_fork(work):
+    """What `work` returns in a child that ends as Python programs do, by exit."""
+    source, target = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.write(target, json.dumps(work()).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(target)
+    with os.fdopen(source, "rb") as pipe:
+        found = pipe.read()
+    os.waitpid(pid, 0)
+    return json.loads(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+class TestFork:
+    def test_a_child_answers_like_its_parent(self, bundle):
+        texts = ["anna", "the parcel was late", "x " * 60] * 4
+        with load(bundle, threads=4, intra_op_threads=2) as engine:
+            expected = [p.to_dict() for p in engine.predict(texts)]
+            assert in_a_fork(lambda: [p.to_dict() for p in engine.predict(texts)]) == expected
+            assert [p.to_dict() for p in engine.predict(texts)] == expected
+
+    def test_a_child_says_when_the_graph_is_another_one_now(self, bundle_copy):
+        def ask():
+            try:
+                engine("anna")
+            except DigestMismatch as problem:
+                return str(problem)
+            return "answered"
+
+        with load(bundle_copy) as engine:
+            with (bundle_copy / "model.onnx").open("ab") as file:
+                file.write(b"\0")
+            assert "changed since it was loaded" in in_a_fork(ask)
+            assert engine("anna")

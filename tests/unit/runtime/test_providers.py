@@ -1,0 +1,196 @@
+"""Which graph is run on what, and that nothing else is run instead."""
+
+import json
+import pickle
+import random
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polyhead import (
+    Engine,
+    EngineWithoutBundle,
+    InvalidSetting,
+    ProviderUnavailable,
+    UnknownHead,
+    load,
+)
+from polyhead.bundle import read
+from polyhead.grouping import padded_groups
+from polyhead.onnx_runtime import ort
+from polyhead.providers import CPU, CUDA
+from polyhead.selection import graph_for
+from polyhead.session import OnnxSession
+
+TEXTS = ["", "anna", "the parcel was late", "thanks anna . thanks", "x " * 80] * 5
+
+
+def with_targets(bundle, **targets):
+    """The manifest, with other targets for some graphs."""
+    manifest = read(bundle).manifest
+    graphs = tuple(replace(g, target=targets.get(g.file, g.target)) for g in manifest.graphs)
+    return replace(manifest, graphs=graphs)
+
+
+@pytest.mark.parametrize(
+    ("provider", "heads", "file"),
+    [
+        pytest.param(CPU, None, "model.onnx", id="cpu_all"),
+        pytest.param(CPU, ["topic"], "model.topic.onnx", id="cpu_smallest"),
+        pytest.param(CPU, ["entities"], "model.onnx", id="cpu_only_in_the_first"),
+        pytest.param(CPU, ["topic", "entities"], "model.onnx", id="cpu_two"),
+        pytest.param(CUDA, None, "model.padded.onnx", id="cuda_all"),
+        pytest.param(CUDA, ["topic"], "model.padded.onnx", id="cuda_some"),
+    ],
+)
+def test_the_graph_for_a_provider(several_graphs, provider, heads, file):
+    assert graph_for(read(several_graphs).manifest, provider, heads).file == file
+
+
+def test_cuda_prefers_the_graph_made_for_it(several_graphs):
+    manifest = with_targets(several_graphs, **{"model.padded.onnx": "ort-cuda"})
+    assert graph_for(manifest, CUDA).file == "model.padded.onnx"
+
+
+def test_the_cpu_never_takes_a_graph_for_cuda(several_graphs):
+    files = ("model.onnx", "model.topic.onnx", "model.padded.onnx")
+    manifest = with_targets(several_graphs, **dict.fromkeys(files, "ort-cuda"))
+    with pytest.raises(ProviderUnavailable, match=r"no graph of this bundle has .*CPUExecution"):
+        graph_for(manifest, CPU)
+
+
+def test_other_targets_are_no_smaller_graphs(several_graphs):
+    """Answers for some heads are those of all heads, so the graphs must be of one kind."""
+    manifest = with_targets(several_graphs, **{"model.onnx": "ort-cpu"})
+    assert graph_for(manifest, CPU, ["topic"]).file == "model.onnx"
+
+
+def test_a_bundle_without_a_graph_for_cuda_says_how_to_get_one(bundle):
+    with pytest.raises(ProviderUnavailable, match=r"model\.onnx \(exact.*--also cuda"):
+        graph_for(read(bundle).manifest, CUDA)
+
+
+@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="CUDA is here")
+def test_cuda_that_is_not_there_is_an_error(several_graphs):
+    with pytest.raises(ProviderUnavailable, match=r"has no CUDAExecutionProvider.*onnxruntime-gpu"):
+        load(several_graphs, provider="cuda")
+
+
+@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="CUDA is here")
+def test_auto_takes_the_cpu_where_there_is_no_cuda(several_graphs):
+    with load(several_graphs, provider="auto") as engine:
+        assert engine.info()["provider"] == CPU
+        assert engine.info()["graph"]["layout"] == "exact"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        pytest.param({"provider": "tpu"}, "provider='tpu': allowed: cpu, cuda, auto", id="name"),
+        pytest.param({"provider_options": 5}, "provider_options: found int", id="options"),
+        pytest.param({"session_options": {}}, "session_options: found dict", id="session"),
+        pytest.param({"spin": 1}, "spin=1: expected True or False", id="spin"),
+        pytest.param({"intra_op_threads": 0}, "intra_op_threads=0", id="intra_op"),
+        pytest.param({"max_characters": 0}, "max_characters=0", id="characters"),
+        pytest.param({"verify": "all"}, "verify='all': allowed: digest, golden", id="verify"),
+    ],
+)
+def test_a_bad_setting_is_refused(bundle, setting, message):
+    with pytest.raises(InvalidSetting, match=message):
+        load(bundle, **setting)
+
+
+@pytest.fixture(scope="module")
+def padded(several_graphs):
+    """An engine of the padded graph, which on the CPU runs only where there is no other."""
+    exact = load(several_graphs, threads=2)
+    session = OnnxSession(several_graphs / "model.padded.onnx")
+    with Engine(session, exact.tokenizer, exact.heads, max_tokens=24, batch_tokens=64) as engine:
+        yield engine
+    exact.close()
+
+
+def test_a_padded_graph_gives_the_answers_of_the_exact_one(several_graphs, padded):
+    texts = random.Random(3).sample(TEXTS, len(TEXTS))
+    with load(several_graphs) as exact:
+        expected = exact.logits(texts)
+    found = padded.logits(texts)
+    for head, arrays in expected.items():
+        for a, b in zip(arrays, found[head], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_padded_graph_is_fed_several_lengths_at_once(padded):
+    groups = padded_groups([3, 9, 4, 1], 20)
+    assert groups == [[1, 2], [0, 3]]
+    assert [p.tokens for p in padded.predict(["anna", "", "x x x"])] == [3, 2, 5]
+
+
+def test_a_bundle_of_padded_graphs_alone_runs_on_the_cpu(several_graphs, tmp_path, edit_json):
+    manifest = json.loads((several_graphs / "manifest.json").read_text())
+    copy = shutil.copytree(several_graphs, tmp_path / "copy")
+    edit_json(copy / "manifest.json", lambda data: data.update(graphs=manifest["graphs"][2:]))
+    with load(copy, verify="golden") as engine:
+        assert engine.info()["graph"]["layout"] == "padded"
+        assert engine.predict(TEXTS)
+
+
+def test_an_engine_with_some_heads_gives_the_same_bits(several_graphs):
+    with load(several_graphs) as whole, load(several_graphs, heads=["topic"]) as part:
+        assert part.info()["graph"]["file"] == "model.topic.onnx"
+        assert list(part("anna")) == ["topic"]
+        a, b = whole.logits(TEXTS)["topic"], part.logits(TEXTS)["topic"]
+        assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+
+
+def test_an_engine_with_some_heads_of_a_larger_graph_has_these_only(several_graphs):
+    with load(several_graphs, heads=["entities"], verify="golden") as engine:
+        assert list(engine.heads) == ["entities"]
+        with pytest.raises(UnknownHead, match="this engine has entities"):
+            engine("anna", heads=["topic"])
+
+
+@pytest.mark.parametrize("heads", [["topics"], "topics"], ids=["list", "str"])
+def test_an_unknown_head_at_loading_names_the_nearest(several_graphs, heads):
+    with pytest.raises(UnknownHead, match="Did you mean 'topic'"):
+        load(several_graphs, heads=heads)
+
+
+def test_no_heads_at_loading_are_refused(bundle):
+    with pytest.raises(UnknownHead, match="found none"):
+        load(bundle, heads=[])
+
+
+def test_session_options_are_used_as_they_are(bundle):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 2
+    with load(bundle, threads=2, session_options=options) as engine:
+        info = engine.info()
+        assert (info["intra_op_threads"], info["workers"]) == (2, 1)
+        assert engine("anna")
+        with pytest.raises(EngineWithoutBundle, match="SessionOptions"):
+            pickle.dumps(engine)
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_threads_wait_as_they_were_told(bundle, spin):
+    with load(bundle, spin=spin) as engine:
+        assert engine.info()["spin"] is spin
+
+
+def test_info_says_what_runs(bundle):
+    with load(bundle, threads=1) as engine:
+        info = json.loads(json.dumps(engine.info()))
+    graph = read(bundle).manifest.graphs[0]
+    assert info["graph"] == {
+        "file": "model.onnx",
+        "sha256": graph.sha256,
+        "precision": "fp32",
+        "layout": "exact",
+        "target": "onnx",
+    }
+    assert info["versions"]["onnxruntime"] == ort.__version__
+    assert set(info["cpu"]) == {"model", "flags"}
+    assert (info["threads"], info["workers"], info["intra_op_threads"]) == (1, 1, 1)
