@@ -16,6 +16,7 @@
     │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
+    │   ├── HeadClash             two sub-models have a head of one name
     │   └── InvalidSetting        a number or option out of its range
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
     ├── PluginError               an installed plugin cannot be used
@@ -99,6 +100,10 @@ class WrongInput(InputError):
 
 class UnknownHead(InputError):
     """A head was named that the engine does not have."""
+
+
+class HeadClash(InputError):
+    """Two sub-models that shall answer side by side have a head of one name."""
 
 
 class InvalidSetting(InputError):
