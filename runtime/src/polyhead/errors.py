@@ -19,6 +19,7 @@
     │   ├── HeadClash             two sub-models have a head of one name
     │   └── InvalidSetting        a number or option out of its range
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
+    ├── SourceError               a model of another library cannot be imported
     ├── PluginError               an installed plugin cannot be used
     ├── ProviderUnavailable       the asked provider is not there, or the bundle has no graph for it
     ├── EngineClosed              the engine was closed before this call
@@ -114,6 +115,10 @@ class UnknownKind(PolyheadError, KeyError):
     """A kind of heads was named that neither polyhead nor an installed plugin brings."""
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class SourceError(PolyheadError):
+    """A model to import cannot be read, or is made of parts that polyhead has not."""
 
 
 class PluginError(PolyheadError):
