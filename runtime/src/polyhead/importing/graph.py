@@ -152,7 +152,7 @@ def same(graph: Foreign, source: str, output: str, width: int) -> bytes:
 
 def arranged(graph: Foreign, source: str, output: str, rows: Sequence[int | None]) -> bytes:
     """Tag logits `(batch, tokens, n)` in another order, `NEVER` where the model has none."""
-    chosen = np.array([graph_row or 0 for row in rows], np.int64)
+    chosen = np.array([row or 0 for row in rows], np.int64)
     offset = np.array([NEVER if row is None else 0 for row in rows], np.float32)
     factor = np.array([0 if row is None else 1 for row in rows], np.float32)
     end = Ending(graph, output)
