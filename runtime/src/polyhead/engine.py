@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyhead import threads as thread_budget
 from polyhead.answering import Logits, compute, predictions
-from polyhead.errors import EngineClosed, EngineWithoutBundle, InputError
+from polyhead.errors import InputError
 from polyhead.heads import HeadSpec
+from polyhead.lifecycle import Lifecycle
 from polyhead.model import Model
 from polyhead.prediction import Prediction
 from polyhead.request import (
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "OnError", "OnOverflow", "Options"]
 
 
-class Engine:
+class Engine(Lifecycle):
     """Answers texts with every head in one encoder pass. Safe to call from many threads.
 
     Made by `polyhead.load`; training makes one over a PyTorch model, so that both go the same way.
@@ -75,15 +74,14 @@ class Engine:
         Raises:
             InvalidSetting: when a number or option is out of its range.
         """
-        self._model = Model.of(backend, tokenizer, heads, max_tokens, source)
         self._threads = thread_budget.budget(threads)
-        self._scheduler = Scheduler(
+        scheduler = Scheduler(
             thread_budget.workers(self._threads, intra_op_threads),
             thread_budget.whole("batch_tokens", batch_tokens),
         )
         self._reading = Reading(on_overflow, max_characters)
-        self._origin = origin
-        self._closed = False
+        model = Model.of(backend, tokenizer, heads, max_tokens, source, origin)
+        super().__init__(model, scheduler)
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -207,29 +205,6 @@ class Engine:
             pair = kind == "pair"
             self.predict([("a", "a"), ("a", long)] if pair else ["a", long])
 
-    def reload(self, path: str | Path | None = None) -> None:
-        """Answer with another bundle from now on, or with the same one read again.
-
-        The bundle is loaded and checked first; until then, and when it fails, the old one answers.
-        Each call is answered by one of the two from its start to its end, and calls in flight
-        finish with the old one. Settings stay as they were given to `polyhead.load`.
-
-        Args:
-            path: the new bundle; None for the path of the old one.
-
-        Raises:
-            BundleError: when the new bundle cannot be read or trusted.
-            UnknownHead: when it lacks a head that `polyhead.load` was asked for by name.
-            EngineWithoutBundle: when this engine was not made by `polyhead.load`.
-            EngineClosed: after `close`.
-        """
-        self._open()
-        origin = self._bundled("reload")
-        if path is not None:
-            origin = origin.at(path)
-        model = origin.model()
-        self._model, self._origin = model, origin
-
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data."""
         from polyhead import facts
@@ -247,36 +222,3 @@ class Engine:
             "heads": list(model.specs),
             **facts.of_this_machine(),
         }
-
-    def close(self) -> None:
-        """Give the worker threads back; later calls raise `EngineClosed`. May be called twice."""
-        self._closed = True
-        self._scheduler.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._open()
-        return self._bundled("pickle").engine, ()
-
-    def _bundled(self, what: str) -> Origin:
-        if self._origin is None:
-            raise EngineWithoutBundle(
-                f"cannot {what} this engine: it was not made by polyhead.load, so there is no"
-                " bundle to open again."
-            )
-        return self._origin
-
-    def _open(self) -> Model:
-        if self._closed:
-            raise EngineClosed("This engine was closed. Load the bundle again with polyhead.load.")
-        return self._model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ class Origin:
 
     def model(self) -> Model:
         """The bundle's model, read now; raises what `load` raises."""
-        bundle = read(self.path, digests=self.settings.verify != "none")
-        return model_of(bundle, self.settings)
+        bundle = read(self.path, digests=False)
+        return model_of(bundle, self.settings, origin=self)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.settings.session_options is not None:
@@ -70,29 +71,54 @@ class Origin:
         return dict(self.__dict__)
 
 
-def model_of(bundle: Bundle, settings: Settings, tokenizer: Tokenizer | None = None) -> Model:
-    """The model of a bundle that was read.
+def model_of(
+    bundle: Bundle,
+    settings: Settings,
+    tokenizer: Tokenizer | None = None,
+    origin: Origin | None = None,
+) -> Model:
+    """The model of a bundle that was read without a look at digests; they are checked now.
 
     Args:
         bundle: of one model.
         settings: how to open it.
         tokenizer: its tokenizer where it has been read; None to read it now.
+        origin: where it came from, to open it again; None where another object remembers that.
 
     Raises:
         PolyheadError: what `load` raises.
     """
-    tokenizer = tokenizer or Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    tokenizer = tokenizer or tokenizer_of(bundle, settings)
     names = providers.order(settings.provider)
     for provider in names:
         try:
-            return _model_on(provider, bundle, settings, tokenizer)
+            return _model_on(provider, bundle, settings, tokenizer, origin)
         except ProviderUnavailable:
             if provider == names[-1]:
                 raise
     raise AssertionError("providers.order named none")
 
 
-def _model_on(provider: str, bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Model:
+def tokenizer_of(bundle: Bundle, settings: Settings) -> Tokenizer:
+    """The tokenizer of a bundle, read once.
+
+    Raises:
+        BundleError: when it is not the exported one, or cannot be read.
+    """
+    entry = bundle.manifest.tokenizer
+    content = bundle.file(entry).read_bytes()
+    if settings.verify != "none":
+        bundle.check_digest(entry, content)
+    return Tokenizer.from_file(bundle.file(entry), content)
+
+
+def _model_on(
+    provider: str,
+    bundle: Bundle,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    origin: Origin | None,
+) -> Model:
     manifest = bundle.manifest
     graph = graph_for(manifest, provider, settings.heads)
     providers.require(provider)
@@ -106,7 +132,12 @@ def _model_on(provider: str, bundle: Bundle, settings: Settings, tokenizer: Toke
         for name, spec in of_graph.items()
         if settings.heads is None or name in settings.heads
     }
-    model = Model.of(session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path))
+    if settings.verify != "none":
+        for entry in manifest.files:  # all others; graph and tokenizer are read only once
+            if entry not in (graph, manifest.tokenizer):
+                bundle.check_digest(entry)
+    limit, source = manifest.encoder.max_tokens, str(bundle.path)
+    model = Model.of(session, tokenizer, specs, limit, source, origin)
     if settings.verify == "golden":
         from polyhead.verification import require_golden
 
@@ -127,6 +158,7 @@ class BundleSession(OnnxSession):
             provider_options=settings.provider_options,
             spin=settings.spin,
             session_options=settings.session_options,
+            check=partial(bundle.check_digest, graph) if settings.verify != "none" else None,
         )
 
     def info(self) -> dict[str, Any]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.session import Backend
 from polyhead.tokenizing import Tokenizer
+
+if TYPE_CHECKING:
+    from polyhead.loading import Origin
 
 SHOWN = {"text": "a lone text", "pair": "a pair of texts"}
 """The kinds of inputs, and how messages call them."""
@@ -27,6 +31,7 @@ class Model:
             answers must not depend on which heads were asked.
         max_tokens: longest input of the encoder, special tokens included.
         source: where it came from, for people; None where nobody said.
+        origin: how to open it again; None where it cannot be.
     """
 
     backend: Backend
@@ -37,6 +42,7 @@ class Model:
     strides: Mapping[str, int]
     max_tokens: int
     source: str | None
+    origin: Origin | None
 
     @classmethod
     def of(
@@ -45,7 +51,8 @@ class Model:
         tokenizer: Tokenizer,
         heads: Mapping[str, HeadSpec],
         max_tokens: int,
-        source: str | None,
+        source: str | None = None,
+        origin: Origin | None = None,
     ) -> Model:
         """Put the parts together.
 
@@ -65,4 +72,5 @@ class Model:
             },
             max_tokens=max_tokens,
             source=source,
+            origin=origin,
         )

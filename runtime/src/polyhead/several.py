@@ -47,10 +47,9 @@ class Origins:
 
     def parts(self) -> tuple[Part, ...]:
         """The sub-models, read now; those without a wanted head are left out."""
-        digests = self.settings.verify != "none"
         found: list[tuple[Bundle, dict[str, str]]] = []
         for path, prefix in zip(self.paths, self.prefixes, strict=True):
-            for bundle in read_parts(path, digests=digests):
+            for bundle in read_parts(path, digests=False):
                 names = {f"{prefix}{name}": name for name in bundle.manifest.heads}
                 found.append((bundle, names))
         _check_clash(found)
@@ -61,7 +60,7 @@ class Origins:
                 check_name(head, known)
             found = [(b, {n: o for n, o in names.items() if n in wanted}) for b, names in found]
             found = [(bundle, names) for bundle, names in found if names]
-        tokenizers = sharing.tokenizers_of([bundle for bundle, _ in found])
+        tokenizers = sharing.tokenizers_of([bundle for bundle, _ in found], self.settings)
         parts = []
         for (bundle, names), tokenizer in zip(found, tokenizers, strict=True):
             own = None if wanted is None else tuple(names.values())
@@ -91,7 +90,8 @@ class SeveralEngine(Engine):
     def __init__(self, origins: Origins) -> None:
         """Open all of them; raises what `polyhead.load` raises."""
         settings = origins.settings
-        self._parts, joint = _opened(origins)
+        self._state = _opened(origins)
+        _, joint = self._state
         super().__init__(
             joint.backend,
             joint.tokenizer,
@@ -171,7 +171,8 @@ class SeveralEngine(Engine):
         self._opened()
         if path is not None:
             raise InvalidSetting("reload: expected no path; this engine has several bundles.")
-        self._parts, self._model = _opened(self._origins)
+        self._state = _opened(self._origins)  # one thing, so that a call sees one state
+        self._model = self._state[1]
 
     def info(self) -> dict[str, Any]:
         """What `Engine.info` says, and under ``shared`` what the sub-models share."""
@@ -184,7 +185,8 @@ class SeveralEngine(Engine):
         return self._origins.engine, ()
 
     def _opened(self) -> tuple[tuple[Part, ...], Model]:
-        return self._parts, self._open()
+        self._open()
+        return self._state
 
     def _read(
         self,

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyhead.bundle.reader import Bundle
+from polyhead.loading import tokenizer_of
 from polyhead.model import Model
+from polyhead.settings import Settings
 from polyhead.tokenizing import Tokenizer
 
 
@@ -32,7 +34,7 @@ class Part:
         return f"{self.bundle.path} ({', '.join(self.names)})"
 
 
-def tokenizers_of(bundles: Sequence[Bundle]) -> list[Tokenizer]:
+def tokenizers_of(bundles: Sequence[Bundle], settings: Settings) -> list[Tokenizer]:
     """The tokenizer of each bundle; those that do the same are one object.
 
     They are compared by the digest of their file, and where it differs by all that they hold: the
@@ -46,7 +48,7 @@ def tokenizers_of(bundles: Sequence[Bundle]) -> list[Tokenizer]:
     for bundle in bundles:
         entry = bundle.manifest.tokenizer
         if entry.sha256 not in by_digest:
-            tokenizer = Tokenizer.from_file(bundle.file(entry))
+            tokenizer = tokenizer_of(bundle, settings)
             by_digest[entry.sha256] = by_content.setdefault(tokenizer.to_json(), tokenizer)
     return [by_digest[bundle.manifest.tokenizer.sha256] for bundle in bundles]
 

@@ -209,13 +209,19 @@ class Tokenizer:
         self._tokenizer.no_padding()
 
     @classmethod
-    def from_file(cls, path: Path) -> Tokenizer:
+    def from_file(cls, path: Path, content: bytes | None = None) -> Tokenizer:
         """Read `tokenizer.json`.
+
+        Args:
+            path: of the file.
+            content: of the file, when it has been read already.
 
         Raises:
             BundleError: when the file is missing or the `tokenizers` library cannot read it.
         """
         try:
+            if content is not None:
+                return cls(tokenizers.Tokenizer.from_buffer(content))
             return cls(tokenizers.Tokenizer.from_file(str(path)))
         except BaseException as problem:
             _reraise_signals(problem)

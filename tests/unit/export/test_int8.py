@@ -30,7 +30,7 @@ def int8(case, wordpiece, tmp_path_factory):
 @pytest.fixture(scope="module")
 def optimised(int8, tmp_path_factory):
     """The graph that onnxruntime really runs under the options of `OnnxSession`."""
-    options = OnnxSession(int8)._session.get_session_options()
+    options = OnnxSession(int8)._usual_options()
     options.optimized_model_filepath = str(tmp_path_factory.mktemp("optimised") / "int8.onnx")
     ort.InferenceSession(
         int8,
@@ -130,14 +130,7 @@ def test_logits_are_the_same_to_the_bit_among_other_texts(int8, batch):
 
 def test_logits_are_the_same_to_the_bit_on_more_threads_of_onnxruntime(int8, batch):
     session = OnnxSession(int8)
-    options = session._session.get_session_options()
-    options.intra_op_num_threads = 2
-    two = ort.InferenceSession(
-        int8,
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(OnnxSession._KEEP_OUT),
-    )
+    two = OnnxSession(int8, intra_op_threads=2)
     expected = session.run(session.outputs, {"input_ids": batch})
     for one, other in zip(expected, two.run(session.outputs, {"input_ids": batch}), strict=True):
         np.testing.assert_array_equal(one, other)

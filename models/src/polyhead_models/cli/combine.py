@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from polyhead.cli import combine as runtime
 from polyhead.cli import output
 from polyhead.cli.combine import configure
 
 __all__ = ["configure", "execute"]
+__doc__ = runtime.__doc__
 
 
 def execute(arguments: argparse.Namespace) -> int:

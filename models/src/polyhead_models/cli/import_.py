@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from polyhead.cli import import_ as runtime
 from polyhead.cli import output
 from polyhead.cli.import_ import PROBLEMS, configure
 
 __all__ = ["configure", "execute"]
+__doc__ = runtime.__doc__
 
 
 def execute(arguments: argparse.Namespace) -> int:

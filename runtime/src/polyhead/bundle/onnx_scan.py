@@ -8,6 +8,7 @@ numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto, AttributePro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 
 from polyhead.errors import GraphError
 
@@ -30,7 +31,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _DEPTH = 32
 
 
-def scan(content: bytes, name: str) -> None:
+def scan(content: bytes | mmap, name: str) -> None:
     """Check a serialised ModelProto.
 
     Args:

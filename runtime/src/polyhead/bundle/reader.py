@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,23 @@ class Bundle:
     def file(self, entry: FileEntry) -> Path:
         """Path of a file of this bundle."""
         return self.path / entry.file
+
+    def check_digest(self, entry: FileEntry, content: bytes | mmap | None = None) -> None:
+        """Compare a file with the SHA-256 that the manifest gives.
+
+        Args:
+            entry: the file.
+            content: of the file, when it has been read already; None reads it.
+
+        Raises:
+            DigestMismatch: when they differ.
+        """
+        path = self.file(entry)
+        digest = sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        if digest != entry.sha256:
+            raise DigestMismatch(
+                f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
+            )
 
     def golden(self) -> Golden:
         """The golden examples.
@@ -104,17 +123,21 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
     where = str(path / MANIFEST)
     manifests: tuple[Manifest, ...]
     checked: dict[str, tuple[FileEntry, int]] = {}
+    card: str | None = None  # of the whole, which belongs to no sub-model
     if version == COLLECTION:
         whole = parse(Collection, data, where=where, error=ManifestError)
-        manifests = whole.parts
+        manifests, card = whole.parts, whole.card.file
         checked[whole.card.file] = (whole.card, _CARD_LIMIT)
     else:
         manifests = (parse(Manifest, data, where=where, error=ManifestError),)
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
+    found = tuple(Bundle(path, manifest) for manifest in manifests)
     for entry, limit in checked.values():
-        _check(path / entry.file, entry, limit, digests=digests)
-    return tuple(Bundle(path, manifest) for manifest in manifests)
+        _check(path / entry.file, entry, limit)
+        if digests or entry.file == card:
+            found[0].check_digest(entry)
+    return found
 
 
 def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
@@ -151,7 +174,7 @@ def _version(path: Path) -> tuple[dict[str, Any], int]:
     return data, version
 
 
-def _check(path: Path, entry: FileEntry, limit: int, *, digests: bool) -> None:
+def _check(path: Path, entry: FileEntry, limit: int) -> None:
     if path.is_symlink() or not path.is_file():
         found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
         raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
@@ -160,7 +183,3 @@ def _check(path: Path, entry: FileEntry, limit: int, *, digests: bool) -> None:
     size = path.stat().st_size
     if size != entry.size:
         raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")
-    if digests and (digest := sha256(path)) != entry.sha256:
-        raise DigestMismatch(
-            f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
-        )

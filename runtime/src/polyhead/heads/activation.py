@@ -13,6 +13,12 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(shifted - normaliser, dtype=np.float32)
 
 
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the last axis, shifted by the maximum so that nothing overflows."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """The probability of each logit by itself, of any shape; nothing overflows.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.heads.activation import log_softmax
+from polyhead.heads.activation import softmax
 from polyhead.heads.spec import HeadSpec
 from polyhead.tokenizing import Encoding
 
@@ -53,7 +53,7 @@ class ClassificationDecoder:
         Of several windows, `(windows, labels)`, the probabilities are averaged, each window
         weighted by its share of the text.
         """
-        mean = encoding.average(np.exp(log_softmax(logits)))
+        mean = encoding.average(softmax(logits))
         best = int((logits if logits.ndim == 1 else mean).argmax())
         probabilities: list[float] = mean.tolist()
         return Classification(

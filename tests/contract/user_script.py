@@ -1,0 +1,125 @@
+# ruff: noqa: T201 (a program prints)
+"""What a user writes, all of the public API once: read by mypy, and run on the committed bundle."""
+
+import asyncio
+import pickle
+import sys
+from pathlib import Path
+
+from numpy import float32
+from numpy.typing import NDArray
+
+import polyhead
+from polyhead import (
+    Answer,
+    AnswerSpan,
+    Batcher,
+    BatcherStats,
+    Classification,
+    Embedding,
+    Engine,
+    Entities,
+    HeadSpec,
+    InputError,
+    MultiLabel,
+    Prediction,
+    Regression,
+    Sentence,
+    Span,
+    Summary,
+)
+
+
+def shown(prediction: Prediction) -> str:
+    """Every kind of result and its fields."""
+    lines: list[str] = []
+    for name in prediction:
+        result = prediction.results[name]
+        if isinstance(result, Classification):
+            label: str = result.label
+            scores: dict[str, float] = result.scores
+            lines.append(f"{label} {result.score:.2f} {len(scores)}")
+        elif isinstance(result, MultiLabel):
+            labels: tuple[str, ...] = result.labels
+            lines.append(" ".join(labels))
+        elif isinstance(result, Regression):
+            value: float = result.value
+            lines.append(f"{value:.1f}")
+        elif isinstance(result, Entities):
+            spans: tuple[Span, ...] = result.spans
+            lines += [f"{s.label} {s.text} {s.start} {s.end} {s.score:.2f}" for s in spans]
+        elif isinstance(result, Answer):
+            candidates: tuple[AnswerSpan, ...] = result.candidates
+            lines.append(f"{result.text} {result.start} {result.end} {len(candidates)}")
+        elif isinstance(result, Summary):
+            sentences: tuple[Sentence, ...] = result.sentences
+            lines.append(" ".join(sentence.text for sentence in sentences))
+        elif isinstance(result, Embedding):
+            vector: NDArray[float32] = result.vector
+            lines.append(str(vector.shape))
+    return "\n".join(lines)
+
+
+def answered(engine: Engine) -> None:
+    """Calls of an engine."""
+    one: Prediction = engine("my kettle broke", heads=["topic"], options={})
+    if engine("a", heads="topic").truncated or one.windows != 1:
+        raise SystemExit("a short text was cut")
+    many: list[Prediction] = engine.predict(["a", "b"])
+    mixed: list[Prediction | InputError] = engine.predict(["a", ("b", "c")], errors="return")
+    for found in mixed:
+        if isinstance(found, InputError):
+            index: int | None = found.index
+            print(index, found)
+        else:
+            print(found.text, found.query, found.tokens, found.to_dict()["heads"])
+    print(shown(many[0]), shown(one.utf16()))
+    logits: dict[str, list[NDArray[float32]]] = engine.logits(["a"])
+    heads: dict[str, HeadSpec] = engine.heads
+    print(len(logits), [spec.kind for spec in heads.values()], engine.info()["provider"])
+    print(engine.encode(["a"])[0].ids.tolist())
+
+
+async def served(engine: Engine) -> BatcherStats:
+    """A batcher."""
+    async with Batcher(engine, max_wait_ms=1, max_queue=8, deadline_ms=60_000) as batcher:
+        found: Prediction = await batcher.predict("my kettle broke", heads=["topic"])
+        print(found)
+        return batcher.stats()
+
+
+def main(bundle: Path) -> None:
+    """Everything once."""
+    with polyhead.load(
+        bundle,
+        heads=None,
+        threads=1,
+        batch_tokens=256,
+        on_overflow="window",
+        max_characters=None,
+        verify="golden",
+        provider="auto",
+        provider_options=None,
+        intra_op_threads=None,
+        spin=False,
+        session_options=None,
+    ) as engine:
+        engine.warmup()
+        answered(engine)
+        print(asyncio.run(served(engine)).answered)
+        copy: Engine = pickle.loads(pickle.dumps(engine))
+        engine.reload()
+        engine.reload(bundle)
+        copy.close()
+    try:
+        engine("a")
+    except polyhead.EngineClosed as problem:
+        print(problem)
+    try:
+        polyhead.load("nowhere")
+    except polyhead.BundleError as problem:
+        print(problem)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
