@@ -20,6 +20,9 @@ lint: .venv/ready  ## what CI asks of every change
 bench: demo  ## the demo bundle against PyTorch, more rounds
 	$(BIN)/polyhead bench latency build/demo/bundle --against build/demo/checkpoint --texts build/demo/data/test.jsonl --rounds 15
 
+bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python of an environment with optimum-onnx
+	$(BIN)/polyhead bench compose -o benchmarks/results/compose.json $(if $(OPTIMUM),--optimum $(OPTIMUM))
+
 .venv/ready: constraints.txt pyproject.toml runtime/pyproject.toml models/pyproject.toml export/pyproject.toml benchmarks/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt ".[dev]"
@@ -33,4 +36,4 @@ bench: demo  ## the demo bundle against PyTorch, more rounds
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-transformers4 fuzz lint bench
+.PHONY: demo test test-transformers4 fuzz lint bench bench-compose

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import polyhead
-from polyhead_models.metrics.answer import best_overlap
+from polyhead_models.heads.overlap import f1
 
 MANY = 20_000
 """From so many passages on, `usearch` is faster than a product of matrices."""
@@ -152,13 +152,13 @@ def evaluate(
         start = time.perf_counter()
         found = reader.answer(question)
         times.append(time.perf_counter() - start)
-        overlaps.append(best_overlap(found.text, texts))
+        overlaps.append(max(f1(found.text, text) for text in texts))
     oracle = engine.predict([(q, passages[own]) for q, own, _ in questions], heads=["answer"])
     figures["f1"] = float(np.mean(overlaps))
     figures["oracle_f1"] = float(
         np.mean(
             [
-                best_overlap(p["answer"].text, texts)
+                max(f1(p["answer"].text, text) for text in texts)
                 for p, (_, _, texts) in zip(oracle, questions, strict=True)
             ]
         )

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import compare, latency, roofline, run
+from polyhead_bench.cli import compare, compose, latency, roofline, run
 
 _MEASUREMENTS = {
     "run": (run, "all scenarios, many peers, and a report with pictures"),
     "latency": (latency, "one text at a time against PyTorch: p50 and p99"),
     "compare": (compare, "two runs: has anything become slower?"),
+    "compose": (compose, "sub-models combined against apart: time, disk, memory; pass or fail"),
     "roofline": (roofline, "how near the graph is to what this core can do"),
 }
 
