@@ -1,8 +1,8 @@
 """What combining costs and saves, with pass or fail for each figure.
 
 Five single-task sub-models over one encoder, combined: against one head alone, and against the five
-run one after the other. Two encoders behind one engine: against one after the other. With --optimum,
-the python of an environment with optimum-onnx: an int8 folder of Optimum, in the lean runtime and
+run one after the other. Two encoders behind one engine: against one after the other. --optimum is
+the python of an environment with optimum-onnx: its int8 folder is run in the lean runtime and
 in ORTModel, one text at a time. Sub-models are made of the encoder with untrained heads: times do
 not depend on what a head has learned.
 
