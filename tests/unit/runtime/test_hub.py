@@ -1,5 +1,6 @@
 """Bundles on a hub: a small endpoint of our own, no network."""
 
+import base64
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ except polyhead.PolyheadError as problem:
 @pytest.fixture
 def hub(bundle_copy, tmp_path):
     """Serves the bundle as `team/bundle`; gives a function that runs a script against it."""
-    asked = []
+    asked, sent = [], []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -67,6 +68,26 @@ def hub(bundle_copy, tmp_path):
                 code = "RepoNotFound" if "other" in path else "RevisionNotFound"
                 self.answer(b"no", status=404, body=body, X_Error_Code=code)
 
+        def do_POST(self):
+            path = urlsplit(self.path).path
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(path)
+            base = f"http://127.0.0.1:{self.server.server_port}/team/bundle"
+            told = {"url": base}
+            if "/preupload/" in path:
+                names = [file["path"] for file in json.loads(content)["files"]]
+                told = {
+                    "files": [
+                        {"path": name, "uploadMode": "regular", "shouldIgnore": False}
+                        for name in names
+                    ]
+                }
+            elif "/commit/" in path:
+                lines = [json.loads(line) for line in content.splitlines()]
+                sent.extend(line["value"] for line in lines if line["key"] == "file")
+                told = {"commitUrl": f"{base}/commit/{COMMIT}", "commitOid": COMMIT}
+            self.answer(json.dumps(told).encode(), Content_Type="application/json")
+
         def log_message(self, *_):
             pass
 
@@ -74,7 +95,7 @@ def hub(bundle_copy, tmp_path):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
-    def run(name, **environment):
+    def run(name, script=SCRIPT, **environment):
         source = next(path for path in sys.path if path.endswith("runtime/src"))
         own = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
@@ -85,7 +106,7 @@ def hub(bundle_copy, tmp_path):
             **environment,
         }
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, name],
+            [sys.executable, "-c", script, name],
             capture_output=True,
             text=True,
             env=own,
@@ -94,11 +115,31 @@ def hub(bundle_copy, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    run.asked = asked
+    run.asked, run.sent = asked, sent
     yield run
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+PUSH = """
+import sys
+from pathlib import Path
+from polyhead.hub import push
+print(push(Path(sys.argv[1]), "hf:team/bundle"))
+"""
+
+
+def test_a_bundle_is_pushed_in_one_commit(hub, bundle_copy):
+    (bundle_copy / "notes.txt").write_text("private")
+    found = hub(str(bundle_copy), PUSH, HF_TOKEN="hf_none")
+    assert found == f"hf:team/bundle@{COMMIT}"
+    assert "/api/repos/create" in hub.asked
+    names = {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
+    assert {file["path"] for file in hub.sent} == names
+    for file in hub.sent:
+        content = (bundle_copy / file["path"]).read_bytes()
+        assert base64.b64decode(file["content"]) == content
 
 
 @pytest.fixture
