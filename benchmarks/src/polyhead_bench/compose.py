@@ -77,21 +77,17 @@ class Made:
 def prepare(encoder: str, work: Path, *, heads: int, note: Callable[[str], None]) -> Made:
     """Make checkpoints with untrained heads over `encoder`, combine and export them (int8)."""
     try:
-        from polyhead_export import texts_file
-        from polyhead_export.export import Settings, export
-        from polyhead_export.gate import Limits
         from polyhead_models.combining import Part, combine
     except ImportError as problem:
-        raise BenchError(f"sub-models are made with polyhead-export: {problem}") from problem
+        raise BenchError(f"sub-models are made with polyhead-models: {problem}") from problem
     texts = work / "texts.txt"
     work.mkdir(parents=True, exist_ok=True)
     texts.write_text("\n".join(text[: 20 + 7 * i] for i in range(16) for text in TEXTS))
-    given, loose = texts_file.read(texts), Limits(max_drop=100, max_flips=100)
 
     def bundle(checkpoint: Path, name: str) -> Path:
         note(f"exporting {name}")
-        settings = Settings(precision="int8", limits=loose, calibration_texts=32)
-        export(checkpoint, work / name, settings, examples=given)
+        loose = ("--max-drop", "100", "--max-flips", "100", "--calibration-texts", "32")
+        _export(checkpoint, work / name, "--precision", "int8", "--texts", str(texts), *loose)
         return work / name
 
     checkpoints = [_checkpoint(encoder, work, number) for number in range(heads)]
@@ -141,10 +137,8 @@ def measure(made: Made, *, rounds: int) -> list[Figure]:
 
 def against_optimum(made: Made, python: Path, *, rounds: int) -> Figure:
     """An int8 folder of Optimum: ORTModel's time over the lean runtime's, one text at a time."""
-    from polyhead_export import optimum_folder
-
     folder, int8 = made.work / "optimum", made.work / "optimum-int8"
-    optimum_folder.write(made.checkpoint, folder)
+    _export(made.checkpoint, folder, "--format", "optimum")
     command = [str(python), str(_OPTIMUM), str(folder), str(int8)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -199,6 +193,16 @@ def _times(jobs: Sequence[Callable[[], None]], rounds: int) -> list[float]:
             jobs[place]()
             found[place].append(time.perf_counter() - start)
     return [float(np.median(times)) for times in found]
+
+
+def _export(checkpoint: Path, target: Path, *words: str) -> None:
+    """`polyhead export` as a user runs it: the benchmarks do not import polyhead-export."""
+    command = (sys.executable, "-m", "polyhead.cli.main", "export", str(checkpoint), "-o")
+    done = subprocess.run(
+        [*command, str(target), *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"{checkpoint}: export failed: {done.stderr[-500:]}")
 
 
 def _rss(bundle: Path) -> int:
