@@ -46,6 +46,9 @@ bench-export: demo  ## the demo's graph against others of the same weights; DECI
 bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE=…
 	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) -o benchmarks/results
 
+bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python of an environment with optimum-onnx
+	$(BIN)/polyhead bench compose -o benchmarks/results/compose.json $(if $(OPTIMUM),--optimum $(OPTIMUM))
+
 .venv/ready: constraints.txt pyproject.toml runtime/pyproject.toml models/pyproject.toml export/pyproject.toml benchmarks/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt ".[dev]"
@@ -59,4 +62,4 @@ bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime
+.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime bench-compose

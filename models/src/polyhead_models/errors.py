@@ -7,14 +7,23 @@
     ├── DataError         a row or file of the data cannot be used; names file and line
     ├── EncoderError      the encoder cannot be found or loaded
     ├── CheckpointError   a checkpoint cannot be read, written or resumed
-    ├── SourceError       a model to import cannot be read, or has parts that polyhead has not
     ├── CombineError      heads or checkpoints that cannot stand over one encoder
     └── PeerError         another process of the same training run failed
 """
 
 from __future__ import annotations
 
-from polyhead.errors import PolyheadError
+from polyhead.errors import PolyheadError, SourceError
+
+__all__ = [
+    "CheckpointError",
+    "CombineError",
+    "ConfigError",
+    "DataError",
+    "EncoderError",
+    "PeerError",
+    "SourceError",
+]
 
 
 class ConfigError(PolyheadError):
@@ -31,10 +40,6 @@ class EncoderError(PolyheadError):
 
 class CheckpointError(PolyheadError):
     """A checkpoint cannot be read, written or resumed."""
-
-
-class SourceError(PolyheadError):
-    """A model to import cannot be read, or is made of parts that polyhead has not."""
 
 
 class CombineError(PolyheadError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,32 +11,58 @@ from numpy.typing import NDArray
 from polyhead.model import Model
 from polyhead.prediction import Prediction
 from polyhead.request import Options, Wanted
-from polyhead.scheduling import Scheduler, Window
+from polyhead.scheduling import Request, Scheduler
 from polyhead.tokenizing import Encoding
 
 Logits = dict[str, list[NDArray[np.float32]]]
-_NOTHING = np.empty(0, np.float32)
+NOTHING = np.empty(0, np.float32)
 
 
 def compute(
     model: Model, scheduler: Scheduler, encodings: Sequence[Encoding], wanted: Wanted
 ) -> Logits:
     """Logits by head and input; empty, `(0,)`, where a head does not read the input's kind."""
-    logits: Logits = {
-        name: [_NOTHING] * len(encodings) for names in wanted.values() for name in names
-    }
-    for kind, names in wanted.items():
-        rows = [i for i, encoding in enumerate(encodings) if encoding.kind == kind]
-        if not names or not rows:
-            continue
-        windows: list[Window] = [(encodings[i], w) for i in rows for w in encodings[i].windows]
-        outputs = [model.specs[name].output for name in names]
-        found = iter(scheduler.run(model.backend, outputs, windows))
+    return compute_all([Work(model, encodings, wanted)], scheduler)[0]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Inputs for one model, and the heads that shall answer."""
+
+    model: Model
+    encodings: Sequence[Encoding]
+    wanted: Wanted
+
+
+def compute_all(works: Sequence[Work], scheduler: Scheduler) -> list[Logits]:
+    """What `compute` gives for each model; all of them run at once, as far as threads allow."""
+    found: list[Logits] = []
+    requests: list[Request] = []
+    collect: list[tuple[Logits, Work, Sequence[str], list[int]]] = []
+    for work in works:
+        logits: Logits = {
+            name: [NOTHING] * len(work.encodings)
+            for names in work.wanted.values()
+            for name in names
+        }
+        found.append(logits)
+        for kind, names in work.wanted.items():
+            rows = [i for i, encoding in enumerate(work.encodings) if encoding.kind == kind]
+            if not names or not rows:
+                continue
+            windows = [(work.encodings[i], w) for i in rows for w in work.encodings[i].windows]
+            outputs = [work.model.specs[name].output for name in names]
+            requests.append((work.model.backend, outputs, windows))
+            collect.append((logits, work, names, rows))
+    for (logits, work, names, rows), arrays in zip(
+        collect, scheduler.run_all(requests), strict=True
+    ):
+        parts = iter(arrays)
         for i in rows:
-            of_input = [next(found) for _ in encodings[i].starts]
+            of_input = [next(parts) for _ in work.encodings[i].starts]
             for column, name in enumerate(names):
                 logits[name][i] = _joined([part[column] for part in of_input])
-    return logits
+    return found
 
 
 def predictions(

@@ -16,8 +16,10 @@
     │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
+    │   ├── HeadClash             two sub-models have a head of one name
     │   └── InvalidSetting        a number or option out of its range
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
+    ├── SourceError               a model of another library cannot be imported
     ├── PluginError               an installed plugin cannot be used
     ├── ProviderUnavailable       the asked provider is not there, or the bundle has no graph for it
     ├── EngineClosed              the engine was closed before this call
@@ -101,6 +103,10 @@ class UnknownHead(InputError):
     """A head was named that the engine does not have."""
 
 
+class HeadClash(InputError):
+    """Two sub-models that shall answer side by side have a head of one name."""
+
+
 class InvalidSetting(InputError):
     """A setting of the engine is out of its range."""
 
@@ -109,6 +115,10 @@ class UnknownKind(PolyheadError, KeyError):
     """A kind of heads was named that neither polyhead nor an installed plugin brings."""
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class SourceError(PolyheadError):
+    """A model to import cannot be read, or is made of parts that polyhead has not."""
 
 
 class PluginError(PolyheadError):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from polyhead import providers
+from polyhead import hub, providers
 from polyhead.bundle.manifest import Graph
-from polyhead.bundle.reader import Bundle, read
+from polyhead.bundle.reader import Bundle, is_collection, read
 from polyhead.engine import Engine
 from polyhead.errors import (
     EngineWithoutBundle,
@@ -38,7 +38,7 @@ class Origin:
 
     def at(self, path: str | Path) -> Origin:
         """The same settings for another bundle."""
-        return replace(self, path=_absolute(path))
+        return replace(self, path=_absolute(hub.located(path)))
 
     def engine(self) -> Engine:
         """An engine of the bundle; raises what `load` raises."""
@@ -59,47 +59,8 @@ class Origin:
 
     def model(self) -> Model:
         """The bundle's model, read now; raises what `load` raises."""
-        settings = self.settings
         bundle = read(self.path, digests=False)
-        names = providers.order(settings.provider)
-        for provider in names:
-            try:
-                return self._model_on(provider, bundle)
-            except ProviderUnavailable:
-                if provider == names[-1]:
-                    raise
-        raise AssertionError("providers.order named none")
-
-    def _model_on(self, provider: str, bundle: Bundle) -> Model:
-        manifest, settings = bundle.manifest, self.settings
-        graph = graph_for(manifest, provider, settings.heads)
-        providers.require(provider)
-        session = BundleSession(bundle, graph, provider, settings)
-        of_graph = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
-        _check_names(graph.file, graph.inputs, session.inputs, "inputs")
-        _check_names(graph.file, [s.output for s in of_graph.values()], session.outputs, "outputs")
-        _check_widths(graph.file, of_graph, session.widths)
-        specs = {
-            name: spec
-            for name, spec in of_graph.items()
-            if settings.heads is None or name in settings.heads
-        }
-        file = bundle.file(manifest.tokenizer)
-        content = file.read_bytes()
-        if settings.verify != "none":
-            bundle.check_digest(manifest.tokenizer, content)
-            for entry in manifest.files:  # all others; graph and tokenizer are read only once
-                if entry not in (graph, manifest.tokenizer):
-                    bundle.check_digest(entry)
-        tokenizer = Tokenizer.from_file(file, content)
-        model = Model.of(
-            session, tokenizer, specs, manifest.encoder.max_tokens, str(bundle.path), self
-        )
-        if settings.verify == "golden":
-            from polyhead.verification import require_golden
-
-            require_golden(bundle, graph, model)
-        return model
+        return model_of(bundle, self.settings, origin=self)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.settings.session_options is not None:
@@ -108,6 +69,80 @@ class Origin:
                 " with, cannot be pickled. Load the bundle in the other process."
             )
         return dict(self.__dict__)
+
+
+def model_of(
+    bundle: Bundle,
+    settings: Settings,
+    tokenizer: Tokenizer | None = None,
+    origin: Origin | None = None,
+) -> Model:
+    """The model of a bundle that was read without a look at digests; they are checked now.
+
+    Args:
+        bundle: of one model.
+        settings: how to open it.
+        tokenizer: its tokenizer where it has been read; None to read it now.
+        origin: where it came from, to open it again; None where another object remembers that.
+
+    Raises:
+        PolyheadError: what `load` raises.
+    """
+    tokenizer = tokenizer or tokenizer_of(bundle, settings)
+    names = providers.order(settings.provider)
+    for provider in names:
+        try:
+            return _model_on(provider, bundle, settings, tokenizer, origin)
+        except ProviderUnavailable:
+            if provider == names[-1]:
+                raise
+    raise AssertionError("providers.order named none")
+
+
+def tokenizer_of(bundle: Bundle, settings: Settings) -> Tokenizer:
+    """The tokenizer of a bundle, read once.
+
+    Raises:
+        BundleError: when it is not the exported one, or cannot be read.
+    """
+    entry = bundle.manifest.tokenizer
+    content = bundle.file(entry).read_bytes()
+    if settings.verify != "none":
+        bundle.check_digest(entry, content)
+    return Tokenizer.from_file(bundle.file(entry), content)
+
+
+def _model_on(
+    provider: str,
+    bundle: Bundle,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    origin: Origin | None,
+) -> Model:
+    manifest = bundle.manifest
+    graph = graph_for(manifest, provider, settings.heads)
+    providers.require(provider)
+    session = BundleSession(bundle, graph, provider, settings)
+    of_graph = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
+    _check_names(graph.file, graph.inputs, session.inputs, "inputs")
+    _check_names(graph.file, [s.output for s in of_graph.values()], session.outputs, "outputs")
+    _check_widths(graph.file, of_graph, session.widths)
+    specs = {
+        name: spec
+        for name, spec in of_graph.items()
+        if settings.heads is None or name in settings.heads
+    }
+    if settings.verify != "none":
+        for entry in manifest.files:  # all others; graph and tokenizer are read only once
+            if entry not in (graph, manifest.tokenizer):
+                bundle.check_digest(entry)
+    limit, source = manifest.encoder.max_tokens, str(bundle.path)
+    model = Model.of(session, tokenizer, specs, limit, source, origin)
+    if settings.verify == "golden":
+        from polyhead.verification import require_golden
+
+        require_golden(bundle, graph, model)
+    return model
 
 
 class BundleSession(OnnxSession):
@@ -141,7 +176,8 @@ class BundleSession(OnnxSession):
 
 def load(
     path: str | Path,
-    *,
+    *more: str | Path,
+    prefix: Sequence[str] | Mapping[str, str] | None = None,
     heads: Iterable[str] | None = None,
     threads: int | None = None,
     batch_tokens: int = 256,
@@ -154,10 +190,15 @@ def load(
     spin: bool = False,
     session_options: ort.SessionOptions | None = None,
 ) -> Engine:
-    """Load a bundle, check it, and make an engine.
+    """Load one bundle or several, check them, and make one engine.
+
+    The heads of several bundles stand side by side; see `polyhead.several.SeveralEngine`.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle's folder; or ``"hf:org/name@revision"``, a repository on the Hugging Face
+            hub, through the cache of `huggingface_hub`.
+        more: further bundles.
+        prefix: put before the names of the heads: one text for each bundle, or texts by path.
         heads: names of the heads that will be asked; the smallest graph of the bundle that has them
             and gives the same bits is taken. None for all.
         threads: most threads that compute at once, however many call the engine; None for all that
@@ -186,6 +227,7 @@ def load(
     Raises:
         BundleError: when the bundle cannot be read or trusted.
         ProviderUnavailable: when the provider is not there, or the bundle has no graph for it.
+        HeadClash: when two bundles have a head of one name.
         UnknownHead: for a head that the bundle does not have.
         InvalidSetting: when a setting is out of its range.
     """
@@ -202,7 +244,12 @@ def load(
         spin=spin,
         session_options=session_options,
     )
-    return Origin(_absolute(path), settings).engine()
+    places = [_absolute(hub.located(each)) for each in (path, *more)]
+    if more or prefix is not None or is_collection(places[0]):
+        from polyhead.several import Origins, prefixes_of  # which needs this module
+
+        return Origins(tuple(places), prefixes_of((path, *more), prefix), settings).engine()
+    return Origin(places[0], settings).engine()
 
 
 def _names(heads: Iterable[str]) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from polyhead.errors import (
     InputError,
@@ -21,6 +21,7 @@ from polyhead.tokenizing import Encoding, Input, least_room, parts
 OnOverflow = Literal["window", "truncate", "error"]
 ON_OVERFLOW = ("window", "truncate", "error")
 OnError = Literal["raise", "return"]
+E = TypeVar("E")
 
 Options = Mapping[str, Mapping[str, Any]]
 """Settings of single heads for one call, by head name: ``{"summary": {"ratio": 0.2}}``."""
@@ -77,7 +78,15 @@ class Reading:
             InvalidText: when it holds a lone surrogate.
             TextTooLong: when it does not fit and may not be read in parts.
         """
-        encoding, limit = model.tokenizer.encode_one(item, index), model.max_tokens
+        return self.fitted(model, model.tokenizer.encode_one(item, index), index)
+
+    def fitted(self, model: Model, encoding: Encoding, index: int) -> Encoding:
+        """An encoding as the encoder of `model` reads it.
+
+        Raises:
+            TextTooLong: when it does not fit and may not be read in parts.
+        """
+        limit = model.max_tokens
         if len(encoding) <= limit:
             return encoding
         room = encoding.room(limit)
@@ -122,6 +131,22 @@ def read(
     Raises:
         InputError: for the first input that cannot be used; names its index.
     """
+
+    def check(item: Input, index: int) -> None:
+        reading.check(item, index)
+        if wanted is not None:
+            check_kind(item, index, model, wanted, by_name=by_name)
+
+    return each(texts, check, lambda item, index: reading.encode(model, item, index), errors)
+
+
+def each(
+    texts: Sequence[Input],
+    check: Callable[[Input, int], None],
+    encode: Callable[[Input, int], E],
+    errors: OnError,
+) -> list[E | InputError]:
+    """Check all inputs, which is cheap, then encode all; an error by `errors`, as in `read`."""
     if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
         raise InvalidText(
             f"texts: found {type(texts).__name__}, expected a list of str."
@@ -139,16 +164,14 @@ def read(
     # What is cheap to see is told before a long list is tokenised.
     for index, item in enumerate(texts):
         try:
-            reading.check(item, index)
-            if wanted is not None:
-                _check_kind(item, index, model, wanted, by_name=by_name)
+            check(item, index)
         except InputError as problem:
             refuse(index, problem)
-    found: list[Encoding | InputError] = []
+    found: list[E | InputError] = []
     for index, item in enumerate(texts):
         if index not in problems:
             try:
-                found.append(reading.encode(model, item, index))
+                found.append(encode(item, index))
                 continue
             except InputError as problem:
                 refuse(index, problem)
@@ -222,8 +245,12 @@ def checked_options(options: Options | None, model: Model) -> Options:
     return options
 
 
-def _check_kind(item: Input, index: int, model: Model, wanted: Wanted, *, by_name: bool) -> None:
-    """Refuse an input that a wanted head does not read, or that no head reads."""
+def check_kind(item: Input, index: int, model: Model, wanted: Wanted, *, by_name: bool) -> None:
+    """Refuse an input that a wanted head does not read, or that no head reads.
+
+    Raises:
+        WrongInput: names a head.
+    """
     kind = "text" if isinstance(item, str) else "pair"
     if not by_name and wanted[kind]:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Semaphore
 
 import numpy as np
@@ -19,6 +20,33 @@ IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 
 Window = tuple[Encoding, slice]
 """A text, and where the tokens of one of its windows are."""
+
+Request = tuple[Backend, Sequence[str], Sequence[Window]]
+"""A back end, the wanted outputs, and the windows that it reads."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Group:
+    """Windows that go in one call of the back end, and where their logits belong."""
+
+    backend: Backend
+    outputs: Sequence[str]
+    windows: Sequence[Window]
+    rows: Sequence[int]
+    answers: list[list[NDArray[np.float32]]]
+
+    def run(self, places: Semaphore) -> None:
+        parts = [self.windows[row] for row in self.rows]
+        feeds = _feeds(parts, self.backend.inputs)
+        with places:
+            arrays = self.backend.run(self.outputs, feeds)
+        padded = MASK in self.backend.inputs
+        for place, row in enumerate(self.rows):
+            found = [array[place] for array in arrays]
+            if padded:
+                tokens = parts[place][1].stop - parts[place][1].start
+                found = [array[:tokens] if array.ndim == 2 else array for array in found]
+            self.answers[row] = found
 
 
 class _Crew:
@@ -58,26 +86,28 @@ class Scheduler:
         Raises:
             EngineClosed: when it was closed meanwhile.
         """
-        found: list[list[NDArray[np.float32]]] = [[]] * len(windows)
+        return self.run_all([(backend, outputs, windows)])[0]
+
+    def run_all(self, requests: Sequence[Request]) -> list[list[list[NDArray[np.float32]]]]:
+        """What `run` gives for each request; groups of all of them are computed side by side.
+
+        Raises:
+            EngineClosed: when it was closed meanwhile.
+        """
         crew = self._crew.get()
-        padded = MASK in backend.inputs
+        jobs: list[_Group] = []
+        found: list[list[list[NDArray[np.float32]]]] = []
+        for backend, outputs, windows in requests:
+            answers: list[list[NDArray[np.float32]]] = [[]] * len(windows)
+            found.append(answers)
+            padded = MASK in backend.inputs
+            lengths = [window.stop - window.start for _, window in windows]
+            split = (padded_groups if padded else groups)(lengths, self.batch_tokens)
+            jobs += [_Group(backend, outputs, windows, rows, answers) for rows in split]
 
-        def run(group: list[int]) -> None:
-            parts = [windows[job] for job in group]
-            feeds = _feeds(parts, backend.inputs)
-            with crew.places:
-                arrays = backend.run(outputs, feeds)
-            for row, job in enumerate(group):
-                found[job] = [array[row] for array in arrays]
-                if padded:
-                    tokens = windows[job][1].stop - windows[job][1].start
-                    found[job] = [a[:tokens] if a.ndim == 2 else a for a in found[job]]
+        def run(group: _Group) -> None:
+            group.run(crew.places)
 
-        if len(windows) == 1:
-            run([0])
-            return found
-        lengths = [window.stop - window.start for _, window in windows]
-        jobs = (padded_groups if padded else groups)(lengths, self.batch_tokens)
         if crew.pool is None or len(jobs) < 2:
             for job in jobs:
                 run(job)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from polyhead import cpu
 from polyhead.bundle.measured import Certificate
+from polyhead.onnx_runtime import ort
 from polyhead.session import OnnxSession
 from polyhead.tokenizing import Encoding
 

@@ -240,6 +240,11 @@ class Tokenizer:
         """Number of token ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Ids by token, added tokens included."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
         """Tokenise `inputs`; an empty list gives an empty list, an empty text special tokens only.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead import stability as stabilities
-from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read
+from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
 from polyhead.bundle.manifest import Graph
 from polyhead.engine import Engine
 from polyhead.errors import GoldenMismatch, InputError, ManifestError
 from polyhead.heads import decoder
-from polyhead.loading import load
+from polyhead.loading import model_of
 from polyhead.model import Model
-from polyhead.tokenizing import flat
+from polyhead.settings import Settings
+from polyhead.tokenizing import Encoding, flat
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,28 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
         BundleError: when the bundle cannot be read or trusted; or has no graph in the exact layout
             and `stability` is asked.
     """
-    bundle = read(path)
+    found = [_verified(bundle, stability=stability) for bundle in read_parts(path)]
+    if len(found) == 1:
+        return found[0]
+    measured = [each.stability for each in found if each.stability is not None]
+    return Verification(
+        files=sum(each.files for each in found),
+        token_ids_equal=all(each.token_ids_equal for each in found),
+        heads=tuple(check for each in found for check in each.heads),
+        stability=max(measured, key=lambda each: each.max_difference, default=None),
+    )
+
+
+def _verified(bundle: Bundle, *, stability: bool) -> Verification:
     golden = bundle.golden()
     tolerance = _tolerance(bundle, golden, bundle.manifest.graphs[0])
-    with load(bundle.path) as engine:
+    model = model_of(bundle, Settings())
+    with Engine(model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens) as engine:
         found = _compare(bundle, golden, tolerance, engine)
-    return replace(found, stability=_stability(bundle, golden)) if stability else found
+        if not stability:
+            return found
+        encodings = engine.encode([example.input for example in golden.examples])
+    return replace(found, stability=_stability(bundle, encodings))
 
 
 def require_golden(bundle: Bundle, graph: Graph, model: Model) -> None:
@@ -128,15 +145,13 @@ def _tolerance(bundle: Bundle, golden: Golden, graph: Graph) -> Mapping[str, flo
     return tolerance
 
 
-def _stability(bundle: Bundle, golden: Golden) -> Certificate:
+def _stability(bundle: Bundle, encodings: Sequence[Encoding]) -> Certificate:
     graph = next((graph for graph in bundle.manifest.graphs if graph.layout == "exact"), None)
     if graph is None:
         raise ManifestError(
             f"{bundle.path}: no graph in the exact layout; in a padded one a text's answer may"
             " depend on its batch. Verify it without stability."
         )
-    with load(bundle.path) as engine:
-        encodings = engine.encode([example.input for example in golden.examples])
     return stabilities.measure(bundle.file(graph), encodings)
 
 

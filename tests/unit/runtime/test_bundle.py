@@ -119,8 +119,8 @@ def test_a_missing_field_is_named(bundle_copy, edit_json, key):
 
 
 def test_a_newer_format_asks_for_an_upgrade(bundle_copy, edit_json):
-    edit_json(bundle_copy / "manifest.json", lambda data: data.update(version=2, new_field=1))
-    with pytest.raises(FormatVersionError, match="version 2; this polyhead reads up to 1"):
+    edit_json(bundle_copy / "manifest.json", lambda data: data.update(version=3, new_field=1))
+    with pytest.raises(FormatVersionError, match="version 3; this polyhead reads up to 2"):
         read(bundle_copy)
 
 

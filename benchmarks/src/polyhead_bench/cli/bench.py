@@ -18,13 +18,24 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import compare, export, latency, roofline, run, runtime, setup, soak
+from polyhead_bench.cli import (
+    compare,
+    compose,
+    export,
+    latency,
+    roofline,
+    run,
+    runtime,
+    setup,
+    soak,
+)
 
 _MEASUREMENTS = {
     "setup": (setup, "make the environments that some peers need"),
     "run": (run, "all scenarios, many peers, and a report with pictures"),
     "latency": (latency, "one text at a time against PyTorch: p50 and p99"),
     "compare": (compare, "two runs: has anything become slower?"),
+    "compose": (compose, "sub-models combined against apart: time, disk, memory; pass or fail"),
     "roofline": (roofline, "how near the graph is to what this core can do"),
     "runtime": (runtime, "throughput, start, memory, answers under load, against limits"),
     "export": (export, "the graph against others of the same weights, against limits"),

@@ -1,33 +1,15 @@
-"""Put the heads of several checkpoints over the one encoder that they share.
-
-The encoders must have the same weights, whatever they are called: heads trained with
-freeze = "encoder", say. The heads give the logits that they gave. 'polyhead export' makes one graph
-of the result, which answers all of them in one pass.
-
-Example:
-  polyhead combine intents/ entities/ -o both/
-  polyhead combine ours/ theirs/ -o both/ --prefix our- --prefix their-
-"""
+"""`polyhead combine` for checkpoints; the runtime's own command is for bundles, too."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from polyhead.cli import combine as runtime
 from polyhead.cli import output
+from polyhead.cli.combine import configure
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `polyhead combine`."""
-    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
-    parser.add_argument(
-        "--prefix",
-        action="append",
-        metavar="PREFIX",
-        help="put before the names of the heads, once for each checkpoint in their order",
-    )
-    parser.set_defaults(usage_error=parser.error)
+__all__ = ["configure", "execute"]
+__doc__ = runtime.__doc__
 
 
 def execute(arguments: argparse.Namespace) -> int:

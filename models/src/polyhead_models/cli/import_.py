@@ -1,48 +1,16 @@
-"""Make a checkpoint of a model of transformers or sentence-transformers: one head, the same logits.
-
-SOURCE is a folder that save_pretrained wrote, or the id of a repository on the hub. Known are
-*ForSequenceClassification (one label, several labels or a number), *ForTokenClassification and
-*ForQuestionAnswering of the common encoder families, encoders without a head, and folders of
-sentence-transformers. Labels, special tokens and weights are kept; the logits are compared with the
-original's before anything is written. No code of a repository is run, and no pickled code.
-
-Example:
-  polyhead import my-finetuned-bert/ -o checkpoint/
-  polyhead import sentence-transformers/all-MiniLM-L6-v2 -o embedder/ --head search
-"""
+"""`polyhead import` for models of PyTorch; the runtime's own command is for ONNX, too."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from polyhead.cli import import_ as runtime
 from polyhead.cli import output
+from polyhead.cli.import_ import PROBLEMS, configure
 
-_PROBLEMS = {
-    "label": "single_label_classification",
-    "labels": "multi_label_classification",
-    "number": "regression",
-}
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `polyhead import`."""
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
-    parser.add_argument("--head", metavar="NAME", help="of the head (its kind)")
-    parser.add_argument("--pair", action="store_true", help="a classifier that reads two texts")
-    parser.add_argument(
-        "--answer",
-        choices=list(_PROBLEMS),
-        help="of a classifier: one label, several, or a number (what config.json says)",
-    )
-    parser.add_argument(
-        "--pooling", choices=["cls", "mean", "max"], help="of an encoder without a head (mean)"
-    )
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest input (the model's)")
-    parser.add_argument("--json", action="store_true", help="what was made, as JSON")
-    parser.set_defaults(usage_error=parser.error)
+__all__ = ["configure", "execute"]
+__doc__ = runtime.__doc__
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -52,7 +20,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from polyhead.strict import plain
     from polyhead_models.importing import Wishes, import_model
 
-    problem: Any = _PROBLEMS.get(arguments.answer)
+    problem: Any = PROBLEMS.get(arguments.answer)
     made = import_model(
         arguments.source,
         arguments.output,

@@ -12,10 +12,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from polyhead.heads.answer import LONGEST
+from polyhead.importing import labels
 from polyhead_models.errors import SourceError
 from polyhead_models.heads import HeadNetwork
 from polyhead_models.heads.dense import ActivationName, Dense
-from polyhead_models.importing import labels, sentences
+from polyhead_models.importing import sentences
 from polyhead_models.importing.architectures import Parts
 from polyhead_models.importing.source import Source
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from polyhead.bundle.collection import Collection
 from polyhead.bundle.golden import Golden, GoldenExample
 from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
 from polyhead.bundle.measured import Attempt, Certificate, Gate, HeadQuality
-from polyhead.bundle.reader import Bundle, is_bundle, read
+from polyhead.bundle.reader import Bundle, is_bundle, is_collection, read, read_parts
 
 __all__ = [
     "Attempt",
     "Bundle",
     "Certificate",
+    "Collection",
     "EncoderInfo",
     "FileEntry",
     "Gate",
@@ -20,5 +22,7 @@ __all__ = [
     "HeadQuality",
     "Manifest",
     "is_bundle",
+    "is_collection",
     "read",
+    "read_parts",
 ]

@@ -50,7 +50,7 @@ def scan(content: bytes | mmap, name: str) -> None:
 def _walk(message: memoryview, kind: str, name: str, depth: int) -> None:
     if depth > _DEPTH:
         raise GraphError(f"{name}: graphs are nested deeper than {_DEPTH} levels.")
-    for field, wire, value in _fields(message, name):
+    for field, wire, value in fields(message, name):
         if kind == _TENSOR and (
             field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0)
         ):
@@ -76,7 +76,12 @@ def _check_domain(domain: bytes, name: str) -> None:
         )
 
 
-def _fields(message: memoryview, name: str) -> Iterator[tuple[int, int, int | memoryview]]:
+def fields(message: memoryview, name: str) -> Iterator[tuple[int, int, int | memoryview]]:
+    """Number, wire type and value of each field of a message.
+
+    Raises:
+        GraphError: when it is no protobuf message, or cut short; names the file `name`.
+    """
     position = 0
     while position < len(message):
         tag, position = _varint(message, position, name)

@@ -6,10 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
+from typing import Any
 
+from polyhead.bundle.collection import COLLECTION, Collection
 from polyhead.bundle.digest import sha256
 from polyhead.bundle.golden import Golden
-from polyhead.bundle.manifest import FORMAT, MANIFEST, VERSION, FileEntry, Manifest
+from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Manifest
 from polyhead.errors import (
     BundleFileMissing,
     BundleNotFound,
@@ -77,8 +79,17 @@ def is_bundle(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def is_collection(path: Path) -> bool:
+    """Whether `path` is a bundle of several sub-models.
+
+    Raises:
+        BundleError: when there is no readable manifest.
+    """
+    return _version(path)[1] == COLLECTION
+
+
 def read(path: str | Path, *, digests: bool = True) -> Bundle:
-    """Read a bundle and check every file against the manifest.
+    """Read a bundle of one model and check every file against the manifest.
 
     Args:
         path: the folder.
@@ -86,34 +97,66 @@ def read(path: str | Path, *, digests: bool = True) -> Bundle:
 
     Raises:
         BundleNotFound: when there is no folder with a manifest at `path`.
-        ManifestError: on an unknown, missing or ill-typed field.
+        ManifestError: on an unknown, missing or ill-typed field, and for a bundle of several
+            sub-models; `read_parts` reads these.
         FormatVersionError: when it was written by a newer polyhead.
         BundleFileMissing: when a file is missing, a link or no plain file.
         DigestMismatch: when a file's size or content differs from the manifest.
     """
+    found = read_parts(path, digests=digests)
+    if len(found) != 1:
+        raise ManifestError(
+            f"{path}: a bundle of {len(found)} sub-models, expected one model. Use the bundles that"
+            " it was combined of."
+        )
+    return found[0]
+
+
+def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
+    """Read a bundle, of one model or of several sub-models; otherwise as `read`.
+
+    Returns:
+        One bundle for each sub-model, all of the same folder; a usual bundle gives one.
+    """
     path = Path(path)
+    data, version = _version(path)
+    where = str(path / MANIFEST)
+    manifests: tuple[Manifest, ...]
+    checked: dict[str, tuple[FileEntry, int]] = {}
+    card: str | None = None  # of the whole, which belongs to no sub-model
+    if version == COLLECTION:
+        whole = parse(Collection, data, where=where, error=ManifestError)
+        manifests, card = whole.parts, whole.card.file
+        checked[whole.card.file] = (whole.card, _CARD_LIMIT)
+    else:
+        manifests = (parse(Manifest, data, where=where, error=ManifestError),)
+    for manifest in manifests:
+        checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
+    found = tuple(Bundle(path, manifest) for manifest in manifests)
+    for entry, limit in checked.values():
+        _check(path / entry.file, entry, limit)
+        if digests or entry.file == card:
+            found[0].check_digest(entry)
+    return found
+
+
+def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
+    return [
+        (manifest.tokenizer, _TOKENIZER_LIMIT),
+        (manifest.golden, _GOLDEN_LIMIT),
+        (manifest.card, _CARD_LIMIT),
+        *([(manifest.picture, _CARD_LIMIT)] if manifest.picture is not None else []),
+        *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
+    ]
+
+
+def _version(path: Path) -> tuple[dict[str, Any], int]:
+    """The manifest as plain data, and its format version."""
     if not is_bundle(path):
         raise BundleNotFound(
             f"{path}: no bundle here (no {MANIFEST}). Make one with"
             " 'polyhead export CHECKPOINT -o BUNDLE'."
         )
-    bundle = Bundle(path, _manifest(path))
-    manifest = bundle.manifest
-    limits = [
-        (manifest.tokenizer, _TOKENIZER_LIMIT),
-        (manifest.golden, _GOLDEN_LIMIT),
-        (manifest.card, _CARD_LIMIT),
-        *((entry, _CARD_LIMIT) for entry in (manifest.picture,) if entry is not None),
-        *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
-    ]
-    for entry, limit in limits:
-        _check(bundle.file(entry), entry, limit)
-        if digests:
-            bundle.check_digest(entry)
-    return bundle
-
-
-def _manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if file.is_symlink():
         raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
@@ -123,12 +166,12 @@ def _manifest(path: Path) -> Manifest:
     version = data.get("version")
     if type(version) is not int or version < 1:
         raise ManifestError(f"{file}: version: found {version!r}, expected a number from 1.")
-    if version > VERSION:
+    if version > COLLECTION:
         raise FormatVersionError(
-            f"{file}: format version {version}; this polyhead reads up to {VERSION}."
+            f"{file}: format version {version}; this polyhead reads up to {COLLECTION}."
             " Upgrade with 'pip install --upgrade polyhead'."
         )
-    return parse(Manifest, data, where=str(file), error=ManifestError)
+    return data, version
 
 
 def _check(path: Path, entry: FileEntry, limit: int) -> None:

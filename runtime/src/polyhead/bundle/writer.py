@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polyhead import atomic
+from polyhead.bundle.collection import Collection
 from polyhead.bundle.manifest import MANIFEST, Manifest
 from polyhead.bundle.reader import is_bundle
 from polyhead.errors import BundleError
@@ -29,7 +30,7 @@ def staged(target: Path) -> Iterator[Path]:
         yield folder
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest | Collection) -> None:
     """Write `manifest.json` into a staged folder."""
     text = json.dumps(plain(manifest), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from polyhead.bundle import Bundle, Certificate, FileEntry, Gate, Graph, Manifest, read
+from polyhead.bundle import Bundle, Certificate, FileEntry, Gate, Graph, Manifest, read_parts
 from polyhead.cli import output
 from polyhead.strict import plain
 
@@ -22,11 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead inspect`."""
-    bundle = read(arguments.bundle)
+    bundles = read_parts(arguments.bundle)
     if arguments.json:
-        output.write_json(plain(bundle.manifest))
+        manifests = [plain(bundle.manifest) for bundle in bundles]
+        output.write_json(manifests[0] if len(manifests) == 1 else {"parts": manifests})
     else:
-        output.write(_page(bundle))
+        output.write("\n\n".join(_page(bundle) for bundle in bundles))
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from polyhead_models.errors import SourceError
+from polyhead.errors import SourceError
 
 _BEGIN_INSIDE = re.compile(r"([BI])-(.+)")
 _OTHER_PREFIX = re.compile(r"[BIESLUM]-.+")

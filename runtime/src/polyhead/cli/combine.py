@@ -1,0 +1,66 @@
+"""Put the heads of several checkpoints, or of several bundles, into one.
+
+Checkpoints: their encoders must have the same weights, whatever they are called (heads trained with
+freeze = "encoder", say). 'polyhead export' makes one graph of the result, which answers all heads
+in one pass. The heads give the logits that they gave.
+
+Bundles: each keeps its graph, figures and provenance; a tokenizer that several have is stored and
+run once. 'polyhead.load' runs the graphs side by side.
+
+Example:
+  polyhead combine intents/ entities/ -o both/
+  polyhead combine ours/ theirs/ -o both/ --prefix our- --prefix their-
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from polyhead.bundle import is_bundle
+from polyhead.cli import delegated, output
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `polyhead combine`."""
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT_OR_BUNDLE")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--prefix",
+        action="append",
+        metavar="PREFIX",
+        help="put before the names of the heads, once for each source in their order",
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run `polyhead combine`."""
+    paths, prefixes = arguments.checkpoints, arguments.prefix
+    if len(paths) < 2:
+        arguments.usage_error("expected at least two checkpoints or bundles")
+    if prefixes is not None and len(prefixes) != len(paths):
+        arguments.usage_error(f"--prefix: found {len(prefixes)} for {len(paths)} sources")
+    bundles = [path for path in paths if is_bundle(path)]
+    if not bundles:
+        return delegated.command("combine", f"{paths[0]}: no bundle").execute(arguments)
+    if len(bundles) != len(paths):
+        other = next(path for path in paths if path not in bundles)
+        arguments.usage_error(
+            f"{bundles[0]} is a bundle and {other} is none: combine bundles, or checkpoints"
+        )
+    from polyhead.bundle.combining import combine
+
+    made = combine(list(zip(paths, prefixes or [""] * len(paths), strict=True)), arguments.output)
+    rows = [
+        [name, spec.kind, part.encoder.name, part.graphs[0].file, part.tokenizer.file]
+        for part in made.parts
+        for name, spec in part.heads.items()
+    ]
+    output.write(output.table(["head", "kind", "encoder", "graph", "tokenizer"], rows))
+    for note in made.notes:
+        output.progress(note)
+    output.progress(
+        f"bundle: {made.path}, {made.size / 1e6:.2f} MB; {made.saved / 1e6:.2f} MB shared"
+    )
+    return 0

@@ -1,0 +1,328 @@
+"""Several sub-models behind one engine: their heads side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from polyhead import sharing
+from polyhead.answering import NOTHING, Logits, Work, compute_all
+from polyhead.bundle.reader import Bundle, read_parts
+from polyhead.engine import Engine
+from polyhead.errors import EngineWithoutBundle, HeadClash, InputError, InvalidSetting
+from polyhead.loading import model_of
+from polyhead.model import Model
+from polyhead.prediction import Prediction
+from polyhead.request import (
+    OnError,
+    Options,
+    Wanted,
+    check_kind,
+    check_name,
+    checked_options,
+    each,
+    wanted_heads,
+)
+from polyhead.settings import Settings
+from polyhead.sharing import Part
+from polyhead.tokenizing import Encoding, Input
+
+Reads = dict[int, Encoding]
+"""How sub-models read an input, by their number; those that are not asked are left out."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Bundles, prefixes of their heads, and the settings to open them with."""
+
+    paths: tuple[Path, ...]
+    prefixes: tuple[str, ...]
+    settings: Settings
+
+    def engine(self) -> SeveralEngine:
+        """An engine of all of them; raises what `polyhead.load` raises."""
+        return SeveralEngine(self)
+
+    def parts(self) -> tuple[Part, ...]:
+        """The sub-models, read now; those without a wanted head are left out."""
+        found: list[tuple[Bundle, dict[str, str]]] = []
+        for path, prefix in zip(self.paths, self.prefixes, strict=True):
+            for bundle in read_parts(path, digests=False):
+                names = {f"{prefix}{name}": name for name in bundle.manifest.heads}
+                found.append((bundle, names))
+        _check_clash(found)
+        wanted = self.settings.heads
+        if wanted is not None:
+            known = [name for _, names in found for name in names]
+            for head in wanted:
+                check_name(head, known)
+            found = [(b, {n: o for n, o in names.items() if n in wanted}) for b, names in found]
+            found = [(bundle, names) for bundle, names in found if names]
+        tokenizers = sharing.tokenizers_of([bundle for bundle, _ in found], self.settings)
+        parts = []
+        for (bundle, names), tokenizer in zip(found, tokenizers, strict=True):
+            own = None if wanted is None else tuple(names.values())
+            model = model_of(bundle, replace(self.settings, heads=own), tokenizer)
+            loaded = {name: before for name, before in names.items() if before in model.specs}
+            parts.append(Part(bundle, model, loaded))
+        return tuple(parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.settings.session_options is not None:
+            raise EngineWithoutBundle(
+                "cannot pickle this engine: onnxruntime's SessionOptions, which it was loaded"
+                " with, cannot be pickled. Load the bundles in the other process."
+            )
+        return dict(self.__dict__)
+
+
+class SeveralEngine(Engine):
+    """An engine of several sub-models, each with an encoder and a graph of its own.
+
+    A text is tokenised once for all sub-models with the same tokenizer. Their graphs run at the
+    same time, within one budget of threads; a sub-model none of whose heads is asked does not run.
+    Made by `polyhead.load` for several bundles, and for one that `polyhead combine` made of
+    several encoders. It may be forked and pickled as any engine.
+    """
+
+    def __init__(self, origins: Origins) -> None:
+        """Open all of them; raises what `polyhead.load` raises."""
+        settings = origins.settings
+        self._state = _opened(origins)
+        _, joint = self._state
+        super().__init__(
+            joint.backend,
+            joint.tokenizer,
+            joint.specs,
+            max_tokens=joint.max_tokens,
+            threads=settings.threads,
+            batch_tokens=settings.batch_tokens,
+            on_overflow=settings.on_overflow,
+            max_characters=settings.max_characters,
+            intra_op_threads=settings.intra_op,
+            source=joint.source,
+        )
+        self._origins = origins
+
+    def predict(
+        self,
+        texts: Sequence[Input],
+        *,
+        heads: Iterable[str] | None = None,
+        options: Options | None = None,
+        errors: OnError = "raise",
+    ) -> list[Any]:
+        """Answer many texts, as `Engine.predict` does.
+
+        Of `Prediction`, `tokens` and `windows` are those of the sub-model that read the most, and
+        `truncated` says whether any left something out.
+        """
+        parts, joint = self._opened()
+        chosen = checked_options(options, joint)
+        wanted = wanted_heads(heads, joint)
+        read = self._read(parts, joint, texts, wanted, heads is not None, errors)
+        good = [reads for reads in read if not isinstance(reads, InputError)]
+        logits = self._logits(parts, good, wanted)
+        answers = iter(
+            [
+                self._prediction(parts, joint, reads, row, wanted, logits, chosen)
+                for row, reads in enumerate(good)
+            ]
+        )
+        return [found if isinstance(found, InputError) else next(answers) for found in read]
+
+    def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
+        """The raw logits by head, as `Engine.logits` gives them."""
+        parts, joint = self._opened()
+        wanted = wanted_heads(heads, joint)
+        read = self._read(parts, joint, texts, wanted, heads is not None, "raise")
+        good = [reads for reads in read if not isinstance(reads, InputError)]
+        return self._logits(parts, good, wanted)
+
+    def encode(self, texts: Sequence[Input], *, part: int = 0) -> list[Encoding]:
+        """Token ids and offsets of `texts` as one sub-model reads them.
+
+        Args:
+            texts: the inputs.
+            part: number of the sub-model in the order of `info()["shared"]["parts"]`.
+
+        Raises:
+            InputError: when a text cannot be used, or there is no such sub-model.
+        """
+        parts, _ = self._opened()
+        if type(part) is not int or not 0 <= part < len(parts):
+            raise InvalidSetting(f"part={part!r}: expected 0 to {len(parts) - 1}.")
+        model = parts[part].model
+
+        def encode(item: Input, index: int) -> Encoding:
+            return self._reading.encode(model, item, index)
+
+        found = each(texts, self._reading.check, encode, "raise")
+        return [encoding for encoding in found if isinstance(encoding, Encoding)]
+
+    def reload(self, path: str | Path | None = None) -> None:
+        """Answer with the same bundles read again, as `Engine.reload` does.
+
+        Raises:
+            InvalidSetting: when a path is given; one engine of several has several.
+        """
+        self._opened()
+        if path is not None:
+            raise InvalidSetting("reload: expected no path; this engine has several bundles.")
+        self._state = _opened(self._origins)  # one thing, so that a call sees one state
+        self._model = self._state[1]
+
+    def info(self) -> dict[str, Any]:
+        """What `Engine.info` says, and under ``shared`` what the sub-models share."""
+        parts, _ = self._opened()
+        told = {name: value for name, value in super().info().items() if name != "graph"}
+        return {**told, "shared": sharing.describe(parts)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._opened()
+        return self._origins.engine, ()
+
+    def _opened(self) -> tuple[tuple[Part, ...], Model]:
+        self._open()
+        return self._state
+
+    def _read(
+        self,
+        parts: Sequence[Part],
+        joint: Model,
+        texts: Sequence[Input],
+        wanted: Wanted,
+        by_name: bool,
+        errors: OnError,
+    ) -> list[Reads | InputError]:
+        """Each input as the sub-models read it that have a head for it."""
+        asked = {
+            kind: [i for i, part in enumerate(parts) if part.names.keys() & set(names)]
+            for kind, names in wanted.items()
+        }
+
+        def check(item: Input, index: int) -> None:
+            self._reading.check(item, index)
+            check_kind(item, index, joint, wanted, by_name=by_name)
+
+        def encode(item: Input, index: int) -> Reads:
+            raw: dict[int, Encoding] = {}
+            reads: Reads = {}
+            for number in asked["text" if isinstance(item, str) else "pair"]:
+                model = parts[number].model
+                key = id(model.tokenizer)
+                if key not in raw:
+                    raw[key] = model.tokenizer.encode_one(item, index)
+                reads[number] = self._reading.fitted(model, raw[key], index)
+            if not reads:  # nothing was asked; the input is looked at all the same
+                self._reading.encode(parts[0].model, item, index)
+            return reads
+
+        return each(texts, check, encode, errors)
+
+    def _logits(self, parts: Sequence[Part], reads: Sequence[Reads], wanted: Wanted) -> Logits:
+        """By head in the engine, for all inputs."""
+        found: Logits = {
+            name: [NOTHING] * len(reads) for names in wanted.values() for name in names
+        }
+        rows = [[row for row, each in enumerate(reads) if i in each] for i in range(len(parts))]
+        works = [
+            Work(
+                part.model,
+                [reads[row][number] for row in rows[number]],
+                {
+                    kind: [part.names[name] for name in names if name in part.names]
+                    for kind, names in wanted.items()
+                },
+            )
+            for number, part in enumerate(parts)
+        ]
+        for part, own, logits in zip(parts, rows, compute_all(works, self._scheduler), strict=True):
+            for name, before in part.names.items():
+                for row, array in zip(own, logits.get(before, ()), strict=False):
+                    found[name][row] = array
+        return found
+
+    def _prediction(
+        self,
+        parts: Sequence[Part],
+        joint: Model,
+        reads: Reads,
+        row: int,
+        wanted: Wanted,
+        logits: Logits,
+        options: Options,
+    ) -> Prediction:
+        results = {}
+        first = next(iter(reads.values()))
+        owner = {name: number for number, part in enumerate(parts) for name in part.names}
+        for name in wanted[first.kind]:
+            results[name] = joint.decoders[name].decode(
+                logits[name][row], reads[owner[name]], **options.get(name, {})
+            )
+        return Prediction(
+            text=first.text,
+            results=results,
+            tokens=max(len(encoding) for encoding in reads.values()),
+            windows=max(len(encoding.starts) for encoding in reads.values()),
+            truncated=any(encoding.truncated for encoding in reads.values()),
+            query=first.query,
+        )
+
+
+def prefixes_of(
+    paths: Sequence[str | Path], prefix: Sequence[str] | Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """A prefix for each path.
+
+    Args:
+        paths: as the caller gave them.
+        prefix: one for each path in their order; or by path as it was given, the others get none;
+            None for none.
+
+    Raises:
+        InvalidSetting: for another number of prefixes, or an unknown path.
+    """
+    names = [str(path) for path in paths]
+    if prefix is None:
+        return ("",) * len(names)
+    if isinstance(prefix, Mapping):
+        if unknown := [path for path in map(str, prefix) if path not in names]:
+            raise InvalidSetting(
+                f"prefix: {unknown[0]!r} is none of the bundles {', '.join(names)}."
+            )
+        given = {str(path): value for path, value in prefix.items()}
+        values = [given.get(name, "") for name in names]
+    else:
+        values = [prefix] if isinstance(prefix, str) else list(prefix)
+    if len(values) != len(names) or not all(isinstance(value, str) for value in values):
+        raise InvalidSetting(
+            f"prefix={prefix!r}: expected {len(names)} texts, one for each bundle."
+        )
+    return tuple(values)
+
+
+def _opened(origins: Origins) -> tuple[tuple[Part, ...], Model]:
+    """The sub-models, and a model that has the heads of all of them."""
+    parts = origins.parts()
+    specs = {
+        name: part.model.specs[before] for part in parts for name, before in part.names.items()
+    }
+    first = parts[0].model
+    limit = max(part.model.max_tokens for part in parts)
+    sources = ", ".join(map(str, origins.paths))
+    return parts, Model.of(first.backend, first.tokenizer, specs, limit, sources)
+
+
+def _check_clash(found: Sequence[tuple[Bundle, Mapping[str, str]]]) -> None:
+    owner: dict[str, Bundle] = {}
+    for bundle, names in found:
+        for name in names:
+            if name in owner:
+                raise HeadClash(
+                    f"{owner[name].path} and {bundle.path} both have a head {name!r}. Give the"
+                    " heads of one of them another name with prefix, one text for each bundle."
+                )
+            owner[name] = bundle

@@ -1,0 +1,117 @@
+"""What sub-models of one engine share, told from what their bundles say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polyhead.bundle.reader import Bundle
+from polyhead.loading import tokenizer_of
+from polyhead.model import Model
+from polyhead.settings import Settings
+from polyhead.tokenizing import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A sub-model of an engine.
+
+    Attributes:
+        bundle: what it says of itself.
+        model: its loaded form, its heads under their own names.
+        names: of its heads: in the engine -> its own.
+    """
+
+    bundle: Bundle
+    model: Model
+    names: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """The sub-model for messages."""
+        return f"{self.bundle.path} ({', '.join(self.names)})"
+
+
+def tokenizers_of(bundles: Sequence[Bundle], settings: Settings) -> list[Tokenizer]:
+    """The tokenizer of each bundle; those that do the same are one object.
+
+    They are compared by the digest of their file, and where it differs by all that they hold: the
+    same tokenizer may be written with other spaces.
+
+    Raises:
+        BundleError: when one cannot be read.
+    """
+    by_digest: dict[str, Tokenizer] = {}
+    by_content: dict[str, Tokenizer] = {}
+    for bundle in bundles:
+        entry = bundle.manifest.tokenizer
+        if entry.sha256 not in by_digest:
+            tokenizer = tokenizer_of(bundle, settings)
+            by_digest[entry.sha256] = by_content.setdefault(tokenizer.to_json(), tokenizer)
+    return [by_digest[bundle.manifest.tokenizer.sha256] for bundle in bundles]
+
+
+def describe(parts: Sequence[Part]) -> dict[str, Any]:
+    """What `Engine.info` says of sub-models, as plain data.
+
+    ``parts`` names for each its heads, encoder, graph and the number of its tokenizer;
+    ``tokenizers`` and ``encoder_passes`` count how often a text is read with all heads; ``notes``
+    says what is not shared, and why.
+    """
+    numbers: dict[int, int] = {}
+    for part in parts:
+        numbers.setdefault(id(part.model.tokenizer), len(numbers))
+    return {
+        "tokenizers": len(numbers),
+        "encoder_passes": len(parts),
+        "parts": [
+            {
+                "source": part.model.source,
+                "heads": list(part.names),
+                "tokenizer": numbers[id(part.model.tokenizer)],
+                "encoder": part.bundle.manifest.encoder.name,
+                "fingerprint": part.bundle.manifest.encoder.fingerprint,
+                "max_tokens": part.model.max_tokens,
+                "graph": part.model.backend.info().get("graph"),
+            }
+            for part in parts
+        ],
+        "notes": [note for pair in itertools.combinations(parts, 2) for note in _notes(*pair)],
+    }
+
+
+def _notes(first: Part, other: Part) -> list[str]:
+    notes = []
+    both = f"{first.title} and {other.title}"
+    encoders = first.bundle.manifest.encoder, other.bundle.manifest.encoder
+    if encoders[0].fingerprint == encoders[1].fingerprint:
+        notes.append(
+            f"{both}: the same encoder in two graphs, run twice. Combine their checkpoints with"
+            " 'polyhead combine' and export the result to run it once."
+        )
+    elif encoders[0].name == encoders[1].name:
+        notes.append(
+            f"{both}: both encoders are called {encoders[0].name!r}, but their weights differ:"
+            " never shared."
+        )
+    tokenizers = first.model.tokenizer, other.model.tokenizer
+    if tokenizers[0] is not tokenizers[1]:
+        notes.append(f"{both}: {difference(*tokenizers)}; each text is tokenised for both.")
+    return notes
+
+
+def difference(first: Tokenizer, other: Tokenizer) -> str:
+    """In what two tokenizers differ, for people."""
+    own, theirs = first.vocabulary, other.vocabulary
+    differing = sorted(
+        {token for token, number in own.items() ^ theirs.items()},
+        key=lambda token: (own.get(token, theirs.get(token, 0)), token),
+    )
+    if not differing:
+        return "the tokenizers have the same tokens but other rules"
+    return (
+        f"the tokenizers differ in {len(differing):,} of {len({*own, *theirs}):,} tokens, first"
+        f" {differing[0]!r}"
+    )

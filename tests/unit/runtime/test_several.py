@@ -1,0 +1,191 @@
+"""Several bundles behind one engine."""
+
+import json
+import pickle
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import polyhead
+from polyhead import HeadClash, InvalidSetting, TextTooLong, UnknownHead, WrongInput, load
+from polyhead.session import OnnxSession
+from polyhead.tokenizing import Tokenizer
+
+TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks! " * 20]
+
+
+@pytest.fixture(scope="session")
+def other(make_bundle, graph, tmp_path_factory):
+    """A bundle with another encoder of the same name, and the same tokenizer."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    for weight in changed.graph.initializer:
+        values = numpy_helper.to_array(weight)[::-1].copy()
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    encoder = replace(_encoder(make_bundle, tmp_path_factory), fingerprint="1" * 64)
+    folder = tmp_path_factory.mktemp("other") / "bundle"
+    return make_bundle(folder, model=changed, answers_of=changed, encoder=encoder)
+
+
+def _encoder(make_bundle, tmp_path_factory):
+    folder = make_bundle(tmp_path_factory.mktemp("plain") / "bundle")
+    return polyhead.bundle.read(folder).manifest.encoder
+
+
+@pytest.fixture(scope="session")
+def foreign(make_bundle, wordpiece_json, tmp_path_factory):
+    """A bundle whose tokenizer differs in one token."""
+    return make_bundle(
+        tmp_path_factory.mktemp("foreign") / "bundle",
+        tokenizer=wordpiece_json.replace('"oslo"', '"rome"'),
+    )
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts calls of tokenizers and sessions."""
+    counts = Counter()
+    for cls, name in ((Tokenizer, "encode_one"), (OnnxSession, "run")):
+        real = getattr(cls, name)
+
+        def count(self, *given, real=real, name=name):
+            counts[name] += 1
+            return real(self, *given)
+
+        monkeypatch.setattr(cls, name, count)
+    return counts
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_heads_stand_side_by_side_with_the_answers_of_each(bundle, other, threads):
+    with (
+        load(bundle, other, prefix=["", "b-"], threads=threads) as both,
+        load(bundle) as first,
+        load(other) as second,
+    ):
+        assert list(both.heads) == [*first.heads, *(f"b-{name}" for name in second.heads)]
+        expected = first.logits(TEXTS) | {f"b-{k}": v for k, v in second.logits(TEXTS).items()}
+        found = both.logits(TEXTS)
+        assert found.keys() == expected.keys()
+        for name, arrays in expected.items():
+            for array, own in zip(arrays, found[name], strict=True):
+                np.testing.assert_array_equal(array, own)
+        prediction, alone = both(TEXTS[0]), second(TEXTS[0])
+        assert prediction["b-topic"] == alone["topic"]
+        assert prediction["b-entities"] == alone["entities"]
+        assert prediction.tokens == alone.tokens
+        assert both.predict([]) == []
+
+
+def test_one_tokenizer_reads_a_text_once(bundle, other, counted):
+    with load(bundle, other, prefix=["", "b-"]) as engine:
+        engine("The parcel was late.")
+        assert counted == {"encode_one": 1, "run": 2}
+        assert engine.info()["shared"]["tokenizers"] == 1
+
+
+def test_only_the_sub_models_of_the_asked_heads_run(bundle, other, counted):
+    with load(bundle, other, prefix=["", "b-"]) as engine:
+        assert set(engine("The parcel was late.", heads=["b-topic"])) == {"b-topic"}
+        assert counted["run"] == 1
+        assert list(engine.logits(["a"], heads=["topic", "b-topic"])) == ["topic", "b-topic"]
+        assert counted["run"] == 3
+    with load(bundle, other, prefix=["", "b-"], heads=["b-topic"]) as engine:
+        assert list(engine.heads) == ["b-topic"]
+        assert len(engine.info()["shared"]["parts"]) == 1
+
+
+def test_tokenizers_that_differ_in_one_token_are_kept_apart(bundle, foreign, counted):
+    with load(bundle, foreign, prefix=["", "b-"]) as engine, load(foreign) as alone:
+        counted.clear()
+        found = engine("Anna lives in Oslo")
+        assert counted == {"encode_one": 2, "run": 2}
+        expected = alone("Anna lives in Oslo")
+        np.testing.assert_array_equal(found["b-embedding"].vector, expected["embedding"].vector)
+        assert found["b-entities"] == expected["entities"]
+        shared = engine.info()["shared"]
+        assert shared["tokenizers"] == 2
+        assert any("differ in 2 of" in note and "'oslo'" in note for note in shared["notes"])
+        ids = [engine.encode(["Anna lives in Oslo"], part=i)[0].ids.tolist() for i in (0, 1)]
+        assert ids[0] != ids[1]
+        with pytest.raises(InvalidSetting, match="part=2: expected 0 to 1"):
+            engine.encode(["a"], part=2)
+
+
+def test_the_same_tokenizer_written_otherwise_is_the_same(
+    bundle, make_bundle, wordpiece_json, tmp_path
+):
+    spaced = make_bundle(tmp_path / "b", tokenizer=json.dumps(json.loads(wordpiece_json), indent=2))
+    with load(bundle, spaced, prefix=["", "b-"]) as engine:
+        assert engine.info()["shared"]["tokenizers"] == 1
+
+
+def test_it_is_said_what_is_not_shared(bundle, other, make_bundle, tmp_path):
+    with load(bundle, other, prefix=["", "b-"]) as engine:
+        (note,) = engine.info()["shared"]["notes"]
+        assert "both encoders are called 'tiny', but their weights differ: never shared" in note
+    same = make_bundle(tmp_path / "same")
+    with load(bundle, same, prefix=["", "b-"]) as engine:
+        (note,) = engine.info()["shared"]["notes"]
+        assert "the same encoder in two graphs" in note
+        assert "polyhead combine" in note
+
+
+def test_two_heads_of_one_name_are_refused(bundle, other):
+    with pytest.raises(HeadClash, match="both have a head 'topic'") as caught:
+        load(bundle, other)
+    assert str(bundle) in str(caught.value)
+    assert str(other) in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", [["a-"], "a-", ["a-", 3], {"nowhere": "a-"}])
+def test_prefixes_that_fit_no_bundle_are_refused(bundle, other, prefix):
+    with pytest.raises(InvalidSetting, match="prefix"):
+        load(bundle, other, prefix=prefix)
+
+
+def test_prefixes_may_be_given_by_path(bundle, other):
+    with load(bundle, other, prefix={str(other): "b-"}) as engine:
+        assert "b-topic" in engine.heads
+
+
+def test_one_bundle_may_have_a_prefix(bundle):
+    with load(bundle, prefix=["a-"]) as engine:
+        assert list(engine("a")) == ["a-topic", "a-entities", "a-embedding"]
+
+
+def test_what_cannot_be_answered_is_told_as_by_one_engine(bundle, other):
+    with load(bundle, other, prefix=["", "b-"], on_overflow="error") as engine:
+        with pytest.raises(UnknownHead, match="b-topic"):
+            engine("a", heads=["c-topic"])
+        with pytest.raises(WrongInput, match="input 0"):
+            engine(("who?", "Anna"))
+        found = engine.predict(["a", "b " * 100, 3], errors="return")
+        assert [type(each) for each in found] == [
+            polyhead.Prediction,
+            TextTooLong,
+            polyhead.InvalidText,
+        ]
+        with pytest.raises(InvalidSetting, match="no option"):
+            engine("a", options={"b-topic": {"k": 1}})
+    with pytest.raises(UnknownHead, match="no head 'c'"):
+        load(bundle, other, prefix=["", "b-"], heads=["c"])
+
+
+def test_it_is_closed_reloaded_and_pickled_as_any_engine(bundle, other):
+    with load(bundle, other, prefix=["", "b-"], threads=1) as engine:
+        before = engine("Anna lives in Oslo")
+        engine.warmup()
+        engine.reload()
+        with pytest.raises(InvalidSetting, match="reload"):
+            engine.reload(bundle)
+        with pickle.loads(pickle.dumps(engine)) as again:
+            assert again("Anna lives in Oslo")["b-topic"] == before["b-topic"]
+    with pytest.raises(polyhead.EngineClosed):
+        engine("a")
+    with pytest.raises(polyhead.EngineClosed):
+        engine.logits(["a"])
