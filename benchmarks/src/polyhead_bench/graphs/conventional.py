@@ -20,40 +20,37 @@ _SCRIPTS = Path(__file__).parent.parent / "foreign"
 
 
 class _Masked(nn.Module):
-    """An encoder that returns its last hidden states, in the signature of transformers' exports."""
+    """Encoder and heads, in the signature of transformers' exports."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        return found.last_hidden_state
+        return tuple(self.model(input_ids, attention_mask).values())
 
 
-def unfused(encoder: Any, path: Path) -> Path:
-    """Export an encoder as one usually does: opset 17, eager attention, a mask, not optimised.
+def unfused(model: Any, path: Path) -> Path:
+    """Export encoder and heads as one usually does: opset 17, eager attention, a mask, no passes.
 
     Args:
-        encoder: a BERT of transformers in evaluation mode; set to eager attention.
+        model: a `polyhead_models.model.MultiHeadModel` over a BERT; set to eager attention.
         path: of the graph.
     """
-    encoder.set_attn_implementation("eager")
+    model.encoder.set_attn_implementation("eager")
     ids = torch.arange(14).reshape(2, 7) + 5
     names = ["input_ids", "attention_mask"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Masked(encoder).eval(),
+            _Masked(model).eval(),
             (ids, torch.ones_like(ids)),
             str(path),
             dynamo=False,
             opset_version=_OPSET,
             input_names=names,
-            output_names=["last_hidden_state"],
-            dynamic_axes={
-                name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]
-            },
+            output_names=[spec.output for spec in model.specs.values()],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in names},
         )
     return path
 

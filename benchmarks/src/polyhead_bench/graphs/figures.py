@@ -103,17 +103,17 @@ def large(bundle: Path, sizes: Sizes, note: Note) -> tuple[list[Check], dict[str
             at_most("export of a BERT-base-size model", seconds / 60, 10, "min"),
             at_most("its peak memory", peak / 2**30, 8, "GiB"),
         ]
-        encoder = _encoder(checkpoint)
+        model = _model(checkpoint)
         fused = conventional.textbook(
-            conventional.unfused(encoder, folder / "unfused.onnx"),
+            conventional.unfused(model, folder / "unfused.onnx"),
             folder / "textbook.onnx",
-            **_dimensions(encoder),
+            **_dimensions(model),
         )
         commands = {
             "polyhead-int8": _timer(_graph(folder / "bundle"), "runtime"),
             "ort-textbook": _timer(fused, "plain"),
         }
-        del encoder
+        del model
         note("racing it")
         times = race(commands, LARGE, rounds=sizes.rounds)
     checks += _against(times, {"ort-textbook": 0.83}, LARGE, "BERT-base's shape")
@@ -214,8 +214,8 @@ def _graphs(
     fp32 = folder / "fp32"
     measured_export(["export", checkpoint, "-o", fp32, "--precision", "fp32"])
     commands["polyhead-fp32"] = _timer(_graph(fp32), "runtime")
-    encoder = _encoder(checkpoint)
-    source = conventional.unfused(encoder, folder / "unfused.onnx")
+    model = _model(checkpoint)
+    source = conventional.unfused(model, folder / "unfused.onnx")
     tokenizer = Tokenizer.from_file(read(bundle).file(manifest.tokenizer))
     golden = [example.input for example in read(bundle).golden().examples]
     rows = [e.ids[: manifest.encoder.max_tokens] for e in tokenizer.encode(golden)]
@@ -229,7 +229,7 @@ def _graphs(
 
     def textbook() -> list[str]:
         target = folder / "textbook.onnx"
-        return _timer(conventional.textbook(source, target, **_dimensions(encoder)), "plain")
+        return _timer(conventional.textbook(source, target, **_dimensions(model)), "plain")
 
     def optimum() -> list[str]:
         python = environments.python(sizes.cache, "optimum")
@@ -277,14 +277,14 @@ def _graph(bundle: Path) -> Path:
     return found.file(found.manifest.graphs[0])
 
 
-def _encoder(checkpoint: Path) -> Any:
+def _model(checkpoint: Path) -> Any:
     from polyhead_models import checkpoint as checkpoints
 
-    return checkpoints.load(checkpoint).model.encoder
+    return checkpoints.load(checkpoint).model
 
 
-def _dimensions(encoder: Any) -> dict[str, int]:
-    config = encoder.config
+def _dimensions(model: Any) -> dict[str, int]:
+    config = model.encoder.config
     return {
         "layers": int(config.num_hidden_layers),
         "heads": int(config.num_attention_heads),
