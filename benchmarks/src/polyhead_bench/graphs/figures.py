@@ -172,7 +172,7 @@ def drops(bundle: Path) -> list[Check]:
             name=f"{bundle.name}: drop of {head}",
             found=f"{quality.drop_text}",
             limit="<= 0.3 points, 0 inside the interval",
-            passed=quality.drop <= 0.3 or _holds_zero(quality),
+            passed=quality.drop <= 0.3 and _holds_zero(quality),
             note="",
         )
         for head, quality in read(bundle).manifest.quality.items()
