@@ -52,12 +52,19 @@ class _Racer:
             text=True,
             env={**os.environ, **_QUIET},
         )
-        self._read()
+        try:
+            self._read()
+        except PeerFault:
+            self._close()
+            raise
 
     def __enter__(self) -> _Racer:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
