@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
 from polyhead.cli.output import listed
@@ -42,7 +42,7 @@ def card(
         ),
         "",
         *_quality(quality, picture),
-        *_gate(quality, gate),
+        *_gate(quality, gate, heads),
         *_certificate(certificate),
         "",
         *_further(further),
@@ -83,9 +83,9 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
     ]
 
 
-def _gate(quality: Mapping[str, HeadQuality], gate: Gate) -> list[str]:
+def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) -> list[str]:
     limits = gates.Limits(max_drop=gate.max_drop, max_flips=gate.max_flips)
-    remarks = gates.remarks(quality, limits)
+    remarks = gates.remarks(quality, limits, names)
     heads = list(gate.attempts[-1].changed)
     return [
         f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"

@@ -4,6 +4,7 @@
 
     PolyheadError
     └── ExportError
+        ├── WeightsError       the trained weights are no finite numbers
         ├── TraceError         PyTorch cannot trace the model
         ├── StructureError     the graph has not the fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
@@ -26,6 +27,10 @@ KNOWN = (
 
 class ExportError(PolyheadError):
     """The model cannot be exported; nothing was written."""
+
+
+class WeightsError(ExportError):
+    """The trained weights are not finite numbers."""
 
 
 class TraceError(ExportError):

@@ -26,6 +26,7 @@ from polyhead_export import (
 )
 from polyhead_export.card import card
 from polyhead_export.certificate import certify
+from polyhead_export.errors import WeightsError
 from polyhead_export.gate import Limits
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.ladder import Climbed
@@ -150,6 +151,9 @@ def export(
         golden = _golden(folder, path, checkpoint, read, settings.seed, further)
         note("comparing batches and threads")
         certificate = certify(path, golden)
+        for other in further:
+            if other.graph.layout == "exact":
+                certify(folder / other.graph.file, golden)
 
         (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
         picture = pictures.quality(quality, climbed.comparison.logit_errors)
@@ -197,6 +201,7 @@ def export(
 def _traced(checkpoint: Checkpoint, path: Path, note: Note) -> graphs.FloatGraph:
     """The float graph, checked against the PyTorch model."""
     model, max_tokens = checkpoint.model, checkpoint.description.config.encoder.max_tokens
+    _refuse_wrong_weights(checkpoint)
     note("tracing encoder and heads")
     traced = graphs.float_graph(model, max_tokens=max_tokens)
     graphs.save(traced.model, path)
@@ -207,6 +212,15 @@ def _traced(checkpoint: Checkpoint, path: Path, note: Note) -> graphs.FloatGraph
         f" largest difference from PyTorch {error:.1e}"
     )
     return traced
+
+
+def _refuse_wrong_weights(checkpoint: Checkpoint) -> None:
+    for name, tensor in checkpoint.model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(
+                f"{name}: found NaN or infinity among {tensor.numel():,} weights; expected finite"
+                " numbers. Train again, with a lower learning rate or in fp32."
+            )
 
 
 def _climbed(
@@ -231,7 +245,8 @@ def _climbed(
         with _engine(checkpoint, path) as engine:
             return trained.compare(engine)
 
-    return ladder.climb(rungs, compare, settings.limits, note=note)
+    heads = list(checkpoint.model.specs)
+    return ladder.climb(rungs, compare, settings.limits, heads=heads, note=note)
 
 
 def _golden(

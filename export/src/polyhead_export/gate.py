@@ -14,7 +14,7 @@ the PyTorch model already: it has nothing to lose, which the gate says.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from polyhead.bundle import Attempt, HeadQuality
@@ -70,9 +70,21 @@ def judge(name: str, quality: Mapping[str, HeadQuality], limits: Limits) -> Atte
     )
 
 
-def remarks(quality: Mapping[str, HeadQuality], limits: Limits) -> list[str]:
-    """What a reader of the gate should know: heads at chance, and heads with few texts."""
-    found = []
+def remarks(
+    quality: Mapping[str, HeadQuality], limits: Limits, heads: Iterable[str] = ()
+) -> list[str]:
+    """What a reader of the gate should know: heads at chance, with few texts, or with none.
+
+    Args:
+        quality: what was measured, by head.
+        limits: what may be lost.
+        heads: the names of all heads.
+    """
+    found = [
+        f"{head}: none of the texts is one that it reads, so no gate saw it."
+        for head in heads
+        if head not in quality
+    ]
     for head, measured in quality.items():
         if measured.at_chance:
             found.append(

@@ -11,6 +11,7 @@ from polyhead_export import structure
 from polyhead_export.passes import (
     AttentionLayout,
     DropMask,
+    FoldAttentionScale,
     FoldConstants,
     FoldPositions,
     LowerToOrtCpu,
@@ -55,6 +56,7 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
         AttentionLayout(),
         FoldPositions(max_tokens),
         clean(),
+        FoldAttentionScale(),
     )
     passes(traced.model)
     nodes = structure.check(traced.model, traced.operators)

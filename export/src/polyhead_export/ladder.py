@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from polyhead.bundle import Attempt, Gate
@@ -78,6 +78,7 @@ def climb(
     compare: Callable[[Plan], Comparison],
     limits: Limits,
     *,
+    heads: Collection[str] = (),
     note: Callable[[str], None],
 ) -> Climbed:
     """Try rung after rung until all heads are within the limits.
@@ -86,6 +87,7 @@ def climb(
         ladder: at least one rung, the fastest first.
         compare: makes the graph of a plan and asks it the validation texts.
         limits: what may be lost.
+        heads: the names of all heads, to tell those that no text is for.
         note: called with the outcome of each attempt.
 
     Raises:
@@ -96,7 +98,7 @@ def climb(
         comparison = compare(rung.plan)
         attempt = gate.judge(rung.name, comparison.quality, limits)
         if not attempts:
-            for remark in gate.remarks(comparison.quality, limits):
+            for remark in gate.remarks(comparison.quality, limits, heads):
                 note(remark)
         attempts.append(attempt)
         note(_told(attempt))
@@ -112,7 +114,7 @@ def climb(
     raise GateError(
         f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
         f" changed decisions; nothing was written. Tried:\n\n{attempts_table(attempts)}\n\n"
-        + "".join(f"{remark}\n" for remark in gate.remarks(comparison.quality, limits))
+        + "".join(f"{remark}\n" for remark in gate.remarks(comparison.quality, limits, heads))
         + "Allow more with --max-drop and --max-flips, calibrate on more texts with"
         " --calibration-texts, or export with --precision fp32."
     )

@@ -31,12 +31,8 @@ class Layout:
 
     def choice(self, pattern: Pattern) -> str:
         """The name of the alternative for a pattern."""
-        return {
-            "norm": self.norm,
-            "gelu": self.gelu,
-            "attention": self.attention,
-            "linear": self.linear,
-        }[pattern]
+        name: str = getattr(self, pattern)
+        return name
 
 
 BUILT_IN = Layout()

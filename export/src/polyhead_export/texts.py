@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from polyhead_export import texts_file
@@ -63,13 +63,15 @@ def load(
                 f" {_files(checkpoint)}. Put it back, or name the data with --config."
             )
     heads = checkpoint.model.specs
-    train, validation = (
-        [e for e in data.load(config, split) if any(head in heads for head in e.references)]
-        for split in ("train", "validation")
-    )
+    train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
     measured = validation or train
     data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
     return Texts(train, measured, "validation" if validation else "train")
+
+
+def _of(heads: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:
+    """Those with a reference of one of the heads; all where heads learn from no reference."""
+    return [e for e in examples if any(head in heads for head in e.references)] or examples
 
 
 def _files(checkpoint: Checkpoint) -> str:

@@ -113,7 +113,11 @@ HEADS = {
     "entities": HeadConfig(kind="tokens", data="mail", target="entities"),
     "embedding": HeadConfig(kind="embedding"),
 }
-LAYERED = {"lower": HeadConfig(**TRAINED, layers=1), "mixed": HeadConfig(**TRAINED, layers="mix")}
+LAYERED = {
+    "lower": HeadConfig(**TRAINED, layers=1),
+    "mixed": HeadConfig(**TRAINED, layers="mix"),
+    "lower_tags": HeadConfig(kind="tokens", data="mail", target="entities", layers=1),
+}
 # Of a family with SDPA, one without, and one that normalises after the last layer.
 LAYERED_FAMILIES = ("bert", "mpnet", "modernbert")
 PLACES = ("Oslo", "Rome", "Kyoto", "Lima")

@@ -11,7 +11,7 @@ from polyhead import bundle as bundles
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
 from polyhead.verification import verify
-from polyhead_export.errors import ParityError
+from polyhead_export.errors import WeightsError
 from polyhead_export.export import Settings, export
 from polyhead_export.golden import write_golden
 from polyhead_models import checkpoint as checkpoints
@@ -183,7 +183,9 @@ def _weight_is_nan(checkpoint):
         pytest.param(_data_gone, DataError, r"is gone: .*train\.jsonl", id="data_gone"),
         pytest.param(_data_changed, DataError, "has changed: .*--config", id="data_changed"),
         pytest.param(_no_weights, CheckpointError, "no such file", id="no_weights"),
-        pytest.param(_weight_is_nan, ParityError, "logits/topic at 1 x 1 tokens", id="nan"),
+        pytest.param(
+            _weight_is_nan, WeightsError, "heads.head_topic.projection.1.bias: found NaN", id="nan"
+        ),
     ],
 )
 def test_a_failing_export_leaves_the_old_bundle_and_nothing_else(

@@ -119,7 +119,7 @@ def test_an_int8_bundle_can_be_standard_onnx_altogether(checkpoint, tmp_path, ca
         (["--heads", "topic,"], "found 'topic,', expected names with commas between"),
         (
             ["--format", "optimum", "--also", "onnx"],
-            "--also-heads and --json are for bundles",
+            "--format optimum: --also: only for bundles",
         ),
     ],
     ids=["unknown_graph", "empty_name", "optimum_with_more"],

@@ -70,6 +70,11 @@ def test_few_texts_are_told():
     assert remark.startswith("topic: 16 texts are few for a gate, one of them is 6.2%")
 
 
+def test_a_head_that_no_text_is_for_is_told():
+    [remark] = gate.remarks({"topic": GOOD}, Limits(), ["topic", "answer"])
+    assert remark.startswith("answer: none of the texts is one that it reads")
+
+
 def test_each_head_is_judged_by_itself():
     heads = {"good": GOOD, "bad": replace(GOOD, changed=0.5), "embedding": UNSCORED}
     assert gate.judge("static", heads, Limits()).failed == ("bad",)

@@ -64,6 +64,10 @@ def test_a_bundle_in_another_layout_gives_the_same_decisions(exported, tmp_path)
     layout = dataclasses.replace(BUILT_IN, norm="SkipLayerNormalization")
     manifest = writing.write(bundle, tmp_path / "other", layout)
     assert manifest.provenance["layout"]["norm"] == "SkipLayerNormalization"
+    assert manifest.provenance["quality_measured_on"] == writing.int8_graph(bundle).sha256
+    assert manifest.certificate.passed
+    with pytest.raises(ProbeError, match="SkipLayerNormalization"):
+        writing.require_built_in(bundles.read(tmp_path / "other"))
     with load(bundle.path) as old, load(tmp_path / "other") as new:
         text = "Thanks, 4 stars from Rome!"
         assert old(text)["topic"].label == new(text)["topic"].label

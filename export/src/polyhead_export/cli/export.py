@@ -117,8 +117,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
-    if arguments.probe and (arguments.json or arguments.precision != "int8"):
-        arguments.usage_error("--probe: goes with int8 and without --json; see 'polyhead probe'")
+    lowered = arguments.precision == "int8" and arguments.target == "ort-cpu"
+    if arguments.probe and (arguments.json or not lowered):
+        arguments.usage_error(
+            "--probe: goes with int8 for ort-cpu and without --json; see 'polyhead probe'"
+        )
     if not arguments.max_drop >= 0:
         arguments.usage_error("--max-drop: expected points, at least 0")
     if not 0 <= arguments.max_flips <= 100:
@@ -174,8 +177,17 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _optimum(arguments: argparse.Namespace) -> int:
-    if arguments.also or arguments.also_heads or arguments.json:
-        arguments.usage_error("--format optimum: --also, --also-heads and --json are for bundles")
+    given = {
+        "--also": arguments.also,
+        "--also-heads": arguments.also_heads,
+        "--config": arguments.config,
+        "--json": arguments.json,
+        "--probe": arguments.probe,
+        "--target onnx": arguments.target != "ort-cpu",
+        "--texts": arguments.texts,
+    }
+    if found := [name for name, value in given.items() if value]:
+        arguments.usage_error(f"--format optimum: {', '.join(found)}: only for bundles")
     from polyhead_export import optimum_folder
 
     head = optimum_folder.write(

@@ -67,6 +67,7 @@ def run(
 
     bundle = read(path)
     graph = writing.int8_graph(bundle)
+    writing.require_built_in(bundle)
     longest = bundle.manifest.encoder.max_tokens
     shapes = sorted({(1, min(n, longest)) for n in tokens})
     found = probe.probe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from polyhead_export.passes.attention_layout import AttentionLayout
 from polyhead_export.passes.clean import clean
 from polyhead_export.passes.drop_mask import DropMask
+from polyhead_export.passes.fold_attention_scale import FoldAttentionScale
 from polyhead_export.passes.fold_constants import FoldConstants
 from polyhead_export.passes.fold_positions import FoldPositions
 from polyhead_export.passes.half_precision import HalfPrecision
@@ -21,6 +22,7 @@ from polyhead_export.passes.stable_mean import StableMean
 __all__ = [
     "AttentionLayout",
     "DropMask",
+    "FoldAttentionScale",
     "FoldConstants",
     "FoldPositions",
     "HalfPrecision",

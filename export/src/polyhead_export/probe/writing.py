@@ -8,11 +8,14 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from polyhead import load
 from polyhead.bundle import Bundle, Graph, Manifest, writer
 from polyhead.bundle.digest import entry
+from polyhead.tokenizing import Encoding, Tokenizer
 from polyhead_export import graphs, rewrites
+from polyhead_export.certificate import certify
 from polyhead_export.errors import ProbeError
-from polyhead_export.layout import Layout
+from polyhead_export.layout import BUILT_IN, Layout
 
 
 def int8_graph(bundle: Bundle) -> Graph:
@@ -30,12 +33,30 @@ def int8_graph(bundle: Bundle) -> Graph:
     )
 
 
+def require_built_in(bundle: Bundle) -> None:
+    """Refuse a bundle that was written in another layout: its operators are no plain forms.
+
+    Raises:
+        ProbeError: names the layout that it has.
+    """
+    found = bundle.manifest.provenance.get("layout", asdict(BUILT_IN))
+    if found != asdict(BUILT_IN):
+        raise ProbeError(
+            f"{bundle.path}: its graph is in the layout {found}, but the alternatives are made from"
+            f" the built-in one, {asdict(BUILT_IN)}. Probe the bundle that it was written from."
+        )
+
+
 def write(bundle: Bundle, target: Path, layout: Layout) -> Manifest:
     """Write the bundle again with its int8 graph in `layout`; all else stays.
 
+    The new graph gets a certificate of its own and has to give the golden answers. The quality in
+    the manifest is that of the old graph, whose digest the provenance names.
+
     Raises:
         ProbeError: when the bundle has no such graph.
-        BundleError: when something other than a bundle is at `target`.
+        StabilityError: when a text's answer depends on its batch or on threads in this layout.
+        BundleError: when something other than a bundle is at `target`, or the answers are others.
     """
     old = int8_graph(bundle)
     with writer.staged(target) as folder:
@@ -50,7 +71,18 @@ def write(bundle: Bundle, target: Path, layout: Layout) -> Manifest:
         manifest = replace(
             bundle.manifest,
             graphs=tuple(new if g is old else g for g in bundle.manifest.graphs),
-            provenance={**bundle.manifest.provenance, "layout": asdict(layout)},
+            certificate=certify(folder / old.file, _golden(bundle)),
+            provenance={
+                **bundle.manifest.provenance,
+                "layout": asdict(layout),
+                "quality_measured_on": old.sha256,
+            },
         )
         writer.write_manifest(folder, manifest)
+        load(folder, verify="golden").close()
     return manifest
+
+
+def _golden(bundle: Bundle) -> list[Encoding]:
+    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    return list(tokenizer.encode([example.input for example in bundle.golden().examples]))

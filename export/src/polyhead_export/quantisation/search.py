@@ -20,9 +20,6 @@ from polyhead_export.quantisation.observe import Observation
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _SHARES = tuple(np.linspace(0.4, 1.0, 25))
 _FOR_RANGES = 256
-# A smoothing that the graph has to multiply with takes 4% of a text's time when all points have
-# one: it has to take this share of the squared error away.
-_WORTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,22 +42,21 @@ class Setting:
     errors: tuple[float, ...]
 
 
-def search(point: Observation, *, free: bool, smooth: bool) -> Setting:
+def search(point: Observation, *, worth: float | None) -> Setting:
     """Find the setting of a point.
 
     Args:
         point: what was observed.
-        free: whether smoothing costs no time here.
-        smooth: whether it may be smoothed at all.
+        worth: share of the squared error that smoothing has to take away, 0 where it costs no
+            time; None where a point may not be smoothed at all.
     """
     weights = [np.asarray(linear.weight.numpy(), np.float32) for linear in point.linears]
     expected = [point.rows @ weight for weight in weights]
     plain = _setting(point, weights, expected, None)
-    if not smooth:
+    if worth is None:
         return plain
     best = min((_setting(point, weights, expected, alpha) for alpha in ALPHAS), key=_squared)
-    worth = 1.0 if free else 1.0 - _WORTH
-    return best if _squared(best) < worth * _squared(plain) else plain
+    return best if _squared(best) < (1 - worth) * _squared(plain) else plain
 
 
 def _squared(setting: Setting) -> float:

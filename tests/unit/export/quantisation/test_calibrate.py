@@ -47,6 +47,19 @@ def test_points_are_what_linears_of_the_encoder_read_and_no_more(case, points):
     assert len(read) == 8  # of each layer: hidden state, attention output, FFN input, FFN middle
 
 
+def test_heads_stay_in_float_that_read_what_the_encoder_reads_too(case, calibrated):
+    shared = {
+        node.name
+        for node in ir.load(case("bert").path).graph
+        if node.op_type == "MatMul" and node.name.startswith("heads.head_lower_tags")
+    }
+    assert shared
+    model = quantisation.apply(calibrated, Plan())
+    quantised = {n.inputs[0].producer().op_type: set() for n in model.graph if n.name in shared}
+    assert "DequantizeLinear" not in quantised
+    assert not any(name.startswith("heads.") for name, _ in calibrated.ranking)
+
+
 def test_extremes_are_those_of_the_activations_in_all_windows(case, points, wordpiece):
     known, seen = case("bert"), []
     layer = known.model.encoder.encoder.layer[1].output.dense

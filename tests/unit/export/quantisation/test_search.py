@@ -10,6 +10,7 @@ from polyhead_export.quantisation.observe import Observation
 from polyhead_export.quantisation.search import ALPHAS, search
 
 WIDTH = 32
+TENTH = 0.1
 
 
 def point(factor=1.0, *, weights=2, seed=0, spike=0.0):
@@ -35,48 +36,49 @@ class _Weight:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0, 60.0])
-def test_a_smoothing_that_costs_time_takes_a_tenth_of_the_squared_error_away(factor):
+@pytest.mark.parametrize("worth", [TENTH, 0.5, 1.0], ids=["tenth", "half", "all"])
+def test_a_smoothing_takes_the_share_of_the_squared_error_that_is_asked(factor, worth):
     made = point(factor)
-    plain = np.square(search(made, free=False, smooth=False).errors).sum()
-    best = np.square(search(made, free=True, smooth=True).errors).sum()
-    found = search(made, free=False, smooth=True)
-    assert (found.factors is not None) == (best < 0.9 * plain)
+    plain = np.square(search(made, worth=None).errors).sum()
+    best = np.square(search(made, worth=0.0).errors).sum()
+    found = search(made, worth=worth)
+    assert (found.factors is not None) == (best < (1 - worth) * plain)
 
 
 def test_an_outlying_channel_is_smoothed_and_the_error_falls():
-    plain = search(point(60.0), free=False, smooth=False)
-    found = search(point(60.0), free=False, smooth=True)
+    plain = search(point(60.0), worth=None)
+    found = search(point(60.0), worth=TENTH)
     assert found.alpha in ALPHAS
     assert found.factors[3] > 3 * np.delete(found.factors, 3).max()
     assert max(found.errors) < 0.5 * max(plain.errors)
 
 
 def test_a_point_that_may_not_be_smoothed_is_not():
-    assert search(point(60.0), free=True, smooth=False).factors is None
+    assert search(point(60.0), worth=None).factors is None
 
 
 def test_a_single_large_value_does_not_take_the_range_from_the_others():
-    found = search(point(spike=40.0), free=False, smooth=False)
+    found = search(point(spike=40.0), worth=None)
     assert found.high < 40
 
 
 def test_the_range_holds_zero():
     ahead = point()
     moved = Observation("x", ahead.linears, ahead.low + 50, ahead.high + 50, ahead.rows + 50)
-    found = search(moved, free=False, smooth=False)
+    found = search(moved, worth=None)
     assert found.low == 0.0 < found.high
 
 
 def test_each_linear_has_an_error_of_its_own():
-    assert len(search(point(weights=3), free=True, smooth=True).errors) == 3
+    assert len(search(point(weights=3), worth=0.0).errors) == 3
 
 
-@pytest.mark.parametrize("alpha_free", [True, False], ids=["free", "costly"])
-def test_channels_that_are_always_zero_are_left_alone(alpha_free):
+@pytest.mark.parametrize("worth", [0.0, TENTH], ids=["free", "costly"])
+def test_channels_that_are_always_zero_are_left_alone(worth):
     dead = point(60.0)
     for array in (dead.rows, dead.low, dead.high):
         array[..., 9] = 0
-    found = search(dead, free=alpha_free, smooth=True)
+    found = search(dead, worth=worth)
     assert np.isfinite(found.factors).all()
     assert found.factors[9] == 1
 
@@ -84,6 +86,6 @@ def test_channels_that_are_always_zero_are_left_alone(alpha_free):
 @given(st.floats(1.0, 200.0), st.integers(0, 50))
 def test_smoothing_never_makes_the_error_larger(factor, seed):
     made = point(factor, seed=seed)
-    plain = search(made, free=True, smooth=False)
-    found = search(made, free=True, smooth=True)
+    plain = search(made, worth=None)
+    found = search(made, worth=0.0)
     assert np.square(found.errors).sum() <= np.square(plain.errors).sum() + 1e-12
