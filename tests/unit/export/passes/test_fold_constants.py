@@ -42,3 +42,18 @@ def test_the_numbers_stay(projected, run, ids):
 def test_a_second_time_changes_nothing(parse):
     model = parse("plain (float[n] x) => (float[n] y) { y = Gelu(x) }")
     assert not FoldConstants()(model).modified
+
+
+def test_folded_constants_stand_in_the_order_of_the_graph(parse):
+    names = [f"c{i}" for i in range(40)]
+    folded = "\n".join(f"{name} = Neg(table)\n {name}_of_ids = Gather({name}, ids)" for name in names)
+    model = parse(
+        f"""
+        many (int64[batch, tokens] ids) => (float[batch, tokens, 2] y) {{
+            {folded}
+            y = Sum({", ".join(f"{name}_of_ids" for name in names)})
+        }}""",
+        table=np.ones((4, 2), np.float32),
+    )
+    FoldConstants()(model)
+    assert list(model.graph.initializers) == ["table", *(f"folded/{name}" for name in names)]
