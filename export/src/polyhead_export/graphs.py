@@ -20,6 +20,7 @@ from polyhead_export.passes import (
     SplitHeads,
     StableMean,
     clean,
+    deduplicated,
 )
 from polyhead_export.trace import trace
 from polyhead_models.model import MultiHeadModel
@@ -92,5 +93,6 @@ def lowered(model: ir.Model) -> ir.Model:
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a graph with its weights in one file."""
-    ir.save(model, path)
+    """Write a graph with its weights in one file, nothing in it twice; `model` stays as it is."""
+    once = ir.passes.functionalize(deduplicated())(model).model
+    ir.save(once, path)

@@ -21,6 +21,21 @@ def shape_only(graph: ir.Graph) -> set[ir.Value]:
     return found
 
 
+def require_token_inputs(graph: ir.Graph) -> None:
+    """What `evaluate` takes for granted.
+
+    Raises:
+        PreconditionError: when an input is not int64 `(batch, tokens)`.
+    """
+    wrong = [
+        value.name
+        for value in graph.inputs
+        if value.dtype != ir.DataType.INT64 or value.shape is None or len(value.shape) != 2
+    ]
+    if wrong:
+        raise ir.passes.PreconditionError(f"inputs that are not int64 (batch, tokens): {wrong}")
+
+
 def evaluate(
     graph: ir.Graph, values: Sequence[ir.Value], shapes: Sequence[tuple[int, int]]
 ) -> list[list[NDArray[Any]]]:

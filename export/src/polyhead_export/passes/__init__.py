@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyhead_export.passes.attention_layout import AttentionLayout
-from polyhead_export.passes.clean import clean
+from polyhead_export.passes.clean import clean, deduplicated
 from polyhead_export.passes.drop_mask import DropMask
 from polyhead_export.passes.fold_attention_scale import FoldAttentionScale
 from polyhead_export.passes.fold_constants import FoldConstants
@@ -36,4 +36,5 @@ __all__ = [
     "SplitHeads",
     "StableMean",
     "clean",
+    "deduplicated",
 ]

@@ -7,6 +7,8 @@ after:  x (batch, tokens, hidden) -> Attention with q_num_heads and kv_num_heads
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
 _SWAP = [0, 2, 1, 3]
@@ -25,22 +27,56 @@ class AttentionLayout(ir.passes.InPlacePass):
             modified |= _rewrite(model.graph, node)
         return ir.passes.PassResult(model, modified)
 
+    def ensures(self, model: ir.Model) -> None:
+        """No Attention whose result is read has the form above."""
+        found = [(n.name, _form(n)) for n in model.graph if n.op_type == "Attention"]
+        if left := [name for name, form in found if form is not None and _is_read(form.merged)]:
+            raise ir.passes.PostconditionError(f"left: {left}")
 
-def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
+
+@dataclass(frozen=True)
+class _Form:
+    """An Attention between transposes.
+
+    Attributes:
+        split: the 3-D values behind queries, keys and values.
+        merged: the 3-D result.
+        heads: number of heads of the queries.
+        key_heads: number of heads of keys and values.
+    """
+
+    split: list[ir.Value | None]
+    merged: ir.Value
+    heads: int
+    key_heads: int
+
+
+def _form(node: ir.Node) -> _Form | None:
     split = [unsplit(value) for value in node.inputs[:3]]
     merged = _merge(node.outputs[0])
     heads, key_heads = (_heads(value) for value in node.inputs[:2])
     if merged is None or None in split or heads is None or key_heads is None:
+        return None
+    return _Form(split, merged, heads, key_heads)
+
+
+def _is_read(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
+
+
+def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
+    if (form := _form(node)) is None:
         return False
+    merged = form.merged
     attributes = {
         **node.attributes,
-        "q_num_heads": ir.AttrInt64("q_num_heads", heads),
-        "kv_num_heads": ir.AttrInt64("kv_num_heads", key_heads),
+        "q_num_heads": ir.AttrInt64("q_num_heads", form.heads),
+        "kv_num_heads": ir.AttrInt64("kv_num_heads", form.key_heads),
     }
     flat = ir.Node(
         "",
         "Attention",
-        [*split, *node.inputs[3:]],
+        [*form.split, *node.inputs[3:]],
         attributes=attributes.values(),
         name=node.name,
         outputs=[

@@ -14,13 +14,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_export.shape_only import evaluate, shape_only
 
 _MASK = 3
 
 
 class DropMask(ir.passes.InPlacePass):
-    """Requires the exact layout: every row of a batch has the same length.
+    """Requires the exact layout: every row of a batch has the same length, so no padding is masked.
 
     The nodes that fall out of use stay: run `clean` after it.
     """
@@ -28,6 +29,11 @@ class DropMask(ir.passes.InPlacePass):
     def __init__(self, max_tokens: int) -> None:
         """Check masks up to `max_tokens` tokens."""
         self._shapes = [(1, 1), (2, 7), (1, max_tokens)]
+
+    def requires(self, model: ir.Model) -> None:
+        """The graph is told of no padding; `PaddingMask` is the pass for one that is."""
+        if ATTENTION_MASK in (value.name for value in model.graph.inputs):
+            raise ir.passes.PreconditionError(f"has the input {ATTENTION_MASK!r}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Drop every mask that masks nothing at every checked shape."""

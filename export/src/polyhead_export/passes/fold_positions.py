@@ -16,18 +16,23 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from polyhead_export.initializer import add_constant
-from polyhead_export.shape_only import evaluate, shape_only
+from polyhead_export.shape_only import evaluate, require_token_inputs, shape_only
 
 
 class FoldPositions(ir.passes.InPlacePass):
-    """Requires an exact layout and an input `(batch, tokens)` of at most `max_tokens` tokens.
+    """Requires int64 inputs `(batch, tokens)` of at most `max_tokens` tokens.
 
-    The nodes that fall out of use stay: run `clean` after it.
+    Rows may be padded: what depends on a mask does not depend on the shape only, and stays. So do
+    the nodes that fall out of use: run `clean` after it.
     """
 
     def __init__(self, max_tokens: int) -> None:
         """Make tables of `max_tokens` rows."""
         self._max_tokens = max_tokens
+
+    def requires(self, model: ir.Model) -> None:
+        """Every input is int64 `(batch, tokens)`."""
+        require_token_inputs(model.graph)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold each value, then join tables that are added one after the other."""

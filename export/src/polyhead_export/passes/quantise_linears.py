@@ -27,7 +27,7 @@ _SMALLEST = np.float32(1e-12)
 
 
 class QuantiseLinears(ir.passes.InPlacePass):
-    """Quantises the linears that `linears` names."""
+    """Quantises the linears whose input `ranges` names."""
 
     def __init__(
         self,
@@ -55,10 +55,11 @@ class QuantiseLinears(ir.passes.InPlacePass):
         rows: dict[ir.Value, _Rows] = {}
         weights: dict[ir.Value, ir.Value] = {}
         modified = False
-        for linear in linears(graph):
-            value = linear.activation
-            if (value.name or "") not in self._ranges or linear.node.name in self._skip:
+        for node in [linear.node for linear in linears(graph)]:
+            linear = _linear(node)  # its input may be the Mul of the linear before by now
+            if linear is None or not self._is_chosen(linear):
                 continue
+            value = linear.activation
             modified = True
             if linear.node.name in self._per_row:
                 if value not in rows:
@@ -76,6 +77,15 @@ class QuantiseLinears(ir.passes.InPlacePass):
             linear.node.replace_input_with(1, weights[weight])
         return ir.passes.PassResult(model, modified)
 
+    def ensures(self, model: ir.Model) -> None:
+        """No linear that is to be quantised multiplies floats."""
+        if left := [n.node.name for n in linears(model.graph) if self._is_chosen(n)]:
+            raise ir.passes.PostconditionError(f"left in float: {left}")
+
+    def _is_chosen(self, linear: Linear) -> bool:
+        named = (linear.activation.name or "") in self._ranges
+        return named and linear.node.name not in self._skip
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -88,17 +98,17 @@ class Linear:
 
 def linears(graph: ir.Graph) -> list[Linear]:
     """The linears of a float graph, in its order."""
-    found = []
-    for node in graph:
-        if node.op_type != "MatMul":
-            continue
-        activation, weight = node.inputs
-        constant = weight.const_value if weight is not None else None
-        if activation is None or constant is None or len(constant.shape) != 2:
-            continue
-        if constant.dtype == ir.DataType.FLOAT:
-            found.append(Linear(node, activation, constant))
-    return found
+    return [linear for node in graph if (linear := _linear(node)) is not None]
+
+
+def _linear(node: ir.Node) -> Linear | None:
+    if node.op_type != "MatMul":
+        return None
+    activation, weight = node.inputs
+    constant = weight.const_value if weight is not None else None
+    if activation is None or constant is None or len(constant.shape) != 2:
+        return None
+    return Linear(node, activation, constant) if constant.dtype == ir.DataType.FLOAT else None
 
 
 def activation_scale(low: float, high: float) -> tuple[float, int]:

@@ -10,6 +10,7 @@ onnxruntime refuses cos and sin of one row for a batch of several.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from polyhead_export.initializer import add_constant
 from polyhead_export.passes.attention_layout import unsplit
 from polyhead_export.passes.split_heads import split_nodes
-from polyhead_export.shape_only import evaluate, shape_only
+from polyhead_export.shape_only import evaluate, require_token_inputs, shape_only
 
 
 class RotaryLayout(ir.passes.InPlacePass):
-    """Requires what `SplitHeads` ensures; cos and sin that hang on more than positions stay.
+    """Requires what `SplitHeads` ensures, and int64 inputs `(batch, tokens)`.
 
+    Nodes whose cos and sin hang on more than positions stay.
     The nodes that fall out of use stay: run `clean` after it.
     """
 
@@ -32,17 +34,27 @@ class RotaryLayout(ir.passes.InPlacePass):
         """Make tables of `max_tokens` rows."""
         self._max_tokens = max_tokens
 
+    def requires(self, model: ir.Model) -> None:
+        """Every input is int64 `(batch, tokens)`."""
+        require_token_inputs(model.graph)
+
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite every RotaryEmbedding without position ids."""
         graph = model.graph
         tables = self._tables(graph)
-        nodes = [n for n in graph if _rotary(n) and all(v in tables for v in n.inputs[1:3])]
+        nodes = _computed(graph, tables)
         if nodes:
             positions, constants = self._positions(graph), _constants(graph, tables)
             for node in nodes:
                 cos, sin = (constants[v] for v in node.inputs[1:3] if v is not None)
                 _rewrite(graph, node, [cos, sin, positions])
         return ir.passes.PassResult(model, bool(nodes))
+
+    def ensures(self, model: ir.Model) -> None:
+        """No RotaryEmbedding computes what depends on the position alone anew in each call."""
+        left = _computed(model.graph, self._tables(model.graph))
+        if left:
+            raise ir.passes.PostconditionError(f"left: {[node.name for node in left]}")
 
     def _tables(self, graph: ir.Graph) -> dict[ir.Value | None, NDArray[Any]]:
         """The values of cos and sin by position, where they depend on it alone."""
@@ -73,6 +85,11 @@ class RotaryLayout(ir.passes.InPlacePass):
 
 def _rotary(node: ir.Node) -> bool:
     return node.op_type == "RotaryEmbedding" and len(node.inputs) == 3
+
+
+def _computed(graph: ir.Graph, tables: Container[ir.Value | None]) -> list[ir.Node]:
+    """The nodes without position ids whose cos and sin could be rows of tables."""
+    return [n for n in graph if _rotary(n) and all(v in tables for v in n.inputs[1:3])]
 
 
 def _constants(

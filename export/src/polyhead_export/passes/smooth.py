@@ -43,14 +43,20 @@ class Smooth(ir.passes.InPlacePass):
         self._factors = factors
         self._skip = skip
 
+    def requires(self, model: ir.Model) -> None:
+        """Some linear reads each activation that has factors."""
+        read = {linear.activation.name for linear in linears(model.graph)}
+        if missing := sorted(set(self._factors) - read):
+            raise ir.passes.PreconditionError(f"factors of what no linear reads: {missing}")
+
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Smooth every activation that has factors."""
         graph = model.graph
         divided: dict[ir.Value, ir.Value] = {}
         modified = False
         for linear in linears(graph):
-            factors = self._factors.get(linear.activation.name or "")
-            if factors is None or linear.node.name in self._skip:
+            factors = self._factors_of(linear)
+            if factors is None:
                 continue
             modified = True
             fold = folds(linear)
@@ -62,6 +68,17 @@ class Smooth(ir.passes.InPlacePass):
                 divided[linear.activation] = _divide(graph, linear, factors)
             linear.node.replace_input_with(0, divided[linear.activation])
         return ir.passes.PassResult(model, modified)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Every linear whose input has factors reads it smoothed, or folded into V."""
+        named = [linear for linear in linears(model.graph) if self._factors_of(linear) is not None]
+        if left := [linear.node.name for linear in named if not _is_folded(linear)]:
+            raise ir.passes.PostconditionError(f"not smoothed: {left}")
+
+    def _factors_of(self, linear: Linear) -> NDArray[np.float32] | None:
+        if linear.node.name in self._skip:
+            return None
+        return self._factors.get(linear.activation.name or "")
 
 
 def smoothed(name: str) -> str:
@@ -116,8 +133,17 @@ def _is_own(value: ir.Value | None) -> bool:
 
 def _multiply_weight(graph: ir.Graph, linear: Linear, factors: NDArray[np.float32]) -> None:
     weight = linear.weight.numpy() * factors[:, None]
-    name = f"{linear.node.name}/smoothed_weight"
-    linear.node.replace_input_with(1, add_constant(graph, name, weight))
+    linear.node.replace_input_with(1, add_constant(graph, _weight_name(linear), weight))
+
+
+def _weight_name(linear: Linear) -> str:
+    return f"{linear.node.name}/smoothed_weight"
+
+
+def _is_folded(linear: Linear) -> bool:
+    """Whether a linear that reads what attention gives has its factors in its weight and in V's."""
+    weight = linear.node.inputs[1]
+    return weight is not None and weight.name == _weight_name(linear) and folds(linear) is not None
 
 
 def _divide(graph: ir.Graph, linear: Linear, factors: NDArray[np.float32]) -> ir.Value:

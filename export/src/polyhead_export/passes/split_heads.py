@@ -15,6 +15,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from polyhead_export.initializer import add_constant
+from polyhead_export.passes.attention_layout import unsplit
 
 _MOVES = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Split", "Gather"}
 _SHAPES = ((2, 3), (1, 1), (3, 5))
@@ -34,6 +35,12 @@ class SplitHeads(ir.passes.InPlacePass):
             modified |= _rewrite(model.graph, value)
         return ir.passes.PassResult(model, modified)
 
+    def ensures(self, model: ir.Model) -> None:
+        """No heads that stand one after the other in a linear's output come in another way."""
+        others = [value for value in _values(model.graph) if unsplit(value) is None]
+        if left := [value.name for value in others if _place(model.graph, value)]:
+            raise ir.passes.PostconditionError(f"left: {left}")
+
 
 def _values(graph: ir.Graph) -> list[ir.Value]:
     read = {"Attention": 3, "RotaryEmbedding": 1}
@@ -50,17 +57,14 @@ def _heads(value: ir.Value) -> tuple[int, int] | None:
 
 
 def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
-    source, sizes = _source(value), _heads(value)
-    if source is None or sizes is None or source.shape is None:
+    place, sizes, producer = _place(graph, value), _heads(value), value.producer()
+    if place is None or sizes is None or producer is None:
         return False
-    (heads, width), total = sizes, source.shape[2]
-    first = _first(graph, source, value, heads, width)
-    producer = value.producer()
-    if first is None or producer is None:
-        return False
+    (source, first), (heads, width) = place, sizes
+    assert source.shape is not None
     nodes = []
     part, name = source, value.name
-    if total != heads * width:
+    if source.shape[2] != heads * width:
         bounds = [first, first + heads * width, -1]
         constants = [
             add_constant(graph, f"{name}/{what}", np.array([number], np.int64))
@@ -89,6 +93,15 @@ def split_nodes(
         "Transpose", [split.outputs[0]], {"perm": [0, 2, 1, 3]}, name=f"{name}/Transpose"
     )
     return split, turned
+
+
+def _place(graph: ir.Graph, value: ir.Value) -> tuple[ir.Value, int] | None:
+    """What heads are moved out of, and where in it they begin; None when that is not so."""
+    source, sizes = _source(value), _heads(value)
+    if source is None or sizes is None:
+        return None
+    first = _first(graph, source, value, *sizes)
+    return None if first is None else (source, first)
 
 
 def _source(value: ir.Value) -> ir.Value | None:

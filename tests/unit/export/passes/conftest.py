@@ -1,5 +1,6 @@
 """Small graphs from ONNX text, run by onnxruntime."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,37 @@ def parse() -> Callable[..., ir.Model]:
 def ops() -> Callable[[ir.Model], str]:
     """The operators in the order of the graph, as one line."""
     return lambda model: " ".join(node.op_type for node in model.graph)
+
+
+@pytest.fixture(scope="session")
+def show() -> Callable[[ir.Model], list[str]]:
+    """The graph as lines such as ``y = Cast<to=1>(x)``; values without a name are %0, %1 …"""
+
+    def lines(model: ir.Model) -> list[str]:
+        numbers: dict[str, str] = {}
+
+        def name(value: ir.Value | None) -> str:
+            text = "" if value is None else str(value.name)
+            if re.fullmatch(r"val_\d+", text):  # onnx-ir's own
+                return numbers.setdefault(text, f"%{len(numbers)}")
+            return text
+
+        def line(node: ir.Node) -> str:
+            inputs = ", ".join(map(name, node.inputs))
+            outputs = ", ".join(map(name, node.outputs))
+            given = ", ".join(f"{key}={setting(a)}" for key, a in sorted(node.attributes.items()))
+            operator = f"{node.domain}.{node.op_type}".lstrip(".")
+            return f"{outputs} = {operator}{f'<{given}>' if given else ''}({inputs})"
+
+        def setting(attribute: ir.Attr) -> str:
+            if attribute.type != ir.AttributeType.TENSOR:
+                return str(attribute.value)
+            tensor = attribute.as_tensor()
+            return f"{tensor.dtype}{tensor.shape}"
+
+        return [line(node) for node in model.graph]
+
+    return lines
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from polyhead_export.passes import AttentionLayout, clean
@@ -18,7 +19,7 @@ def text(*, query=SWAP, key=SWAP, merge=SWAP, x="batch, tokens, 8", y="batch, to
         qt = Transpose{query}(q)
         kt = Transpose{key}(k)
         vt = Transpose{SWAP}(v)
-        a = Attention<scale = 0.3>(qt, kt, vt)
+        a = Attention<scale = 0.25>(qt, kt, vt)
         t = Transpose{merge}(a)
         m = Reshape(t, join)
         y = Relu({last})
@@ -37,19 +38,37 @@ def standard(parse):
     return parse(text(), split=SPLIT, join=JOIN)
 
 
-def test_reshapes_and_transposes_vanish(standard, ops):
-    assert ops(standard) == (
-        "Neg Reshape Reshape Reshape Transpose Transpose Transpose Attention Transpose Reshape Relu"
-    )
+def test_reshapes_and_transposes_vanish_and_attributes_stay(standard, show):
+    assert show(standard) == [
+        "keys = Neg(x)",
+        "q = Reshape(x, split)",
+        "k = Reshape(keys, split)",
+        "v = Reshape(x, split)",
+        "qt = Transpose<perm=(0, 2, 1, 3)>(q)",
+        "kt = Transpose<perm=(0, 2, 1, 3)>(k)",
+        "vt = Transpose<perm=(0, 2, 1, 3)>(v)",
+        "a = Attention<scale=0.25>(qt, kt, vt)",
+        "t = Transpose<perm=(0, 2, 1, 3)>(a)",
+        "m = Reshape(t, join)",
+        "y = Relu(m)",
+    ]
     rewrite(standard)
-    assert ops(standard) == "Neg Attention Relu"
+    assert show(standard) == [
+        "keys = Neg(x)",
+        "m = Attention<kv_num_heads=2, q_num_heads=2, scale=0.25>(x, keys, x)",
+        "y = Relu(m)",
+    ]
 
 
-def test_the_attention_tells_its_heads_and_keeps_its_attributes(standard):
-    rewrite(standard)
-    (node,) = (node for node in standard.graph if node.op_type == "Attention")
-    attributes = {name: value.value for name, value in node.attributes.items()}
-    assert attributes == {"scale": pytest.approx(0.3), "q_num_heads": 2, "kv_num_heads": 2}
+def test_a_graph_in_the_old_layout_does_not_pass_for_a_new_one(standard):
+    with pytest.raises(ir.passes.PostconditionError, match="Attention_7"):
+        AttentionLayout().ensures(standard)
+
+
+def test_an_old_attention_that_nothing_reads_does_no_harm(standard):
+    AttentionLayout()(standard)
+    assert sum(node.op_type == "Attention" for node in standard.graph) == 2
+    AttentionLayout().ensures(standard)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8), (2, 5, 8)], ids=["one_token", "batch"])

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from polyhead_export.passes import FoldConstants, clean
@@ -27,10 +28,24 @@ def ids():
     return np.array([[0, 1, 3], [2, 2, 0]])
 
 
-def test_what_hangs_on_weights_alone_is_folded_but_outputs_stay(projected, ops):
+def test_what_hangs_on_weights_alone_is_folded_but_outputs_stay(projected, show):
+    assert show(projected) == [
+        "x = Gather(table, ids)",
+        "normal = LayerNormalization(table, scale)",
+        "z = MatMul(normal, weight)",
+        "flat = ReduceSum(z)",
+        "s = MatMul(x, z)",
+        "y = Add(s, flat)",
+    ]
     assert FoldConstants()(projected).modified
     clean()(projected)
-    assert ops(projected) == "Gather LayerNormalization MatMul MatMul Add"
+    assert show(projected) == [
+        "x = Gather(table, ids)",
+        "normal = LayerNormalization(table, scale)",
+        "z = MatMul(normal, weight)",
+        "s = MatMul(x, z)",
+        "y = Add(s, folded/flat)",
+    ]
 
 
 def test_the_numbers_stay(projected, run, ids):
@@ -42,3 +57,23 @@ def test_the_numbers_stay(projected, run, ids):
 def test_a_second_time_changes_nothing(parse):
     model = parse("plain (float[n] x) => (float[n] y) { y = Gelu(x) }")
     assert not FoldConstants()(model).modified
+
+
+def test_a_graph_with_something_to_fold_does_not_pass_for_a_folded_one(projected):
+    with pytest.raises(ir.passes.PostconditionError, match="'flat'"):
+        FoldConstants().ensures(projected)
+
+
+def test_folded_constants_stand_in_the_order_of_the_graph(parse):
+    names = [f"c{i}" for i in range(40)]
+    made = [f"{name} = Neg(table)\n {name}_of_ids = Gather({name}, ids)" for name in names]
+    model = parse(
+        f"""
+        many (int64[batch, tokens] ids) => (float[batch, tokens, 2] y) {{
+            {" ".join(made)}
+            y = Sum({", ".join(f"{name}_of_ids" for name in names)})
+        }}""",
+        table=np.ones((4, 2), np.float32),
+    )
+    FoldConstants()(model)
+    assert list(model.graph.initializers) == ["table", *(f"folded/{name}" for name in names)]

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from polyhead_export.passes import FoldPositions, clean
@@ -85,11 +86,42 @@ def fold(model):
     return modified
 
 
-@pytest.mark.parametrize("body", [POSITIONS, TYPES_AND_POSITIONS], ids=["one", "two"])
-def test_tables_become_one_table_cut_to_the_length(embed, ops, body):
-    model = embed(body)
+def test_a_table_is_cut_to_the_length(embed, ops):
+    model = embed(POSITIONS)
     assert fold(model)
     assert ops(model) == "Shape Gather Slice Add LayerNormalization"
+
+
+def test_two_tables_become_one(embed, show):
+    model = embed(TYPES_AND_POSITIONS)
+    assert show(model) == [
+        "x = Gather(words, ids)",
+        "n = Shape<end=2, start=1>(ids)",
+        "s = Squeeze(n)",
+        "line = Range(zero, s, unit)",
+        "shape = Shape(ids)",
+        "t = Expand(zero, shape)",
+        "types = Gather(kinds, t)",
+        "b = Add(x, types)",
+        "p = Unsqueeze(line, first)",
+        "e = Gather(table, p)",
+        "a = Add(e, b)",
+        "y = LayerNormalization(a, scale)",
+    ]
+    assert fold(model)
+    assert show(model) == [
+        "%0 = Shape<end=2, start=1>(ids)",
+        "x = Gather(words, ids)",
+        "%1 = Slice(positions/types, positions/types/start, %0, positions/types/axis)",
+        "b = Add(x, %1)",
+        "y = LayerNormalization(b, scale)",
+    ]
+
+
+def test_an_input_that_is_no_tokens_is_refused(parse):
+    model = parse("p (float[batch, tokens] x) => (float[batch, tokens] y) { y = Neg(x) }")
+    with pytest.raises(ir.passes.PreconditionError, match=r"int64 \(batch, tokens\): \['x'\]"):
+        FoldPositions(LONGEST)(model)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, LONGEST), (3, 7)], ids=["one", "longest", "batch"])

@@ -51,11 +51,24 @@ def types(model):
     return {node.op_type: node.outputs[0].dtype.name for node in model.graph}
 
 
-def test_the_encoder_is_half_and_the_head_is_not(layer, ops):
+def test_the_encoder_is_half_and_the_head_is_not(layer, show):
     model = layer()
-    assert ops(model) == "Gather Attention Add LayerNormalization MatMul"
+    assert show(model) == [
+        "x = Gather(words, ids)",
+        "a = Attention<kv_num_heads=2, q_num_heads=2>(x, x, x)",
+        "s = Add(a, bias)",
+        "n = LayerNormalization(s, scale)",
+        "y = MatMul(n, w)",
+    ]
     assert half(model)
-    assert ops(model) == "Gather Attention Add LayerNormalization Cast MatMul"
+    assert show(model) == [
+        "x = Gather(words/fp16, ids)",
+        "a = Attention<kv_num_heads=2, q_num_heads=2, softmax_precision=1>(x, x, x)",
+        "s = Add(a, bias/fp16)",
+        "n = LayerNormalization(s, scale/fp16)",
+        "n/fp32 = Cast<to=1>(n)",
+        "y = MatMul(n/fp32, w)",
+    ]
     encoder = dict.fromkeys(["Gather", "Attention", "Add", "LayerNormalization"], "FLOAT16")
     assert types(model) == {**encoder, "Cast": "FLOAT", "MatMul": "FLOAT"}
     assert model.graph.outputs[0].dtype == ir.DataType.FLOAT

@@ -52,10 +52,28 @@ def lower(model):
     return modified
 
 
+def test_a_linear_with_its_bias_becomes_one_operator(quantised, show):
+    model = quantised(BIASED)
+    assert show(model) == [
+        "x/u8 = QuantizeLinear(x, x/scale, x/zero_point)",
+        "x/restored = DequantizeLinear(x/u8, x/scale, x/zero_point)",
+        "%0 = DequantizeLinear<axis=1>"
+        "(MatMul_0/weight, MatMul_0/weight_scale, MatMul_0/weight_zero_point)",
+        "product = MatMul(x/restored, %0)",
+        "y = Add(product, bias)",
+    ]
+    assert lower(model)
+    assert show(model) == [
+        "x/u8 = QuantizeLinear(x, x/scale, x/zero_point)",
+        "y = com.microsoft.MatMulIntegerToFloat(x/u8, MatMul_0/weight, x/scale,"
+        " MatMul_0/weight_scale, x/zero_point, MatMul_0/weight_zero_point, bias)",
+    ]
+    assert dict(model.graph.opset_imports) == {"": 23, "com.microsoft": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "lowered"),
     [
-        pytest.param(BIASED, LOWERED, id="bias"),
         pytest.param(PLAIN, LOWERED, id="no_bias"),
         pytest.param(SHARED, f"{LOWERED} MatMulIntegerToFloat Add", id="shared_input"),
         pytest.param(READ_TWICE, f"{LOWERED} Add Relu Mul", id="product_read_twice"),

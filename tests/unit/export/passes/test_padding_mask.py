@@ -64,6 +64,30 @@ def feeds(random):
     return {"ids": random.integers(1, 10, mask.shape), "attention_mask": mask}
 
 
+def test_attention_reads_the_padding_itself(masked, show):
+    model = masked("to_add")
+    assert show(model) == [
+        "x = Gather(words, ids)",
+        "m = Cast<to=9>(attention_mask)",
+        "f = Cast<to=1>(m)",
+        "u = Unsqueeze(f, middle)",
+        "rest = Sub(one, u)",
+        "mask = Mul(rest, lowest)",
+        "y = Attention<kv_num_heads=2, q_num_heads=2>(x, x, x, mask)",
+    ]
+    PaddingMask()(model)
+    clean()(model)
+    assert show(model) == [
+        "%0 = Cast<to=9>(attention_mask)",
+        "%1 = Unsqueeze(%0, mask/axes)",
+        "%2 = Shape<end=2, start=1>(attention_mask)",
+        "%3 = Concat<axis=0>(mask/one, mask/one, %2, mask/one)",
+        "%4 = Expand(%1, %3)",
+        "x = Gather(words, ids)",
+        "y = Attention<kv_num_heads=2, q_num_heads=2>(x, x, x, %4)",
+    ]
+
+
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_mask_of_the_padding_is_made_in_one_way(masked, ops, kind):
     model = masked(kind)

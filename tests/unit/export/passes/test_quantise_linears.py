@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,13 +23,18 @@ def x(random):
     return random.normal(size=(20, 8)).clip(-3, 3).astype(np.float32)
 
 
-def test_a_linear_gets_a_pair_around_its_input_and_an_integer_weight(parse, ops, weights):
+def test_a_linear_gets_a_pair_around_its_input_and_an_integer_weight(parse, show, weights):
     model = parse(ONE, w=weights["w"])
+    assert show(model) == ["y = MatMul(x, w)"]
     assert QuantiseLinears(RANGE)(model).modified
-    assert ops(model) == f"QuantizeLinear {PAIR} MatMul"
-    product = model.graph[-1]
-    restored = [value.producer() for value in product.inputs]
-    assert restored[0].inputs[0].producer().op_type == "QuantizeLinear"
+    assert show(model) == [
+        "x/u8 = QuantizeLinear(x, x/scale, x/zero_point)",
+        "x/restored = DequantizeLinear(x/u8, x/scale, x/zero_point)",
+        "%0 = DequantizeLinear<axis=1>"
+        "(MatMul_0/weight, MatMul_0/weight_scale, MatMul_0/weight_zero_point)",
+        "y = MatMul(x/restored, %0)",
+    ]
+    restored = [value.producer() for value in model.graph[-1].inputs]
     assert restored[1].inputs[0].const_value.numpy().dtype == np.int8
     assert restored[1].inputs[1].const_value.numpy().shape == (6,)
 
@@ -202,3 +208,22 @@ def test_linears_that_share_a_weight_share_its_int8_form(parse, ops, weights):
     model = parse(text, w=weights["w"])
     QuantiseLinears({**RANGE, "n": (-3.0, 3.0)})(model)
     assert ops(model).count("DequantizeLinear") == 3
+
+
+def test_a_float_graph_does_not_pass_for_a_quantised_one(parse, weights):
+    model = parse(ONE, w=weights["w"])
+    with pytest.raises(ir.passes.PostconditionError, match="MatMul_0"):
+        QuantiseLinears(RANGE).ensures(model)
+    QuantiseLinears(RANGE, skip=frozenset({"MatMul_0"})).ensures(model)
+
+
+@pytest.mark.parametrize("per_row", [frozenset(), frozenset({"MatMul_0"})], ids=["static", "rows"])
+def test_a_linear_that_reads_another_without_anything_between_is_quantised(parse, weights, per_row):
+    text = """two (float[rows, 8] x) => (float[rows, 8] y) {
+        a = MatMul(x, w)
+        y = MatMul(a, turned)
+    }"""
+    model = parse(text, w=weights["w"], turned=weights["v"].T.copy())
+    QuantiseLinears({**RANGE, "a": (-9.0, 9.0)}, per_row=per_row)(model)
+    products = [node for node in model.graph if node.op_type == "MatMul"]
+    assert [v.producer().op_type for n in products for v in n.inputs] == ["DequantizeLinear"] * 4

@@ -26,16 +26,17 @@ def weights(random):
     return {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
 
 
-def test_a_linear_reads_its_input_over_the_factors(parse, ops, run, weights, factors, random):
+def test_a_linear_reads_its_input_over_the_factors(parse, show, run, weights, factors, random):
     model = parse(LINEAR, w=weights["w"])
     x = random.normal(size=(5, 8)).astype(np.float32)
     expected = run(model, x=x)
-    assert ops(model) == "MatMul"
+    assert show(model) == ["y = MatMul(x, w)"]
     assert Smooth({"x": factors})(model).modified
-    assert ops(model) == "Mul MatMul"
+    assert show(model) == [
+        "x/smoothed = Mul(x, x/smoothing)",
+        "y = MatMul(x/smoothed, MatMul_0/smoothed_weight)",
+    ]
     np.testing.assert_allclose(run(model, x=x), expected, rtol=1e-4, atol=1e-5)
-    smooth = model.graph[0].outputs[0]
-    assert smooth.name == "x/smoothed"
     np.testing.assert_allclose(model.graph[0].inputs[1].const_value.numpy(), 1 / factors)
 
 
@@ -46,13 +47,28 @@ def test_linears_of_one_tensor_share_the_product(parse, ops, weights, factors):
     assert ops(model) == "Mul MatMul MatMul Add"
 
 
-def test_what_attention_gives_is_smoothed_inside_v(parse, ops, run, weights, factors, random):
+def test_what_attention_gives_is_smoothed_inside_v(parse, show, run, weights, factors, random):
     del weights["v"]
     model = parse(ATTENTION, **weights)
     x = random.normal(size=(1, 5, 8)).astype(np.float32)
-    expected, before = run(model, x=x), ops(model)
+    expected = run(model, x=x)
+    assert show(model) == [
+        "q = MatMul(x, wq)",
+        "k = MatMul(x, wk)",
+        "p = MatMul(x, wv)",
+        "v = Add(bv, p)",
+        "c = Attention<kv_num_heads=2, q_num_heads=2>(q, k, v)",
+        "y = MatMul(c, w)",
+    ]
     Smooth({"c": factors})(model)
-    assert ops(model) == before == "MatMul MatMul MatMul Add Attention MatMul"
+    assert show(model) == [
+        "q = MatMul(x, wq)",
+        "k = MatMul(x, wk)",
+        "p = MatMul(x, wv/smoothed)",
+        "v = Add(bv/smoothed, p)",
+        "c = Attention<kv_num_heads=2, q_num_heads=2>(q, k, v)",
+        "y = MatMul(c, MatMul_5/smoothed_weight)",
+    ]
     np.testing.assert_allclose(run(model, x=x), expected, rtol=1e-4, atol=1e-5)
     product = next(node for node in model.graph if node.outputs[0].name == "p")
     found = product.inputs[1].const_value.numpy()
@@ -91,3 +107,23 @@ def test_without_factors_nothing_changes(parse, weights):
     model = parse(LINEAR, w=weights["w"])
     assert not Smooth({})(model).modified
     assert isinstance(model, ir.Model)
+
+
+def test_factors_of_what_no_linear_reads_are_refused(parse, weights, factors):
+    model = parse(LINEAR, w=weights["w"])
+    with pytest.raises(ir.passes.PreconditionError, match=r"no linear reads: \['y'\]"):
+        Smooth({"x": factors, "y": factors})(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "node"),
+    [(LINEAR, "x", "MatMul_0"), (ATTENTION, "c", "MatMul_5")],
+    ids=["linear", "attention"],
+)
+def test_a_graph_with_factors_to_come_does_not_pass_for_a_smoothed_one(
+    parse, weights, factors, text, name, node
+):
+    del weights["v"]
+    model = parse(text, **weights)
+    with pytest.raises(ir.passes.PostconditionError, match=node):
+        Smooth({name: factors}).ensures(model)

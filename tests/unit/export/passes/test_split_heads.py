@@ -1,4 +1,5 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from polyhead_export.passes import SplitHeads, clean
@@ -48,6 +49,31 @@ def feeds(random):
         "ids": np.zeros((3, 5), np.int64),
         "x": random.normal(size=(3, 5, 24)).astype(np.float32),
     }
+
+
+def test_heads_are_cut_out_before_they_are_turned(attending, show):
+    model = attending("turned_then_unbound")
+    assert show(model) == [
+        "y8 = Slice(x, eight, sixteen, i2)",
+        "five = Reshape(x, three)",
+        "turned = Transpose<perm=(0, 3, 2, 1, 4)>(five)",
+        "one = Slice(turned, i1, i2, i2)",
+        "q = Squeeze(one, i2)",
+        "y = Attention(q, q, q)",
+    ]
+    assert SplitHeads()(model).modified
+    clean()(model)
+    assert show(model) == [
+        "%0 = Slice(x, q/first, q/end, q/axis)",
+        "%1 = Reshape(%0, Squeeze_4/heads/shape)",
+        "q = Transpose<perm=(0, 2, 1, 3)>(%1)",
+        "y = Attention(q, q, q)",
+    ]
+
+
+def test_a_graph_with_another_way_does_not_pass_for_a_rewritten_one(attending):
+    with pytest.raises(ir.passes.PostconditionError, match="'q'"):
+        SplitHeads().ensures(attending("turned_then_unbound"))
 
 
 @pytest.mark.parametrize("way", WAYS)
