@@ -9,8 +9,7 @@ import emulated
 import pytest
 
 SECONDS = 120  # it takes four
-# A float kernel that rounds otherwise moves an integer by one: less than this. Saturated products
-# moved the logits by 1.4.
+# Float kernels that round otherwise moved logits by 1e-6 here, saturated products by 1.4.
 NEAR = 0.03
 
 
