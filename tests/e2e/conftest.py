@@ -56,7 +56,7 @@ class Server:
         return self.log.read_text()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def committed() -> Path:
     """Nobody writes to it."""
     return ROOT / "tests" / "data" / "bundle"

@@ -159,7 +159,9 @@ class OnnxSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._spin)))
         if saturates():
             # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
-            # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without).
+            # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without). Without it an emulated
+            # Haswell changed 3 of the demo's 100 sentiments and the entities of 5 texts; with it
+            # none (tests/e2e/emulated.py).
             options.add_session_config_entry("session.x64quantprecision", "1")
         return options
 
