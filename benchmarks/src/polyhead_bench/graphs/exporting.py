@@ -21,7 +21,7 @@ sys.exit(done.returncode)
 """
 
 
-ROWS = (("export with calibration and gate", "<= 90 s"), ("its peak memory", "<= 4 GiB"))
+ROWS = (("export with calibration and gate", "<= 90 s"), ("peak memory of the export", "<= 4 GiB"))
 """Names and limits of what `demo` measures."""
 
 

@@ -28,7 +28,7 @@ _LARGE_NOTE = (
     f"random weights, so --max-flips 100; {TEXTS} texts, {TEXTS // 2} of them calibrate,"
     f" {_FULL} as long as it reads"
 )
-_LARGE = (("export of a BERT-base-size model", 10, "min"), ("its peak memory", 8, "GiB"))
+_LARGE = (("export of a BERT-base-size model", 10, "min"), ("peak memory of that export", 8, "GiB"))
 
 Note = Callable[[str], None]
 Found = tuple[list[Check], dict[str, Any]]
