@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import onnxruntime as ort
 
 import polyhead
-from polyhead import cpu, threads
+from polyhead import atomic, cpu, threads
 from polyhead.cli import output
+from polyhead.errors import PolyheadError
+from polyhead_bench import machine
 from polyhead_bench.statistics import Interval
 
 
@@ -24,8 +28,8 @@ class Check:
     Attributes:
         name: what was measured.
         found: the figure as shown; None when it could not be measured.
-        limit: what it has to reach, as shown.
-        passed: whether it does; None when it was not measured.
+        limit: what it has to reach, as shown; empty without a limit.
+        passed: whether it does; None when it was not measured, or has no limit.
         note: more, such as the interval, or why it was not measured.
     """
 
@@ -55,11 +59,50 @@ def at_most(name: str, found: float, most: float, unit: str, note: str = "") -> 
     return Check(name=name, found=shown, limit=limit, passed=found <= most, note=note)
 
 
+def unlimited(name: str, found: str, note: str = "") -> Check:
+    """A figure that is shown, and need not reach anything."""
+    note = f"{note}; no limit" if note else "no limit"
+    return Check(name=name, found=found, limit="", passed=None, note=note)
+
+
+def unmeasured(
+    rows: Iterable[tuple[str, str]], reason: str, *, passed: bool | None = None
+) -> list[Check]:
+    """Rows without a figure.
+
+    Args:
+        rows: names and limits.
+        reason: why there is none.
+        passed: False where that is a failure.
+    """
+    return [Check(name=n, found=None, limit=m, passed=passed, note=reason) for n, m in rows]
+
+
+def attempt(
+    part: Callable[[], tuple[list[Check], dict[str, Any]]], rows: Iterable[tuple[str, str]]
+) -> tuple[list[Check], dict[str, Any]]:
+    """What a part of the measurements finds; when it cannot, failed rows that say why.
+
+    Args:
+        part: returns checks and figures.
+        rows: names and limits of what it was to measure.
+    """
+    try:
+        return part()
+    except PolyheadError as problem:
+        return unmeasured(rows, str(problem), passed=False), {"fault": str(problem)}
+
+
 def table(checks: Sequence[Check]) -> str:
     """Figures, limits and pass or fail, for people."""
-    shown = {True: "pass", False: "FAIL", None: "not measured"}
-    rows = [[c.name, c.found or "-", c.limit, shown[c.passed], c.note] for c in checks]
+    rows = [[c.name, c.found or "-", c.limit, _state(c), c.note] for c in checks]
     return output.table(["figure", "found", "limit", "", ""], rows)
+
+
+def _state(check: Check) -> str:
+    if check.passed is None:
+        return "not measured" if check.found is None else "shown"
+    return "pass" if check.passed else "FAIL"
 
 
 def passed(checks: Sequence[Check]) -> bool:
@@ -67,11 +110,28 @@ def passed(checks: Sequence[Check]) -> bool:
     return all(check.passed is not False for check in checks)
 
 
-def write(folder: Path, name: str, checks: Sequence[Check], figures: dict[str, Any]) -> Path:
-    """Write ``<folder>/<name>.json``: the machine, the checks and all that was measured."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(
+    folder: Path,
+    name: str,
+    checks: Sequence[Check],
+    figures: dict[str, Any],
+    *,
+    complete: bool = True,
+) -> Path:
+    """Write ``<folder>/<name>.json``: the machine, the checks and all that was measured.
+
+    Args:
+        folder: made when missing.
+        name: of the file.
+        checks: all so far.
+        figures: all so far.
+        complete: False while more is to come.
+    """
     path = folder / f"{name}.json"
     content = {
+        "command": f"polyhead {shlex.join(sys.argv[1:])}",
+        **machine.commit(),
+        "complete": complete,
         "machine": {
             **asdict(cpu.describe()),
             "threads": threads.budget(),
@@ -82,5 +142,5 @@ def write(folder: Path, name: str, checks: Sequence[Check], figures: dict[str, A
         "checks": [asdict(check) for check in checks],
         "figures": figures,
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    atomic.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path

@@ -25,6 +25,13 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
+        **commit(),
+    }
+
+
+def commit() -> dict[str, Any]:
+    """The checkout's commit (None outside one), and whether its files differ from it."""
+    return {
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }

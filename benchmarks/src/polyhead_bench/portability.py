@@ -1,12 +1,13 @@
 """Do other engines give the decisions of a bundle?
 
-Started as ``python -m polyhead_bench.portability BUNDLE TEXTS`` with the environment variable
-`POLYHEAD_PEERS`, a folder of virtual environments; it looks for `openvino` there. TEXTS has one
-text a line. The bundle needs an int8 graph in standard ONNX: `polyhead export --also onnx`.
+Started as ``python -m polyhead_bench.portability BUNDLE TEXTS``. TEXTS has one text a line. The
+bundle needs an int8 graph in standard ONNX: `polyhead export --also onnx`. OpenVINO's environment
+is made by `polyhead bench setup openvino`; `--cache` names the folder of environments.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from polyhead import load
 from polyhead.bundle import Graph, read
 from polyhead.cli import output
+from polyhead.errors import PolyheadError
 from polyhead.heads import decoder
 from polyhead.tokenizing import Input
+from polyhead_bench import environments
 from polyhead_bench.errors import BenchError
 
-PEERS = "POLYHEAD_PEERS"
 _SCRIPTS = Path(__file__).parent / "foreign"
 
 
@@ -44,12 +46,6 @@ class Agreement:
     texts: int
     same: int
     max_error: float
-
-
-def peer(name: str) -> Path | None:
-    """The Python of a peer's environment; None when there is none."""
-    python = Path(os.environ.get(PEERS, "")) / name / "bin" / "python"
-    return python if os.environ.get(PEERS) and python.is_file() else None
 
 
 def run_peer(python: Path, script: str, *words: str | Path) -> None:
@@ -116,20 +112,24 @@ def _standard(graphs: Sequence[Graph], bundle: Path) -> Graph:
     )
 
 
-def main(bundle: str, texts: str) -> int:
-    """Print a table; exit code 0 also where there is no peer."""
-    python = peer("openvino")
-    if python is None:
-        output.progress(f"{PEERS}: no environment with openvino; nothing was compared.")
-        return 0
-    lines = Path(texts).read_text(encoding="utf-8").splitlines()
-    rows = [
-        [a.head, a.texts, a.texts - a.same, a.max_error]
-        for a in openvino(Path(bundle), lines, python)
-    ]
+def main(words: Sequence[str]) -> int:
+    """Print a table; 1 when nothing could be compared."""
+    parser = argparse.ArgumentParser(prog="python -m polyhead_bench.portability")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("build/peers"))
+    asked = parser.parse_args(words)
+    try:
+        python = environments.python(asked.cache, "openvino")
+        lines = asked.texts.read_text(encoding="utf-8").splitlines()
+        found = openvino(asked.bundle, lines, python)
+    except PolyheadError as problem:
+        output.progress(f"portability: {problem}")
+        return 1
+    rows = [[a.head, a.texts, a.texts - a.same, a.max_error] for a in found]
     output.write(output.table(["head", "texts", "decisions changed", "logit error"], rows))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,11 +1,17 @@
-"""Other engines, in environments of their own: run where POLYHEAD_PEERS names their folder."""
+"""Other engines, in environments of their own: run where POLYHEAD_PEERS names their folder.
+
+It is the folder that `polyhead bench setup` makes: ``POLYHEAD_PEERS=build/peers``.
+"""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from polyhead_bench import portability
+from polyhead_bench import environments, portability
+from polyhead_bench.errors import PeerFault
 from polyhead_export import optimum_folder
 from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
@@ -15,10 +21,13 @@ TEXTS = ["The parcel to Oslo was 3 days late.", "", "Thanks, 5 stars from Lima!"
 
 @pytest.fixture
 def python(request):
-    found = portability.peer(request.param)
-    if found is None:
-        pytest.skip(f"no environment {request.param!r} in {portability.PEERS}")
-    return found
+    cache = os.environ.get("POLYHEAD_PEERS")
+    if cache is None:
+        pytest.skip("POLYHEAD_PEERS names no folder of environments")
+    try:
+        return environments.python(Path(cache), request.param)
+    except PeerFault as fault:
+        pytest.skip(str(fault))
 
 
 @pytest.mark.parametrize("python", ["openvino"], indirect=True)

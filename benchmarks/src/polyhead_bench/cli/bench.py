@@ -11,6 +11,7 @@ Examples:
   polyhead bench compare before/ after/
   polyhead bench roofline bundle/
   polyhead bench runtime bundle/ -o results/
+  polyhead bench export bundle/ --checkpoint checkpoint/ -o results/
   polyhead bench soak bundle/ --minutes 30
 """
 

@@ -1,4 +1,4 @@
-"""What `polyhead bench runtime` and `polyhead bench soak` share."""
+"""What `polyhead bench runtime`, `export` and `soak` share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from polyhead.cli import output
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments that measurements against limits share."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--seed", type=int, default=0, help="of the texts (0)")
     parser.add_argument(
         "-o",
         "--output",

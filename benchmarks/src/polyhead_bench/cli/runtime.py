@@ -19,6 +19,7 @@ from polyhead_bench.cli import figures
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench runtime`."""
     figures.configure(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the texts (0)")
     parser.add_argument("--texts", type=int, default=1500, metavar="N", help="ragged list (1500)")
     parser.add_argument("--rounds", type=int, default=6, metavar="N", help="of each engine (6)")
     parser.add_argument("--threads", type=int, default=16, metavar="N", help="that call (16)")

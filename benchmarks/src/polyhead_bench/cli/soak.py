@@ -16,6 +16,7 @@ from polyhead_bench.cli import figures
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench soak`."""
     figures.configure(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the texts (0)")
     parser.add_argument("--minutes", type=float, default=30, metavar="N", help="how long (30)")
     parser.add_argument("--threads", type=int, default=8, metavar="N", help="that call (8)")
     parser.set_defaults(usage_error=parser.error)

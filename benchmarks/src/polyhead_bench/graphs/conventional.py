@@ -88,13 +88,20 @@ def textbook(source: Path, path: Path, *, layers: int, heads: int, hidden: int) 
     return path
 
 
-def optimum(source: Path, path: Path, python: Path) -> Path:
-    """Optimum's dynamic int8 for AVX512-VNNI of the unfused graph, made in its environment.
+def optimum(source: Path, path: Path, python: Path, configuration: str) -> Path:
+    """Optimum's dynamic int8 of the unfused graph, made in its environment.
+
+    Args:
+        source: the unfused graph.
+        path: of the int8 graph.
+        python: of the environment.
+        configuration: a method of Optimum's `AutoQuantizationConfig`.
 
     Raises:
         PeerFault: when that fails; says what it printed last.
     """
-    _run([str(python), str(_SCRIPTS / "optimum_quantise.py"), str(source), str(path)])
+    script = _SCRIPTS / "optimum_quantise.py"
+    _run([str(python), str(script), str(source), str(path), configuration])
     return path
 
 
@@ -113,14 +120,6 @@ def openvino(source: Path, path: Path, python: Path, ids: Path) -> Path:
     script = _SCRIPTS / "openvino_quantise.py"
     _run([str(python), str(script), str(source), str(path), str(ids)])
     return path
-
-
-def operators(path: Path) -> dict[str, int]:
-    """How often each operator stands in a graph."""
-    found: dict[str, int] = {}
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
-        found[node.op_type] = found.get(node.op_type, 0) + 1
-    return found
 
 
 def _run(command: list[str]) -> None:
