@@ -61,7 +61,7 @@ def test_each_input_is_quantised_once(int8):
 def test_no_float_product_is_left_in_the_encoder_and_heads_stay_float(int8):
     products = [n.name for n in ir.load(int8).graph if n.op_type in ("MatMul", "Gemm")]
     assert not [name for name in products if name.startswith("encoder.")]
-    assert sum("projection" in name for name in products) == 7
+    assert sum("projection" in name for name in products) == 8
 
 
 def test_biases_are_inside_the_products(int8):
@@ -76,7 +76,7 @@ def test_activations_are_u8_and_weights_s8_with_a_scale_a_channel(int8):
             assert (weight.dtype, x_zero.dtype) == (ir.DataType.INT8, ir.DataType.UINT8)
             assert x_scale.const_value.shape == ()
             assert w_scale.const_value.shape == weight.const_value.shape[1:]
-            assert not w_zero.const_value.numpy().any()
+            assert w_zero is None  # none is faster than zeros
 
 
 def test_no_float_weight_is_kept_beside_its_quantised_form(int8):
