@@ -13,6 +13,8 @@ from polyhead_export.calibration import CalibrationTexts
 TEXTS = tuple(f"anna lives in oslo, parcel {n} is late{', thanks' * (n % 6)}" for n in range(12))
 # Linears of the encoder; ModernBERT makes query, key and value in one.
 LINEARS = {
+    "roberta": 12,
+    "distilbert": 12,
     "xlm-roberta": 12,
     "camembert": 12,
     "electra": 13,
