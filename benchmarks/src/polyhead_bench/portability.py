@@ -3,6 +3,9 @@
 Started as ``python -m polyhead_bench.portability BUNDLE TEXTS``. TEXTS has one text a line. The
 bundle needs an int8 graph in standard ONNX: `polyhead export --also onnx`. OpenVINO's environment
 is made by `polyhead bench setup openvino`; `--cache` names the folder of environments.
+
+With ``--engine cuda`` it is the bundle's graph for CUDA (`--also cuda`), in this environment, which
+then needs onnxruntime-gpu in place of onnxruntime.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +26,13 @@ from polyhead import load
 from polyhead.bundle import Graph, read
 from polyhead.cli import output
 from polyhead.errors import PolyheadError
-from polyhead.heads import decoder
-from polyhead.tokenizing import Input
+from polyhead.heads import HeadSpec, decoder
+from polyhead.tokenizing import Encoding, Input
 from polyhead_bench import environments
 from polyhead_bench.errors import BenchError
 
 _SCRIPTS = Path(__file__).parent / "foreign"
+_GPU_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,46 @@ def openvino(bundle: Path, texts: Sequence[Input], python: Path) -> list[Agreeme
         run_peer(python, "openvino_logits", found.file(graph), feeds, logits)
         with np.load(logits) as saved:
             theirs = {name: saved[name] for name in saved.files}
+    others = {
+        head: [
+            theirs[f"{i}/{spec.output}"][0] if e.kind == spec.input else None
+            for i, e in enumerate(encodings)
+        ]
+        for head, spec in found.manifest.heads.items()
+    }
+    return _agreements(found.manifest.heads, encodings, own, others)
+
+
+def cuda(bundle: Path, texts: Sequence[Input]) -> list[Agreement]:
+    """The bundle's first graph on the CPU against its graph for CUDA, in padded groups.
+
+    Args:
+        bundle: with a graph for CUDA.
+        texts: what the heads read; texts of several windows are left out.
+
+    Raises:
+        ProviderUnavailable: when CUDA or the graph is not there.
+    """
+    with load(bundle) as engine:
+        encodings = [e for e in engine.encode(texts) if len(e.starts) == 1]
+        inputs = [e.input for e in encodings]
+        own, specs = engine.logits(inputs), engine.heads
+    with load(bundle, provider="cuda", batch_tokens=_GPU_TOKENS) as engine:
+        theirs = engine.logits(inputs)
+    return _agreements(specs, encodings, own, theirs)
+
+
+def _agreements(
+    specs: Mapping[str, HeadSpec],
+    encodings: Sequence[Encoding],
+    own: Mapping[str, Sequence[NDArray[np.float32]]],
+    theirs: Mapping[str, Sequence[NDArray[np.float32] | None]],
+) -> list[Agreement]:
     agreements = []
-    for head, spec in found.manifest.heads.items():
+    for head, spec in specs.items():
         face = decoder(head, spec)
         rows = [i for i, e in enumerate(encodings) if e.kind == spec.input]
-        pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = [
-            (own[head][i], theirs[f"{i}/{spec.output}"][0]) for i in rows
-        ]
+        pairs = [(own[head][i], np.asarray(theirs[head][i])) for i in rows]
         same = sum(
             face.decode(a, encodings[i]).decision == face.decode(b, encodings[i]).decision
             for i, (a, b) in zip(rows, pairs, strict=True)
@@ -117,12 +154,15 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m polyhead_bench.portability")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("texts", type=Path)
+    parser.add_argument("--engine", choices=["openvino", "cuda"], default="openvino")
     parser.add_argument("--cache", type=Path, default=Path("build/peers"))
     asked = parser.parse_args(words)
     try:
-        python = environments.python(asked.cache, "openvino")
         lines = asked.texts.read_text(encoding="utf-8").splitlines()
-        found = openvino(asked.bundle, lines, python)
+        if asked.engine == "cuda":
+            found = cuda(asked.bundle, lines)
+        else:
+            found = openvino(asked.bundle, lines, environments.python(asked.cache, "openvino"))
     except PolyheadError as problem:
         output.progress(f"portability: {problem}")
         return 1
