@@ -289,6 +289,7 @@ def prefixes_of(
     names = [str(path) for path in paths]
     if prefix is None:
         return ("",) * len(names)
+    values: list[object]
     if isinstance(prefix, Mapping):
         if unknown := [path for path in map(str, prefix) if path not in names]:
             raise InvalidSetting(
@@ -297,12 +298,13 @@ def prefixes_of(
         given = {str(path): value for path, value in prefix.items()}
         values = [given.get(name, "") for name in names]
     else:
-        values = [prefix] if isinstance(prefix, str) else list(prefix)
+        several = isinstance(prefix, Iterable) and not isinstance(prefix, str)
+        values = list(prefix) if several else [prefix]
     if len(values) != len(names) or not all(isinstance(value, str) for value in values):
         raise InvalidSetting(
             f"prefix={prefix!r}: expected {len(names)} texts, one for each bundle."
         )
-    return tuple(values)
+    return tuple(map(str, values))
 
 
 def _opened(origins: Origins) -> tuple[tuple[Part, ...], Model]:
