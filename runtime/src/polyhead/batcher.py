@@ -268,23 +268,36 @@ class Batcher:
         """Give the answers out and look for more to do."""
         self._running -= 1
         self._running_long -= batch[0].long
+        try:
+            for job, found in zip(batch, self._answers(batch, done), strict=True):
+                self._in_flight.pop(job.key, None)
+                job.settle(found)
+        except Exception as problem:  # fewer answers than jobs, say: nobody may wait for ever
+            self._fail(batch, problem)
+        finally:
+            self._look()
+
+    def _answers(
+        self,
+        batch: list[Job],
+        done: asyncio.Future[tuple[list[Prediction | BaseException], tuple[int, int, int]]],
+    ) -> list[Prediction | BaseException]:
         problem = BatcherClosed("closed while it waited") if done.cancelled() else done.exception()
-        if problem is None:
-            answers, shape = done.result()
-            self._counters.count_batch(shape)
-        else:
-            answers = [problem] * len(batch)
-        for job, found in zip(batch, answers, strict=True):
-            self._in_flight.pop(job.key, None)
-            job.settle(found)
-        self._look()
+        if problem is not None:
+            return [problem] * len(batch)
+        answers, shape = done.result()
+        self._counters.count_batch(shape)
+        return answers
 
     def _refuse_pending(self) -> None:
         problem = BatcherClosed("The batcher was closed before this request's turn.")
         while jobs := self._pending.take(self._max_batch, long=True):
-            for job in jobs:
-                self._in_flight.pop(job.key, None)
-                job.settle(problem)
+            self._fail(jobs, problem)
+
+    def _fail(self, jobs: list[Job], problem: Exception) -> None:
+        for job in jobs:
+            self._in_flight.pop(job.key, None)
+            job.settle(problem)
 
 
 def _check(name: str, value: object, *, least: float, whole: bool = False) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from polyhead.engine import Engine, Options
+from polyhead.errors import InputError
 from polyhead.prediction import Prediction
 from polyhead.tokenizing import Input
 
@@ -53,6 +54,9 @@ class Job:
 
     def settle(self, found: Prediction | BaseException) -> None:
         """Give the answer, or the error, to everyone who waits."""
+        if isinstance(found, StopIteration):  # the one that no future takes
+            cause, found = found, RuntimeError("the engine raised StopIteration")
+            found.__cause__ = cause
         for future in self.waiters:
             if isinstance(found, BaseException):
                 future.set_exception(found)
@@ -131,17 +135,33 @@ def answer(
 ) -> tuple[list[Prediction | BaseException], Shape]:
     """Answer jobs with equal settings, in a thread; one that fails leaves the others alone."""
     first = batch[0]
+    found: list[Prediction | BaseException]
     try:
-        found: list[Prediction | BaseException] = list(
-            engine.predict([job.item for job in batch], heads=first.heads, options=first.options)
+        answers = engine.predict(
+            [job.item for job in batch],
+            heads=first.heads,
+            options=first.options,
+            errors="return",
         )
-    except Exception as problem:
+        found = [_own(each) if isinstance(each, InputError) else each for each in answers]
+    except Exception as problem:  # of no single input, such as an option's value
         found = [problem] if len(batch) == 1 else [_alone(engine, job) for job in batch]
     return found, shape_of([p for p in found if isinstance(p, Prediction)])
 
 
+def _own(problem: InputError) -> InputError:
+    """The error of an input as its caller expects it, who sent one and so knows of index 0."""
+    place = f"input {problem.index}:"
+    message = str(problem)
+    if message.startswith(place):
+        message = f"input 0:{message.removeprefix(place)}"
+    own = type(problem)(message, index=0)
+    own.__cause__ = problem.__cause__
+    return own
+
+
 def _alone(engine: Engine, job: Job) -> Prediction | BaseException:
-    """The answer or the error of one job, whose index is 0 as the caller expects."""
+    """The answer or the error of one job."""
     try:
         return engine(job.item, heads=job.heads, options=job.options)
     except Exception as problem:

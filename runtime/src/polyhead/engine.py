@@ -187,8 +187,9 @@ class Engine(Lifecycle):
 
         Raises:
             InputError: when a text cannot be used; names its index.
+            EngineClosed: after `close`.
         """
-        return [e for e in read(texts, self._model, self._reading) if isinstance(e, Encoding)]
+        return [e for e in read(texts, self._open(), self._reading) if isinstance(e, Encoding)]
 
     def warmup(self) -> None:
         """Answer an input of every kind that the heads read, a short one and a long one.
@@ -206,7 +207,10 @@ class Engine(Lifecycle):
             self.predict([("a", "a"), ("a", long)] if pair else ["a", long])
 
     def info(self) -> dict[str, Any]:
-        """What really runs: provider, graph, threads, limits, heads and versions, as plain data."""
+        """What really runs: provider, graph, threads, limits, heads and versions, as plain data.
+
+        A closed engine still tells what ran.
+        """
         from polyhead import facts
 
         model = self._model

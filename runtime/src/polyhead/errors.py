@@ -7,8 +7,8 @@
     │   ├── BundleNotFound        no bundle at this path
     │   ├── ManifestError         manifest.json or golden.json says something it may not
     │   ├── FormatVersionError    written by a newer polyhead
-    │   ├── BundleFileMissing     a file that the manifest names is not there
-    │   ├── DigestMismatch        a file is not the one that was exported
+    │   ├── BundleFileMissing     a file that the manifest names is not there, or cannot be read
+    │   ├── DigestMismatch        a file, or the manifest, is not the one that was exported
     │   ├── GraphError            an ONNX graph that this runtime refuses or cannot load
     │   └── GoldenMismatch        answers that differ from the trained model's
     ├── InputError (ValueError)   what the caller passed in cannot be answered
@@ -17,7 +17,7 @@
     │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
     │   ├── HeadClash             two sub-models have a head of one name
-    │   └── InvalidSetting        a number or option out of its range
+    │   └── InvalidSetting        a number, option or argument out of its range or of another type
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
     ├── SourceError               a model of another library cannot be imported
     ├── PluginError               an installed plugin cannot be used
@@ -60,11 +60,11 @@ class FormatVersionError(BundleError):
 
 
 class BundleFileMissing(BundleError):
-    """A file that the manifest names is missing or is not a plain file."""
+    """A file that the manifest names is missing, cannot be read, or is not a plain file."""
 
 
 class DigestMismatch(BundleError):
-    """A file of the bundle differs in size or SHA-256 from what was exported."""
+    """A file of the bundle, or the manifest, differs in size or SHA-256 from what was exported."""
 
 
 class GraphError(BundleError):
@@ -108,7 +108,7 @@ class HeadClash(InputError):
 
 
 class InvalidSetting(InputError):
-    """A setting of the engine is out of its range."""
+    """A setting of the engine, or an argument, is out of its range or of another type."""
 
 
 class UnknownKind(PolyheadError, KeyError):

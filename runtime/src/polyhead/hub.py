@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,10 @@ def located(path: str | Path) -> Path:
 
     Raises:
         BundleNotFound: when there is no such repository, revision or network, and no cached copy.
-        InvalidSetting: when the address cannot be read.
+        BundleError: when the files cannot be put beside the cache.
+        InvalidSetting: when the address cannot be read, or `path` is no path.
     """
-    text = str(path)
+    text = _text(path)
     if not text.startswith(SCHEME):
         return Path(path)
     wanted = address(text)
@@ -72,7 +74,23 @@ def located(path: str | Path) -> Path:
         ) from problem
     if not (snapshot / MANIFEST).is_file():
         raise BundleNotFound(f"{text}: this repository holds no bundle (no {MANIFEST}).")
-    return _without_links(snapshot)
+    try:
+        return _without_links(snapshot)
+    except OSError as problem:
+        raise BundleError(
+            f"{text}: its files cannot be put beside {snapshot}: {problem.strerror or problem}."
+            " Make the cache writable, or name another one with HF_HOME."
+        ) from problem
+
+
+def _text(path: object) -> str:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str):
+        raise InvalidSetting(
+            f"path: found {type(text).__name__}, expected a bundle's folder as str or Path, or"
+            " hf:ORG/NAME."
+        )
+    return text
 
 
 def push(bundle: Path, target: str, *, private: bool = False) -> str:
@@ -114,8 +132,6 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
 
 def _without_links(snapshot: Path) -> Path:
     """A folder beside the cache's snapshots with the files themselves; made once a revision."""
-    import os
-
     from polyhead import atomic
 
     place = snapshot.parent.parent / "polyhead" / snapshot.name

@@ -45,7 +45,10 @@ class Lifecycle:
         self._model = origin.model()
 
     def close(self) -> None:
-        """Give the worker threads back; later calls raise `EngineClosed`. May be called twice."""
+        """Give the worker threads back. May be called twice.
+
+        Later calls raise `EngineClosed`, except `info`, which still tells what ran.
+        """
         self._closed = True
         self._scheduler.close()
 

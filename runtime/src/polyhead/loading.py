@@ -13,8 +13,10 @@ from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle, is_collection, read
 from polyhead.engine import Engine
 from polyhead.errors import (
+    BundleNotFound,
     EngineWithoutBundle,
     GraphError,
+    InvalidSetting,
     ProviderUnavailable,
     UnknownHead,
 )
@@ -106,7 +108,7 @@ def tokenizer_of(bundle: Bundle, settings: Settings) -> Tokenizer:
         BundleError: when it is not the exported one, or cannot be read.
     """
     entry = bundle.manifest.tokenizer
-    content = bundle.file(entry).read_bytes()
+    content = bundle.content(entry)
     if settings.verify != "none":
         bundle.check_digest(entry, content)
     return Tokenizer.from_file(bundle.file(entry), content)
@@ -211,8 +213,8 @@ def load(
             takes a second or two and 200 MB for a million characters; None for no limit.
         verify: ``"digest"`` checks size and SHA-256 of every file; ``"golden"`` also computes the
             golden texts and compares with the trained model's answers; ``"none"`` checks neither,
-            for a folder that was checked before. Links, foreign operators and graphs that do not
-            fit the manifest are refused in any case.
+            for a folder that was checked before. Links, foreign operators, graphs that do not fit
+            the manifest and a manifest that does not fit its own digest are refused in any case.
         provider: ``"cpu"``; ``"cuda"``, with the onnxruntime-gpu package and a bundle with a graph
             for it; ``"auto"``, CUDA where all of that is there and the CPU otherwise. CUDA was not
             measured.
@@ -229,7 +231,7 @@ def load(
         ProviderUnavailable: when the provider is not there, or the bundle has no graph for it.
         HeadClash: when two bundles have a head of one name.
         UnknownHead: for a head that the bundle does not have.
-        InvalidSetting: when a setting is out of its range.
+        InvalidSetting: when a setting is out of its range, or an argument is of another type.
     """
     settings = Settings(
         heads=None if heads is None else _names(heads),
@@ -252,16 +254,27 @@ def load(
     return Origin(places[0], settings).engine()
 
 
-def _names(heads: Iterable[str]) -> tuple[str, ...]:
+def _names(heads: object) -> tuple[str, ...]:
+    if not isinstance(heads, Iterable):
+        raise InvalidSetting(f"heads={heads!r}: expected names of heads; None is for all.")
     names = (heads,) if isinstance(heads, str) else tuple(heads)
     if not names:
         raise UnknownHead("heads: found none, expected at least one name; None is for all.")
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidSetting(f"heads: found {type(name).__name__}, expected names of heads.")
     return names
 
 
-def _absolute(path: str | Path) -> Path:
+def _absolute(path: Path) -> Path:
     """Processes may change their folder, or be started in another."""
-    return Path(path).absolute()
+    try:
+        return path.absolute()
+    except OSError as problem:
+        raise BundleNotFound(
+            f"{path}: the folder in which this process works is gone. Name the bundle by a whole"
+            " path."
+        ) from problem
 
 
 def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:

@@ -22,10 +22,10 @@ def order(provider: Provider) -> tuple[str, ...]:
     Raises:
         InvalidSetting: for an unknown name.
     """
+    if not isinstance(provider, str) or provider not in (*NAMES, "auto"):
+        raise InvalidSetting(f"provider={provider!r}: allowed: {', '.join(NAMES)}, auto.")
     if provider == "auto":
         return (CUDA, CPU) if CUDA in ort.get_available_providers() else (CPU,)
-    if provider not in NAMES:
-        raise InvalidSetting(f"provider={provider!r}: allowed: {', '.join(NAMES)}, auto.")
     return (NAMES[provider],)
 
 

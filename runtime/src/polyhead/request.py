@@ -43,7 +43,7 @@ class Reading:
     max_characters: int | None = None
 
     def __post_init__(self) -> None:
-        if self.on_overflow not in ON_OVERFLOW:
+        if not isinstance(self.on_overflow, str) or self.on_overflow not in ON_OVERFLOW:
             raise InvalidSetting(
                 f"on_overflow={self.on_overflow!r}: allowed: {', '.join(ON_OVERFLOW)}."
             )

@@ -53,6 +53,7 @@ class _Crew:
     """The threads of one process: a pool, and a place to run for each thread of the budget."""
 
     def __init__(self, workers: int) -> None:
+        self.closed = False
         self.places = Semaphore(workers)
         self.pool: ThreadPoolExecutor | None = None
         if workers > 1:
@@ -93,6 +94,7 @@ class Scheduler:
 
         Raises:
             EngineClosed: when it was closed meanwhile.
+            RuntimeError: Python's own, when the system gives no more threads.
         """
         crew = self._crew.get()
         jobs: list[_Group] = []
@@ -115,6 +117,8 @@ class Scheduler:
         try:
             results = crew.pool.map(run, jobs)
         except RuntimeError as problem:
+            if not crew.closed:
+                raise
             raise EngineClosed("This engine was closed during the call.") from problem
         list(results)
         return found
@@ -123,6 +127,7 @@ class Scheduler:
         """Give this process's worker threads back, when they have done what they were given."""
         crew = self._crew.peek()
         if crew is not None and crew.pool is not None:
+            crew.closed = True  # before the pool refuses work, so that a call can tell why
             crew.pool.shutdown()
 
 

@@ -33,7 +33,7 @@ class Settings:
     session_options: ort.SessionOptions | None = None
 
     def __post_init__(self) -> None:
-        if self.verify not in _VERIFY:
+        if not isinstance(self.verify, str) or self.verify not in _VERIFY:
             raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
         if self.intra_op_threads is not None:
             thread_budget.whole("intra_op_threads", self.intra_op_threads)
@@ -48,6 +48,9 @@ class Settings:
                 raise InvalidSetting(
                     f"{name}: found {type(value).__name__}, expected None or {expected}."
                 )
+        for name in self.provider_options or {}:
+            if not isinstance(name, str):
+                raise InvalidSetting(f"provider_options: found the name {name!r}, expected a text.")
 
     @property
     def intra_op(self) -> int:

@@ -150,6 +150,7 @@ class SeveralEngine(Engine):
 
         Raises:
             InputError: when a text cannot be used, or there is no such sub-model.
+            EngineClosed: after `close`.
         """
         parts, _ = self._opened()
         if type(part) is not int or not 0 <= part < len(parts):
@@ -176,7 +177,7 @@ class SeveralEngine(Engine):
 
     def info(self) -> dict[str, Any]:
         """What `Engine.info` says, and under ``shared`` what the sub-models share."""
-        parts, _ = self._opened()
+        parts, _ = self._state
         told = {name: value for name, value in super().info().items() if name != "graph"}
         return {**told, "shared": sharing.describe(parts)}
 
@@ -217,7 +218,7 @@ class SeveralEngine(Engine):
                     raw[key] = model.tokenizer.encode_one(item, index)
                 reads[number] = self._reading.fitted(model, raw[key], index)
             if not reads:  # nothing was asked; the input is looked at all the same
-                self._reading.encode(parts[0].model, item, index)
+                reads[0] = self._reading.encode(parts[0].model, item, index)
             return reads
 
         return each(texts, check, encode, errors)
@@ -288,6 +289,7 @@ def prefixes_of(
     names = [str(path) for path in paths]
     if prefix is None:
         return ("",) * len(names)
+    values: list[object]
     if isinstance(prefix, Mapping):
         if unknown := [path for path in map(str, prefix) if path not in names]:
             raise InvalidSetting(
@@ -296,12 +298,13 @@ def prefixes_of(
         given = {str(path): value for path, value in prefix.items()}
         values = [given.get(name, "") for name in names]
     else:
-        values = [prefix] if isinstance(prefix, str) else list(prefix)
+        several = isinstance(prefix, Iterable) and not isinstance(prefix, str)
+        values = list(prefix) if several else [prefix]
     if len(values) != len(names) or not all(isinstance(value, str) for value in values):
         raise InvalidSetting(
             f"prefix={prefix!r}: expected {len(names)} texts, one for each bundle."
         )
-    return tuple(values)
+    return tuple(map(str, values))
 
 
 def _opened(origins: Origins) -> tuple[tuple[Part, ...], Model]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from resealing import reseal as reseal_bundle
 
 from polyhead import Engine, HeadSpec, load
 from polyhead.bundle import digest
@@ -27,30 +28,25 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def edit_json() -> Callable[[Path, Edit], None]:
-    """Changes a JSON file in place: `edit_json(path, lambda data: data.update(…))`."""
+    """Changes a JSON file in place: `edit_json(path, lambda data: data.update(…))`.
+
+    A manifest gets the digest that fits, so that a test sees what is wrong with the change.
+    """
 
     def edit(path: Path, change: Edit) -> None:
         data = json.loads(path.read_text(encoding="utf-8"))
         change(data)
         path.write_text(json.dumps(data), encoding="utf-8")
+        if path.name == "manifest.json":
+            reseal_bundle(path.parent, files=False)
 
     return edit
 
 
 @pytest.fixture(scope="session")
-def reseal(edit_json: Callable[[Path, Edit], None]) -> Callable[[Path], None]:
+def reseal() -> Callable[[Path], None]:
     """Writes the digests of a changed bundle's files into its manifest, as an attacker would."""
-
-    def seal(folder: Path) -> None:
-        def change(manifest: dict[str, Any]) -> None:
-            parts = [manifest["tokenizer"], manifest["golden"], manifest["card"]]
-            for entry in (*parts, *manifest["graphs"]):
-                found = digest.entry(folder / entry["file"])
-                entry.update(sha256=found.sha256, size=found.size)
-
-        edit_json(folder / "manifest.json", change)
-
-    return seal
+    return reseal_bundle
 
 
 @pytest.fixture(scope="session")

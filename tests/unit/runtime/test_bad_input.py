@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead import InvalidText, PolyheadError, UnknownHead, load
+from polyhead import (
+    Engine,
+    InvalidText,
+    PolyheadError,
+    TextTooLong,
+    UnknownHead,
+    WrongInput,
+    load,
+)
+from polyhead.session import OnnxSession
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +108,60 @@ def test_an_unknown_head_is_named(engine, heads, message):
         engine("text", heads=heads)
 
 
-def test_nothing_is_computed_before_every_text_was_checked(engine):
+def test_a_head_is_looked_for_without_a_text(engine):
     with pytest.raises(UnknownHead):
         engine.predict([], heads=["zzz"])
+
+
+class Counting:
+    """A session that counts its runs."""
+
+    def __init__(self, session):
+        self._session = session
+        self.inputs = session.inputs
+        self.runs = 0
+
+    def run(self, outputs, feeds):
+        self.runs += 1
+        return self._session.run(outputs, feeds)
+
+    def info(self):
+        return self._session.info()
+
+
+@pytest.fixture(params=["one", "two"])
+def counted(request, bundle, engine):
+    """A back end that counts, and an engine over it with one thread or two."""
+    backend = Counting(OnnxSession(bundle / "model.onnx"))
+    threads = {"one": 1, "two": 2}[request.param]
+    limits = {"max_tokens": 24, "threads": threads, "on_overflow": "error"}
+    with Engine(backend, engine.tokenizer, engine.heads, **limits) as counting:
+        yield backend, counting
+
+
+BAD = [
+    pytest.param(None, InvalidText, id="no_text"),
+    pytest.param("x\udc80", InvalidText, id="surrogate"),
+    pytest.param("late " * 60, TextTooLong, id="too_long"),
+    pytest.param(("who?", "Anna"), WrongInput, id="pair"),
+]
+
+
+@pytest.mark.parametrize(("bad", "error"), BAD)
+def test_nothing_is_computed_before_every_text_was_checked(counted, bad, error):
+    backend, engine = counted
+    with pytest.raises(error, match="input 1: ") as caught:
+        engine.predict(["fine", bad])
+    assert caught.value.index == 1
+    assert backend.runs == 0
+
+
+@pytest.mark.parametrize(("bad", "error"), BAD)
+def test_the_others_are_answered_where_errors_are_returned(counted, bad, error):
+    backend, engine = counted
+    first, problem, last = engine.predict(["fine", bad, "thanks, Anna"], errors="return")
+    assert (type(problem), problem.index) == (error, 1)
+    assert [first.to_dict(), last.to_dict()] == [
+        engine(text).to_dict() for text in ("fine", "thanks, Anna")
+    ]
+    assert backend.runs > 0

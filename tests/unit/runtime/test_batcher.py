@@ -26,6 +26,7 @@ class Gate:
         self._engine = engine
         self._open = threading.Semaphore(10**6 if open_ else 0)
         self.calls = []
+        self.alone = []
 
     def info(self):
         return self._engine.info()
@@ -36,6 +37,7 @@ class Gate:
         return self._engine.predict(texts, **settings)
 
     def __call__(self, text, **settings):
+        self.alone.append(text)
         return self._engine(text, **settings)
 
     def let(self, calls=10**6):
@@ -244,15 +246,71 @@ def test_options_that_cannot_be_compared_are_not_shared(engine):
 
 @pytest.mark.parametrize("bad", [None, 5, b"anna", "\ud800", ["a", "b", "c"]], ids=ascii)
 def test_a_bad_text_fails_only_its_own_request(engine, bad):
+    gate = Gate(engine, open_=True)
+
     async def main():
-        async with Batcher(engine) as batcher:
+        async with Batcher(gate) as batcher:
             tasks = started(batcher, "a", bad, "b")
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     first, problem, last = asyncio.run(main())
     assert (first.text, last.text) == ("a", "b")
-    assert isinstance(problem, InvalidText)
-    assert problem.index == 0  # its place in the caller's request, not in the batch
+    with pytest.raises(InvalidText) as alone:
+        engine(bad)
+    # Its place in the caller's request, not in the batch.
+    assert (type(problem), problem.index, str(problem)) == (InvalidText, 0, str(alone.value))
+    assert (gate.calls, gate.alone) == ([["a", bad, "b"]], [])
+
+
+def test_a_wrong_value_of_an_option_fails_those_whose_heads_it_is_for(engine_of_many_heads):
+    pair, options = ("who?", "Anna lives in Oslo"), {"answer": {"n": 0}}
+    gate = Gate(engine_of_many_heads, open_=True)
+
+    async def main():
+        async with Batcher(gate) as batcher:
+            tasks = started(batcher, "a", pair, None, options=options)
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    good, problem, bad = asyncio.run(main())
+    assert good.text == "a"
+    assert isinstance(problem, InvalidSetting)
+    assert (type(bad), bad.index) == (InvalidText, 0)
+    assert gate.alone == ["a", pair, None]
+
+
+class Faulty(Gate):
+    """Stops an iteration for one text, and answers too little for another."""
+
+    def predict(self, texts, **settings):
+        if "stop" in texts:
+            raise StopIteration
+        found = super().predict(texts, **settings)
+        return found[:-1] if "few" in texts else found
+
+    def __call__(self, text, **settings):
+        return self.predict([text], **settings)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        pytest.param(["stop"], [RuntimeError], id="stop_alone"),
+        pytest.param(["a", "stop"], [polyhead.Prediction, RuntimeError], id="stop_among_others"),
+        pytest.param(["a", "few"], [polyhead.Prediction, ValueError], id="fewer_answers"),
+    ],
+)
+def test_whatever_an_engine_does_nobody_waits_for_ever(engine, texts, expected):
+    faulty = Faulty(engine, open_=True)
+
+    async def main():
+        async with Batcher(faulty, max_batch=2) as batcher:
+            tasks = started(batcher, *texts, "the next batch")
+            async with asyncio.timeout(20):
+                return await asyncio.gather(*tasks, return_exceptions=True)
+
+    *found, last = asyncio.run(main())
+    assert [type(each) for each in found] == expected
+    assert last.text == "the next batch"
 
 
 @pytest.mark.parametrize("heads", [["topics"], 5, "topics", [5]], ids=repr)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from polyhead import InvalidSetting
-from polyhead.hub import Address, address
+from polyhead import BundleError, InvalidSetting
+from polyhead.hub import Address, address, located
 
 COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
@@ -188,3 +189,11 @@ def test_addresses():
 def test_a_wrong_address_is_refused(text):
     with pytest.raises(InvalidSetting, match="expected hf:ORG/NAME"):
         address(text)
+
+
+def test_a_cache_that_cannot_be_written_is_told(bundle, tmp_path, monkeypatch):
+    snapshot = shutil.copytree(bundle, tmp_path / "cache" / "snapshots" / COMMIT)
+    (tmp_path / "cache" / "polyhead").write_text("where the folder beside the snapshots should be")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    with pytest.raises(BundleError, match=r"cannot be put beside .* Make the cache writable"):
+        located("hf:team/bundle")

@@ -94,6 +94,15 @@ def test_a_closed_engine_is_neither_reloaded_nor_pickled(bundle):
             call()
 
 
+def test_a_closed_engine_encodes_nothing_but_tells_what_ran(bundle):
+    engine = load(bundle)
+    before = engine.info()
+    engine.close()
+    with pytest.raises(EngineClosed):
+        engine.encode(["a"])
+    assert engine.info() == before
+
+
 def test_an_engine_without_a_bundle_says_so(bundle):
     with load(bundle) as engine:
         session = OnnxSession(bundle / "model.onnx")

@@ -99,6 +99,18 @@ def test_only_the_sub_models_of_the_asked_heads_run(bundle, other, counted):
         assert len(engine.info()["shared"]["parts"]) == 1
 
 
+def test_without_a_head_the_answer_is_empty_as_that_of_one_engine(bundle, other, counted):
+    with load(bundle, other, prefix=["", "b-"]) as engine, load(bundle) as one:
+        for texts in (TEXTS, [("who?", "Anna lives in Oslo")]):
+            found = engine.predict(texts, heads=[])
+            assert found == one.predict(texts, heads=[])
+            assert [dict(prediction) for prediction in found] == [{}] * len(texts)
+        assert engine.logits(TEXTS, heads=[]) == {}
+        with pytest.raises(polyhead.InvalidText):
+            engine(5, heads=[])
+    assert counted["run"] == 0
+
+
 def test_tokenizers_that_differ_in_one_token_are_kept_apart(bundle, foreign, counted):
     with load(bundle, foreign, prefix=["", "b-"]) as engine, load(foreign) as alone:
         counted.clear()
@@ -189,3 +201,6 @@ def test_it_is_closed_reloaded_and_pickled_as_any_engine(bundle, other):
         engine("a")
     with pytest.raises(polyhead.EngineClosed):
         engine.logits(["a"])
+    with pytest.raises(polyhead.EngineClosed):
+        engine.encode(["a"])
+    assert len(engine.info()["shared"]["parts"]) == 2

@@ -35,6 +35,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from polyhead.bundle.seal import sealed
 from polyhead.cli import output
 from polyhead.errors import nearest
 
@@ -153,7 +154,7 @@ def execute(arguments: argparse.Namespace) -> int:
         note=output.progress,
     )
     if arguments.json:
-        output.write_json(plain(manifest))
+        output.write_json(sealed(plain(manifest)))
         return 0
     if arguments.probe:
         from polyhead_export.cli import probe

@@ -84,6 +84,8 @@ class EncoderInfo:
 class Manifest:
     """All that a bundle says of itself. Field by field, this is format version 1.
 
+    On the disk one field more seals the others: `polyhead.bundle.seal` makes and checks it.
+
     Attributes:
         format: always ``"polyhead-bundle"``.
         version: format version.

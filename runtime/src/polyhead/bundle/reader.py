@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
@@ -12,6 +14,7 @@ from polyhead.bundle.collection import COLLECTION, Collection
 from polyhead.bundle.digest import sha256
 from polyhead.bundle.golden import Golden
 from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Manifest
+from polyhead.bundle.seal import DIGEST, digest_of
 from polyhead.errors import (
     BundleFileMissing,
     BundleNotFound,
@@ -46,6 +49,16 @@ class Bundle:
         """Path of a file of this bundle."""
         return self.path / entry.file
 
+    def content(self, entry: FileEntry) -> bytes:
+        """All bytes of a file.
+
+        Raises:
+            BundleFileMissing: when it cannot be read.
+        """
+        path = self.file(entry)
+        with _readable(path):
+            return path.read_bytes()
+
     def check_digest(self, entry: FileEntry, content: bytes | mmap | None = None) -> None:
         """Compare a file with the SHA-256 that the manifest gives.
 
@@ -55,9 +68,11 @@ class Bundle:
 
         Raises:
             DigestMismatch: when they differ.
+            BundleFileMissing: when the file cannot be read.
         """
         path = self.file(entry)
-        digest = sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        with _readable(path):
+            digest = sha256(path) if content is None else hashlib.sha256(content).hexdigest()
         if digest != entry.sha256:
             raise DigestMismatch(
                 f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
@@ -68,9 +83,11 @@ class Bundle:
 
         Raises:
             ManifestError: when `golden.json` breaks the format.
+            BundleFileMissing: when it cannot be read.
         """
         path = self.file(self.manifest.golden)
-        data = read_json(path, limit_bytes=_GOLDEN_LIMIT, error=ManifestError)
+        with _readable(path):
+            data = read_json(path, limit_bytes=_GOLDEN_LIMIT, error=ManifestError)
         return parse(Golden, data, where=str(path), error=ManifestError)
 
 
@@ -100,8 +117,9 @@ def read(path: str | Path, *, digests: bool = True) -> Bundle:
         ManifestError: on an unknown, missing or ill-typed field, and for a bundle of several
             sub-models; `read_parts` reads these.
         FormatVersionError: when it was written by a newer polyhead.
-        BundleFileMissing: when a file is missing, a link or no plain file.
-        DigestMismatch: when a file's size or content differs from the manifest.
+        BundleFileMissing: when a file is missing, cannot be read, or is a link or no plain file.
+        DigestMismatch: when a file's size or content differs from the manifest, or the manifest
+            from its own digest, which is always checked.
     """
     found = read_parts(path, digests=digests)
     if len(found) != 1:
@@ -151,16 +169,9 @@ def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
 
 
 def _version(path: Path) -> tuple[dict[str, Any], int]:
-    """The manifest as plain data, and its format version."""
-    if not is_bundle(path):
-        raise BundleNotFound(
-            f"{path}: no bundle here (no {MANIFEST}). Make one with"
-            " 'polyhead export CHECKPOINT -o BUNDLE'."
-        )
+    """The manifest as plain data without its digest, which fits, and its format version."""
     file = path / MANIFEST
-    if file.is_symlink():
-        raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
-    data = read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
+    data = _manifest_data(path, file)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
     version = data.get("version")
@@ -171,15 +182,69 @@ def _version(path: Path) -> tuple[dict[str, Any], int]:
             f"{file}: format version {version}; this polyhead reads up to {COLLECTION}."
             " Upgrade with 'pip install --upgrade polyhead'."
         )
+    _check_seal(file, data)
+    del data[DIGEST]
     return data, version
 
 
+def _manifest_data(path: Path, file: Path) -> Any:
+    try:
+        there = is_bundle(path)
+    except OSError as problem:
+        raise BundleNotFound(
+            f"{str(path)[:200]}: cannot look for a bundle here: {problem.strerror}. Name a folder"
+            " that this process may read."
+        ) from problem
+    if not there:
+        raise BundleNotFound(
+            f"{path}: no bundle here (no {MANIFEST}). Make one with"
+            " 'polyhead export CHECKPOINT -o BUNDLE'."
+        )
+    with _readable(file):
+        if file.is_symlink():
+            raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
+        return read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
+
+
+def _check_seal(file: Path, data: dict[str, Any]) -> None:
+    """A manifest names labels and outputs, which no other digest covers."""
+    declared = data.get(DIGEST)
+    if not isinstance(declared, str):
+        found = "none" if DIGEST not in data else f"a {type(declared).__name__}"
+        raise ManifestError(
+            f"{file}: digest: found {found}, expected the SHA-256 of the manifest. Bundles of"
+            " development versions before it have none: export the bundle again."
+        )
+    try:
+        digest = digest_of(data)
+    except RecursionError as problem:
+        raise ManifestError(f"{file}: not valid JSON: nested too deeply.") from problem
+    if digest != declared:
+        raise DigestMismatch(
+            f"{file}: found SHA-256 {digest[:16]}…, but its digest is {declared[:16]!r}: a value"
+            f" was changed after it was written. {_NEXT_STEP}"
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """An error of the file system in the block is one of the bundle."""
+    try:
+        yield
+    except OSError as problem:
+        raise BundleFileMissing(
+            f"{path}: cannot be read: {problem.strerror or problem}. Give this process the right to"
+            " read all files of the bundle."
+        ) from problem
+
+
 def _check(path: Path, entry: FileEntry, limit: int) -> None:
-    if path.is_symlink() or not path.is_file():
-        found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
-        raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
+    with _readable(path):
+        if path.is_symlink() or not path.is_file():
+            found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
+            raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
+        size = path.stat().st_size
     if entry.size > limit:
         raise ManifestError(f"{path}: {entry.size:,} bytes, more than the {limit:,} allowed.")
-    size = path.stat().st_size
     if size != entry.size:
         raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")

@@ -11,6 +11,7 @@ from polyhead import atomic
 from polyhead.bundle.collection import Collection
 from polyhead.bundle.manifest import MANIFEST, Manifest
 from polyhead.bundle.reader import is_bundle
+from polyhead.bundle.seal import sealed
 from polyhead.errors import BundleError
 from polyhead.strict import plain
 
@@ -31,8 +32,8 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest | Collection) -> None:
-    """Write `manifest.json` into a staged folder."""
-    text = json.dumps(plain(manifest), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write `manifest.json`, with its digest, into a staged folder."""
+    text = json.dumps(sealed(plain(manifest)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 

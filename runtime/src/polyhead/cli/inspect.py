@@ -7,11 +7,12 @@ Example:
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from polyhead.bundle import Bundle, Certificate, FileEntry, Gate, Graph, Manifest, read_parts
+from polyhead.bundle.manifest import MANIFEST
 from polyhead.cli import output
-from polyhead.strict import plain
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +25,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead inspect`."""
     bundles = read_parts(arguments.bundle)
     if arguments.json:
-        manifests = [plain(bundle.manifest) for bundle in bundles]
-        output.write_json(manifests[0] if len(manifests) == 1 else {"parts": manifests})
+        manifest = (arguments.bundle / MANIFEST).read_text(encoding="utf-8")
+        output.write_json(json.loads(manifest))
     else:
         output.write("\n\n".join(_page(bundle) for bundle in bundles))
     return 0
