@@ -9,6 +9,10 @@ demo: .venv/ready  ## train, export, verify and measure a model with four heads
 test: .venv/ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest
 
+test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
+	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
+	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -o 'pythonpath=runtime/src tests/fuzz' tests/unit/runtime tests/fuzz tests/contract
+
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
@@ -55,6 +59,11 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	$(BIN)/pip install --no-deps -e runtime -e models -e export -e benchmarks
 	touch $@
 
+.venv-lean/ready: constraints.txt runtime/pyproject.toml
+	$(PYTHON) -m venv .venv-lean
+	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client pytest
+	touch $@
+
 .venv4/ready: constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
 	$(PYTHON) -m venv .venv4
 	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest hypothesis
@@ -62,4 +71,4 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime bench-compose
+.PHONY: demo test test-lean fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime bench-compose

@@ -1,8 +1,11 @@
-"""A user's program passes a strict type checker and runs with the lean distribution alone."""
+"""A user's program passes strict type checkers and runs with the lean distribution alone."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).with_name("user_script.py")
 WRONG = """
@@ -17,26 +20,40 @@ text: int = engine("a").text
 """
 
 
-def mypy(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=SCRIPT.parents[2],
-    )
+CHECKERS = {
+    "mypy": ("mypy", "--strict", "--no-error-summary"),
+    "pyright": ("pyright", "--pythonpath", sys.executable),
+}
 
 
-def test_the_script_passes_mypy():
-    done = mypy(SCRIPT)
-    assert (done.returncode, done.stdout) == (0, "")
+@pytest.fixture(params=CHECKERS)
+def wrong_lines(request):
+    """Finds the lines of a file in which a type checker sees an error."""
+    command = CHECKERS[request.param]
+    pytest.importorskip(command[0])
+
+    def check(path: Path) -> set[int]:
+        done = subprocess.run(
+            [sys.executable, "-m", *command, path],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=SCRIPT.parents[2],
+        )
+        found = re.findall(r"\.py:(\d+)(?:: |:\d+ - )error\b", done.stdout)
+        assert (done.returncode == 0) == (not found), done.stdout + done.stderr
+        return {int(line) for line in found}
+
+    return check
 
 
-def test_mistakes_are_found(tmp_path):
+def test_the_script_passes_a_strict_checker(wrong_lines):
+    assert wrong_lines(SCRIPT) == set()
+
+
+def test_mistakes_are_found(wrong_lines, tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
-    done = mypy("--config-file", "pyproject.toml", tmp_path / "wrong.py")
-    lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    assert lines == set(range(3, 10)), done.stdout
+    assert wrong_lines(tmp_path / "wrong.py") == set(range(3, 10))
 
 
 def test_the_script_runs_where_nothing_else_is_installed(clean_python, bundle):

@@ -1,5 +1,6 @@
 # ruff: noqa: T201 (a program prints)
-"""What a user writes, all of the public API once: read by mypy, and run on the committed bundle."""
+# pyright: strict
+"""What a user writes, all of the public API once: type checkers read it, and it is run."""
 
 import asyncio
 import pickle

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import process_cases
 import pytest
@@ -105,19 +106,39 @@ def test_the_tokenizers_library_does_not_warn_after_a_fork(committed):
     script = (
         "import os, sys, polyhead\n"
         "engine = polyhead.load(sys.argv[1], threads=2)\n"
-        "engine.predict(['where is my lamp ?'] * 50)\n"
+        "texts = ['where is my lamp ?'] * 50 + ['thanks ' * 5000]\n"  # the last in another way
+        "engine.predict(texts)\n"
         "pid = os.fork()\n"
-        "engine.predict(['thanks'] * 50)\n"
+        "engine.predict(texts)\n"
         "if pid: os.waitpid(pid, 0)\n"
     )
+    done = _without_setting(script, committed)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux")
+def test_a_long_text_starts_no_threads_that_a_fork_would_lose(committed):
+    script = (
+        "import os, sys, pathlib, polyhead.tokenizing\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "path = pathlib.Path(sys.argv[1]) / 'tokenizer.json'\n"
+        "tokenizer = polyhead.tokenizing.Tokenizer.from_file(path)\n"
+        "before = threads()\n"
+        "tokenizer.encode(['thanks ' * 5000])\n"
+        "sys.exit(threads() - before)\n"
+    )
+    assert _without_setting(script, committed).returncode == 0
+
+
+def _without_setting(script, bundle):
+    """Run `script` where the user set no TOKENIZERS_PARALLELISM."""
     environment = {k: v for k, v in os.environ.items() if k != "TOKENIZERS_PARALLELISM"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, committed],
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, bundle],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
         env=environment,
     )
-    assert (done.returncode, done.stderr) == (0, "")

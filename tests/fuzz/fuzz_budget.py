@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, seed, settings
 INPUTS = int(os.environ.get("INPUTS", "2000"))
 """All fuzz tests together."""
 SEED = int(os.environ.get("SEED", "0"))
+HANG_S = 60 + INPUTS // 10
+"""Seconds after which a test hangs: many times what its inputs take."""
 
 
 def fuzzed(share: float) -> Callable[[Any], Any]:

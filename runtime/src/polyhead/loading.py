@@ -22,7 +22,6 @@ from polyhead.errors import (
 )
 from polyhead.heads import HeadSpec, decoder
 from polyhead.model import Model
-from polyhead.onnx_runtime import ort
 from polyhead.providers import Provider
 from polyhead.request import OnOverflow
 from polyhead.selection import graph_for
@@ -190,7 +189,7 @@ def load(
     provider_options: Mapping[str, Any] | None = None,
     intra_op_threads: int | None = None,
     spin: bool = False,
-    session_options: ort.SessionOptions | None = None,
+    session_options: Any = None,  # onnxruntime's classes have no types, which pyright minds
 ) -> Engine:
     """Load one bundle or several, check them, and make one engine.
 
@@ -216,8 +215,8 @@ def load(
             for a folder that was checked before. Links, foreign operators, graphs that do not fit
             the manifest and a manifest that does not fit its own digest are refused in any case.
         provider: ``"cpu"``; ``"cuda"``, with the onnxruntime-gpu package and a bundle with a graph
-            for it; ``"auto"``, CUDA where all of that is there and the CPU otherwise. CUDA was not
-            measured.
+            for it; ``"auto"``, CUDA where all of that is there and starts, and the CPU otherwise.
+            CUDA was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
             None for one, see `polyhead.threads.INTRA_OP`.
@@ -228,7 +227,8 @@ def load(
 
     Raises:
         BundleError: when the bundle cannot be read or trusted.
-        ProviderUnavailable: when the provider is not there, or the bundle has no graph for it.
+        ProviderUnavailable: when the provider is not there or cannot start, or the bundle has no
+            graph for it.
         HeadClash: when two bundles have a head of one name.
         UnknownHead: for a head that the bundle does not have.
         InvalidSetting: when a setting is out of its range, or an argument is of another type.

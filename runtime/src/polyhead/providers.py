@@ -14,6 +14,7 @@ from polyhead.onnx_runtime import ort
 Provider = Literal["cpu", "cuda", "auto"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 NAMES = {"cpu": CPU, "cuda": CUDA}
+_NEXT = "Check driver and libraries, or load with provider='cpu'."
 
 
 def order(provider: Provider) -> tuple[str, ...]:
@@ -44,6 +45,19 @@ def require(provider: str) -> None:
         )
 
 
+def failed(provider: str, problem: Exception) -> ProviderUnavailable:
+    """The error for a provider that onnxruntime has and that did not start.
+
+    Args:
+        provider: onnxruntime's name of it.
+        problem: what onnxruntime raised; its first line is told, a stack trace may follow it.
+    """
+    said = str(problem).strip().partition("\n")[0]
+    return ProviderUnavailable(
+        f"onnxruntime {ort.__version__} has {provider} but could not start it: {said}. {_NEXT}"
+    )
+
+
 def require_used(provider: str, used: Sequence[str]) -> None:
     """Refuse a session that does not run on the provider that was asked for.
 
@@ -53,6 +67,5 @@ def require_used(provider: str, used: Sequence[str]) -> None:
     if not used or used[0] != provider:
         raise ProviderUnavailable(
             f"onnxruntime {ort.__version__} has {provider} but could not start it, and took"
-            f" {', '.join(used) or 'none'}. Check driver and libraries, or load with"
-            " provider='cpu'."
+            f" {', '.join(used) or 'none'}. {_NEXT}"
         )

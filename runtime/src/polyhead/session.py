@@ -83,7 +83,8 @@ class OnnxSession:
 
         Raises:
             GraphError: when the graph is refused or onnxruntime cannot load it.
-            ProviderUnavailable: when the provider is not there.
+            ProviderUnavailable: when the provider is not there, or cannot start with a graph that
+                the CPU can load.
         """
         self._path = path
         self._intra_op_threads, self._spin = intra_op_threads, spin
@@ -134,17 +135,30 @@ class OnnxSession:
 
     def _start(self, name: str) -> ort.InferenceSession:
         try:
-            return ort.InferenceSession(
-                name,
-                self._options or self._usual_options(),
-                providers=[self._provider],
-                disabled_optimizers=list(self._KEEP_OUT),
-                enable_fallback=0,
-            )
+            return self._opened(name, self._provider)
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
+            if self._provider[0] != CPU and self._loads_on_the_cpu(name):
+                raise providers.failed(self._provider[0], problem) from problem
             raise GraphError(
                 f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
             ) from problem
+
+    def _opened(self, name: str, provider: tuple[str, dict[str, str]]) -> ort.InferenceSession:
+        return ort.InferenceSession(
+            name,
+            self._options or self._usual_options(),
+            providers=[provider],
+            disabled_optimizers=list(self._KEEP_OUT),
+            enable_fallback=0,
+        )
+
+    def _loads_on_the_cpu(self, name: str) -> bool:
+        """Tells a provider that cannot start from a bad graph: their errors look alike."""
+        try:
+            self._opened(name, (CPU, {}))
+        except Exception:
+            return False
+        return True
 
     def _checked_provider(self, session: ort.InferenceSession) -> ort.InferenceSession:
         session.disable_fallback()

@@ -7,11 +7,13 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from polyhead import (
     Engine,
     EngineWithoutBundle,
+    GraphError,
     InvalidSetting,
     ProviderUnavailable,
     UnknownHead,
@@ -83,6 +85,68 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(several_graphs):
     with load(several_graphs, provider="auto") as engine:
         assert engine.info()["provider"] == CPU
         assert engine.info()["graph"]["layout"] == "exact"
+
+
+NO_DEVICE = """/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 \
+CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; expr=cudaSetDevice(device_id);
+a second line"""
+
+
+def raises(*arguments, providers, **settings):
+    """onnxruntime-gpu 1.31 without a device."""
+    if providers[0][0] == CUDA:
+        raise RuntimeError(NO_DEVICE)
+    return SESSION(*arguments, providers=providers, **settings)
+
+
+def takes_the_cpu(*arguments, providers, **settings):
+    """onnxruntime where it goes on without the provider."""
+    return SESSION(*arguments, providers=[CPU], **settings)
+
+
+SESSION = ort.InferenceSession
+BROKEN_CUDA = [
+    pytest.param(
+        raises, r"could not start it: .*CUDA failure 100: .*device_id\);\. Check", id="raises"
+    ),
+    pytest.param(takes_the_cpu, "could not start it, and took CPUExecution", id="takes_the_cpu"),
+]
+
+
+@pytest.fixture
+def break_cuda(monkeypatch):
+    """Has an onnxruntime with CUDA whose sessions are made by a function."""
+
+    def put(session):
+        monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+        monkeypatch.setattr(ort, "InferenceSession", session)
+
+    return put
+
+
+@pytest.mark.parametrize(("session", "message"), BROKEN_CUDA)
+def test_cuda_that_does_not_start_is_an_error(several_graphs, break_cuda, session, message):
+    break_cuda(session)
+    with pytest.raises(ProviderUnavailable, match=message):
+        load(several_graphs, provider="cuda")
+
+
+@pytest.mark.parametrize(("session", "message"), BROKEN_CUDA)
+def test_auto_goes_on_where_cuda_does_not_start(several_graphs, break_cuda, session, message):
+    break_cuda(session)
+    with load(several_graphs, provider="auto") as engine:
+        assert engine.info()["provider"] == CPU
+        assert engine.info()["graph"]["layout"] == "exact"
+
+
+def test_a_bad_graph_is_not_the_fault_of_cuda(tmp_path, graph, break_cuda):
+    bad = onnx.ModelProto()
+    bad.CopyFrom(graph)
+    bad.graph.node[0].input[0] = "nowhere"
+    onnx.save(bad, tmp_path / "bad.onnx")
+    break_cuda(raises)
+    with pytest.raises(GraphError, match=r"bad\.onnx: onnxruntime"):
+        OnnxSession(tmp_path / "bad.onnx", provider=CUDA)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import itertools
 import json
+import threading
+import time
 import unicodedata
 
 import numpy as np
@@ -106,6 +108,42 @@ def test_a_text_is_tokenised_alone_as_in_a_list(tokenizer, texts):
         assert np.array_equal(alone.special, together.special)
 
 
+MILLION = ("the parcel was late . " * 50_000)[:1_000_000]
+
+
+@pytest.mark.parametrize("item", [MILLION, ("was it late ?", MILLION)], ids=["text", "pair"])
+def test_other_threads_go_on_while_a_long_text_is_tokenised(wordpiece, item):
+    done, pauses = threading.Event(), [0.0]
+
+    def tick():
+        last = time.perf_counter()
+        while not done.wait(0.001):
+            now = time.perf_counter()
+            pauses.append(now - last)
+            last = now
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    began = time.perf_counter()
+    wordpiece.encode_one(item)
+    took = time.perf_counter() - began
+    done.set()
+    ticking.join()
+    assert max(pauses) < took / 2  # nine tenths where the tokenizer holds Python's lock
+
+
+@pytest.mark.parametrize("query", [None, "was it late ?"], ids=["text", "pair"])
+def test_a_long_text_is_tokenised_as_its_parts_are(wordpiece, query):
+    part = "the parcel was late . "
+    short, long = part * 700, part * 800  # on both sides of what counts as long
+    a, b = wordpiece.encode([x if query is None else (query, x) for x in (short, long)])
+    body = np.flatnonzero(~a.special)
+    for name in ("ids", "offsets"):
+        assert np.array_equal(getattr(a, name)[body], getattr(b, name)[body])
+    assert len(b) - len(a) == 100 * 5
+    assert (b.query, b.text) == (query, long)
+
+
 def test_no_texts_give_no_encodings(tokenizer):
     assert tokenizer.encode([]) == []
 
@@ -125,7 +163,7 @@ def test_one_character_of_many_bytes_is_named_by_each_byte(byte_bpe):
     assert body(byte_bpe.encode(["a👍"])[0]) == [(0, 1)] + [(1, 2)] * 4
 
 
-@pytest.mark.parametrize("position", [0, 3])
+@pytest.mark.parametrize("position", [0, 3, 20_000])
 def test_a_lone_surrogate_is_named(tokenizer, position):
     text = "x" * position + "\ud83d" + "y"
     with pytest.raises(InvalidText, match=rf"input 1:.*U\+D83D at character {position}\b"):
