@@ -263,7 +263,14 @@ def _golden(
     also = {f.graph.file: f.engine(checkpoint, folder) for f in further}
     with _engine(checkpoint, path) as exported:
         trained = checkpoint.engine()
-        return write_golden(folder / _GOLDEN, path.name, trained, exported, selected, also=also)
+        # A GPU adds up in another order than the CPU that these were compared on: on an H200 the
+        # fp16 graph of SNIPS was off by 1.5 times as much as here.
+        least = {
+            f.graph.file: variants.FP16_TOLERANCE for f in further if f.graph.precision == "fp16"
+        }
+        return write_golden(
+            folder / _GOLDEN, path.name, trained, exported, selected, also=also, least=least
+        )
 
 
 def _graph(checkpoint: Checkpoint, path: Path, settings: Settings) -> Graph:

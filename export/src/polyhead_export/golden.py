@@ -43,6 +43,7 @@ def write_golden(
     texts: Sequence[Input],
     *,
     also: Mapping[str, Engine] | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> list[Encoding]:
     """Write `golden.json`.
 
@@ -53,6 +54,8 @@ def write_golden(
         exported: an engine over the graph; how far it is off becomes the tolerance.
         texts: at least one.
         also: engines over further graphs, by file name; they get tolerances, too.
+        least: by file name, a share of a head's largest logit, or of 1 where that is smaller, that
+            is tolerated in any case: for graphs made for another machine than this one.
 
     Returns:
         The texts that were written: those that the encoder reads whole.
@@ -63,7 +66,7 @@ def write_golden(
     predictions = trained.predict(kept)
     golden = Golden(
         tolerance={
-            file: _tolerance(engine, kept, expected)
+            file: _tolerance(engine, kept, expected, (least or {}).get(file, 0.0))
             for file, engine in {graph: exported, **(also or {})}.items()
         },
         examples=tuple(
@@ -93,9 +96,12 @@ def _short(value: Any) -> Any:
 
 
 def _tolerance(
-    engine: Engine, texts: Sequence[Input], expected: Mapping[str, Sequence[NDArray[np.float32]]]
+    engine: Engine,
+    texts: Sequence[Input],
+    expected: Mapping[str, Sequence[NDArray[np.float32]]],
+    least: float,
 ) -> dict[str, float]:
-    """By head of the engine: half as much again as it is off on these texts."""
+    """By head of the engine: half as much again as it is off on these texts, at least `least`."""
     found = {}
     for head, spec in engine.heads.items():
         rows = [
@@ -103,7 +109,10 @@ def _tolerance(
         ]
         logits = engine.logits([texts[i] for i in rows], heads=[head])[head]
         errors = [_error(a, expected[head][i]) for a, i in zip(logits, rows, strict=True)]
-        found[head] = _SLACK * max(errors, default=0.0) + _FLOOR
+        largest = max(
+            (float(np.abs(expected[head][i]).max(initial=0.0)) for i in rows), default=0.0
+        )
+        found[head] = max(_SLACK * max(errors, default=0.0) + _FLOOR, least * max(largest, 1.0))
     return found
 
 

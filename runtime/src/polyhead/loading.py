@@ -216,7 +216,7 @@ def load(
             the manifest and a manifest that does not fit its own digest are refused in any case.
         provider: ``"cpu"``; ``"cuda"``, with the onnxruntime-gpu package and a bundle with a graph
             for it; ``"auto"``, CUDA where all of that is there and starts, and the CPU otherwise.
-            CUDA was not measured.
+            CUDA was checked for its answers on one GPU; its speed was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
             None for one, see `polyhead.threads.INTRA_OP`.

@@ -11,6 +11,7 @@ from polyhead.cli.main import main
 from polyhead.session import OnnxSession
 from polyhead.verification import verify
 from polyhead_export.export import Settings, export
+from polyhead_export.variants import FP16_TOLERANCE
 from polyhead_models import checkpoint as checkpoints
 
 TEXTS = ["The parcel to Oslo was 3 days late.", "", "Thanks!"]
@@ -101,6 +102,7 @@ def test_golden_answers_have_a_tolerance_for_every_graph(bundle):
     tolerance = bundle.golden().tolerance
     assert set(tolerance) == {graph.file for graph in bundle.manifest.graphs}
     assert max(tolerance["model.padded.onnx"].values()) < 1e-3
+    assert min(tolerance["model.cuda.onnx"].values()) >= FP16_TOLERANCE
 
 
 def test_an_int8_bundle_can_be_standard_onnx_altogether(checkpoint, tmp_path, capfd):
