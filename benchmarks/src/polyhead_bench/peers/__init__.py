@@ -23,7 +23,7 @@ class PeerSpec:
         module: in this package; its function ``load(folder, threads, options)`` makes the `Peer`.
         options: that go to `load`, over those of the run.
         environment: name of the virtual environment that it needs; None runs in this one.
-        needs: module that this environment has to have for it.
+        needs: module that has to be there where it runs in this environment.
         kind: the only kind of head that it answers; None for several.
         model: what its folder holds: the bundle as it is, the checkpoint, or what
             `polyhead_bench.preparation` makes of them under this name.
@@ -33,7 +33,7 @@ class PeerSpec:
     module: str
     options: Mapping[str, Any]
     environment: str | None = None
-    needs: str
+    needs: str = "polyhead"
     kind: str | None = None
     model: str
 
