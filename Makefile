@@ -22,16 +22,25 @@ test-transformers4: .venv4/ready  ## all encoder families on the last transforme
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# One head, so that single-head peers can take part; then all heads, for what each further one costs.
+# Minutes on two slow cores, exports included: environments 2, one-head 10 (eleven peers), serving 7
+# (five), heads 6 (seven exports), embedding 3; 28 in all. QUICK: 2 + 2 + 1.
 BENCH := $(BIN)/polyhead bench run build/demo/bundle --checkpoint build/demo/checkpoint --texts build/demo/data/test.jsonl
-ONE := polyhead-int8,polyhead-fp32,torch,torch-bf16,torch-compile,hf-pipeline
-bench: demo  ## the demo bundle against its peers, about half an hour; QUICK=1: five minutes
+HERE := polyhead-int8,polyhead-fp32,torch,torch-bf16,torch-compile,hf-pipeline,ort-textbook
+ONE := $(HERE),optimum-fp32,optimum-int8,openvino-int8,openvino-int8-padded
+SERVING := polyhead-int8,torch,hf-pipeline,optimum-int8,openvino-int8
+VECTORS := polyhead-int8,torch,sentence-transformers
+REPORT := build/bench-report
+bench: demo  ## the demo bundle against its peers, half an hour; QUICK=1: five minutes, no environments
 ifdef QUICK
-	$(BENCH) --heads topic --peers polyhead-int8,torch,hf-pipeline --scenarios single,offline --limit 100 --rounds 3 -o build/bench-report/one-head
-	$(BENCH) --peers polyhead-int8,separate-int8 --scenarios heads --limit 50 --rounds 3 -o build/bench-report/heads
+	$(BENCH) --heads topic --peers polyhead-int8,torch,hf-pipeline,ort-textbook --scenarios single,offline --limit 60 --rounds 3 -o $(REPORT)/one-head
+	$(BENCH) --heads topic,sentiment --peers polyhead-int8,separate-int8 --scenarios heads --limit 50 --rounds 3 -o $(REPORT)/heads
+	$(BENCH) --heads embedding --peers $(VECTORS) --scenarios single,offline --limit 60 --rounds 3 -o $(REPORT)/embedding
 else
-	$(BENCH) --heads topic --peers $(ONE) -o build/bench-report/one-head
-	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile -o build/bench-report/heads
+	-$(BIN)/polyhead bench setup
+	$(BENCH) --heads topic --peers $(ONE) --scenarios single,offline --limit 100 --rounds 5 -o $(REPORT)/one-head
+	$(BENCH) --heads topic --peers $(SERVING) --scenarios lengths,server,startup,profile --limit 100 --rounds 3 -o $(REPORT)/serving
+	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile --limit 100 --rounds 5 -o $(REPORT)/heads
+	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 100 --rounds 5 -o $(REPORT)/embedding
 endif
 
 readme: .venv/ready  ## the benchmark in README.md, from the newest run in benchmarks/results

@@ -90,5 +90,6 @@ def test_a_member_declares_what_it_imports(member):
     declared |= extras(member) | ({"huggingface-hub"} if member == "runtime" else set())
     # Peers run in environments of their own.
     peers = {"torch", "polyhead_models", "openvino", "optimum", "nncf", "transformers"}
+    peers |= {"sentence_transformers"}
     optional = peers if member == "benchmarks" else set()
     assert {names.get(n, n).replace("_", "-") for n in found - optional} <= declared

@@ -10,3 +10,7 @@ trap 'rm -rf "$work"' EXIT
 # Pipelines exist for these heads only; polyhead-fp32 and separate-int8 are exported here.
 "$python" -m polyhead bench run "$work/bundle" --checkpoint "$work/checkpoint" --smoke \
     --heads topic,sentiment,entities --cache "$work/cache" -o "$work/report"
+# sentence-transformers gives vectors only.
+"$python" -m polyhead bench run "$work/bundle" --checkpoint "$work/checkpoint" --smoke \
+    --heads embedding --peers polyhead-int8,torch,sentence-transformers --cache "$work/cache" \
+    -o "$work/report"

@@ -23,8 +23,8 @@ def python(cache: Path, name: str) -> Path:
     """
     if not (cache / name / _READY).is_file():
         raise PeerFault(
-            f"the environment {name!r} is not at {cache / name}. Make it with"
-            " 'polyhead bench setup'."
+            f"not installed: the environment {name!r} is not at {cache / name}. Make it with"
+            f" 'polyhead bench setup {name}'."
         )
     return cache / name / "bin" / "python"
 

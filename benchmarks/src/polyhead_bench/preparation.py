@@ -15,6 +15,11 @@ from polyhead.bundle.digest import sha256
 from polyhead_bench.errors import PeerFault
 
 _WEIGHTS = "model.safetensors"
+_CONVERTER = "polyhead_bench.graphs.forms"
+CONVERTED = frozenset(
+    {"textbook", "optimum", "optimum-int8", "openvino", "encoder", "encoder-onnx"}
+)
+"""Forms that `polyhead_bench.graphs.forms` makes, in a process of its own: it needs PyTorch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +30,14 @@ class Models:
         bundle: the bundle that is measured.
         checkpoint: the checkpoint behind it; None measures what needs no other form.
         cache: folder for what is made; kept from run to run, by the digest of the weights.
+        environments: folder of the virtual environments that some peers need.
         note: called before something is made, which takes a while.
     """
 
     bundle: Path
     checkpoint: Path | None
     cache: Path
+    environments: Path = Path("build/peers")
     note: Callable[[str], None]
 
     def folder(self, model: str, heads: Sequence[str], *, pruned: bool = False) -> Path:
@@ -58,10 +65,8 @@ class Models:
             for head in heads:
                 self._export("int8", [head], under="separate", name=head)
             return self._home / "separate"
-        if model == "optimum":
-            for head in heads:
-                self._optimum(head)
-            return self._home / "optimum"
+        if model in CONVERTED:
+            return self._convert(model, heads)
         raise PeerFault(f"{model}: nobody knows how to make it.")
 
     @property
@@ -72,7 +77,7 @@ class Models:
     def _export(
         self, precision: str, heads: Sequence[str], *, under: str = "", name: str = ""
     ) -> Path:
-        key = name or f"{precision}-{hashlib.sha256(','.join(heads).encode()).hexdigest()[:8]}"
+        key = name or f"{precision}-{_digest(heads)}"
         target = self._home / under / key
         if not is_bundle(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,18 +85,26 @@ class Models:
             self._polyhead([*words, "--heads", ",".join(heads)])
         return target
 
-    def _optimum(self, head: str) -> None:
-        target = self._home / "optimum" / head
+    def _convert(self, form: str, heads: Sequence[str]) -> Path:
+        target = self._home / f"{form}-{_digest(heads)}"
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            words = ["export", str(self.checkpoint), "-o", str(target), "--format", "optimum"]
-            self._polyhead([*words, "--heads", head])
+            folders = map(str, (self.checkpoint, self.bundle, self.environments, target))
+            self.note(f"making {form} of {', '.join(heads)}")
+            self._python(_CONVERTER, [form, *folders, *heads], f"making {form}")
+        return target
 
     def _polyhead(self, words: Sequence[str]) -> None:
         self.note(f"$ polyhead {shlex.join(words)}")
-        done = subprocess.run(
-            [sys.executable, "-m", "polyhead", *words], capture_output=True, text=True, check=False
-        )
+        self._python("polyhead", words, f"'polyhead {shlex.join(words)}'")
+
+    def _python(self, module: str, words: Sequence[str], about: str) -> None:
+        command = [sys.executable, "-m", module, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise PeerFault(f"'polyhead {shlex.join(words)}' failed: {said[0]}")
+            raise PeerFault(f"{about} failed: {said[0]}")
+
+
+def _digest(heads: Sequence[str]) -> str:
+    return hashlib.sha256(",".join(heads).encode()).hexdigest()[:8]

@@ -41,7 +41,6 @@ class Settings:
         per_length: texts of each length in the scenario of lengths.
         limit_s: seconds within which a peer has to answer a request.
         command: that asked for the run, for the report.
-        environments: folder of the virtual environments that some peers need.
     """
 
     peers: tuple[str, ...]
@@ -53,7 +52,6 @@ class Settings:
     per_length: int = 20
     limit_s: float = 300.0
     command: str = ""
-    environments: Path = Path("build/peers")
 
 
 def run(
@@ -131,18 +129,20 @@ class _Starter:
         """A worker; options with other heads than the run's ask for a model of these alone."""
         spec = peers.spec(name)
         heads = tuple(options.get("heads", self.heads))
-        folder = self.models.folder(spec.model, heads, pruned="heads" in options)
         home: dict[str, Any] = {}
-        if spec.environment is not None:
-            cache = self.settings.environments
+        if spec.environment is None:
+            peers.check_installed(name)
+        else:
+            cache = self.models.environments
             home["python"] = environments.python(cache, spec.environment)
             home["packages"] = environments.packages(cache, spec.environment)
+        folder = self.models.folder(spec.model, heads, pruned="heads" in options)
         return Worker(
             name,
             folder,
             **home,
             threads=self.settings.threads,
-            options={"heads": heads, **options},
+            options={"heads": heads, "bundle": str(self.models.bundle), **options},
             limit_s=self.settings.limit_s,
         )
 

@@ -7,6 +7,7 @@ be loaded, crashes, hangs or gives other answers is told in the report; the othe
 Examples:
   polyhead bench run bundle/ --checkpoint checkpoint/ -o report/
   polyhead bench run bundle/ --checkpoint checkpoint/ --peers polyhead-int8,torch --heads topic
+  polyhead bench run bundle/ --checkpoint checkpoint/ --peers polyhead-int8,optimum-int8
   polyhead bench run bundle/ --checkpoint checkpoint/ --smoke
 """
 
@@ -34,7 +35,7 @@ _SMOKE_SAME = 0.9  # of 16 texts; int8 may decide one or two of a tiny model's o
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench run`."""
-    here = [name for name, spec in peers.PEERS.items() if spec.environment is None]
+    here = [n for n, spec in peers.PEERS.items() if not (spec.environment or spec.kind)]
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--checkpoint", type=Path, metavar="CHECKPOINT", help="behind the bundle")
     parser.add_argument(
@@ -42,7 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=tuple(here),
         metavar="NAME[,NAME…]",
-        help=f"ratios are of the first; {', '.join(peers.PEERS)} (those that need no environment)",
+        help=f"ratios are of the first; {', '.join(peers.PEERS)} (those that need no environment"
+        " of their own and take heads of several kinds)",
     )
     parser.add_argument(
         "--scenarios",
@@ -79,6 +81,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="for models in other forms (build/bench)",
     )
     parser.add_argument(
+        "--environments",
+        type=Path,
+        default=Path("build/peers"),
+        metavar="DIR",
+        help="that 'polyhead bench setup' made (build/peers)",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -103,6 +112,7 @@ def execute(arguments: argparse.Namespace) -> int:
         bundle=arguments.bundle,
         checkpoint=arguments.checkpoint,
         cache=arguments.cache,
+        environments=arguments.environments,
         note=output.progress,
     )
     settings = Settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ class _Masked(nn.Module):
         return tuple(self.model(input_ids, attention_mask).values())
 
 
-def unfused(model: Any, path: Path) -> Path:
+def unfused(model: Any, path: Path, *, outputs: Sequence[str] | None = None) -> Path:
     """Export encoder and heads as one usually does: opset 17, eager attention, a mask, no passes.
 
     Args:
         model: a `polyhead_models.model.MultiHeadModel` over a BERT; set to eager attention.
         path: of the graph.
+        outputs: their names in the order of the heads; None takes the heads' own.
     """
     model.encoder.set_attn_implementation("eager")
     ids = torch.arange(14).reshape(2, 7) + 5
@@ -49,7 +51,7 @@ def unfused(model: Any, path: Path) -> Path:
             dynamo=False,
             opset_version=_OPSET,
             input_names=names,
-            output_names=[spec.output for spec in model.specs.values()],
+            output_names=list(outputs or (spec.output for spec in model.specs.values())),
             dynamic_axes={name: {0: "batch", 1: "tokens"} for name in names},
         )
     return path
@@ -120,6 +122,19 @@ def openvino(source: Path, path: Path, python: Path, ids: Path) -> Path:
     script = _SCRIPTS / "openvino_quantise.py"
     _run([str(python), str(script), str(source), str(path), str(ids)])
     return path
+
+
+def sentence_transformers(encoder: Path, python: Path) -> None:
+    """sentence-transformers' own graph of an encoder, beside its weights, made in Optimum's place.
+
+    Args:
+        encoder: a folder that the transformers library loads.
+        python: of Optimum's environment.
+
+    Raises:
+        PeerFault: when that fails; says what it printed last.
+    """
+    _run([str(python), str(_SCRIPTS / "sentence_transformers_export.py"), str(encoder)])
 
 
 def _run(command: list[str]) -> None:

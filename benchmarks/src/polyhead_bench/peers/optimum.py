@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,61 +10,48 @@ import onnxruntime as ort
 import torch
 from optimum import onnxruntime as optimum
 
-from polyhead.tokenizing import Input, Tokenizer
+from polyhead.bundle import read
+from polyhead_bench.errors import PeerFault
 from polyhead_bench.peers import padded
-from polyhead_bench.peers.base import Answers
+
+_SEQUENCE = "ORTModelForSequenceClassification"
+_LOADERS = {
+    "classification.v1": _SEQUENCE,
+    "multilabel.v1": _SEQUENCE,
+    "regression.v1": _SEQUENCE,
+    "tokens.v1": "ORTModelForTokenClassification",
+}
 
 
-class OptimumPeer:
-    """`folder` has a folder for each head, see `polyhead export --format optimum`."""
+def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.PaddedPeer:
+    """Load a graph for each of the wanted heads; `folder` has a folder for each."""
+    torch.set_num_threads(threads)
+    heads = read(options["bundle"]).manifest.heads
+    loaders = {}
+    for name in options["heads"]:
+        if heads[name].kind not in _LOADERS:
+            raise PeerFault(
+                f"head {name!r}: Optimum has no model class for {heads[name].kind}; there are"
+                f" classes for {', '.join(_LOADERS)}."
+            )
+        loaders[name] = getattr(optimum, _LOADERS[heads[name].kind])
 
-    schedules = padded.SCHEDULES
-    callers = 1
+    def models(count: int) -> list[Any]:
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads, settings.inter_op_num_threads = count, 1
+        return [
+            loader.from_pretrained(folder / name, session_options=settings)
+            for name, loader in loaders.items()
+        ]
 
-    def __init__(self, folder: Path, threads: int, heads: Sequence[str]) -> None:
-        torch.set_num_threads(threads)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._threads = threads
-        self._heads = {}
-        for name in heads:
-            config = json.loads((folder / name / "config.json").read_text(encoding="utf-8"))
-            tokens = config["polyhead"]["kind"] == "tokens.v1"
-            loader = f"ORTModelFor{'Token' if tokens else 'Sequence'}Classification"
-            model: Any = getattr(optimum, loader)
-            loaded = model.from_pretrained(folder / name, session_options=options)
-            self._heads[name] = (padded.Head.of(config), loaded)
-        first = folder / heads[0]
-        self._tokenizer = Tokenizer.from_file(first / "tokenizer.json")
-        settings = json.loads((first / "tokenizer_config.json").read_text(encoding="utf-8"))
-        self._inputs, self._longest = settings["model_input_names"], settings["model_max_length"]
+    def runner(models: list[Any]) -> padded.Run:
+        return lambda feeds: [model(**feeds).logits for model in models]
 
-    def answer(self, text: Input) -> Answers:
-        """Answer one text, unpadded."""
-        return self.answer_all([text], padded.SCHEDULES[0])[0]
+    def workers() -> list[padded.Run]:
+        return [runner(models(1)) for _ in range(threads)]
 
-    def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
-        """Answer many; over-long texts are cut, as is usual with these classes."""
-        encodings = [e.cut(self._longest) for e in self._tokenizer.encode(texts)]
-        answers: list[Answers] = [{} for _ in encodings]
-        for rows in padded.batches([len(e) for e in encodings], schedule):
-            feeds = padded.feeds([encodings[i].ids for i in rows])
-            given = {name: feeds[name] for name in self._inputs}
-            for name, (head, model) in self._heads.items():
-                logits = model(**given).logits
-                for row, i in enumerate(rows):
-                    answers[i][name] = head.decode(logits[row], encodings[i])
-        return answers
-
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
-
-    def info(self) -> Mapping[str, Any]:
-        """Version and threads."""
-        return {"onnxruntime": ort.__version__, "threads": self._threads}
-
-
-def load(folder: Path, threads: int, options: Mapping[str, Any]) -> OptimumPeer:
-    """Load a graph for each of the wanted heads."""
-    return OptimumPeer(folder, threads, options["heads"])
+    first = models(threads)
+    inputs = list(first[0].input_names)
+    info = {"onnxruntime": ort.__version__, "threads": threads}
+    beside = workers if threads > 1 else None
+    return padded.peer(runner(first), inputs, options, info=info, workers=beside)

@@ -1,17 +1,21 @@
-"""Batches with padding, and a single head's logits decoded: what peers of one head share."""
+"""A graph with a mask, run in batches with padding: what peers have whose graphs need it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.heads import Decoder, HeadSpec, decoder
-from polyhead.tokenizing import Encoding
-from polyhead_bench.errors import PeerFault
+from polyhead.bundle import read
+from polyhead.heads import HeadSpec, decoder
+from polyhead.tokenizing import Encoding, Input, Tokenizer
+from polyhead_bench.padded import PER_TOKEN
+from polyhead_bench.peers.base import Answers
 
 _ORDERS = {
     "one per call": (1, False),
@@ -21,6 +25,12 @@ _ORDERS = {
 }
 SCHEDULES = tuple(_ORDERS)
 """How padded peers go through a list; sorted is by length."""
+SIDE_BY_SIDE = "one per call, workers of one thread"
+"""One more, with as many threads in all."""
+_REPEATS = 5
+
+Run = Callable[[dict[str, NDArray[np.int64]]], Sequence[Any]]
+"""Inputs by name, each `(batch, tokens)`, into logits of each head, `(batch, …)`."""
 
 
 def batches(lengths: Sequence[int], schedule: str) -> list[list[int]]:
@@ -32,9 +42,15 @@ def batches(lengths: Sequence[int], schedule: str) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def feeds(ids: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Ids, mask and token types, each int64 `(batch, longest)`, padded with 0 at the end."""
-    padded = np.zeros((len(ids), max(map(len, ids))), np.int64)
+def feeds(ids: Sequence[NDArray[np.int64]], multiple: int = 1) -> dict[str, NDArray[np.int64]]:
+    """Ids, mask and token types, each int64 `(batch, tokens)`, padded with 0 at the end.
+
+    Args:
+        ids: of each text.
+        multiple: `tokens` is the longest text's length, rounded up to a multiple of it.
+    """
+    longest = max(map(len, ids))
+    padded = np.zeros((len(ids), -(-longest // multiple) * multiple), np.int64)
     mask = np.zeros_like(padded)
     for row, own in enumerate(ids):
         padded[row, : len(own)], mask[row, : len(own)] = own, 1
@@ -45,43 +61,135 @@ def feeds(ids: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     }
 
 
-@dataclass(frozen=True)
-class Head:
-    """Decodes one head's logits with the runtime's own decoder.
+class PaddedPeer:
+    """The runtime's tokenizer and decoders around another engine; over-long texts are cut."""
 
-    Attributes:
-        face: the decoder.
-        per_token: whether logits are `(tokens, …)`, so that those of padding have to go.
-    """
+    callers = 1
 
-    face: Decoder
-    per_token: bool
+    def __init__(
+        self,
+        run: Run,
+        inputs: Sequence[str],
+        specs: Mapping[str, HeadSpec],
+        tokenizer: Tokenizer,
+        longest: int,
+        *,
+        info: Mapping[str, Any],
+        workers: Callable[[], Sequence[Run]] | None = None,
+        multiple: int = 1,
+    ) -> None:
+        """Take an engine that is loaded.
 
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Head:
-        """From the `config.json` of a folder for Optimum.
-
-        Raises:
-            PeerFault: when the encoder pads with something other than 0.
+        Args:
+            run: uses all threads that the peer may.
+            inputs: of `feeds`, that it is given.
+            specs: of the heads, in the order of its outputs.
+            tokenizer: of the model.
+            longest: tokens that it reads at once.
+            info: versions and settings.
+            workers: makes engines of one thread each; None where they would be the same as `run`.
+            multiple: lengths are padded to a multiple of it.
         """
-        if config.get("pad_token_id"):
-            raise PeerFault(f"padding with {config['pad_token_id']}: only 0 is known here.")
-        extra, names = config["polyhead"], config["id2label"]
-        per_token = extra["kind"] == "tokens.v1"
-        labels = [names[str(i)] for i in range(len(names))]
-        if per_token:
-            labels = [x.removeprefix("B-") for x in labels if x.startswith("B-")]
-        spec = HeadSpec(
-            kind=extra["kind"],
-            output="logits",
-            activation="sigmoid" if extra["kind"] == "multilabel.v1" else "softmax",
-            max_tokens=config["max_position_embeddings"],
-            labels=tuple(labels) if extra["kind"] != "regression.v1" else (),
-            thresholds=tuple(extra["thresholds"].values()) if extra.get("thresholds") else None,
-        )
-        return cls(decoder(extra["head"], spec), per_token)
+        self._run, self._inputs, self._longest = run, tuple(inputs), longest
+        self._heads = {
+            name: (decoder(name, spec), spec.kind in PER_TOKEN) for name, spec in specs.items()
+        }
+        self._tokenizer, self._multiple = tokenizer, multiple
+        self._info = {**info, "max_tokens": longest}
+        self._make_workers = workers
+        self._free: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+        self.schedules = SCHEDULES if workers is None else (*SCHEDULES, SIDE_BY_SIDE)
 
-    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> dict[str, Any]:
-        """One text's answer, from one row of a batch."""
-        own = logits[: len(encoding)] if self.per_token else logits
-        return self.face.decode(np.asarray(own), encoding).to_dict()
+    def answer(self, text: Input) -> Answers:
+        """Answer one text."""
+        return self.answer_all([text], SCHEDULES[0])[0]
+
+    def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
+        """Answer many."""
+        encodings = self._encode(texts)
+        if schedule == SIDE_BY_SIDE:
+            return list(self._workers().map(self._beside, encodings))
+        answers: list[Answers] = [{} for _ in encodings]
+        for rows in batches([len(e) for e in encodings], schedule):
+            part = [encodings[i] for i in rows]
+            for i, answer in zip(
+                rows, self._decode(self._run(self._feeds(part)), part), strict=True
+            ):
+                answers[i] = answer
+        return answers
+
+    def profile(self, text: Input) -> Mapping[str, float]:
+        """Each part by itself, the shortest of a few times."""
+        encodings = self._encode([text])
+        given = self._feeds(encodings)
+        logits = self._run(given)
+        return {
+            "tokenise": _ms(lambda: self._feeds(self._encode([text]))),
+            "run": _ms(lambda: self._run(given)),
+            "decode": _ms(lambda: self._decode(logits, encodings)),
+            "tokens": float(len(encodings[0])),
+        }
+
+    def info(self) -> Mapping[str, Any]:
+        """Versions and settings."""
+        return self._info
+
+    def _encode(self, texts: Sequence[Input]) -> list[Encoding]:
+        return [e.cut(self._longest) for e in self._tokenizer.encode(texts)]
+
+    def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
+        known = feeds([e.ids for e in encodings], self._multiple)
+        return {name: known[name] for name in self._inputs}
+
+    def _decode(self, logits: Sequence[Any], encodings: Sequence[Encoding]) -> list[Answers]:
+        answers: list[Answers] = [{} for _ in encodings]
+        for (name, (face, per_token)), array in zip(self._heads.items(), logits, strict=True):
+            for answer, row, encoding in zip(answers, array, encodings, strict=True):
+                own = row[: len(encoding)] if per_token else row
+                answer[name] = face.decode(np.asarray(own), encoding).to_dict()
+        return answers
+
+    def _workers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            assert self._make_workers is not None
+            runs = self._make_workers()
+            for run in runs:
+                self._free.put(run)
+            self._pool = ThreadPoolExecutor(len(runs))
+        return self._pool
+
+    def _beside(self, encoding: Encoding) -> Answers:
+        run = self._free.get()
+        try:
+            return self._decode(run(self._feeds([encoding])), [encoding])[0]
+        finally:
+            self._free.put(run)
+
+
+def peer(
+    run: Run, inputs: Sequence[str], options: Mapping[str, Any], **settings: Any
+) -> PaddedPeer:
+    """A `PaddedPeer` for the heads of a run.
+
+    Args:
+        run: as there.
+        inputs: as there.
+        options: as `polyhead_bench.peers.load` takes them: ``heads``, and ``bundle``, the folder of
+            the bundle that says what they are.
+        settings: of `PaddedPeer`.
+    """
+    bundle = read(options["bundle"])
+    manifest = bundle.manifest
+    specs = {name: manifest.heads[name] for name in options["heads"]}
+    tokenizer = Tokenizer.from_file(bundle.file(manifest.tokenizer))
+    return PaddedPeer(run, inputs, specs, tokenizer, manifest.encoder.max_tokens, **settings)
+
+
+def _ms(call: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1e3)
+    return min(times)

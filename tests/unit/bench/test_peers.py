@@ -1,0 +1,231 @@
+"""Peers that are other engines: each answers as the PyTorch model does, however it is asked.
+
+Those with an environment of their own run where POLYHEAD_PEERS names the folder that
+`polyhead bench setup` makes: ``POLYHEAD_PEERS=build/peers``.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyhead.cli.main import main
+from polyhead_bench import environments, peers, run, texts
+from polyhead_bench.agreement import agreement
+from polyhead_bench.errors import PeerFault
+from polyhead_bench.graphs.forms import FORMS
+from polyhead_bench.peers import padded
+from polyhead_bench.preparation import CONVERTED, Models
+from polyhead_bench.process import Worker
+from polyhead_bench.run import Settings
+from polyhead_export import export as exports
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models import encoder as encoders
+from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
+from polyhead_models.training import train
+
+MAX_TOKENS = 64
+SENTENCES = {
+    "The parcel was late.": "delivery",
+    "Thanks, 5 stars!": "praise",
+    "late parcel": "delivery",
+    "thanks, thanks, the stars": "praise",
+}
+TEXTS = [*SENTENCES, "", "the parcel was late, " * 9, "thanks, " * 80]
+"""The last has more tokens than the model reads at once."""
+TEXT_HEADS = ("topic", "things")
+OWN = {
+    "optimum-fp32": TEXT_HEADS,
+    "optimum-int8": TEXT_HEADS,
+    "openvino-int8": (*TEXT_HEADS, "embedding"),
+    "openvino-int8-padded": (*TEXT_HEADS, "embedding"),
+    "sentence-transformers-onnx": ("embedding",),
+}
+"""Peers with an environment of their own, and heads that they take."""
+
+
+def rows():
+    """Each sentence some times, with the places of its parcels."""
+    for text, topic in SENTENCES.items():
+        at = text.find("parcel")
+        spans = [] if at < 0 else [{"start": at, "end": at + 6, "label": "THING"}]
+        yield from [{"text": text, "topic": topic, "things": spans}] * 8
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory, wordpiece_json):
+    """A model with heads of three kinds, in the forms that peers ask for."""
+    folder = tmp_path_factory.mktemp("several")
+    torch.manual_seed(3)
+    with encoders.quiet():
+        encoders.build(
+            {
+                "model_type": "bert",
+                "vocab_size": 128,
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "intermediate_size": 64,
+                "max_position_embeddings": MAX_TOKENS,
+            }
+        ).save_pretrained(folder / "encoder")
+    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows())), encoding="utf-8")
+    config = Config(
+        encoder=EncoderConfig(name=str(folder / "encoder"), max_tokens=MAX_TOKENS),
+        data={"mail": DataConfig(train=str(folder / "rows.jsonl"))},
+        heads={
+            "topic": HeadConfig(kind="classification", data="mail", target="topic"),
+            "things": HeadConfig(kind="tokens", data="mail", target="things"),
+            "embedding": HeadConfig(kind="embedding"),
+        },
+        training=TrainingConfig(epochs=30, batch_tokens=64, precision="fp32", learning_rate=5e-3),
+    )
+    checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
+    settings = exports.Settings(precision="fp32")
+    exports.export(checkpoint, folder / "bundle", settings, note=lambda _: None)
+    return Models(
+        bundle=folder / "bundle",
+        checkpoint=checkpoint,
+        cache=folder / "cache",
+        environments=Path(os.environ.get("POLYHEAD_PEERS", folder / "none")),
+        note=lambda _: None,
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(several):
+    """What PyTorch answers."""
+    engine = checkpoints.load(several.checkpoint).engine(on_overflow="truncate")
+    predictions = engine.predict(TEXTS)
+    return [{name: r.to_dict() for name, r in p.results.items()} for p in predictions]
+
+
+@pytest.fixture(scope="module")
+def load(several):
+    """Makes a peer of this environment."""
+
+    def make(name, heads, threads=2):
+        folder = several.folder(peers.spec(name).model, heads)
+        return peers.load(name, folder, threads, {"heads": heads, "bundle": str(several.bundle)})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def textbook(load):
+    return load("ort-textbook", (*TEXT_HEADS, "embedding"))
+
+
+@pytest.fixture(scope="module")
+def sentences(load):
+    return load("sentence-transformers", ("embedding",))
+
+
+def same(answers, expected):
+    """Heads by whether all their answers are the same."""
+    return {head: share == 1 for head, share in agreement(answers, expected).items()}
+
+
+@pytest.mark.parametrize("schedule", [*padded.SCHEDULES, padded.SIDE_BY_SIDE])
+def test_textbook_answers_as_pytorch_in_every_schedule(textbook, expected, schedule):
+    assert schedule in textbook.schedules
+    found = textbook.answer_all(TEXTS, schedule)
+    assert same(found, expected) == {"topic": True, "things": True, "embedding": True}
+
+
+def test_textbook_answers_no_text(textbook):
+    assert [textbook.answer_all([], schedule) for schedule in textbook.schedules] == [[]] * 5
+
+
+def test_one_thread_has_no_workers(load):
+    assert load("ort-textbook", ("topic",), threads=1).schedules == padded.SCHEDULES
+
+
+def test_padded_peers_tell_parts_and_limit(textbook):
+    parts = textbook.profile("The parcel was late.")
+    assert parts.keys() == {"tokenise", "run", "decode", "tokens"}
+    assert min(parts.values()) > 0
+    assert textbook.info()["max_tokens"] == MAX_TOKENS
+    assert textbook.info()["threads"] == 2
+
+
+def test_spans_of_padded_texts_end_within_the_text(textbook):
+    (short, _) = textbook.answer_all(["late parcel", TEXTS[-2]], "batch 32, arrival order")
+    assert [(s["start"], s["end"]) for s in short["things"]["spans"]] == [(5, 11)]
+
+
+@pytest.mark.parametrize("schedule", ["batch 32, sorted", "batch 8, sorted", "one per call"])
+def test_sentence_transformers_gives_the_same_vectors(sentences, expected, schedule):
+    assert schedule in sentences.schedules
+    assert same(sentences.answer_all(TEXTS, schedule), expected) == {"embedding": True}
+
+
+def test_sentence_transformers_takes_vectors_only(load):
+    with pytest.raises(PeerFault, match="heads topic: it takes one, an embedding"):
+        load("sentence-transformers", ("topic",))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_peers_in_environments_answer_as_pytorch(several, expected, name):
+    spec, heads = peers.spec(name), OWN[name]
+    try:
+        home = environments.python(several.environments, spec.environment)
+    except PeerFault as fault:
+        pytest.skip(str(fault))
+    with Worker(
+        name,
+        several.folder(spec.model, heads),
+        threads=2,
+        options={"heads": heads, "bundle": str(several.bundle)},
+        python=home,
+        packages=environments.packages(several.environments, spec.environment),
+    ) as worker:
+        for schedule in worker.ready["schedules"]:
+            found = worker.ask("offline", texts=TEXTS, schedule=schedule, answers=True)["answers"]
+            assert same(found, expected) == dict.fromkeys(heads, True), schedule
+        found = worker.ask("single", texts=TEXTS, answers=True)["answers"]
+        assert same(found, expected) == dict.fromkeys(heads, True)
+        assert worker.ready["info"]["max_tokens"] == MAX_TOKENS
+
+
+def test_a_peer_that_is_not_installed_is_a_row(several, tmp_path):
+    nowhere = replace(several, environments=tmp_path)
+    asked = texts.Texts(tuple(TEXTS[:2]), "two", (6, 6))
+    settings = Settings(
+        peers=("polyhead-int8", "optimum-int8"),
+        scenarios=("single",),
+        heads=("topic",),
+        threads=1,
+        rounds=1,
+    )
+    found = run.run(nowhere, asked, tmp_path / "report", settings, note=lambda _: None)
+    assert found.peers["optimum-int8"]["fault"].startswith("not installed: the environment")
+    assert "polyhead bench setup optimum" in found.peers["optimum-int8"]["fault"]
+    assert "fault" not in found.peers["polyhead-int8"]
+
+
+def test_a_library_that_is_missing_here_is_told(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda _: None)
+    with pytest.raises(PeerFault, match="not installed: sentence-transformers needs sentence-tr"):
+        peers.check_installed("sentence-transformers")
+
+
+def test_setup_takes_peers_and_environments(tmp_path, capfd):
+    folders = ["--pins", str(tmp_path / "pins"), "--environments", str(tmp_path)]
+    assert main(["bench", "setup", "torch", "optimum-int8", "openvino", *folders]) == 1
+    rows = [line.split(maxsplit=2) for line in capfd.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["torch", "ready"],
+        ["optimum-int8", "failed"],
+        ["openvino", "failed"],
+    ]
+    assert "optimum.txt: no such file" in rows[1][2]
+    assert "openvino.txt: no such file" in rows[2][2]
+
+
+def test_all_converted_forms_can_be_made():
+    assert FORMS.keys() == CONVERTED
