@@ -22,7 +22,8 @@ from polyhead_bench.errors import BenchError
 SCHEDULES = {"one session, all threads": False, "a thread a batch": True}
 """Both ways to use several cores; whether batches run side by side."""
 _BATCH = 32
-_PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
+PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
+"""Kinds of heads whose logits are `(tokens, …)`, so that those of padding have to go."""
 # As `polyhead.session`: operators that onnxruntime's optimiser would make slower.
 _KEEP_OUT = ("SkipLayerNormFusion", "BiasGeluFusion")
 
@@ -78,7 +79,7 @@ def schedule(
         for row, encoding in enumerate(encodings):
             results = {}
             for (name, spec), array in zip(specs.items(), arrays, strict=True):
-                per_token = spec.kind in _PER_TOKEN
+                per_token = spec.kind in PER_TOKEN
                 logits = array[row, : len(encoding)] if per_token else array[row]
                 results[name] = faces[name].decode(logits, encoding)
             predictions.append(Prediction(encoding.text, results, tokens=len(encoding)))

@@ -6,6 +6,9 @@ A one-layer random BERT of width 8 is trained on the sentences below and exporte
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import torch
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from polyhead_export.export import Settings, export
+from polyhead_bench.errors import BenchError
 from polyhead_models import config
 from polyhead_models.training import train
 
@@ -93,10 +96,20 @@ def make(folder: Path, *, note: Callable[[str], None]) -> None:
     Args:
         folder: has to stay: the checkpoint names the rows and the encoder that it was made of.
         note: called with short remarks for whoever watches.
+
+    Raises:
+        BenchError: when it cannot be exported, because polyhead-export is not installed, say.
     """
     encoder(folder / "encoder")
     lines = [json.dumps(row) for row in rows()]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
     train(config.load(folder / "config.toml"), folder / "checkpoint", note=note)
-    export(folder / "checkpoint", folder / "bundle", Settings(), note=note)
+    words = ["export", str(folder / "checkpoint"), "-o", str(folder / "bundle")]
+    note(f"$ polyhead {shlex.join(words)}")
+    done = subprocess.run(
+        [sys.executable, "-m", "polyhead", *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise BenchError(f"'polyhead {shlex.join(words)}' failed: {said[0]}")
