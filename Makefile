@@ -47,7 +47,7 @@ readme: .venv/ready  ## the benchmark in README.md, from the newest run in bench
 	$(BIN)/python -m polyhead_bench.published README.md benchmarks/results
 
 smoke: .venv/ready  ## does every peer of this environment answer right? No times
-	tests/data/smoke.sh $(abspath $(BIN)/python)
+	$(BIN)/polyhead bench --smoke
 
 soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
 	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results

@@ -2,110 +2,29 @@
 
     .venv/bin/python tests/data/make_bundle.py [FOLDER]
 
-A one-layer random BERT of width 8 is trained on the sentences below and exported to int8. Run it
-again only when the bundle's format changes: the committed bundle shows that old ones still load.
-With FOLDER, bundle/ and checkpoint/ are made there instead.
+It is the model of `polyhead_bench.tiny`. Run it again only when the bundle's format changes: the
+committed bundle shows that old ones still load. With FOLDER everything is made there instead, and
+stays: encoder, rows, checkpoint, bundle.
 """
 
-import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import tokenizers
-import torch
-import transformers
-from tokenizers import models, normalizers, pre_tokenizers, processors
-
-from polyhead_export.export import Settings, export
-from polyhead_models import config
-from polyhead_models.training import train
-
-PRODUCTS = ("kettle", "phone", "lamp", "radio")
-TOPICS = {
-    "defect": ("my {} broke", "the {} died in May", "the new {} leaks"),
-    "delivery": ("where is my {} ?", "the {} came late", "no {} came in May"),
-    "service": ("thanks for the {}", "great {} , many thanks", "call me"),
-}
-SENTIMENTS = {"defect": "negative", "delivery": "neutral", "service": "positive"}
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-def rows() -> list[dict[str, object]]:
-    """Every sentence with every product."""
-    found: list[dict[str, object]] = []
-    for topic, sentences in TOPICS.items():
-        for sentence in sentences:
-            for product in PRODUCTS if "{}" in sentence else ("",):
-                text, start = sentence.format(product), sentence.find("{}")
-                spans = [{"label": "DATE", "start": i, "end": i + 3} for i in [text.find("May")]]
-                if product:
-                    spans.append({"label": "PRODUCT", "start": start, "end": start + len(product)})
-                found.append(
-                    {
-                        "text": text,
-                        "topic": topic,
-                        "sentiment": SENTIMENTS[topic],
-                        "entities": [span for span in spans if int(str(span["start"])) >= 0],
-                    }
-                )
-    return found
-
-
-def encoder(folder: Path) -> None:
-    """A random BERT of width 8 whose vocabulary is the words above."""
-    words = sorted({word.lower() for row in rows() for word in str(row["text"]).split()})
-    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words, ".", "!"))}
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(
-        transformers.BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=32,
-        )
-    ).save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+from polyhead_bench import tiny
 
 
 def main() -> None:
-    """Train and export."""
-    here = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent
+    """Make it."""
+    if sys.argv[1:]:
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        tiny.make(folder, note=print)
+        return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        encoder(folder / "encoder")
-        lines = [json.dumps(row) for row in rows()]
-        (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        (folder / "config.toml").write_text(
-            """
-            encoder = { name = "encoder", max_tokens = 32 }
-            data.rows = { train = "rows.jsonl", validation = "rows.jsonl" }
-            [heads]
-            topic = { kind = "classification", data = "rows", target = "topic" }
-            sentiment = { kind = "classification", data = "rows", target = "sentiment" }
-            entities = { kind = "tokens", data = "rows", target = "entities" }
-            embedding = { kind = "embedding" }
-            [training]
-            epochs = 60
-            batch_tokens = 128
-            learning_rate = 1e-2
-            precision = "fp32"
-            """,
-            encoding="utf-8",
-        )
-        train(config.load(folder / "config.toml"), folder / "checkpoint", note=print)
-        export(folder / "checkpoint", here / "bundle", Settings(), note=print)
-        if sys.argv[1:]:
-            shutil.copytree(folder / "checkpoint", here / "checkpoint")
+        tiny.make(Path(name), note=print)
+        shutil.copytree(Path(name) / "bundle", Path(__file__).parent / "bundle", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from polyhead_bench.errors import PeerFault
+
+ALIKE = 0.9
+"""Share of the same answers below which a peer gives other answers. Of 16 texts int8 may decide one
+or two of a tiny model's otherwise."""
 _CLOSE = 0.99  # cosine
 
 
@@ -21,13 +26,41 @@ def agreement(
     Args:
         found: one peer's answers, a text each, as `polyhead_bench.peers.base.Answers`.
         expected: the other's, to the same texts.
+
+    Raises:
+        PeerFault: when `found` has another number of answers, a text without one of its heads, or
+            something that is no head's answer.
     """
-    heads = [name for name in expected[0] if name in found[0]] if expected and found else []
+    if len(found) != len(expected):
+        raise PeerFault(f"gave {len(found)} answers to {len(expected)} texts.")
+    try:
+        heads = [name for name in expected[0] if name in found[0]] if expected else []
+        return {
+            head: float(
+                np.mean([_same(a[head], b[head]) for a, b in zip(found, expected, strict=True)])
+            )
+            for head in heads
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise PeerFault(
+            f"gave what is no answer: {type(problem).__name__}: {problem}; expected each head's"
+            " 'to_dict' for each text."
+        ) from problem
+
+
+def accuracy(
+    found: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """By head, the share of texts whose label is the right one; heads that are not answered aside.
+
+    Args:
+        found: one peer's answers, a text each.
+        labels: by head, the right label of each text.
+    """
     return {
-        head: float(
-            np.mean([_same(a[head], b[head]) for a, b in zip(found, expected, strict=True)])
-        )
-        for head in heads
+        head: float(np.mean([a[head]["label"] == x for a, x in zip(found, own, strict=True)]))
+        for head, own in labels.items()
+        if all("label" in answer.get(head, ()) for answer in found)
     }
 
 
@@ -35,6 +68,8 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     for key, compare in _COMPARE.items():
         if key in one and key in other:
             return compare(one[key], other[key])
+    if "start" in one and "start" in other:  # of an answer in a text
+        return bool((one["start"], one["end"]) == (other["start"], other["end"]))
     return False
 
 
@@ -54,6 +89,5 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "sentences": lambda a, b: _spans(a) == _spans(b),
     "vector": _cosine,
     "value": lambda a, b: abs(a - b) <= 0.01 * max(1.0, abs(b)),
-    "start": lambda a, b: bool(a == b),
 }
 """By a key of the answer that tells its kind."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polyhead_bench import statistics
+from polyhead_bench.errors import Incomparable
 from polyhead_bench.results import Results
 from polyhead_bench.statistics import Interval
 from polyhead_bench.tables import round_times
 
 Verdict = Literal["worse", "better", "no difference shown"]
+_FEWEST = 2  # rounds; the interval of a single one has no width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +38,18 @@ class Change:
 
 
 def compare(before: Results, after: Results, *, baseline: str | None = None) -> list[Change]:
-    """Every peer and scenario that both runs have.
+    """Every peer and scenario that both runs have, with two rounds or more.
 
     Args:
         before: the older run.
         after: the newer one.
         baseline: a peer that did not change; times are taken relative to its own, which removes the
             machine's mood. None compares times as they are.
+
+    Raises:
+        Incomparable: when the runs were asked different things, or a run has a single round.
     """
+    _require_comparable(before, after)
     changes = []
     for scenario in ("single", "offline"):
         old, new = (_figures(run, scenario, baseline) for run in (before, after))
@@ -62,8 +68,31 @@ def compare(before: Results, after: Results, *, baseline: str | None = None) -> 
     return changes
 
 
+def _require_comparable(before: Results, after: Results) -> None:
+    for (name, one), other in zip(_asked(before).items(), _asked(after).values(), strict=True):
+        if one != other:
+            raise Incomparable(
+                f"the runs have different {name}: {one}; {other}. Repeat one as the other was run."
+            )
+    for title, run in (("first", before), ("second", after)):
+        if run.rounds < _FEWEST:
+            raise Incomparable(
+                f"the {title} run has {run.rounds} round: its intervals have no width. Repeat it"
+                f" with --rounds {_FEWEST} or more."
+            )
+
+
+def _asked(run: Results) -> dict[str, str]:
+    """What two runs have to have in common."""
+    return {
+        "texts": f"sha256 {run.texts['sha256']}",
+        "heads": ", ".join(sorted(run.model["heads"])),
+        "threads": str(run.threads),
+    }
+
+
 def _figures(run: Results, scenario: str, baseline: str | None) -> dict[str, Interval]:
-    times = round_times(run, scenario)
+    times = {n: own for n, own in round_times(run, scenario).items() if len(own) >= _FEWEST}
     if baseline is None:
         return {peer: statistics.median(rounds) for peer, rounds in times.items()}
     if baseline not in times:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -10,23 +11,41 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from polyhead import cpu, threads
+from polyhead import cgroup, cpu, threads
 from polyhead.strict import plain
 
-_LIBRARIES = ("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transformers")
+_LIBRARIES = (
+    *("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transformers"),
+    *("optimum", "optimum-onnx", "openvino", "nncf", "sentence-transformers"),
+)
 
 
 def describe() -> dict[str, Any]:
-    """CPU, threads, system, versions and the checkout's commit, as plain data."""
+    """CPU, threads, system, versions and the checkout's commit, as plain data.
+
+    ``quota`` is the control group's in CPUs, None without one; ``affinity`` numbers the CPUs.
+    """
     return {
         "cpu": plain(cpu.describe()),
         "cores": os.cpu_count(),
         "budget": threads.budget(),
+        "affinity": affinity(),
+        "quota": quota if math.isfinite(quota := cgroup.cpus()) else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
+        "versions": versions(),
         **commit(),
     }
+
+
+def affinity() -> list[int] | None:
+    """The CPUs that this process may use; None where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def versions() -> dict[str, str]:
+    """The libraries of this environment that peers are made of."""
+    return {name: found for name in _LIBRARIES if (found := _version(name)) is not None}
 
 
 def commit() -> dict[str, Any]:

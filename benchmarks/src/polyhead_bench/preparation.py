@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyhead.bundle import is_bundle
+from polyhead.bundle import is_bundle, read
 from polyhead.bundle.digest import sha256
 from polyhead_bench.errors import PeerFault
 
@@ -51,19 +51,19 @@ class Models:
         Raises:
             PeerFault: when it cannot be made; says which command failed.
         """
-        if model == "bundle" and not pruned:
+        if model == "bundle" and (not pruned or self._has_just(heads)):
             return self.bundle
         if self.checkpoint is None:
             raise PeerFault(f"{model}: needs the checkpoint behind the bundle; pass --checkpoint.")
         if model == "checkpoint":
             return self.checkpoint
         if model == "bundle":
-            return self._export("int8", heads)
+            return self._int8(heads)
         if model == "fp32":
             return self._export("fp32", heads)
         if model == "separate":
             for head in heads:
-                self._export("int8", [head], under="separate", name=head)
+                self._int8([head])
             return self._home / "separate"
         if model in CONVERTED:
             return self._convert(model, heads)
@@ -74,11 +74,19 @@ class Models:
         assert self.checkpoint is not None
         return self.cache / sha256(self.checkpoint / _WEIGHTS)[:16]
 
-    def _export(
-        self, precision: str, heads: Sequence[str], *, under: str = "", name: str = ""
-    ) -> Path:
-        key = name or f"{precision}-{_digest(heads)}"
-        target = self._home / under / key
+    def _has_just(self, heads: Sequence[str]) -> bool:
+        """Whether the bundle is what an int8 export of these heads would be."""
+        manifest = read(self.bundle).manifest
+        return set(heads) == set(manifest.heads) and manifest.graphs[0].precision == "int8"
+
+    def _int8(self, heads: Sequence[str]) -> Path:
+        """One head lies where `separate` looks for it."""
+        if len(heads) == 1:
+            return self._export("int8", heads, self._home / "separate" / heads[0])
+        return self._export("int8", heads)
+
+    def _export(self, precision: str, heads: Sequence[str], target: Path | None = None) -> Path:
+        target = target or self._home / f"{precision}-{_digest(heads)}"
         if not is_bundle(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             words = ["export", str(self.checkpoint), "-o", str(target), "--precision", precision]

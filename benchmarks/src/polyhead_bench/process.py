@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,15 @@ from polyhead_bench.errors import PeerFault
 # Waiting threads that spin would take time from the other peers' processes.
 _QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 _SHOWN = 200
+_READY = ("first_ms", "rss", "disk", "schedules", "callers", "info")
+_KEYS = {
+    "single": ("ms", "answers"),
+    "offline": ("seconds", "answers"),
+    "server": ("ms",),
+    "profile": ("parts",),
+    "memory": ("rss", "peak"),
+}
+"""What a message has to hold, by request; see `polyhead_bench.worker`."""
 
 
 class Worker:
@@ -78,7 +87,7 @@ class Worker:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self.ready = self._receive()
+            self.ready = self._receive(_READY)
         except BaseException:
             self.close()
             raise
@@ -89,18 +98,25 @@ class Worker:
         Raises:
             PeerFault: when the process crashed, hung or answered with something else.
         """
-        assert self._process.stdin is not None
         line = json.dumps({"do": do, **request}) + "\n"
-        try:
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            self._ended()
-        return self._receive()
+        # In a thread: a process that does not read would hold us up as soon as the pipe is full.
+        writer = threading.Thread(target=self._write, args=(line.encode(),), daemon=True)
+        writer.start()
+        answer = self._receive(_KEYS.get(do, ()))
+        writer.join(self._limit)
+        if writer.is_alive():
+            self._kill()
+            raise PeerFault(f"the peer {self.peer!r} answered before it had read the request.")
+        wanted = len(request.get("texts", ()))
+        if isinstance(times := answer.get("ms"), list) and len(times) != wanted:
+            raise PeerFault(f"the peer {self.peer!r} gave {len(times)} times for {wanted} texts.")
+        return answer
 
     def close(self) -> None:
-        """End the process. May be called twice."""
-        self._process.kill()
+        """End the process and those that it started. May be called twice."""
+        if self._said.closed:
+            return
+        self._kill()
         self._process.wait()
         self._reader.join()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -128,11 +144,23 @@ class Worker:
                 self._lines.put(line)
         self._lines.put(b"")
 
-    def _receive(self) -> dict[str, Any]:
+    def _write(self, line: bytes) -> None:
+        """What a dead process did not read is told by the end of its output."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def _kill(self) -> None:
+        """End the process's session: itself and what it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _receive(self, keys: Sequence[str]) -> dict[str, Any]:
         try:
             line = self._lines.get(timeout=self._limit)
         except queue.Empty:
-            self._process.kill()
+            self._kill()
             raise PeerFault(
                 f"the peer {self.peer!r} did not answer within {self._limit:g} s; it was stopped."
             ) from None
@@ -146,10 +174,18 @@ class Worker:
             raise PeerFault(
                 f"the peer {self.peer!r} sent {line[:_SHOWN]!r}, expected a JSON object."
             )
+        if missing := [key for key in keys if key not in message]:
+            raise PeerFault(
+                f"the peer {self.peer!r} sent {line[:_SHOWN]!r}, without {', '.join(missing)}."
+            )
         return message
 
     def _ended(self) -> None:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(self._limit)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            code = self._process.wait()
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip().splitlines()[-1:]
         reason = " (killed; out of memory?)" if code == -signal.SIGKILL else ""

@@ -1,4 +1,4 @@
-"""README's table and picture, made of the newest published run: `make readme`.
+"""README's tables and pictures, made of the newest published runs: `make readme`.
 
 python -m polyhead_bench.published README.md benchmarks/results
 """
@@ -6,6 +6,7 @@ python -m polyhead_bench.published README.md benchmarks/results
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from polyhead import atomic
@@ -17,13 +18,22 @@ BEGIN, END = "<!-- benchmark: made by `make readme` -->", "<!-- end of benchmark
 _PICTURE = "latency"
 
 
-def newest(folder: Path) -> Path | None:
-    """The published run whose name, date first, is the last; None where there is none."""
-    return max((file.parent for file in folder.glob(f"*/{FILE}")), default=None)
+def newest(folder: Path) -> list[Path]:
+    """The runs of the newest publication, a model each: ``<date>-<cpu>/<model>/results.json``.
+
+    The newest is the one whose name, date first, is the last; empty where there is none.
+    """
+    runs = sorted(file.parent for file in folder.glob(f"*/*/{FILE}"))
+    return [run for run in runs if run.parent == runs[-1].parent]
+
+
+def block(runs: Sequence[Path], root: Path) -> str:
+    """What stands between the markers: a section for each run, see `section`."""
+    return "\n\n".join(section(run, root) for run in runs)
 
 
 def section(run: Path, root: Path) -> str:
-    """What stands between the markers: the table of single texts, the picture, the source.
+    """One model: title, table of single texts, picture, source.
 
     Args:
         run: folder of a published run.
@@ -37,9 +47,10 @@ def section(run: Path, root: Path) -> str:
         raise BenchError(f"{run}: has no scenario 'single'; publish a run that has one.")
     table = next(table for table in tables(results) if table.title.startswith("One text"))
     place = run.resolve().relative_to(root.resolve()).as_posix()
-    parts = [f"{table.title}.", as_markdown(table)]
+    parts = [f"### {run.name}", f"{table.title}.", as_markdown(table)]
     if (run / f"{_PICTURE}.svg").is_file():
-        parts.append(f"![Latency of one text against its length]({place}/{_PICTURE}.svg)")
+        alternative = f"{run.name}: latency of one text against its length"
+        parts.append(f"![{alternative}]({place}/{_PICTURE}.svg)")
     heads = ", ".join(results.model["heads"])
     parts.append(
         f"{results.model['name']}, heads: {heads}; {results.machine['cpu']['model']},"
@@ -62,11 +73,11 @@ def filled(readme: str, content: str) -> str:
 
 
 def main(readme: str, folder: str) -> None:
-    """Fill the README from the newest published run."""
-    file, run = Path(readme), newest(Path(folder))
-    if run is None:
+    """Fill the README from the newest published runs."""
+    file, runs = Path(readme), newest(Path(folder))
+    if not runs:
         raise BenchError(f"{folder}: no published run; copy a report there, see its README.")
-    content = section(run, file.resolve().parent)
+    content = block(runs, file.resolve().parent)
     atomic.write_text(file, filled(file.read_text(encoding="utf-8"), content))
 
 

@@ -16,7 +16,7 @@ class Roster:
 
     Attributes:
         workers: those that are alive, in the order in which they were added.
-        faults: what happened to the others, by name.
+        faults: what went wrong, by name; also of peers that are alive.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,18 @@ class Roster:
         try:
             self.workers[name] = self._stack.enter_context(start())
         except PeerFault as fault:
-            self.faults[name] = str(fault)
+            self.report(name, str(fault))
+
+    def report(self, name: str, fault: str) -> None:
+        """Keep what happened to a peer; it goes on if it is alive."""
+        known = self.faults.get(name, "")
+        if fault not in known:
+            self.faults[name] = f"{known}; {fault}" if known else fault
+
+    def drop(self, name: str, fault: str) -> None:
+        """End a peer that is alive and cannot be measured any more."""
+        self.report(name, fault)
+        self.workers.pop(name).close()
 
     def ask(self, name: str, do: str, **request: Any) -> dict[str, Any] | None:
         """Its answer; None when it failed, now or before."""
@@ -38,8 +49,7 @@ class Roster:
         try:
             return self.workers[name].ask(do, **request)
         except PeerFault as fault:
-            self.faults[name] = str(fault)
-            self.workers.pop(name).close()
+            self.drop(name, str(fault))
             return None
 
     def rounds(self, count: int) -> Iterator[tuple[int, Sequence[str]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,8 +13,9 @@ from polyhead.bundle.digest import sha256
 from polyhead.tokenizing import Tokenizer, flat
 from polyhead_bench import environments, machine, peers, report
 from polyhead_bench import texts as asked
-from polyhead_bench.agreement import agreement
-from polyhead_bench.errors import BenchError
+from polyhead_bench.agreement import accuracy, agreement
+from polyhead_bench.errors import BenchError, PeerFault
+from polyhead_bench.folders import require_writable
 from polyhead_bench.preparation import Models
 from polyhead_bench.process import Worker
 from polyhead_bench.results import FORMAT, VERSION, Results
@@ -85,10 +85,16 @@ def run(
     starter = _Starter(models, settings, heads)
     results = _blank(bundle, texts, heads, settings)
     with Roster() as roster:
-        for name in settings.peers:
-            note(f"starting {name}")
-            roster.add(name, lambda name=name: starter.start(name, {}))  # type: ignore[misc]
-        results = _with_peers(results, roster, _agreements(roster, starter, texts, note))
+        try:
+            for name in settings.peers:
+                note(f"starting {name}")
+                roster.add(name, lambda name=name: starter.start(name, {}))  # type: ignore[misc]
+            expected = _expected(roster, starter, texts, note)
+            compared = _compared(roster, expected, texts, heads)
+        except KeyboardInterrupt:
+            report.write(target, _with_peers(replace(results, complete=False), roster))
+            raise
+        results = _with_peers(results, roster, compared)
         if not roster.workers:
             raise BenchError(f"no peer could be loaded: {'; '.join(roster.faults.values())}")
         context = Context(
@@ -100,6 +106,7 @@ def run(
             start=starter.start,
             heads=heads,
             bound_ms=settings.bound_ms,
+            expected=expected,
             note=note,
         )
         for name in settings.scenarios:
@@ -107,6 +114,7 @@ def run(
             context = replace(context, found={})
             try:
                 SCENARIOS[name](context)
+                results = _with_peers(results, roster, _memory(roster))
             except KeyboardInterrupt:
                 results = replace(results, complete=False)
                 raise
@@ -153,16 +161,7 @@ def _check(settings: Settings, target: Path) -> None:
     for name in settings.scenarios:
         if name not in SCENARIOS:
             raise BenchError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}.")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise BenchError(f"{target}: cannot be made: {problem}. Name another folder.") from problem
-    try:
-        with tempfile.TemporaryFile(dir=target):
-            pass
-    except OSError as problem:
-        message = f"{target}: cannot be written to: {problem}. Name another folder with -o."
-        raise BenchError(message) from problem
+    require_writable(target)
 
 
 def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Settings) -> Results:
@@ -181,6 +180,7 @@ def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Setting
             "max_tokens": manifest.encoder.max_tokens,
             "heads": list(heads),
             "manifest_sha256": sha256(bundle.path / "manifest.json"),
+            "files": {entry.file: entry.sha256 for entry in manifest.files},
         },
         texts={
             "about": texts.about,
@@ -197,42 +197,70 @@ def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Setting
     )
 
 
-def _agreements(
+def _expected(
     roster: Roster, starter: _Starter, texts: Texts, note: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
-    """Every peer's answers against the PyTorch model's; no time is reported before."""
+) -> Sequence[Mapping[str, Any]] | None:
+    """The PyTorch model's answers; None where there is no checkpoint, or it failed."""
     note("comparing answers")
     with Roster() as reference:
         if _REFERENCE in roster.workers:
-            expected = roster.ask(_REFERENCE, "single", texts=texts.inputs, answers=True)
+            found = roster.ask(_REFERENCE, "single", texts=texts.inputs, answers=True)
         elif starter.models.checkpoint is not None:
             reference.add(_REFERENCE, lambda: starter.start(_REFERENCE, {}))
-            expected = reference.ask(_REFERENCE, "single", texts=texts.inputs, answers=True)
+            found = reference.ask(_REFERENCE, "single", texts=texts.inputs, answers=True)
         else:
-            expected = None
-    if expected is None:
-        return {}
-    found = {}
-    for name in list(roster.workers):
+            found = None
+    return None if found is None else found["answers"]
+
+
+def _compared(
+    roster: Roster,
+    expected: Sequence[Mapping[str, Any]] | None,
+    texts: Texts,
+    heads: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Every peer's agreement with the PyTorch model, and its accuracy where labels are known.
+
+    No time is reported before.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in list(roster.workers) if expected is not None or texts.labels else []:
         own = roster.ask(name, "single", texts=texts.inputs, answers=True)
-        if own is not None:
-            found[name] = agreement(own["answers"], expected["answers"])
+        if own is None:
+            continue
+        answers = own["answers"]
+        try:
+            same = agreement(answers, answers if expected is None else expected)
+            if not same:
+                raise PeerFault(f"answers with none of the heads {', '.join(heads)}.")
+        except PeerFault as fault:
+            roster.drop(name, str(fault))
+            continue
+        found[name] = {
+            "agreement": {} if expected is None else same,
+            "accuracy": accuracy(answers, texts.labels),
+        }
     return found
 
 
+def _memory(roster: Roster) -> dict[str, dict[str, Any]]:
+    """Bytes that every peer has in memory now, and had at most."""
+    asked = ((name, roster.ask(name, "memory")) for name in list(roster.workers))
+    return {name: {"memory": found} for name, found in asked if found is not None}
+
+
 def _with_peers(
-    results: Results, roster: Roster, agreements: Mapping[str, Mapping[str, float]] | None = None
+    results: Results, roster: Roster, more: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Results:
-    """The results with what is known of the peers by now."""
+    """The results with what is known of the peers by now, and `more` of each."""
     rows = {name: dict(row) for name, row in results.peers.items()}
     for name in (*roster.workers, *roster.faults):
-        row = rows.setdefault(name, {"about": peers.spec(name).about})
+        row = rows.setdefault(name, {"about": peers.spec(name).about, "agreement": {}})
+        row.update((more or {}).get(name, {}))
         if name in roster.workers:
             row["info"] = info = roster.workers[name].ready["info"]
             limit = info.get("max_tokens", results.model["max_tokens"])
             row["longer"] = sum(tokens > limit for tokens in results.texts["tokens"])
-        if agreements is not None:
-            row["agreement"] = dict(agreements.get(name, {}))
         if name in roster.faults:
             row["fault"] = roster.faults[name]
     order = [name for name in peers.PEERS if name in rows]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyhead_bench import statistics
+from polyhead_bench.agreement import ALIKE
 from polyhead_bench.results import Results
 from polyhead_bench.statistics import Interval
 
@@ -56,7 +57,7 @@ def round_times(results: Results, scenario: str) -> dict[str, list[float]]:
     found = results.scenarios.get(scenario, {})
     if scenario == "single":
         return {name: [float(np.median(one)) for one in row["ms"]] for name, row in found.items()}
-    return {name: row["seconds"][best_schedule(row)] for name, row in found.items()}
+    return {n: row["seconds"][best_schedule(row)] for n, row in found.items() if row["seconds"]}
 
 
 def best_schedule(row: Mapping[str, Any]) -> str:
@@ -72,16 +73,51 @@ def agreement(results: Results, name: str) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
+def medians(parts: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median ms of each part of an answer."""
+    return {part: float(np.median(times)) for part, times in parts.items()}
+
+
+def troubles(results: Results, name: str) -> list[str]:
+    """What is wrong with a peer, for people; empty for one that was measured and answers right."""
+    peer = results.peers[name]
+    found = [peer["fault"]] if peer.get("fault") else []
+    same = agreement(results, name)
+    if same is not None and same < ALIKE:
+        found.append(f"other answers: {same:.2f} the same")
+    schedules = results.scenarios.get("offline", {}).get(name, {}).get("same", {})
+    return found + [
+        f"other answers in lists, {schedule}: {share:.2f} the same"
+        for schedule, share in schedules.items()
+        if share < ALIKE
+    ]
+
+
+def accuracy(results: Results, name: str) -> float | None:
+    """Share of labels that are right, over all heads; None where the right ones are not known."""
+    shares = list(results.peers[name].get("accuracy", {}).values())
+    return float(np.mean(shares)) if shares else None
+
+
 def _peers(results: Results) -> Table:
     rows = []
     for name, peer in results.peers.items():
         same = agreement(results, name)
-        state = peer.get("fault") or "measured"
+        state = "; ".join(troubles(results, name)) or "measured"
+        answered = peer.get("agreement") or results.model["heads"]
+        if without := [head for head in results.model["heads"] if head not in answered]:
+            state += f"; without heads: {', '.join(without)}"
         shown = "" if same is None else f"{same:.4f}"
-        rows.append((name, peer["about"], shown, str(peer.get("longer", "")), state))
+        right = accuracy(results, name)
+        rows.append(
+            (
+                *(name, peer["about"], shown, "" if right is None else f"{right:.4f}"),
+                *(str(peer.get("longer", "")), state),
+            )
+        )
     return Table(
         "Peers, and the share of answers that are the PyTorch model's",
-        ("peer", "what it is", "same answers", "texts beyond its limit", "state"),
+        ("peer", "what it is", "same answers", "accuracy", "texts beyond its limit", "state"),
         tuple(rows),
     )
 
@@ -110,19 +146,24 @@ def _single(results: Results) -> Table | None:
 def _offline(results: Results) -> Table | None:
     found = results.scenarios.get("offline", {})
     texts, tokens = results.texts["count"], sum(results.texts["tokens"])
-    ratios = speedups(results, "offline")
+    own = round_times(results, "offline").get(results.baseline)
     rows = []
     for name, row in found.items():
-        best = best_schedule(row)
+        best = best_schedule(row) if row["seconds"] else ""
         for schedule, seconds in row["seconds"].items():
             middle = float(np.median(seconds))
-            shown = _shown(ratios.get(name)) if schedule == best else ""
+            times = statistics.ratio(seconds[: len(own)], own[: len(seconds)]) if own else None
+            same = row.get("same", {}).get(schedule)
             rows.append(
-                (name, schedule, f"{texts / middle:,.0f}", f"{tokens / middle:,.0f}", shown)
+                (
+                    *(name, schedule + " (best)" * (schedule == best)),
+                    *(f"{texts / middle:,.0f}", f"{tokens / middle:,.0f}", _shown(times)),
+                    "" if same is None else f"{same:.4f}",
+                )
             )
     return Table(
-        f"All texts at once; times are over {results.baseline}'s, each at its best schedule",
-        ("peer", "schedule", "texts/s", "tokens/s", "times"),
+        f"All texts at once; times are over {results.baseline}'s at its best schedule",
+        ("peer", "schedule", "texts/s", "tokens/s", "times", "same answers"),
         tuple(rows),
     )
 
@@ -155,18 +196,23 @@ def _heads(results: Results) -> Table | None:
 
 
 def _startup(results: Results) -> Table | None:
+    def peak(name: str) -> str:
+        memory = results.peers[name].get("memory")
+        return f"{memory['peak'] / 2**20:,.0f}" if memory else ""
+
     rows = [
         (
             name,
             f"{np.median(row['first_ms']):,.0f}",
             f"{np.median(row['rss']) / 2**20:,.0f}",
+            peak(name),
             f"{row['disk'] / 2**20:,.0f}",
         )
         for name, row in results.scenarios.get("startup", {}).items()
     ]
     return Table(
         "From the start of a process to its first answer; memory and disk in MiB",
-        ("peer", "first answer ms", "memory", "disk"),
+        ("peer", "first answer ms", "memory", "peak after the run", "disk"),
         tuple(rows),
     )
 
@@ -174,7 +220,8 @@ def _startup(results: Results) -> Table | None:
 def _profile(results: Results) -> Table | None:
     rows = []
     for name, lengths in results.scenarios.get("profile", {}).items():
-        for tokens, parts in lengths.items():
+        for tokens, samples in lengths.items():
+            parts = medians(samples)
             total = sum(parts.values())
             outside = total - parts["run"]
             rows.append(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from polyhead.bundle import Bundle
 from polyhead.cli import texts as files
+from polyhead.heads import HeadSpec
 from polyhead.tokenizing import Input, Tokenizer, flat
 from polyhead_bench.errors import BenchError
 
@@ -23,11 +26,13 @@ class Texts:
         inputs: texts, or pairs of them; at least one.
         about: what they are, for people.
         tokens: how many tokens each has, special tokens included.
+        labels: by head, the right label of each; heads without known labels are absent.
     """
 
     inputs: tuple[Input, ...]
     about: str
     tokens: tuple[int, ...]
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -35,22 +40,50 @@ class Texts:
         return hashlib.sha256("\0".join(map(flat, self.inputs)).encode()).hexdigest()
 
 
-def of_file(path: str | Path, field: str, tokenizer: Tokenizer, *, limit: int) -> Texts:
+def of_file(
+    path: str | Path,
+    field: str,
+    tokenizer: Tokenizer,
+    *,
+    limit: int,
+    heads: Mapping[str, HeadSpec] | None = None,
+) -> Texts:
     """The first `limit` texts of a file of JSON lines.
+
+    Args:
+        path: of the file.
+        field: key of the text in a line.
+        tokenizer: counts the tokens.
+        limit: most texts.
+        heads: of the model; where each line has one of a classification's labels under the head's
+            name, these are the right ones.
 
     Raises:
         BenchError: when it has none.
     """
-    return _made(list(files.read(str(path), field))[:limit], f"{Path(path).name}", tokenizer)
+    found = _made(list(files.read(str(path), field))[:limit], f"{Path(path).name}", tokenizer)
+    lines = [x for x in Path(path).read_text(encoding="utf-8").splitlines() if x.strip()]
+    rows = [json.loads(line) for line in lines[:limit]]
+    return replace(found, labels=_labels(rows, heads or {}))
 
 
-def golden(bundle: Bundle, tokenizer: Tokenizer) -> Texts:
-    """The golden inputs of a bundle."""
-    return _made([e.input for e in bundle.golden().examples], "golden texts", tokenizer)
+def golden(
+    bundle: Bundle, tokenizer: Tokenizer, *, pairs: bool = True, limit: int | None = None
+) -> Texts:
+    """The golden inputs of a bundle: with pairs of texts or without, the first `limit` or all."""
+    inputs = [e.input for e in bundle.golden().examples if pairs or isinstance(e.input, str)]
+    return _made(inputs[:limit], "golden texts", tokenizer)
 
 
 def mixed(
-    words: Sequence[str], tokenizer: Tokenizer, *, count: int, mean: float, longest: int, seed: int
+    words: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    count: int,
+    mean: float,
+    sigma: float = 0.6,
+    longest: int,
+    seed: int,
 ) -> Texts:
     """Texts with log-normal lengths, as messages of people have them.
 
@@ -58,12 +91,12 @@ def mixed(
         words: to draw from.
         tokenizer: counts the tokens.
         count: number of texts.
-        mean: of the lengths in tokens; the logarithm's standard deviation is 0.6.
+        mean: of the lengths in tokens.
+        sigma: standard deviation of their logarithm.
         longest: most tokens; longer draws are cut to it.
         seed: of words and lengths.
     """
     random = np.random.default_rng(seed)
-    sigma = 0.6
     drawn = random.lognormal(np.log(mean) - sigma**2 / 2, sigma, count)
     lengths = np.clip(np.rint(drawn), 4, longest).astype(int)
     made = [_text(words, tokenizer, int(n), random) for n in lengths]
@@ -75,6 +108,17 @@ def fixed(words: Sequence[str], tokenizer: Tokenizer, *, tokens: int, count: int
     random = np.random.default_rng(tokens)
     made = [_text(words, tokenizer, tokens, random) for _ in range(count)]
     return _made(made, f"{count:,} texts of {tokens} tokens", tokenizer)
+
+
+def _labels(rows: Sequence[object], heads: Mapping[str, HeadSpec]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name, spec in heads.items():
+        own: tuple[Any, ...] = tuple(
+            row.get(name) if isinstance(row, dict) else None for row in rows
+        )
+        if spec.kind == "classification.v1" and all(label in spec.labels for label in own):
+            found[name] = own
+    return found
 
 
 def _made(inputs: Sequence[Input], about: str, tokenizer: Tokenizer) -> Texts:

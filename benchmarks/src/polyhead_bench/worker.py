@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from polyhead_bench import open_loop, peers
+from polyhead_bench import machine, open_loop, peers
 from polyhead_bench.peers.base import Peer
 
 _WARM_UP = ("Hello.", "The battery of my phone died in May, and nobody answers my messages. " * 3)
@@ -25,6 +25,7 @@ _WARM_UP = ("Hello.", "The battery of my phone died in May, and nobody answers m
 def main(name: str, folder: str, threads: str, options: str) -> None:
     """Serve until standard input ends."""
     out = _private_stdout()
+    _hold(int(threads))
     settings = json.loads(options)
     peer = peers.load(name, Path(folder), int(threads), settings)
     warm = settings.get("warm_up", _WARM_UP)
@@ -41,7 +42,7 @@ def main(name: str, folder: str, threads: str, options: str) -> None:
             "disk": sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()),
             "schedules": peer.schedules,
             "callers": peer.callers,
-            "info": dict(peer.info()),
+            "info": {**peer.info(), "cpus": machine.affinity(), "versions": machine.versions()},
         },
     )
     for line in sys.stdin:
@@ -97,6 +98,12 @@ REQUESTS: dict[str, Callable[[Peer, Mapping[str, Any]], dict[str, Any]]] = {
     "memory": _memory,
 }
 """By the request's `do`: what it does with its other keys, and the answer's keys."""
+
+
+def _hold(threads: int) -> None:
+    """Leaves this process as many CPUs as it may have threads, whatever its libraries think."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def resident() -> int:

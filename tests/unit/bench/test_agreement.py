@@ -1,6 +1,7 @@
 import pytest
 
-from polyhead_bench.agreement import agreement
+from polyhead_bench.agreement import accuracy, agreement
+from polyhead_bench.errors import PeerFault
 
 SPAN = {"label": "PLACE", "start": 3, "end": 7, "score": 0.9}
 
@@ -18,7 +19,8 @@ SPAN = {"label": "PLACE", "start": 3, "end": 7, "score": 0.9}
         pytest.param({"vector": [1.0, 0.0]}, {"vector": [1.0, 0.5]}, 0, id="turned_vector"),
         pytest.param({"value": 200.0}, {"value": 201.0}, 1, id="number"),
         pytest.param({"value": 200.0}, {"value": 205.0}, 0, id="other_number"),
-        pytest.param({"text": "x", "start": 1}, {"text": "x", "start": 1}, 1, id="answer"),
+        pytest.param({"start": 1, "end": 4}, {"start": 1, "end": 4}, 1, id="answer"),
+        pytest.param({"start": 1, "end": 4}, {"start": 1, "end": 9}, 0, id="longer_answer"),
         pytest.param({"label": "a"}, {"vector": [1.0]}, 0, id="other_kind"),
     ],
 )
@@ -38,3 +40,28 @@ def test_heads_of_one_side_only_are_left_out():
 
 def test_without_texts_there_is_no_agreement():
     assert agreement([], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        pytest.param([{"a": {"label": "x"}}], "1 answers to 2 texts", id="fewer"),
+        pytest.param([], "0 answers to 2 texts", id="none"),
+        pytest.param([{"a": {"label": "x"}}, {}], "no answer: KeyError: 'a'", id="other_heads"),
+        pytest.param([{"a": "x"}, {"a": None}], "no answer: TypeError", id="no_mapping"),
+        pytest.param([None, None], "no answer: TypeError", id="nothing"),
+    ],
+)
+def test_answers_that_are_none_are_a_fault(found, message):
+    with pytest.raises(PeerFault, match=message):
+        agreement(found, [{"a": {"label": "x"}}] * 2)
+
+
+def test_a_span_without_an_end_is_a_fault():
+    with pytest.raises(PeerFault, match="KeyError: 'end'"):
+        agreement([{"a": {"spans": [{"start": 1}]}}], [{"a": {"spans": [SPAN]}}])
+
+
+def test_accuracy_is_the_share_of_right_labels_of_heads_that_are_answered():
+    found = [{"a": {"label": "x"}}, {"a": {"label": "y"}}]
+    assert accuracy(found, {"a": ("x", "x"), "b": ("x", "x")}) == {"a": 0.5}

@@ -6,10 +6,14 @@ import pytest
 
 from polyhead.bundle import read
 from polyhead.cli.main import main
+from polyhead_bench.cli import smoke
+from polyhead_bench.peers import PEERS
 
 IMPORTED = """
 import sys
 from polyhead.cli.main import main
+from polyhead_bench.cli import smoke
+from polyhead_bench.peers import PEERS
 try:
     main(sys.argv[1:])
 finally:
@@ -71,3 +75,28 @@ def test_help_imports_no_heavy_library(words):
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: polyhead {' '.join(words)}")
     assert done.stderr == "imported:"
+
+
+@pytest.mark.parametrize("name", ["run", "soak", "runtime", "export", "compose"])
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_run(models, tmp_path, capfd, name):
+    (tmp_path / "file").write_text("x")
+    words = ["bench", name, "-o", str(tmp_path / "file" / "folder" / "out.json")]
+    words += [] if name == "compose" else [str(models.bundle)]
+    words += ["--checkpoint", str(models.checkpoint)] if name in ("run", "export") else []
+    assert main(words) == 1
+    assert "cannot be made" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["bench"], ["bench", "--smoke", "roofline", "bundle"]], ids=["nothing", "both"]
+)
+def test_smoke_stands_alone_in_the_place_of_a_measurement(words, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "expected --smoke alone, or one of setup, run" in capfd.readouterr().err
+
+
+def test_smoke_asks_every_peer_of_this_environment_but_the_compiled_one():
+    here = {name for name, spec in PEERS.items() if spec.environment is None}
+    assert here - set(smoke.PEERS) == {"torch-compile"}

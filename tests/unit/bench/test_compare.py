@@ -55,3 +55,31 @@ def test_runs_with_nothing_in_common_are_told(before, tmp_path, capfd):
     files.write(tmp_path / "b", replace(before, scenarios={}))
     assert main(["bench", "compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
     assert "no peer and scenario in common" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"threads": 7}, "different threads: 1; 7", id="threads"),
+        pytest.param({"rounds": 1}, "second run has 1 round", id="one_round"),
+        pytest.param({"texts": {"sha256": "00"}}, "different texts: ", id="texts"),
+        pytest.param({"model": {"heads": ["tone"]}}, "different heads: topic; tone", id="heads"),
+    ],
+)
+def test_runs_that_say_nothing_of_each_other_are_refused(before, tmp_path, capfd, change, message):
+    changed = {
+        key: {**getattr(before, key), **value} if isinstance(value, dict) else value
+        for key, value in change.items()
+    }
+    files.write(tmp_path / "a", before)
+    files.write(tmp_path / "b", replace(before, **changed))
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    assert stopped.value.code == 2
+    assert message in capfd.readouterr().err
+
+
+def test_a_peer_with_one_round_in_an_interrupted_run_is_left_out(before):
+    single = {**before.scenarios["single"], "torch": {"ms": [[1.0]]}}
+    cut = replace(before, scenarios={"single": single}, complete=False)
+    assert [change.peer for change in compare(before, cut)] == ["polyhead-int8"]

@@ -1,13 +1,17 @@
 """Peers that misbehave, as real processes: a script stands where the interpreter would."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.process import Worker
 
-READY = 'print(json.dumps({"ready": True, "info": {}}), flush=True)\n'
+READY = (
+    'print(json.dumps({"ready": True, "info": {}, "schedules": ["s"], "callers": 1,'
+    ' "first_ms": 1, "rss": 1, "disk": 1}), flush=True)\n'
+)
 ECHO = 'for line in sys.stdin: print(json.dumps({"echo": json.loads(line)}), flush=True)\n'
 
 
@@ -101,3 +105,43 @@ def test_a_request_of_a_dead_process_is_a_fault_and_closing_twice_is_fine(start)
         worker.ask("single", texts=["x" * 100_000])
     worker.close()
     worker.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        pytest.param('{"seconds": 1}', "without ms, answers", id="keys"),
+        pytest.param('{"ms": [1, 2], "answers": []}', "gave 2 times for 1 texts", id="times"),
+    ],
+)
+def test_an_answer_to_something_else_is_told(start, said, message):
+    with (
+        start(READY + f"sys.stdin.readline(); print('{said}', flush=True); time.sleep(60)") as odd,
+        pytest.raises(PeerFault, match=message),
+    ):
+        odd.ask("single", texts=["x"])
+
+
+def test_a_start_without_the_expected_keys_is_told(start):
+    with pytest.raises(PeerFault, match="without first_ms, rss, disk, schedules, callers, info"):
+        start("print('{}', flush=True); time.sleep(60)")
+
+
+def test_a_process_that_reads_nothing_is_stopped_at_the_limit(start):
+    with start(READY + "time.sleep(600)") as worker:
+        worker._limit = 0.2
+        with pytest.raises(PeerFault, match="did not answer within"):
+            worker.ask("single", texts=["x" * 1_000_000])
+
+
+def test_what_the_process_started_ends_with_it(start, tmp_path):
+    code = (
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+    )
+    with start(code + READY + "time.sleep(600)"):
+        pid = int((tmp_path / "pid").read_text())
+    # The child is nobody's any more: it is gone, or waits to be collected.
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().split()[2] in "ZX"

@@ -12,19 +12,22 @@ BLANK = f"# Title\n\n{published.BEGIN}\n\n{published.END}\n\nMore.\n"
 
 @pytest.fixture
 def root(finished, tmp_path):
-    """A checkout with two published runs."""
-    for name in ("2026-01-01-old", "2026-02-01-new"):
+    """A checkout with two publications, the newer one of two models."""
+    for name in ("2026-01-01-old/demo", "2026-02-01-new/demo", "2026-02-01-new/assistant"):
         shutil.copytree(finished.folder, tmp_path / "results" / name)
     (tmp_path / "README.md").write_text(BLANK)
     return tmp_path
 
 
-def test_the_readme_shows_the_newest_run_and_stays_when_made_again(root):
+def test_the_readme_shows_each_model_of_the_newest_runs_and_stays_when_made_again(root):
     words = str(root / "README.md"), str(root / "results")
     published.main(*words)
     once = (root / "README.md").read_text()
-    assert "| polyhead-int8 |" in once
-    assert "(results/2026-02-01-new/latency.svg)" in once
+    for model in ("assistant", "demo"):
+        part = once.partition(f"### {model}\n")[2].partition("### ")[0]
+        assert "| polyhead-int8 |" in part
+        assert f"(results/2026-02-01-new/{model}/latency.svg)" in part
+    assert "2026-01-01" not in once
     assert once.startswith("# Title\n")
     assert once.endswith("\n\nMore.\n")
     published.main(*words)
@@ -46,9 +49,9 @@ def test_this_readme_has_its_markers():
     published.filled((ROOT / "README.md").read_text(encoding="utf-8"), "")
 
 
-def test_this_readme_shows_the_published_run():
-    run = published.newest(ROOT / "benchmarks" / "results")
-    if run is None:
+def test_this_readme_shows_the_published_runs():
+    runs = published.newest(ROOT / "benchmarks" / "results")
+    if not runs:
         pytest.skip("no run is published in benchmarks/results yet")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert published.filled(readme, published.section(run, ROOT)) == readme
+    assert published.filled(readme, published.block(runs, ROOT)) == readme

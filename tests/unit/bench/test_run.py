@@ -203,6 +203,73 @@ def test_an_interrupted_run_keeps_what_it_measured(known, asked, settings, tmp_p
     assert "interrupted" in (tmp_path / "report.md").read_text()
 
 
+def test_an_interrupt_before_the_first_scenario_is_a_report(
+    known, asked, settings, tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_expected", interrupted)
+    short = replace(settings, peers=("polyhead-int8",))
+    with pytest.raises(KeyboardInterrupt):
+        run.run(known, asked, tmp_path, short, note=lambda _: None)
+    kept = results.read(tmp_path)
+    assert (list(kept.peers), kept.scenarios, kept.complete) == (["polyhead-int8"], {}, False)
+
+
+def peers_table(found):
+    return {row[0]: row for row in tables(found)[0].rows}
+
+
+def test_a_peer_with_other_answers_is_told_in_its_state(finished):
+    _, found = finished
+    odd = {**found.peers["torch"], "agreement": {"topic": 0.125}}
+    changed = replace(found, peers={**found.peers, "torch": odd})
+    assert peers_table(found)["torch"][-1] == "measured"
+    assert peers_table(changed)["torch"][-1] == "other answers: 0.12 the same"
+
+
+def test_a_peer_that_leaves_a_head_out_is_told_in_its_state(finished):
+    _, found = finished
+    more = replace(found, model={**found.model, "heads": ["topic", "embedding"]})
+    assert peers_table(more)["torch"][-1] == "measured; without heads: embedding"
+
+
+def test_a_schedule_with_other_answers_is_told_in_its_peers_state(finished):
+    _, found = finished
+    rows = {**found.scenarios["offline"]}
+    rows["torch"] = {**rows["torch"], "same": {"batch 32, sorted": 0.5}}
+    changed = replace(found, scenarios={**found.scenarios, "offline": rows})
+    expected = "other answers in lists, batch 32, sorted: 0.50 the same"
+    assert peers_table(changed)["torch"][-1] == expected
+
+
+def test_every_schedule_has_a_ratio_and_one_is_the_best(finished):
+    _, found = finished
+    (table,) = [one for one in tables(found) if one.title.startswith("All texts at once")]
+    rows = [row for row in table.rows if row[0] == "torch"]
+    assert {row[1].removesuffix(" (best)") for row in rows} == {
+        "equal lengths",
+        "batch 32, arrival order",
+        "batch 32, sorted",
+    }
+    assert sum(row[1].endswith(" (best)") for row in rows) == 1
+    assert all(row[4] and row[5] == "1.0000" for row in rows)
+
+
+def test_memory_at_its_peak_and_samples_are_kept(finished):
+    _, found = finished
+    for name, peer in found.peers.items():
+        assert peer["memory"]["peak"] >= peer["memory"]["rss"] > 0
+        (rounds,) = {len(one) for one in found.scenarios["lengths"][name]["samples"].values()}
+        assert rounds == found.rounds
+        assert peer["info"]["versions"]["numpy"]
+    (table,) = [one for one in tables(found) if "peak after the run" in one.header]
+    assert all(int(row[3]) > 0 for row in table.rows)
+    assert {"quota", "affinity"} <= found.machine.keys()
+    assert {"tokenizer.json"} < found.model["files"].keys()
+
+
 def test_a_folder_that_cannot_be_made_is_found_before_the_run(known, asked, settings, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(BenchError, match="cannot be made"):
@@ -277,13 +344,58 @@ def test_the_commands_work_from_end_to_end(models, tmp_path, capfd):
     assert main(words) == 0
     out = capfd.readouterr().out
     assert "One text at a time" in out
-    assert main(["bench", "compare", str(tmp_path / "report"), str(tmp_path / "report")]) == 0
-    assert "no difference shown" in capfd.readouterr().out
     assert main(["bench", "roofline", str(models.bundle), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["peaks"]["int8"]["measured"] > 0
     for point in found["points"]:
         assert sum(point["by_operator"].values()) == pytest.approx(1)
+
+
+def words_of_a_run(models, tmp_path, *more):
+    words = ["bench", "run", str(models.bundle), "--peers", "polyhead-int8", "--threads", "1"]
+    words += ["--scenarios", "single", "--rounds", "1", "--limit", "4"]
+    return [*words, "-o", str(tmp_path / "report"), *more]
+
+
+@pytest.mark.parametrize(
+    ("more", "about"),
+    [
+        pytest.param([], "4 texts, log-normal lengths, mean 28 tokens", id="default"),
+        pytest.param(["--texts", "golden"], "golden texts", id="golden"),
+        pytest.param(["--tokens", "7"], "4 texts of 7 tokens", id="fixed"),
+    ],
+)
+def test_texts_are_chosen_by_name(models, tmp_path, more, about):
+    assert main(words_of_a_run(models, tmp_path, *more)) == 0
+    found = results.read(tmp_path / "report").texts
+    assert (found["about"], found["count"]) == (about, 4)
+
+
+def test_labels_of_a_file_give_an_accuracy_and_its_picture(models, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "late", "topic": "praise"}\n{"text": "late", "topic": "delivery"}\n')
+    assert main(words_of_a_run(models, tmp_path, "--texts", str(file))) == 0
+    found = results.read(tmp_path / "report")
+    assert found.peers["polyhead-int8"]["accuracy"] == {"topic": 0.5}
+    (picture,) = [one for one in pictures(found) if one.name == "pareto"]
+    assert "accuracy on these texts" in picture.svg
+    assert peers_table(found)["polyhead-int8"][3] == "0.5000"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--tokens", "2"], "--tokens: expected 3 to 256"),
+        (["--tokens", "9", "--texts", "golden"], "--tokens: is of synthetic texts"),
+        (["--sigma", "-1"], "--sigma: expected 0 or more"),
+    ],
+    ids=["too_short", "golden", "sigma"],
+)
+def test_texts_that_cannot_be_made_are_a_usage_error(models, tmp_path, capfd, more, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(words_of_a_run(models, tmp_path, *more))
+    assert stopped.value.code == 2
+    assert message in capfd.readouterr().err
 
 
 def test_a_smoke_run_fails_when_a_peer_does(models, tmp_path, capfd):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from polyhead.heads import HeadSpec
 from polyhead_bench import texts
 from polyhead_bench.errors import BenchError
 
@@ -41,3 +42,22 @@ def test_a_file_without_texts_is_told(wordpiece, tmp_path):
     (tmp_path / "t.jsonl").touch()
     with pytest.raises(BenchError, match=r"t\.jsonl: no texts; expected at least one"):
         texts.of_file(tmp_path / "t.jsonl", "text", wordpiece, limit=2)
+
+
+def test_labels_of_a_file_are_kept_where_every_line_has_one(wordpiece, tmp_path):
+    file = tmp_path / "t.jsonl"
+    file.write_text(
+        '{"text": "late", "topic": "a", "tone": "b"}\n\n{"text": "the", "topic": "b"}\n"x"\n'
+    )
+    spec = HeadSpec(
+        kind="classification.v1", output="x", labels=("a", "b"), pooling="mean", max_tokens=8
+    )
+    heads = {"topic": spec, "tone": spec}
+    found = texts.of_file(file, "text", wordpiece, limit=2, heads=heads)
+    assert found.labels == {"topic": ("a", "b")}
+    assert texts.of_file(file, "text", wordpiece, limit=3, heads=heads).labels == {}
+
+
+def test_a_mix_without_spread_has_one_length(wordpiece):
+    found = texts.mixed(WORDS, wordpiece, count=9, mean=12, sigma=0, longest=64, seed=0)
+    assert set(found.tokens) == {12}

@@ -11,7 +11,10 @@ import pytest
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.process import Worker
 
-READY = '{"ready": true, "schedules": ["s"], "callers": 1, "info": {}}'
+READY = (
+    '{"ready": true, "schedules": ["s"], "callers": 1, "info": {},'
+    ' "first_ms": 1, "rss": 1, "disk": 1}'
+)
 
 
 @pytest.fixture
@@ -228,12 +231,34 @@ def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
     code = """
         import json, os
         names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "TOKENIZERS_PARALLELISM")
-        print(json.dumps({name: os.environ[name] for name in names}), flush=True)
+        told = {name: os.environ[name] for name in names}
+        keys = ("schedules", "callers", "info", "first_ms", "rss", "disk")
+        print(json.dumps({**told, **dict.fromkeys(keys, 0)}), flush=True)
     """
     with Worker("noisy", tmp_path, threads=3, python=script(code)) as worker:
-        assert worker.ready == {
+        expected = {
             "OMP_NUM_THREADS": "3",
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
         }
+        assert worker.ready.items() >= expected.items()
     assert os.environ.get("OMP_NUM_THREADS") != "3"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_worker_may_use_as_many_cpus_as_threads(models):
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        assert len(os.sched_getaffinity(worker._process.pid)) == 1
+        assert worker.ready["info"]["cpus"] == sorted(os.sched_getaffinity(worker._process.pid))
+    assert worker.ready["info"]["versions"].keys() >= {"numpy", "onnxruntime"}
+
+
+@pytest.mark.parametrize("schedule", ["batch 32, arrival order", "batch 32, sorted"])
+def test_torch_answers_the_same_with_padding(models, schedule):
+    texts = ["Thanks!", "The parcel was 3 days late.", "late " * 300, "Thanks, 5 stars!", ""]
+    with Worker("torch", models.checkpoint, threads=1) as worker:
+        found = worker.ask("offline", texts=texts, schedule=schedule, answers=True)["answers"]
+        alone = worker.ask("single", texts=texts, answers=True)["answers"]
+    assert [one["topic"]["label"] for one in found] == [one["topic"]["label"] for one in alone]
+    for one, other in zip(found, alone, strict=True):
+        assert one["topic"]["score"] == pytest.approx(other["topic"]["score"], abs=1e-5)

@@ -129,6 +129,13 @@ def test_a_backend_leaves_the_mode_as_it_was(training):
     assert {module.training for module in model.modules()} == {training}
 
 
+def test_a_backend_in_evaluation_mode_walks_no_modules(monkeypatch):
+    model = assemble(build("bert"), SPECS, CONFIGS).eval()
+    for name in ("train", "eval"):
+        monkeypatch.setattr(model, name, lambda *_: pytest.fail("costs time in each call"))
+    TorchBackend(model).run(["logits/topic"], {"input_ids": np.full((1, 3), 7)})
+
+
 def test_a_backend_answers_without_dropout():
     model = assemble(build("bert"), SPECS, CONFIGS).train()
     feeds = {"input_ids": np.array([[7, 8, 9]])}

@@ -13,6 +13,7 @@ Examples:
   polyhead bench runtime bundle/ -o results/
   polyhead bench export bundle/ --checkpoint checkpoint/ -o results/
   polyhead bench soak bundle/ --minutes 30
+  polyhead bench --smoke
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from polyhead_bench.cli import (
     run,
     runtime,
     setup,
+    smoke,
     soak,
 )
 
@@ -46,7 +48,14 @@ _MEASUREMENTS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench`."""
-    measurements = parser.add_subparsers(dest="measurement", required=True, metavar="MEASUREMENT")
+    parser.add_argument(
+        "--smoke",
+        dest="smoke_alone",
+        action="store_true",
+        help="no measurement: does every peer of this environment answer right, on a tiny model?",
+    )
+    parser.set_defaults(bench_error=parser.error)
+    measurements = parser.add_subparsers(dest="measurement", metavar="MEASUREMENT")
     for name, (module, summary) in _MEASUREMENTS.items():
         own = measurements.add_parser(
             name,
@@ -58,6 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the measurement that was named."""
+    """Run the measurement that was named, or the smoke test."""
+    if arguments.smoke_alone is (arguments.measurement is not None):
+        arguments.bench_error(f"expected --smoke alone, or one of {', '.join(_MEASUREMENTS)}")
+    if arguments.smoke_alone:
+        return smoke.execute()
     code: int = _MEASUREMENTS[arguments.measurement][0].execute(arguments)
     return code

@@ -2,7 +2,8 @@
 
 A peer is called worse or better only when the 95% intervals of the two runs do not overlap. With
 --baseline, times are taken relative to a peer that did not change, such as torch: that removes the
-machine's mood. Exit code 1 when something is worse.
+machine's mood. Exit code 1 when something is worse, 2 when the runs cannot be compared: other
+texts, heads or threads, or a single round.
 
 Example:
   polyhead bench compare before/ after/results.json --baseline torch
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from polyhead.cli import output
 from polyhead_bench.compare import compare
-from polyhead_bench.errors import BenchError
+from polyhead_bench.errors import BenchError, Incomparable
 from polyhead_bench.results import read
 from polyhead_bench.statistics import Interval
 
@@ -27,11 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("after", type=Path, metavar="AFTER.json")
     parser.add_argument("--baseline", metavar="PEER", help="take times relative to this peer's")
     parser.add_argument("--json", action="store_true", help="the comparison as JSON")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench compare`."""
-    found = compare(read(arguments.before), read(arguments.after), baseline=arguments.baseline)
+    before, after = read(arguments.before), read(arguments.after)
+    try:
+        found = compare(before, after, baseline=arguments.baseline)
+    except Incomparable as problem:
+        arguments.usage_error(str(problem))
     if not found:
         raise BenchError("the two runs have no peer and scenario in common.")
     if arguments.json:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from polyhead import atomic
 from polyhead.cli import output
+from polyhead_bench.folders import require_writable
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -40,6 +41,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench compose`; 1 when a figure is not reached."""
     if arguments.rounds < 1 or arguments.heads < 2:
         arguments.usage_error("--rounds: expected at least 1; --heads: at least 2")
+    if arguments.output is not None:
+        require_writable(arguments.output.parent)
     from polyhead_bench import compose, machine
 
     with tempfile.TemporaryDirectory() as folder:

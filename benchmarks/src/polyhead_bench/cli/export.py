@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench export`."""
     if arguments.rounds < 1:
         arguments.usage_error("--rounds: expected at least 1")
-    read(arguments.bundle)
+    figures.begin(arguments)
     from polyhead_bench import checks as limits
 
     checks, found = [], {"rounds": arguments.rounds}

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polyhead.bundle import read
 from polyhead.cli import output
+from polyhead_bench.folders import require_writable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the figures are written as JSON (nowhere)",
     )
+
+
+def begin(arguments: argparse.Namespace) -> None:
+    """Before anything is measured: is the bundle one, and can the figures be written?"""
+    read(arguments.bundle)
+    if arguments.output is not None:
+        require_writable(arguments.output)
 
 
 def end(

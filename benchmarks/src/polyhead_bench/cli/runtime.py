@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead_bench.cli import figures
 
@@ -34,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     counts = (arguments.texts, arguments.rounds, arguments.threads, arguments.calls)
     if min(counts) < 1:
         arguments.usage_error("--texts, --rounds, --threads and --calls: expected at least 1")
-    read(arguments.bundle)
+    figures.begin(arguments)
     sizes = runtime.Sizes(
         texts=arguments.texts,
         rounds=arguments.rounds,

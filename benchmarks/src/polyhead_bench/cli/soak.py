@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead_bench.cli import figures
 
@@ -28,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.minutes <= 0 or arguments.threads < 1:
         arguments.usage_error("--minutes and --threads: expected more than 0")
-    read(arguments.bundle)
+    figures.begin(arguments)
     checks, found = soak.run(
         arguments.bundle,
         minutes=arguments.minutes,

@@ -73,14 +73,13 @@ class PipelinePeer:
             model_max_length=loaded.description.config.encoder.max_tokens,
             model_input_names=["input_ids", "attention_mask"],
         )
-        self._pipelines = {}
+        self._pipelines: dict[str, Any] = {}
+        self._without: dict[str, str] = {}
         make: Any = transformers.pipeline
         for name, spec in self._specs.items():
             if spec.kind not in _TASKS or spec.input != "text":
-                raise PeerFault(
-                    f"head {name!r}: transformers has no pipeline for {spec.kind} of a"
-                    f" {spec.input}; there are pipelines for {', '.join(_TASKS)}."
-                )
+                self._without[name] = f"transformers has no pipeline for {spec.kind}, {spec.input}"
+                continue
             self._pipelines[name] = make(
                 _TASKS[spec.kind],
                 model=_OneHead(loaded.model, name),
@@ -88,10 +87,15 @@ class PipelinePeer:
                 device="cpu",
                 **_settings(spec),
             )
+        if not self._pipelines:
+            raise PeerFault(f"no head has a pipeline; there are some for {', '.join(_TASKS)}.")
 
     def answer(self, text: Input) -> Answers:
-        """Answer one text."""
-        return self.answer_all([text], "")[0]
+        """Answer one text, given to each pipeline as it is: no list, no loader of batches."""
+        return {
+            name: _answer(self._specs[name], _single(one(text)))
+            for name, one in self._pipelines.items()
+        }
 
     def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
         """Answer many with one pipeline after the other."""
@@ -108,11 +112,12 @@ class PipelinePeer:
         return {}
 
     def info(self) -> Mapping[str, Any]:
-        """Versions and threads."""
+        """Versions, threads, and heads that there is no pipeline for."""
         return {
             "transformers": transformers.__version__,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "without": self._without,
         }
 
 
@@ -132,6 +137,11 @@ def _settings(spec: HeadSpec) -> dict[str, Any]:
     if spec.kind == "tokens.v1":
         return {"aggregation_strategy": "simple"}
     return {"top_k": None, "truncation": True}
+
+
+def _single(found: Any) -> Any:
+    """One text's answer: with all labels, some versions put it into a list."""
+    return found[0] if found and isinstance(found[0], list) else found
 
 
 def _answer(spec: HeadSpec, found: Any) -> dict[str, Any]:

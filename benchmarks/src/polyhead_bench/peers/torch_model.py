@@ -6,17 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from polyhead.tokenizing import Input
+from polyhead.heads import decoder
+from polyhead.tokenizing import Encoding, Input
+from polyhead_bench.padded import PER_TOKEN
+from polyhead_bench.peers import padded
 from polyhead_bench.peers.base import Answers
 from polyhead_models import checkpoint
+
+_EQUAL = "equal lengths"
+_PADDED = tuple(name for name in padded.SCHEDULES if name.startswith("batch 32"))
 
 
 class TorchPeer:
     """A checkpoint's engine; plain, compiled, or in bf16 autocast."""
 
-    schedules = ("equal-lengths",)
+    schedules = (_EQUAL, *_PADDED)
     callers = 1
 
     def __init__(self, folder: Path, threads: int, options: Mapping[str, Any]) -> None:
@@ -24,19 +32,58 @@ class TorchPeer:
         loaded = checkpoint.load(folder)
         if options.get("compiled"):
             loaded.model.encoder.compile(dynamic=True)
+        self._model = loaded.model
         self._engine = loaded.engine()
-        self._heads = options.get("heads")
+        names = options.get("heads") or list(loaded.model.specs)
+        self._specs = {name: loaded.model.specs[name] for name in names}
+        self._decoders = {name: decoder(name, spec) for name, spec in self._specs.items()}
         self._autocast = bool(options.get("autocast"))
 
     def answer(self, text: Input) -> Answers:
         """Answer one text."""
-        return self.answer_all([text], "equal-lengths")[0]
+        return self.answer_all([text], _EQUAL)[0]
 
     def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
-        """Answer many, in batches of equal length."""
+        """Answer many, in batches of equal length or with padding."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            found = self._engine.predict(texts, heads=self._heads)
+            if schedule == _EQUAL:
+                return self._equal(texts)
+            return self._padded(texts, schedule)
+
+    def _equal(self, texts: Sequence[Input]) -> list[Answers]:
+        found = self._engine.predict(texts, heads=list(self._specs))
         return [{name: r.to_dict() for name, r in p.results.items()} for p in found]
+
+    def _padded(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
+        """Texts beyond the encoder's limit are read in windows, which the engine does."""
+        encodings = self._engine.encode(texts)
+        lengths = [len(encoding) for encoding in encodings]
+        short = [i for i, encoding in enumerate(encodings) if len(encoding.starts) == 1]
+        answers: dict[int, Answers] = {}
+        for batch in padded.batches([lengths[i] for i in short], schedule):
+            rows = [short[i] for i in batch]
+            found = self._logits([encodings[i] for i in rows])
+            for row, i in enumerate(rows):
+                answers[i] = {}
+                for name, spec in self._specs.items():
+                    own = found[name][row]
+                    own = own[: lengths[i]] if spec.kind in PER_TOKEN else own
+                    answers[i][name] = self._decoders[name].decode(own, encodings[i]).to_dict()
+        for i in sorted(set(range(len(texts))) - answers.keys()):
+            (answers[i],) = self._equal([texts[i]])
+        return [answers[i] for i in range(len(texts))]
+
+    def _logits(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.float32]]:
+        """Logits by head, `(batch, …)`, in the batch's padding too."""
+        feeds = padded.feeds([encoding.ids for encoding in encodings])
+        types = feeds.pop("token_type_ids")
+        if "token_type_ids" in self._model.inputs:
+            for row, encoding in enumerate(encodings):
+                types[row, : len(encoding)] = encoding.token_types
+            feeds["token_type_ids"] = types
+        with torch.inference_mode():
+            found = self._model(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
+        return {name: found[name].float().numpy() for name in self._specs}
 
     def profile(self, text: Input) -> Mapping[str, float]:
         """Not told."""

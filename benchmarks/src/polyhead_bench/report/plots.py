@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from polyhead_bench import statistics
 from polyhead_bench.results import Results
-from polyhead_bench.tables import agreement, best_schedule, round_times
+from polyhead_bench.tables import accuracy, agreement, best_schedule, medians, round_times
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 _MARKERS = "osD^vPX*"
@@ -108,7 +108,7 @@ def _load(axes: Axes, results: Results) -> None:
 
 def _throughput(axes: Axes, results: Results) -> None:
     found = results.scenarios["offline"]
-    names = list(found)
+    names = [name for name, row in found.items() if row["seconds"]]
     for place, name in enumerate(names):
         seconds = found[name]["seconds"][best_schedule(found[name])]
         rate = statistics.median(results.texts["count"] / np.asarray(seconds, float))
@@ -121,16 +121,22 @@ def _throughput(axes: Axes, results: Results) -> None:
 
 
 def _pareto(axes: Axes, results: Results) -> None:
-    for name, times in round_times(results, "single").items():
-        same = agreement(results, name)
-        if same is not None:
+    times = round_times(results, "single")
+    known = all(accuracy(results, name) is not None for name in times)
+    for name, own in times.items():
+        share = (accuracy if known else agreement)(results, name)
+        if share is not None:
             style = {**_style(results, name), "linestyle": ""}
-            axes.plot([float(np.median(times))], [100 * same], label=name, **style)
+            axes.plot([float(np.median(own))], [100 * share], label=name, **style)
     _logarithmic(axes, "x")
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 98.0), max(high, 100.2))
+    if known:
+        axes.set_ylim(low - 1, high + 1)
+        axes.set_ylabel("accuracy on these texts, %")
+    else:
+        axes.set_ylim(min(low, 98.0), max(high, 100.2))
+        axes.set_ylabel("answers like the PyTorch model's, %")
     axes.set_xlabel("latency of one text, ms (median)")
-    axes.set_ylabel("answers like the PyTorch model's, %")
 
 
 def _heads(axes: Axes, results: Results) -> None:
@@ -148,7 +154,8 @@ def _heads(axes: Axes, results: Results) -> None:
 
 
 def _split(axes: Axes, results: Results) -> None:
-    name, lengths = next(iter(results.scenarios["profile"].items()))
+    name, measured = next(iter(results.scenarios["profile"].items()))
+    lengths = {tokens: medians(parts) for tokens, parts in measured.items()}
     below = np.zeros(len(lengths))
     parts = (("tokenise", "tokenise"), ("run", "graph"), ("decode", "decode and schedule"))
     for number, (part, label) in enumerate(parts):
@@ -173,7 +180,11 @@ _PICTURES: Mapping[str, tuple[str, str, Callable[[Axes, Results], None]]] = {
     "distribution": ("single", "Share of texts answered within a time, one at a time.", _cdf),
     "load": ("server", "p99 under texts that arrive by themselves; the line is the bound.", _load),
     "throughput": ("offline", "Texts per second when all are given at once.", _throughput),
-    "pareto": ("single", "Agreement with the PyTorch model against latency.", _pareto),
+    "pareto": (
+        "single",
+        "Accuracy against latency; where texts have no labels, agreement with the PyTorch model.",
+        _pareto,
+    ),
     "heads": ("heads", "What further heads cost.", _heads),
     "split": ("profile", "Where the time of one text goes.", _split),
 }

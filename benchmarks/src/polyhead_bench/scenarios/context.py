@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class Context:
         start: makes one more worker of a peer, with options over its own.
         heads: names of the heads that all peers answer with.
         bound_ms: what p99 has to stay below in the open loop.
+        expected: the PyTorch model's answers to the texts; None where it was not asked.
         note: called with short remarks for whoever watches.
         found: what the scenario measures, filled as it goes: Ctrl-C keeps what is in it.
     """
@@ -40,5 +41,6 @@ class Context:
     start: Callable[[str, Mapping[str, Any]], Worker]
     heads: tuple[str, ...]
     bound_ms: float
+    expected: Sequence[Mapping[str, Any]] | None = None
     note: Callable[[str], None]
     found: dict[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ _PEERS = ("polyhead-int8", "separate-int8")
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """By peer ``ms``: for each number of heads, as text, the median of each round.
+    """By peer, for each number of heads, as text: ``ms``, the median of each round, ``samples``.
 
     The peers are a bundle with just the first k heads, and k bundles of one head.
     """
@@ -26,7 +26,7 @@ def measure(context: Context) -> dict[str, Any]:
                 try:
                     worker = context.start(name, {"heads": context.heads[:count]})
                 except PeerFault as fault:
-                    context.note(str(fault))
+                    context.roster.report(name, f"with {count} heads: {fault}")
                     continue
                 workers[name, count] = stack.enter_context(worker)
         for number in range(context.rounds):
@@ -37,9 +37,10 @@ def measure(context: Context) -> dict[str, Any]:
                 try:
                     answer = workers[name, count].ask("single", texts=context.texts.inputs)
                 except PeerFault as fault:
-                    context.note(str(fault))
+                    context.roster.report(name, f"with {count} heads: {fault}")
                     del workers[name, count]
                     continue
-                by_count = found.setdefault(name, {"ms": {}})["ms"]
-                by_count.setdefault(str(count), []).append(float(np.median(answer["ms"])))
+                row = found.setdefault(name, {"ms": {}, "samples": {}})
+                row["ms"].setdefault(str(count), []).append(float(np.median(answer["ms"])))
+                row["samples"].setdefault(str(count), []).append(answer["ms"])
     return found

@@ -14,17 +14,18 @@ _SECONDS, _FEWEST, _MOST = 3.0, 100, 3000
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """By peer: ``points``, a rate each with its p50 and p99 in ms, and ``rate``.
+    """By peer: ``points``, a rate each with its p50, its p99 and all ms, and ``rate``.
 
     Rates are shares of what the peer reached in a closed loop. Each runs for about three seconds;
     `rate` is the highest in texts/s with p99 under the bound and all lower ones too, 0 for none.
+    A peer that fails keeps the points that it had.
     """
     found = context.found
     for name in list(context.roster.workers):
         capacity = _capacity(context, name)
         if capacity is None:
             continue
-        points: list[dict[str, float]] = []
+        points: list[dict[str, Any]] = []
         for step, share in enumerate(_SHARES):
             rate = capacity * share
             count = int(np.clip(rate * _SECONDS, _FEWEST, _MOST))
@@ -38,8 +39,8 @@ def measure(context: Context) -> dict[str, Any]:
             if answer is None:
                 break
             p50, p99 = np.percentile(answer["ms"], [50, 99])
-            points.append({"rate": rate, "p50": float(p50), "p99": float(p99)})
-        else:
+            ms = [round(time, 4) for time in answer["ms"]]
+            points.append({"rate": rate, "p50": float(p50), "p99": float(p99), "ms": ms})
             found[name] = {"points": points, "rate": _highest(points, context.bound_ms)}
     return found
 
@@ -53,7 +54,7 @@ def _capacity(context: Context, name: str) -> float | None:
     return float(callers / (np.mean(answer["ms"]) / 1e3))
 
 
-def _highest(points: list[dict[str, float]], bound_ms: float) -> float:
+def _highest(points: list[dict[str, Any]], bound_ms: float) -> float:
     rate = 0.0
     for point in points:
         if point["p99"] > bound_ms:

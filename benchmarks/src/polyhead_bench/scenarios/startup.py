@@ -20,5 +20,5 @@ def measure(context: Context) -> dict[str, Any]:
                     row["rss"].append(worker.ready["rss"])
                     row["disk"] = worker.ready["disk"]
             except PeerFault as fault:
-                context.note(str(fault))
+                context.roster.report(name, f"at another start: {fault}")
     return found
