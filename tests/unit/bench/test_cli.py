@@ -12,8 +12,6 @@ from polyhead_bench.peers import PEERS
 IMPORTED = """
 import sys
 from polyhead.cli.main import main
-from polyhead_bench.cli import smoke
-from polyhead_bench.peers import PEERS
 try:
     main(sys.argv[1:])
 finally:
