@@ -1,98 +1,77 @@
-"""The same weights in the padded layout: what serving would be without groups of equal length.
+"""Another graph of the same weights behind a bundle's engine: batches with padding.
 
-It takes the bundle's graph with a mask in the precision that the engine runs; tokenising and
-decoding are the engine's own. Texts are sorted by length and padded to the longest of 32.
+What serving would be without groups of equal length. Tokenising and decoding are the engine's own,
+so that graph and schedule are all that differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
 from polyhead import Engine, Prediction, threads
-from polyhead.bundle import Graph, read
 from polyhead.heads import decoder
 from polyhead.tokenizing import Encoding
-from polyhead_bench.errors import BenchError
+from polyhead_bench.graphs.session import Options, opened
+from polyhead_bench.peers import padded
 
-SCHEDULES = {"one session, all threads": False, "a thread a batch": True}
-"""Both ways to use several cores; whether batches run side by side."""
-_BATCH = 32
-_PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
-# As `polyhead.session`: operators that onnxruntime's optimiser would make slower.
-_KEEP_OUT = ("SkipLayerNormFusion", "BiasGeluFusion")
+SIDE_BY_SIDE, TOGETHER = "a thread a batch", "all threads a batch"
+"""Both ways to use several cores."""
 
 
-def graph(bundle: Path) -> Graph | None:
-    """The bundle's padded graph in the precision of its exact one; None without one."""
-    graphs = read(bundle).manifest.graphs
-    precision = next((g.precision for g in graphs if g.layout == "exact"), None)
-    return next((g for g in graphs if g.layout == "padded" and g.precision == precision), None)
-
-
-def schedule(
-    engine: Engine, bundle: Path, name: str
-) -> Callable[[Sequence[str]], list[Prediction]]:
-    """A function like `Engine.predict` for texts of one window.
+def names(orders: Iterable[str]) -> list[tuple[str, str]]:
+    """Order and way of each schedule; on one core both ways are the same.
 
     Args:
-        engine: tokenises.
-        bundle: folder of the bundle.
-        name: of `SCHEDULES`.
-
-    Raises:
-        BenchError: when the bundle has no such graph.
+        orders: of `polyhead_bench.peers.padded.ORDERS`.
     """
-    found = graph(bundle)
-    if found is None:
-        raise BenchError(f"{bundle}: no padded graph in the precision of the exact one.")
-    side_by_side, cores = SCHEDULES[name], threads.budget()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1 if side_by_side else cores
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(
-        str(bundle / found.file),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(_KEEP_OUT),
-    )
-    specs = {n: spec for n, spec in engine.heads.items() if n in found.heads}
-    faces = {n: decoder(n, spec) for n, spec in specs.items()}
+    ways = (SIDE_BY_SIDE, TOGETHER) if threads.budget() > 1 else (TOGETHER,)
+    return [(order, way) for order in orders for way in ways]
+
+
+def answering(
+    engine: Engine, *, graph: str, options: Options, order: str, way: str
+) -> Callable[[Sequence[str]], list[Prediction]]:
+    """A function like `Engine.predict`, for texts of one window.
+
+    Args:
+        engine: tokenises; knows the heads.
+        graph: a file with the same outputs and an ``attention_mask``.
+        options: of its session.
+        order: of `polyhead_bench.peers.padded.ORDERS`.
+        way: `SIDE_BY_SIDE` or `TOGETHER`.
+    """
+    cores = threads.budget()
+    side_by_side = way == SIDE_BY_SIDE
+    session = opened(Path(graph), options, threads=1 if side_by_side else cores)
+    specs = engine.heads
+    faces = {name: decoder(name, spec) for name, spec in specs.items()}
     outputs = [spec.output for spec in specs.values()]
     pool = ThreadPoolExecutor(cores if side_by_side else 1)
 
     def batch(encodings: Sequence[Encoding]) -> list[Prediction]:
-        longest = max(map(len, encodings))
-        ids = np.zeros((len(encodings), longest), np.int64)
-        mask = np.zeros_like(ids)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)], mask[row, : len(encoding)] = encoding.ids, 1
-        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        arrays = session.run(outputs, {name: known[name] for name in found.inputs})
+        known = padded.feeds([encoding.ids for encoding in encodings])
+        arrays = session.run(outputs, {name: known[name] for name in session.inputs})
         predictions = []
         for row, encoding in enumerate(encodings):
             results = {}
-            for (name, spec), array in zip(specs.items(), arrays, strict=True):
-                per_token = spec.kind in _PER_TOKEN
+            for (name, face), array in zip(faces.items(), arrays, strict=True):
+                per_token = array.ndim == 3
                 logits = array[row, : len(encoding)] if per_token else array[row]
-                results[name] = faces[name].decode(logits, encoding)
+                results[name] = face.decode(logits, encoding)
             predictions.append(Prediction(encoding.text, results, tokens=len(encoding)))
         return predictions
 
     def predict(texts: Sequence[str]) -> list[Prediction]:
         encodings = engine.encode(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(encodings[i]))
-        parts = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-        found: list[Prediction | None] = [None] * len(texts)
+        parts = padded.batches([len(encoding) for encoding in encodings], order)
         answers = pool.map(lambda part: batch([encodings[i] for i in part]), parts)
-        for part, predictions in zip(parts, answers, strict=True):
-            for i, prediction in zip(part, predictions, strict=True):
-                found[i] = prediction
-        return [prediction for prediction in found if prediction is not None]
+        found = {
+            i: prediction
+            for part, predictions in zip(parts, answers, strict=True)
+            for i, prediction in zip(part, predictions, strict=True)
+        }
+        return [found[i] for i in range(len(texts))]
 
     return predict

@@ -13,19 +13,19 @@ from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.tokenizing import Encoding
 from polyhead_bench.errors import PeerFault
 
-_ORDERS = {
+ORDERS = {
     "one per call": (1, False),
     "batch 32, arrival order": (32, False),
     "batch 32, sorted": (32, True),
     "batch 8, sorted": (8, True),
 }
-SCHEDULES = tuple(_ORDERS)
+SCHEDULES = tuple(ORDERS)
 """How padded peers go through a list; sorted is by length."""
 
 
 def batches(lengths: Sequence[int], schedule: str) -> list[list[int]]:
     """Indices of each batch, every text in one of them; none for no text."""
-    size, by_length = _ORDERS[schedule]
+    size, by_length = ORDERS[schedule]
     order = list(range(len(lengths)))
     if by_length:
         order.sort(key=lengths.__getitem__)
