@@ -49,15 +49,17 @@ readme: .venv/ready  ## the benchmark in README.md, from the newest run in bench
 smoke: .venv/ready  ## does every peer of this environment answer right? No times
 	$(BIN)/polyhead bench --smoke
 
-soak: demo  ## memory and p99 of the demo bundle; MINUTES=30
-	$(BIN)/polyhead bench soak build/demo/bundle --minutes $(or $(MINUTES),30) -o benchmarks/results
+soak: $(if $(BUNDLE),.venv/ready,demo)  ## memory and p99 of a bundle; MINUTES=30 BUNDLE=…
+	$(BIN)/polyhead bench soak $(or $(BUNDLE),build/demo/bundle) --minutes $(or $(MINUTES),30) -o benchmarks/results
 
 bench-export: demo  ## the demo's graph against others of the same weights; DECISIONS="checkpoint …"
 	$(BIN)/polyhead bench setup optimum openvino
 	$(BIN)/polyhead bench export build/demo/bundle --checkpoint build/demo/checkpoint --decisions $(DECISIONS) -o benchmarks/results
 
-bench-runtime: demo  ## throughput, start, memory and answers under load; BUNDLE=…
-	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) -o benchmarks/results
+# A bundle of one's own has no demo to wait for, and names its checkpoint itself.
+bench-runtime: $(if $(BUNDLE),.venv/ready,demo)  ## throughput, start, memory, answers under load; BUNDLE=… CHECKPOINT=…
+	$(BIN)/polyhead bench setup optimum
+	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) $(addprefix --checkpoint ,$(or $(CHECKPOINT),$(if $(BUNDLE),,build/demo/checkpoint))) $(if $(ALLOW_UNMEASURED),--allow-unmeasured) -o benchmarks/results
 
 bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python of an environment with optimum-onnx
 	$(BIN)/polyhead bench compose -o benchmarks/results/compose.json $(if $(OPTIMUM),--optimum $(OPTIMUM))

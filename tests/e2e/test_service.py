@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -10,7 +11,6 @@ import pytest
 
 import polyhead
 
-GUNICORN = "gunicorn --preload --workers 2 --threads 4 --bind 127.0.0.1:{port} wsgi:application"
 UVICORN = "uvicorn service:app --host 127.0.0.1 --port {port} --log-level warning"
 TEXTS = [f"where is my {noun} ?" for noun in ("lamp", "kettle", "phone", "radio")] * 10
 
@@ -27,9 +27,24 @@ async def ask(url, texts):
         return [answer.json() for answer in await asyncio.gather(*answers)]
 
 
+def ask_both_workers(url, texts):
+    """Answers by process id; a connection that is kept stays with its worker."""
+    found, end = {}, time.monotonic() + 60
+    while len(found) < 2 and time.monotonic() < end:
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+            pid = client.get("/health").json()["pid"]
+            if pid not in found:
+                answers = [client.post("/predict", json={"text": text}) for text in texts]
+                found[pid] = [answer.json() for answer in answers]
+    return found
+
+
 def test_fastapi_with_two_workers_answers_as_the_engine(serve, expected):
     server = serve(UVICORN + " --workers 2")
     assert asyncio.run(ask(server.url, TEXTS)) == expected
+    by_worker = ask_both_workers(server.url, TEXTS)
+    assert list(by_worker.values()) == [expected, expected]
+    assert server.process.pid not in by_worker
     said = server.stop()
     assert "Traceback" not in said, said
 

@@ -10,7 +10,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,27 @@ from typing import Any
 import numpy as np
 import psutil
 
-from polyhead import Engine, Prediction, load
+from polyhead import Embedding, Engine, Prediction, load
 from polyhead.bundle import read
 from polyhead.heads import decoder
 from polyhead.session import OnnxSession
-from polyhead_bench import padded, traffic
+from polyhead_bench import schedules, traffic
 
 _LEAST_S = 0.5  # a round of a small bundle is repeated until it takes so long
 
 
-def throughput(bundle: Path, *, texts: int, rounds: int, seed: int, layout: str) -> dict[str, Any]:
+def throughput(
+    bundle: Path, *, texts: int, rounds: int, seed: int, other: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Texts a second over a list, all cores; tokenising and decoding included.
 
-    `layout` is ``"exact"`` for the engine's own way, or the name of a schedule of
-    `polyhead_bench.padded`.
+    `other` has the settings of `polyhead_bench.schedules.answering`, for another graph of the same
+    weights; None for the engine's own way.
     """
-    items = traffic.texts(bundle, traffic.lengths(texts, seed), seed)
+    items = traffic.texts(bundle, traffic.lengths(texts, seed, traffic.longest(bundle)), seed)
     with load(bundle) as engine:
         answer: Callable[[Sequence[str]], list[Prediction]]
-        answer = engine.predict if layout == "exact" else padded.schedule(engine, bundle, layout)
+        answer = engine.predict if other is None else schedules.answering(engine, **other)
         decisions = _decisions(answer(items))
         seconds = []
         for _ in range(rounds):
@@ -80,9 +82,33 @@ def overhead(bundle: Path, *, tokens: int, calls: int, seed: int) -> dict[str, A
     return {**medians, "outside": outside, "rest": rest, "tokens": len(encoding), "head": head}
 
 
+def intra_op(
+    bundle: Path, *, tokens: Sequence[int], calls: int, threads: int, seed: int
+) -> dict[str, Any]:
+    """Milliseconds of a lone text by its length, with one thread and with `threads` for it.
+
+    In turns, and in the other order each time. Both engines have the same budget.
+    """
+    found: dict[str, Any] = {}
+    with (
+        load(bundle, threads=threads, intra_op_threads=1) as one,
+        load(bundle, threads=threads, intra_op_threads=threads) as all_,
+    ):
+        engines = [("one", one), ("all", all_)]
+        for count, text in zip(tokens, traffic.texts(bundle, tokens, seed), strict=True):
+            times: dict[str, list[float]] = {"one": [], "all": []}
+            for call in range(calls + 3):
+                for name, engine in engines if call % 2 else engines[::-1]:
+                    start = time.perf_counter()
+                    engine(text)
+                    times[name].append((time.perf_counter() - start) * 1e3)
+            found[str(count)] = {name: values[3:] for name, values in times.items()}
+    return {"threads": threads, "ms": found}
+
+
 def concurrency(bundle: Path, *, threads: int, calls: int, texts: int, seed: int) -> dict[str, Any]:
     """Threads that call one engine, text by text: errors, and answers unlike a single thread's."""
-    items = traffic.texts(bundle, traffic.lengths(texts, seed), seed)
+    items = traffic.texts(bundle, traffic.lengths(texts, seed, traffic.longest(bundle)), seed)
     with load(bundle) as engine:
         expected = [_digest(engine(item)) for item in items]
 
@@ -112,7 +138,7 @@ def concurrency(bundle: Path, *, threads: int, calls: int, texts: int, seed: int
 
 def memory(bundle: Path, *, few: int, many: int, seed: int) -> dict[str, Any]:
     """MiB of resident memory after `few` texts of mixed lengths, and after `many`."""
-    items = traffic.texts(bundle, traffic.lengths(many, seed), seed)
+    items = traffic.texts(bundle, traffic.lengths(many, seed, traffic.longest(bundle)), seed)
     with load(bundle) as engine:
         loaded = _rss()
         _by_lists(engine, items[:few])
@@ -125,7 +151,7 @@ def memory_by(
     bundle: Path, *, batch_tokens: int, threads: int, texts: int, seed: int
 ) -> dict[str, Any]:
     """MiB of resident memory after `texts` texts, with these settings of the engine."""
-    items = traffic.texts(bundle, traffic.lengths(texts, seed), seed)
+    items = traffic.texts(bundle, traffic.lengths(texts, seed, traffic.longest(bundle)), seed)
     with load(bundle, batch_tokens=batch_tokens, threads=threads) as engine:
         engine.predict(items)
         return {"mib": _rss()}
@@ -133,7 +159,7 @@ def memory_by(
 
 def soak(bundle: Path, *, minutes: float, threads: int, slices: int, seed: int) -> dict[str, Any]:
     """Threads that ask for `minutes`, texts alone and in lists; memory and latency by slice."""
-    items = traffic.texts(bundle, traffic.lengths(2000, seed), seed)
+    items = traffic.texts(bundle, traffic.lengths(2000, seed, traffic.longest(bundle)), seed)
     marks: list[dict[str, float]] = []
     with load(bundle) as engine:
         expected = [_digest(engine(item)) for item in items]
@@ -176,6 +202,7 @@ def soak(bundle: Path, *, minutes: float, threads: int, slices: int, seed: int) 
 FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "intra_op": intra_op,
     "concurrency": concurrency,
     "memory": memory,
     "memory_by": memory_by,
@@ -193,11 +220,12 @@ def _by_lists(engine: Engine, items: Sequence[str]) -> None:
 
 
 def _decisions(predictions: Sequence[Prediction]) -> list[str]:
+    """A digest of each decision, head by head, text by text; embeddings decide nothing."""
     return [
-        hashlib.sha256(
-            json.dumps([str(p[head].decision) for head in p], ensure_ascii=True).encode()
-        ).hexdigest()[:12]
-        for p in predictions
+        hashlib.sha256(str(result.decision).encode()).hexdigest()[:12]
+        for prediction in predictions
+        for result in prediction.results.values()
+        if not isinstance(result, Embedding)
     ]
 
 

@@ -17,10 +17,21 @@ _LOG_MEAN, _LOG_DEVIATION = 3.2, 0.55
 _SHORTEST, _LONGEST = 4, 128
 
 
-def lengths(count: int, seed: int) -> list[int]:
-    """Tokens of `count` texts, log-normal with a mean of 28, special tokens included."""
+def longest(bundle: Path) -> int:
+    """Tokens of the longest text of the traffic: 128, or what the encoder reads at once."""
+    return min(_LONGEST, read(bundle).manifest.encoder.max_tokens)
+
+
+def lengths(count: int, seed: int, most: int = _LONGEST) -> list[int]:
+    """Tokens of `count` texts, log-normal with a mean of 28, special tokens included.
+
+    Args:
+        count: number of texts.
+        seed: of the lengths.
+        most: longer ones are cut to it.
+    """
     draws = np.random.default_rng(seed).lognormal(_LOG_MEAN, _LOG_DEVIATION, count)
-    return [int(n) for n in np.clip(np.round(draws), _SHORTEST, _LONGEST)]
+    return [int(n) for n in np.clip(np.round(draws), _SHORTEST, most)]
 
 
 def texts(bundle: Path, sizes: Sequence[int], seed: int) -> list[str]:

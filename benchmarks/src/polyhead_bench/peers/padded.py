@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from polyhead.bundle import read
 from polyhead.heads import HeadSpec, decoder
 from polyhead.tokenizing import Encoding, Input, Tokenizer
-from polyhead_bench.padded import PER_TOKEN
 from polyhead_bench.peers.base import Answers
 
-_ORDERS = {
+ORDERS = {
     "one per call": (1, False),
     "batch 32, arrival order": (32, False),
     "batch 32, sorted": (32, True),
     "batch 8, sorted": (8, True),
 }
-SCHEDULES = tuple(_ORDERS)
+SCHEDULES = tuple(ORDERS)
 """How padded peers go through a list; sorted is by length."""
 SIDE_BY_SIDE = "one per call, workers of one thread"
 """One more, with as many threads in all."""
+PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
+"""Kinds of heads whose logits are `(tokens, …)`, so that those of padding have to go."""
 _REPEATS = 5
 
 Run = Callable[[dict[str, NDArray[np.int64]]], Sequence[Any]]
@@ -35,7 +36,7 @@ Run = Callable[[dict[str, NDArray[np.int64]]], Sequence[Any]]
 
 def batches(lengths: Sequence[int], schedule: str) -> list[list[int]]:
     """Indices of each batch, every text in one of them; none for no text."""
-    size, by_length = _ORDERS[schedule]
+    size, by_length = ORDERS[schedule]
     order = list(range(len(lengths)))
     if by_length:
         order.sort(key=lengths.__getitem__)

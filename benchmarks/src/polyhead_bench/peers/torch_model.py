@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from polyhead.heads import decoder
 from polyhead.tokenizing import Encoding, Input
-from polyhead_bench.padded import PER_TOKEN
 from polyhead_bench.peers import padded
 from polyhead_bench.peers.base import Answers
 from polyhead_models import checkpoint
@@ -67,7 +66,7 @@ class TorchPeer:
                 answers[i] = {}
                 for name, spec in self._specs.items():
                     own = found[name][row]
-                    own = own[: lengths[i]] if spec.kind in PER_TOKEN else own
+                    own = own[: lengths[i]] if spec.kind in padded.PER_TOKEN else own
                     answers[i][name] = self._decoders[name].decode(own, encodings[i]).to_dict()
         for i in sorted(set(range(len(texts))) - answers.keys()):
             (answers[i],) = self._equal([texts[i]])
