@@ -60,10 +60,18 @@ def execute(arguments: argparse.Namespace) -> int:
     weights = source.is_dir() and any(
         [*source.glob("*.safetensors"), *source.glob("pytorch_model*.bin")]
     )
-    if not source.exists() or weights or graph_of(source) is None:
-        what = f"{source}: no ONNX graph here"
-        return delegated.command("import", what).execute(arguments)
-    return _import_onnx(source, arguments)
+    graph = graph_of(source) if source.exists() and not weights else None
+    if graph is not None:
+        return _import_onnx(source, arguments)
+    what = f"{source}: {'PyTorch weights' if weights else 'no ONNX graph here'}"
+    try:
+        command = delegated.command("import", what)
+    except delegated.NeedsModels:
+        if not weights or graph_of(source) is None:
+            raise
+        output.progress(f"{source}: its ONNX graph is taken, since polyhead-models is not here")
+        return _import_onnx(source, arguments)
+    return command.execute(arguments)
 
 
 def _import_onnx(source: Path, arguments: argparse.Namespace) -> int:
