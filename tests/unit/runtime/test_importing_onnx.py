@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from polyhead import GraphError, SourceError, load
 from polyhead.cli import import_ as command
 from polyhead.cli.delegated import NeedsModels
+from polyhead.cli.main import main
 from polyhead.importing import Wishes, import_folder
 from polyhead.verification import verify
 
@@ -338,3 +339,17 @@ def test_without_polyhead_models_the_graph_beside_weights_is_taken(
     (folder / "onnx" / "model.onnx").unlink()
     with pytest.raises(NeedsModels, match=r"PyTorch weights.*install polyhead-models"):
         command.execute(parser.parse_args([str(folder), "-o", str(tmp_path / "b")]))
+
+
+def test_several_folders_become_one_bundle(wordpiece_json, tmp_path, capsys):
+    folders = [
+        write(tmp_path / "a", wordpiece_json, {"text_logits": 2}, **CLASSES),
+        write(tmp_path / "b", wordpiece_json, {"logits": 4}, **TAGS),
+    ]
+    assert main(["import", *map(str, folders), "-o", str(tmp_path / "both")]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["classification", "tokens"]
+    assert "2 encoder passes" in err
+    with load(tmp_path / "both") as engine:
+        assert list(engine("Anna lives in Oslo")) == ["classification", "tokens"]
+        assert engine.info()["shared"]["tokenizers"] == 1
