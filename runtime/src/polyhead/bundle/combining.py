@@ -203,7 +203,10 @@ def _notes(parts: Sequence[Manifest]) -> tuple[str, ...]:
             notes.append(f"{both}: one tokenizer, a text is tokenised once")
         else:
             notes.append(f"{both}: different tokenizers, kept apart")
-        if first.encoder.fingerprint == other.encoder.fingerprint:
+        if {graph.sha256 for graph in first.graphs} == {graph.sha256 for graph in other.graphs}:
+            once = first.tokenizer.sha256 == other.tokenizer.sha256
+            notes.append(f"{both}: one graph, stored {'and run ' if once else ''}once")
+        elif first.encoder.fingerprint == other.encoder.fingerprint:
             notes.append(
                 f"{both}: the same encoder in two graphs, run twice; combine their checkpoints and"
                 " export the result to run it once"
