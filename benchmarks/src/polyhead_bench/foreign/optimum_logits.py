@@ -42,7 +42,8 @@ def main(loader: str, folder: str, texts: str, logits: str) -> None:
 def _array(answer: Any) -> torch.Tensor:
     if "start_logits" in answer:
         return torch.stack([answer.start_logits, answer.end_logits], dim=-1)
-    return answer.logits if "logits" in answer else answer.last_hidden_state
+    found: torch.Tensor = answer["logits" if "logits" in answer else "last_hidden_state"]
+    return found
 
 
 if __name__ == "__main__":
