@@ -9,6 +9,7 @@
         ├── StructureError     the graph has not the fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
         ├── CalibrationError   no ranges can be measured
+        ├── DeployedError      the quantisation of a deployed bundle cannot be kept
         ├── GateError          a head loses more than is allowed
         ├── StabilityError     a text's answer depends on its batch or on threads
         └── ProbeError         the graph has no layouts to choose from
@@ -47,6 +48,10 @@ class ParityError(ExportError):
 
 class CalibrationError(ExportError):
     """The ranges of the activations cannot be measured."""
+
+
+class DeployedError(ExportError):
+    """The quantisation of a deployed bundle cannot be kept."""
 
 
 class GateError(ExportError):

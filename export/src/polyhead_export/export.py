@@ -26,6 +26,7 @@ from polyhead_export import (
 )
 from polyhead_export.card import card
 from polyhead_export.certificate import certify
+from polyhead_export.deployed import Deployed, deployed
 from polyhead_export.errors import WeightsError
 from polyhead_export.gate import Limits
 from polyhead_export.golden import golden_texts, write_golden
@@ -64,6 +65,9 @@ class Settings:
             first graph is standard ONNX.
         also_heads: for each, one more graph with these heads only.
         trust_remote_code: run the Python code of an encoder outside transformers.
+        calibrated_as: a deployed int8 bundle of the same encoder, whose heads shall keep their
+            logits to the bit; texts, seed and plan of its calibration are taken. None to calibrate
+            anew.
     """
 
     precision: Precision = "int8"
@@ -75,6 +79,7 @@ class Settings:
     also: tuple[variants.Variant, ...] = ()
     also_heads: tuple[tuple[str, ...], ...] = ()
     trust_remote_code: bool = False
+    calibrated_as: Path | None = None
 
     @property
     def lowered(self) -> bool:
@@ -120,10 +125,16 @@ def export(
     )
     for names in settings.also_heads:
         chosen(names, checkpoint.model.specs)  # before anything takes time
+    known = None if settings.calibrated_as is None else deployed(settings.calibrated_as)
+    if known is not None:
+        known.check(checkpoint)
     read = texts.load(checkpoint, config, examples)
-    sampled = calibration.sample(
-        inputs(read.train), count=settings.calibration_texts, seed=settings.seed
-    )
+    if known is not None:
+        sampled = known.sample(checkpoint, config, examples)
+    else:
+        sampled = calibration.sample(
+            inputs(read.train), count=settings.calibration_texts, seed=settings.seed
+        )
     with writer.staged(target) as folder:
         path = folder / f"model.{settings.precision}.onnx"
         traced = _traced(checkpoint, path, note)
@@ -136,7 +147,11 @@ def export(
             calibrated = quantisation.calibrate(
                 traced.model, checkpoint.tokenizer, sampled, max_tokens=max_tokens
             )
-        climbed = _climbed(checkpoint, calibrated, trained, path, settings, note)
+        climbed = _climbed(checkpoint, calibrated, trained, path, settings, known, note)
+        if known is not None:
+            note(f"comparing logits with those of {known.path}")
+            with _engine(checkpoint, path) as engine:
+                known.require_same(engine, inputs(read.measured))
         quality = trained.with_intervals(climbed.comparison)
         graph = _graph(checkpoint, path, settings)
         further = variants.write(
@@ -187,6 +202,7 @@ def export(
                     settings={"precision": settings.precision, "seed": settings.seed},
                     sampled=sampled if calibrated is not None else None,
                     alphas={} if calibrated is None else calibrated.alphas,
+                    heads=tuple(heads) if known is None else known.heads,
                 ),
                 **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),
             },
@@ -229,12 +245,15 @@ def _climbed(
     trained: Trained,
     path: Path,
     settings: Settings,
+    known: Deployed | None,
     note: Note,
 ) -> Climbed:
     """The fastest graph within the limits; it is at `path` then."""
     rungs = [ladder.FLOAT]
     if calibrated is not None:
         rungs = ladder.rungs([name for name, _ in calibrated.ranking])
+    if known is not None:
+        rungs = [known.rung]
 
     def compare(plan: Plan) -> Comparison:
         if calibrated is not None:

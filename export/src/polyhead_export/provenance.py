@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def provenance(
     settings: Mapping[str, Any],
     sampled: CalibrationTexts | None,
     alphas: Mapping[str, float | None],
+    heads: Sequence[str],
 ) -> Mapping[str, Any]:
     """Digests and versions, as plain data.
 
@@ -47,6 +48,7 @@ def provenance(
         settings: of the export.
         sampled: the texts that int8 was calibrated on; None without.
         alphas: the smoothing of each point, see `polyhead_export.quantisation`; empty without.
+        heads: those whose texts were sampled.
     """
     facts: dict[str, Any] = {
         "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
@@ -60,6 +62,7 @@ def provenance(
             "texts": len(sampled.texts),
             "seed": sampled.seed,
             "sha256": sampled.digest,
+            "heads": list(heads),
             "ranges": "least squared error",
             "alphas": dict(alphas),
         }

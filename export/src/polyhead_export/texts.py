@@ -41,13 +41,15 @@ def load(
         checkpoint: the trained model.
         config: where the texts are; None takes what the checkpoint remembers.
         given: examples to calibrate with and to measure on, in place of both; see
-            `polyhead_export.texts_file`.
+            `polyhead_export.texts_file`. Those of a kind that no head reads are left out.
 
     Raises:
         DataError: when the texts are not where they were, have changed, or cannot be used.
     """
     if given is not None:
-        return Texts(*given, texts_file.SPLIT)
+        kinds = {spec.input for spec in checkpoint.model.specs.values()}
+        train, measured = (_read_by(kinds, examples) for examples in given)
+        return Texts(train or measured, measured or train, texts_file.SPLIT)
     if config is None:
         config = checkpoint.description.config
         if not config.data:
@@ -67,6 +69,11 @@ def load(
     measured = validation or train
     data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
     return Texts(train, measured, "validation" if validation else "train")
+
+
+def _read_by(kinds: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:
+    """Those that are texts or pairs as some head reads them."""
+    return [e for e in examples if ("text" if isinstance(e.text, str) else "pair") in kinds]
 
 
 def _of(heads: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:

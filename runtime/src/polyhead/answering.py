@@ -35,10 +35,13 @@ class Work:
 
 
 def compute_all(works: Sequence[Work], scheduler: Scheduler) -> list[Logits]:
-    """What `compute` gives for each model; all of them run at once, as far as threads allow."""
+    """What `compute` gives for each model; all of them run at once, as far as threads allow.
+
+    Models with one back end that read the same encodings share a run, with the outputs of both.
+    """
     found: list[Logits] = []
-    requests: list[Request] = []
-    collect: list[tuple[Logits, Work, Sequence[str], list[int]]] = []
+    requests: dict[tuple[int, ...], Request] = {}
+    collect: list[tuple[Logits, Work, Sequence[str], list[int], tuple[int, ...]]] = []
     for work in works:
         logits: Logits = {
             name: [NOTHING] * len(work.encodings)
@@ -50,17 +53,23 @@ def compute_all(works: Sequence[Work], scheduler: Scheduler) -> list[Logits]:
             rows = [i for i, encoding in enumerate(work.encodings) if encoding.kind == kind]
             if not names or not rows:
                 continue
-            windows = [(work.encodings[i], w) for i in rows for w in work.encodings[i].windows]
+            backend = work.model.backend
+            key = (id(backend), *(id(work.encodings[i]) for i in rows))
             outputs = [work.model.specs[name].output for name in names]
-            requests.append((work.model.backend, outputs, windows))
-            collect.append((logits, work, names, rows))
-    for (logits, work, names, rows), arrays in zip(
-        collect, scheduler.run_all(requests), strict=True
-    ):
-        parts = iter(arrays)
+            if key in requests:
+                _, known, windows = requests[key]
+                outputs = [*known, *(o for o in outputs if o not in known)]
+            else:
+                windows = [(work.encodings[i], w) for i in rows for w in work.encodings[i].windows]
+            requests[key] = (backend, outputs, windows)
+            collect.append((logits, work, names, rows, key))
+    computed = dict(zip(requests, scheduler.run_all(list(requests.values())), strict=True))
+    for logits, work, names, rows, key in collect:
+        parts = iter(computed[key])
+        columns = [requests[key][1].index(work.model.specs[name].output) for name in names]
         for i in rows:
             of_input = [next(parts) for _ in work.encodings[i].starts]
-            for column, name in enumerate(names):
+            for column, name in zip(columns, names, strict=True):
                 logits[name][i] = _joined([part[column] for part in of_input])
     return found
 

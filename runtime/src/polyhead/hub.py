@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from polyhead import atomic
 from polyhead.bundle.manifest import MANIFEST
 from polyhead.bundle.reader import read_parts
 from polyhead.errors import BundleError, BundleNotFound, InvalidSetting
@@ -14,7 +19,7 @@ from polyhead.errors import BundleError, BundleNotFound, InvalidSetting
 SCHEME = "hf:"
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 # What a bundle may consist of; a repository may hold other files beside it.
-_FILES = [MANIFEST, "README.md", "*.json", "*.onnx", "*.png"]
+_FILES = [MANIFEST, "README.md", "README-*.md", "*.json", "*.onnx", "*.png"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,12 @@ def located(path: str | Path) -> Path:
 
     Files come through `huggingface_hub`, which keeps them in its cache, honours ``HF_HUB_OFFLINE``
     and ``HF_ENDPOINT``, and finds a cached revision without a network. Its cache consists of links,
-    which a bundle may not hold; the files that they lead to are linked into a folder beside it.
+    which a bundle may not hold; the files that they lead to are linked into a folder beside it, or
+    where the cache cannot be written into a temporary one, which ends with this process.
 
     Raises:
+        BundleError: when no folder can be written.
         BundleNotFound: when there is no such repository, revision or network, and no cached copy.
-        BundleError: when the files cannot be put beside the cache.
         InvalidSetting: when the address cannot be read, or `path` is no path.
     """
     text = _text(path)
@@ -74,13 +80,7 @@ def located(path: str | Path) -> Path:
         ) from problem
     if not (snapshot / MANIFEST).is_file():
         raise BundleNotFound(f"{text}: this repository holds no bundle (no {MANIFEST}).")
-    try:
-        return _without_links(snapshot)
-    except OSError as problem:
-        raise BundleError(
-            f"{text}: its files cannot be put beside {snapshot}: {problem.strerror or problem}."
-            " Make the cache writable, or name another one with HF_HOME."
-        ) from problem
+    return _without_links(snapshot)
 
 
 def _text(path: object) -> str:
@@ -132,15 +132,41 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
 
 def _without_links(snapshot: Path) -> Path:
     """A folder beside the cache's snapshots with the files themselves; made once a revision."""
-    from polyhead import atomic
-
     place = snapshot.parent.parent / "polyhead" / snapshot.name
-    if not place.is_dir():
+    if place.is_dir():
+        return place
+    try:
         with atomic.folder(place) as staged:
-            for file in snapshot.iterdir():
-                if file.is_file():
-                    try:
-                        os.link(file.resolve(), staged / file.name)
-                    except OSError:  # another file system, or one without hard links
-                        (staged / file.name).write_bytes(file.read_bytes())
+            _fill(staged, snapshot)
+    except OSError:  # a cache that may only be read, such as a container's
+        return _temporary(snapshot)
     return place
+
+
+@cache
+def _temporary(snapshot: Path) -> Path:
+    """A folder with the files themselves, once a process; it is removed when the process ends."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="polyhead-"))
+        atexit.register(_removed, folder, os.getpid())
+        _fill(folder, snapshot)
+    except OSError as problem:
+        raise BundleError(
+            f"{snapshot}: neither beside it nor in a temporary folder is room for its files:"
+            f" {problem}. Set HF_HOME or TMPDIR to a folder that can be written."
+        ) from problem
+    return folder
+
+
+def _removed(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked process still reads it in its parent's stead
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(folder: Path, snapshot: Path) -> None:
+    for file in snapshot.iterdir():
+        if file.is_file():
+            try:
+                os.link(file.resolve(), folder / file.name)
+            except OSError:  # another file system, or one without hard links
+                (folder / file.name).write_bytes(file.read_bytes())

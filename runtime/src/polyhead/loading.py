@@ -77,6 +77,7 @@ def model_of(
     settings: Settings,
     tokenizer: Tokenizer | None = None,
     origin: Origin | None = None,
+    sessions: Sessions | None = None,
 ) -> Model:
     """The model of a bundle that was read without a look at digests; they are checked now.
 
@@ -85,6 +86,7 @@ def model_of(
         settings: how to open it.
         tokenizer: its tokenizer where it has been read; None to read it now.
         origin: where it came from, to open it again; None where another object remembers that.
+        sessions: those that are open already; a graph of the same content takes one of them.
 
     Raises:
         PolyheadError: what `load` raises.
@@ -93,7 +95,7 @@ def model_of(
     names = providers.order(settings.provider)
     for provider in names:
         try:
-            return _model_on(provider, bundle, settings, tokenizer, origin)
+            return _model_on(provider, bundle, settings, tokenizer, origin, sessions)
         except ProviderUnavailable:
             if provider == names[-1]:
                 raise
@@ -119,11 +121,12 @@ def _model_on(
     settings: Settings,
     tokenizer: Tokenizer,
     origin: Origin | None,
+    sessions: Sessions | None,
 ) -> Model:
     manifest = bundle.manifest
     graph = graph_for(manifest, provider, settings.heads)
     providers.require(provider)
-    session = BundleSession(bundle, graph, provider, settings)
+    session = _session(bundle, graph, provider, settings, {} if sessions is None else sessions)
     of_graph = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
     _check_names(graph.file, graph.inputs, session.inputs, "inputs")
     _check_names(graph.file, [s.output for s in of_graph.values()], session.outputs, "outputs")
@@ -144,6 +147,18 @@ def _model_on(
 
         require_golden(bundle, graph, model)
     return model
+
+
+def _session(
+    bundle: Bundle, graph: Graph, provider: str, settings: Settings, sessions: Sessions
+) -> BundleSession:
+    """The session of a graph; one that is open serves all files of its content."""
+    key = (provider, graph.sha256)
+    if key not in sessions:
+        sessions[key] = BundleSession(bundle, graph, provider, settings)
+    elif settings.verify != "none":
+        bundle.check_digest(graph)
+    return sessions[key]
 
 
 class BundleSession(OnnxSession):
@@ -175,6 +190,10 @@ class BundleSession(OnnxSession):
         return {**super().info(), "graph": described}
 
 
+Sessions = dict[tuple[str, str], BundleSession]
+"""Open sessions by provider and SHA-256 of the graph."""
+
+
 def load(
     path: str | Path,
     *more: str | Path,
@@ -193,7 +212,8 @@ def load(
 ) -> Engine:
     """Load one bundle or several, check them, and make one engine.
 
-    The heads of several bundles stand side by side; see `polyhead.several.SeveralEngine`.
+    The heads of several bundles stand side by side; see `polyhead.several.SeveralEngine`. Bundles
+    with the same graph file share one session and one pass.
 
     Args:
         path: the bundle's folder; or ``"hf:org/name@revision"``, a repository on the Hugging Face

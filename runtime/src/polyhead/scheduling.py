@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Semaphore
 
@@ -64,8 +64,8 @@ class Scheduler:
     """Runs windows in groups; all threads that call it share one budget.
 
     A call with one group runs it in the caller's thread, so that a lone text waits for no other
-    thread. A list goes to the pool. Either takes one of `workers` places while it computes: however
-    many threads call, no more compute at once.
+    thread. Of a list the caller computes the first group, and the pool the others. Each takes one
+    of `workers` places while it computes: however many threads call, no more compute at once.
     """
 
     def __init__(self, workers: int, batch_tokens: int) -> None:
@@ -114,13 +114,17 @@ class Scheduler:
             for job in jobs:
                 run(job)
             return found
+        rest: list[Future[None]] = []
         try:
-            results = crew.pool.map(run, jobs)
-        except RuntimeError as problem:
-            if not crew.closed:
-                raise
-            raise EngineClosed("This engine was closed during the call.") from problem
-        list(results)
+            for job in jobs[1:]:
+                rest.append(_submitted(crew, crew.pool, run, job))
+            run(jobs[0])  # here: a thread that waits could as well compute
+            for future in rest:
+                future.result()
+        finally:
+            for future in rest:
+                future.cancel()
+            wait(rest)
         return found
 
     def close(self) -> None:
@@ -129,6 +133,17 @@ class Scheduler:
         if crew is not None and crew.pool is not None:
             crew.closed = True  # before the pool refuses work, so that a call can tell why
             crew.pool.shutdown()
+
+
+def _submitted(
+    crew: _Crew, pool: ThreadPoolExecutor, run: Callable[[_Group], None], job: _Group
+) -> Future[None]:
+    try:
+        return pool.submit(run, job)
+    except RuntimeError as problem:
+        if not crew.closed:
+            raise
+        raise EngineClosed("This engine was closed during the call.") from problem
 
 
 def _feeds(parts: Sequence[Window], inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:

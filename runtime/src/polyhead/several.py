@@ -12,7 +12,7 @@ from polyhead.answering import NOTHING, Logits, Work, compute_all
 from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
 from polyhead.errors import EngineWithoutBundle, HeadClash, InputError, InvalidSetting
-from polyhead.loading import model_of
+from polyhead.loading import Sessions, model_of
 from polyhead.model import Model
 from polyhead.prediction import Prediction
 from polyhead.request import (
@@ -61,10 +61,11 @@ class Origins:
             found = [(b, {n: o for n, o in names.items() if n in wanted}) for b, names in found]
             found = [(bundle, names) for bundle, names in found if names]
         tokenizers = sharing.tokenizers_of([bundle for bundle, _ in found], self.settings)
-        parts = []
+        parts, sessions = [], Sessions()
         for (bundle, names), tokenizer in zip(found, tokenizers, strict=True):
             own = None if wanted is None else tuple(names.values())
-            model = model_of(bundle, replace(self.settings, heads=own), tokenizer)
+            settings = replace(self.settings, heads=own)
+            model = model_of(bundle, settings, tokenizer, sessions=sessions)
             loaded = {name: before for name, before in names.items() if before in model.specs}
             parts.append(Part(bundle, model, loaded))
         return tuple(parts)
@@ -210,13 +211,17 @@ class SeveralEngine(Engine):
 
         def encode(item: Input, index: int) -> Reads:
             raw: dict[int, Encoding] = {}
+            fitted: dict[tuple[object, ...], Encoding] = {}
             reads: Reads = {}
             for number in asked["text" if isinstance(item, str) else "pair"]:
                 model = parts[number].model
                 key = id(model.tokenizer)
                 if key not in raw:
                     raw[key] = model.tokenizer.encode_one(item, index)
-                reads[number] = self._reading.fitted(model, raw[key], index)
+                way = sharing.reading(model)  # one object, so that one run serves both
+                if way not in fitted:
+                    fitted[way] = self._reading.fitted(model, raw[key], index)
+                reads[number] = fitted[way]
             if not reads:  # nothing was asked; the input is looked at all the same
                 reads[0] = self._reading.encode(parts[0].model, item, index)
             return reads

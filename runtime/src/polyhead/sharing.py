@@ -34,6 +34,11 @@ class Part:
         return f"{self.bundle.path} ({', '.join(self.names)})"
 
 
+def reading(model: Model) -> tuple[object, ...]:
+    """What a text's tokens and windows depend on; models that agree in it read alike."""
+    return (id(model.tokenizer), model.max_tokens, *model.strides.values())
+
+
 def tokenizers_of(bundles: Sequence[Bundle], settings: Settings) -> list[Tokenizer]:
     """The tokenizer of each bundle; those that do the same are one object.
 
@@ -65,7 +70,7 @@ def describe(parts: Sequence[Part]) -> dict[str, Any]:
         numbers.setdefault(id(part.model.tokenizer), len(numbers))
     return {
         "tokenizers": len(numbers),
-        "encoder_passes": len(parts),
+        "encoder_passes": len({_pass(part) for part in parts}),
         "parts": [
             {
                 "source": part.model.source,
@@ -86,6 +91,8 @@ def _notes(first: Part, other: Part) -> list[str]:
     notes = []
     both = f"{first.title} and {other.title}"
     encoders = first.bundle.manifest.encoder, other.bundle.manifest.encoder
+    if _pass(first) == _pass(other):
+        return []
     if encoders[0].fingerprint == encoders[1].fingerprint:
         notes.append(
             f"{both}: the same encoder in two graphs, run twice. Combine their checkpoints with"
@@ -100,6 +107,10 @@ def _notes(first: Part, other: Part) -> list[str]:
     if tokenizers[0] is not tokenizers[1]:
         notes.append(f"{both}: {difference(*tokenizers)}; each text is tokenised for both.")
     return notes
+
+
+def _pass(part: Part) -> tuple[object, ...]:
+    return (id(part.model.backend), *reading(part.model))
 
 
 def difference(first: Tokenizer, other: Tokenizer) -> str:

@@ -1,8 +1,4 @@
-"""The MiniLM of an installed package, imported, against what sentence-transformers defines.
-
-Mean of the token vectors, then scaled to length 1: Reimers & Gurevych 2019, and the folder's
-modules.json.
-"""
+"""The MiniLM of an installed package, imported, against sentence-transformers itself."""
 
 import importlib.util
 import os
@@ -11,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import transformers
 
 import polyhead
 from polyhead_export import texts_file
@@ -45,15 +39,9 @@ def imported(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected():
     """Unit vectors of 200 texts, float32 `(200, 384)`."""
-    place = encoders.locate(MINILM)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-    model = transformers.AutoModel.from_pretrained(place).eval()
-    rows = []
-    with torch.inference_mode():
-        for text in texts("test", 200):
-            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
-            rows.append(torch.nn.functional.normalize(states.mean(dim=0), dim=0))
-    return torch.stack(rows).numpy()
+    library = pytest.importorskip("sentence_transformers")
+    model = library.SentenceTransformer(str(encoders.locate(MINILM)), device="cpu")
+    return model.encode(texts("test", 200), batch_size=8)
 
 
 def cosines(engine, expected):
@@ -85,12 +73,17 @@ def test_the_float_bundle_gives_the_vectors(exported, expected):
         assert cosines(engine, expected).min() >= 0.99999
 
 
-def test_the_int8_bundle_gives_the_vectors_on_the_whole(exported, expected):
+def test_the_int8_bundle_gives_the_vectors_of_all_texts_but_one(exported, expected):
     with polyhead.load(exported("int8")) as engine:
-        assert cosines(engine, expected).mean() >= 0.99
+        found = np.sort(cosines(engine, expected))
+    assert found.mean() >= 0.995
+    assert found[1] >= 0.99
 
 
-@pytest.mark.xfail(strict=False, reason="the worst of 200 texts is at 0.966")
+# The text "no" is at 0.964, the next at 0.993. Per-row scales for all linears give 0.972, with the
+# worst 9 of 36 in float 0.989; a float embedding table 0.976. The six wide linears that end a layer
+# in float, all others static: 0.992, and 33.7 MB instead of 23.2.
+@pytest.mark.xfail(strict=False, reason="one text of 200, a single word, is below")
 def test_the_int8_bundle_gives_every_vector(exported, expected):
     with polyhead.load(exported("int8")) as engine:
         assert cosines(engine, expected).min() >= 0.99

@@ -61,3 +61,48 @@ def test_one_bad_input_leaves_the_others(bundle):
         assert [f.index for f in found[1:5]] == [1, 2, 3, 4]
         assert engine.predict([None], errors="return")[0].index == 0
         assert engine.predict([], errors="return") == []
+
+
+class Failing(Watched):
+    """Fails for texts of one length, and remembers when calls ended."""
+
+    def __init__(self, session, tokens):
+        super().__init__(session)
+        self.tokens, self.ended, self.threads = tokens, 0, set()
+
+    def run(self, outputs, feeds):
+        self.threads.add(threading.current_thread().name)
+        if feeds["input_ids"].shape[1] == self.tokens:
+            raise ValueError("no such length")
+        found = super().run(outputs, feeds)
+        self.ended += 1
+        return found
+
+
+def engine_of(bundle, monkeypatch, tokens):
+    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    failing = Failing(OnnxSession(bundle / "model.onnx"), tokens)
+    with load(bundle, threads=1) as plain:
+        return failing, Engine(failing, plain.tokenizer, plain.heads, max_tokens=24)
+
+
+def test_the_caller_computes_the_first_group_itself(bundle, monkeypatch):
+    failing, engine = engine_of(bundle, monkeypatch, tokens=-1)
+    with engine:
+        engine.predict(["anna", "the parcel was late"])
+    assert threading.current_thread().name in failing.threads
+    assert len(failing.threads) == 2
+
+
+@pytest.mark.parametrize("text", ["anna", "the parcel was late"])
+def test_a_group_that_fails_leaves_none_running(bundle, monkeypatch, text):
+    with load(bundle) as plain:
+        (encoding,) = plain.encode([text])
+    failing, engine = engine_of(bundle, monkeypatch, tokens=len(encoding))
+    with engine:
+        with pytest.raises(ValueError, match="no such length"):
+            engine.predict(["anna", "the parcel was late", "thanks thanks", "in oslo anna lives"])
+        before = failing.ended
+        assert failing._now == 0
+        engine.predict(["thanks thanks"])
+        assert failing.ended == before + 1

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,8 +11,9 @@ from onnx import numpy_helper
 
 import polyhead
 from polyhead import HeadClash, ManifestError, load
-from polyhead.bundle import is_collection, read, read_parts
+from polyhead.bundle import is_collection, read, read_parts, writer
 from polyhead.bundle.combining import combine
+from polyhead.bundle.digest import entry
 from polyhead.cli import combine as command
 from polyhead.cli.delegated import NeedsModels
 from polyhead.verification import verify
@@ -63,6 +65,24 @@ def test_figures_labels_and_provenance_are_kept(combined, bundle):
     assert first.manifest.provenance == second.manifest.provenance == own.provenance
     assert second.manifest.quality == {"b-topic": own.quality["topic"]}
     assert second.manifest.heads["b-topic"].labels == own.heads["topic"].labels
+
+
+def test_each_card_shows_its_own_picture(make_bundle, tmp_path):
+    made = []
+    for name in ("first", "second"):
+        folder = make_bundle(tmp_path / name)
+        manifest = read(folder).manifest
+        (folder / "quality.png").write_bytes(name.encode())
+        (folder / "README.md").write_text(f"![Figures of {name}](quality.png)\n")
+        card, picture = (entry(folder / file) for file in ("README.md", "quality.png"))
+        writer.write_manifest(folder, replace(manifest, card=card, picture=picture))
+        made.append(folder)
+    combine([(made[0], ""), (made[1], "b-")], tmp_path / "both")
+    for name, part in zip(("first", "second"), read_parts(tmp_path / "both"), strict=True):
+        card, picture = part.manifest.card, part.manifest.picture
+        assert picture is not None
+        assert part.file(picture).read_text() == name
+        assert part.file(card).read_text() == f"![Figures of {name}]({picture.file})\n"
 
 
 def test_the_golden_answers_still_hold(combined):

@@ -14,14 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from polyhead import BundleError, InvalidSetting
-from polyhead.hub import Address, address, located
+from polyhead.bundle.combining import combine
+from polyhead.hub import Address, _without_links, address
 
 COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
 import sys, polyhead
 try:
     with polyhead.load(sys.argv[1]) as engine:
-        print(engine("The parcel was late.")["topic"].label)
+        found = engine("The parcel was late.")
+        print(*(found[name].label for name in found if name.endswith("topic")))
 except polyhead.PolyheadError as problem:
     print(type(problem).__name__, problem)
 """
@@ -29,7 +31,10 @@ except polyhead.PolyheadError as problem:
 
 @pytest.fixture
 def hub(bundle_copy, tmp_path):
-    """Serves the bundle as `team/bundle`; gives a function that runs a script against it."""
+    """Serves the bundle as `team/bundle`; gives a function that runs a script against it.
+
+    Its `folder` is what is served; what a script pushes takes its place.
+    """
     asked, sent = [], []
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,7 +54,7 @@ def hub(bundle_copy, tmp_path):
         def do_GET(self, *, body=True):
             path = urlsplit(self.path).path
             asked.append(path)
-            names = sorted(file.name for file in bundle_copy.iterdir())
+            names = sorted(file.name for file in run.folder.iterdir())
             known = (f"/api/models/team/bundle/revision/{r}" for r in ("main", "v1", COMMIT))
             if path in (*known, "/api/models/team/bundle"):
                 told = {"id": "team/bundle", "sha": COMMIT, "private": False}
@@ -57,12 +62,12 @@ def hub(bundle_copy, tmp_path):
                 self.answer(json.dumps(told).encode(), body=body, Content_Type="application/json")
             elif path.startswith("/api/models/team/bundle/tree/"):
                 tree = [
-                    {"type": "file", "path": n, "size": (bundle_copy / n).stat().st_size, "oid": n}
+                    {"type": "file", "path": n, "size": (run.folder / n).stat().st_size, "oid": n}
                     for n in names
                 ]
                 self.answer(json.dumps(tree).encode(), body=body, Content_Type="application/json")
             elif path.startswith("/team/bundle/resolve/") and path.rpartition("/")[2] in names:
-                content = (bundle_copy / path.rpartition("/")[2]).read_bytes()
+                content = (run.folder / path.rpartition("/")[2]).read_bytes()
                 tag = '"' + hashlib.sha1(content).hexdigest() + '"'
                 self.answer(content, body=body, ETag=tag, X_Repo_Commit=COMMIT)
             else:
@@ -86,6 +91,11 @@ def hub(bundle_copy, tmp_path):
             elif "/commit/" in path:
                 lines = [json.loads(line) for line in content.splitlines()]
                 sent.extend(line["value"] for line in lines if line["key"] == "file")
+                run.folder = tmp_path / "repository"
+                run.folder.mkdir()
+                for file in sent:
+                    content = base64.b64decode(file["content"])
+                    (run.folder / file["path"]).write_bytes(content)
                 told = {"commitUrl": f"{base}/commit/{COMMIT}", "commitOid": COMMIT}
             self.answer(json.dumps(told).encode(), Content_Type="application/json")
 
@@ -116,7 +126,7 @@ def hub(bundle_copy, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    run.asked, run.sent = asked, sent
+    run.asked, run.sent, run.folder = asked, sent, bundle_copy
     yield run
     server.shutdown()
     thread.join()
@@ -151,6 +161,18 @@ def label(bundle):
         return engine("The parcel was late.")["topic"].label
 
 
+@pytest.mark.parametrize("prefixes", [[""], ["", "b-"]], ids=["single", "combined"])
+def test_what_was_pushed_is_loaded(hub, bundle, label, tmp_path, prefixes):
+    local = bundle
+    if len(prefixes) > 1:
+        local = tmp_path / "combined"
+        combine([(bundle, prefix) for prefix in prefixes], local)
+        assert (local / "README-2.md").is_file()  # a model card of a part
+    pushed = hub(str(local), PUSH, HF_TOKEN="hf_none")
+    assert hub.folder != local
+    assert hub(pushed) == " ".join([label] * len(prefixes))
+
+
 @pytest.mark.parametrize("revision", ["", "@v1", f"@{COMMIT}"])
 def test_a_repository_is_loaded_and_kept(hub, label, revision):
     assert hub(f"hf:team/bundle{revision}") == label
@@ -158,6 +180,29 @@ def test_a_repository_is_loaded_and_kept(hub, label, revision):
     hub.asked.clear()
     assert hub(f"hf:team/bundle{revision}", HF_HUB_OFFLINE="1") == label
     assert not hub.asked
+
+
+def test_a_cache_that_cannot_be_written_is_read_all_the_same(hub, label, tmp_path):
+    assert hub("hf:team/bundle") == label
+    (beside,) = (tmp_path / "cache").rglob("polyhead")
+    shutil.rmtree(beside)
+    beside.write_text("no folder")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert hub("hf:team/bundle", HF_HUB_OFFLINE="1", TMPDIR=str(scratch)) == label
+    assert not list(scratch.iterdir())
+
+
+def test_where_nothing_can_be_written_it_is_said(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr("polyhead.hub.tempfile.mkdtemp", refuse)
+    snapshot = tmp_path / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (tmp_path / "polyhead").write_text("no folder")
+    with pytest.raises(BundleError, match="Set HF_HOME or TMPDIR"):
+        _without_links(snapshot)
 
 
 def test_a_changed_file_is_refused(hub, bundle_copy):
@@ -189,11 +234,3 @@ def test_addresses():
 def test_a_wrong_address_is_refused(text):
     with pytest.raises(InvalidSetting, match="expected hf:ORG/NAME"):
         address(text)
-
-
-def test_a_cache_that_cannot_be_written_is_told(bundle, tmp_path, monkeypatch):
-    snapshot = shutil.copytree(bundle, tmp_path / "cache" / "snapshots" / COMMIT)
-    (tmp_path / "cache" / "polyhead").write_text("where the folder beside the snapshots should be")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
-    with pytest.raises(BundleError, match=r"cannot be put beside .* Make the cache writable"):
-        located("hf:team/bundle")

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyhead import GraphError, SourceError, load
 from polyhead.cli import import_ as command
+from polyhead.cli.delegated import NeedsModels
+from polyhead.cli.main import main
 from polyhead.importing import Wishes, import_folder
 from polyhead.verification import verify
 
@@ -202,6 +204,31 @@ def test_a_folder_of_sentence_transformers_says_how_it_pools(wordpiece_json, tmp
         imported(folder, tmp_path / "c")
 
 
+@pytest.mark.parametrize(
+    ("modules", "match"),
+    [
+        ("{}", "expected a list of modules"),
+        ('["Pooling"]', "expected a list of modules with 'path' and 'type'"),
+        ('[{"path": 1, "type": "x.Pooling"}]', "expected a list of modules with"),
+        ('[{"path": "1_Pooling", "type": "x.Pooling"}]', "1_Pooling/config.json: no such file"),
+        ('[{"path": "../other", "type": "x.Pooling"}]', "'../other' leads out of the folder"),
+        ('[{"path": "/etc", "type": "x.Pooling"}]', "'/etc' leads out of the folder"),
+    ],
+)
+def test_modules_that_cannot_be_read_are_refused(wordpiece_json, tmp_path, modules, match):
+    folder = write(tmp_path / "f", wordpiece_json, {"last_hidden_state": None})
+    (folder / "modules.json").write_text(modules)
+    with pytest.raises(SourceError, match=match):
+        imported(folder, tmp_path / "b")
+
+
+def test_modules_that_are_in_the_graph_are_not_read(wordpiece_json, tmp_path):
+    folder = write(tmp_path / "f", wordpiece_json, {"text_sentence_embedding": 4})
+    (folder / "modules.json").write_text('[{"path": "2_Dense", "type": "x.Dense"}]')
+    made, _ = imported(folder, tmp_path / "b", pooling="cls")
+    assert (made.spec.kind, made.spec.pooling) == ("embedding.v1", "cls")
+
+
 def test_without_labels_they_are_counted_and_it_is_said(wordpiece_json, tmp_path):
     folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 3})
     made, notes = imported(folder, tmp_path / "b")
@@ -295,3 +322,34 @@ def test_the_command_makes_a_bundle(wordpiece_json, tmp_path, capsys):
     assert "classification.v1" in capsys.readouterr().out
     assert command.execute(parser.parse_args([*words, "--json", "--head", "polite"])) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "polite"
+
+
+def test_without_polyhead_models_the_graph_beside_weights_is_taken(
+    wordpiece_json, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("polyhead.plugins.points", lambda group: [])
+    folder = write(
+        tmp_path / "f", wordpiece_json, {"text_logits": 2}, place="onnx/model.onnx", **CLASSES
+    )
+    (folder / "model.safetensors").write_bytes(b"")
+    parser = ArgumentParser()
+    command.configure(parser)
+    assert command.execute(parser.parse_args([str(folder), "-o", str(tmp_path / "b")])) == 0
+    assert "its ONNX graph is taken" in capsys.readouterr().err
+    (folder / "onnx" / "model.onnx").unlink()
+    with pytest.raises(NeedsModels, match=r"PyTorch weights.*install polyhead-models"):
+        command.execute(parser.parse_args([str(folder), "-o", str(tmp_path / "b")]))
+
+
+def test_several_folders_become_one_bundle(wordpiece_json, tmp_path, capsys):
+    folders = [
+        write(tmp_path / "a", wordpiece_json, {"text_logits": 2}, **CLASSES),
+        write(tmp_path / "b", wordpiece_json, {"logits": 4}, **TAGS),
+    ]
+    assert main(["import", *map(str, folders), "-o", str(tmp_path / "both")]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["classification", "tokens"]
+    assert "2 encoder passes" in err
+    with load(tmp_path / "both") as engine:
+        assert list(engine("Anna lives in Oslo")) == ["classification", "tokens"]
+        assert engine.info()["shared"]["tokenizers"] == 1

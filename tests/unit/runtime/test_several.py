@@ -136,11 +136,56 @@ def test_the_same_tokenizer_written_otherwise_is_the_same(
         assert engine.info()["shared"]["tokenizers"] == 1
 
 
-def test_it_is_said_what_is_not_shared(bundle, other, make_bundle, tmp_path):
+def test_one_graph_in_two_bundles_runs_once(bundle, make_bundle, tmp_path, counted):
+    same = make_bundle(tmp_path / "same")
+    with load(bundle, same, prefix=["", "b-"], threads=2) as engine, load(bundle) as alone:
+        counted.clear()
+        found = engine("Anna lives in Oslo")
+        assert counted == {"encode_one": 1, "run": 1}
+        assert engine.info()["shared"]["encoder_passes"] == 1
+        assert engine.info()["shared"]["notes"] == []
+        expected = alone("Anna lives in Oslo")
+        for name in alone.heads:
+            assert found[name].to_dict() == found[f"b-{name}"].to_dict()
+            assert found[name].to_dict() == expected[name].to_dict()
+        counted.clear()
+        assert set(engine("a", heads=["b-topic", "entities"])) == {"b-topic", "entities"}
+        assert counted["run"] == 1
+        texts, own = engine.logits(TEXTS), alone.logits(TEXTS)
+        for name, arrays in own.items():
+            for i, array in enumerate(arrays):
+                np.testing.assert_array_equal(texts[name][i], array)
+                np.testing.assert_array_equal(texts[f"b-{name}"][i], array)
+
+
+def test_one_graph_that_reads_texts_in_two_ways_runs_twice(bundle, make_bundle, tmp_path, counted):
+    manifest = polyhead.bundle.read(bundle).manifest
+    encoder = replace(manifest.encoder, max_tokens=12)
+    heads = {name: replace(spec, max_tokens=12) for name, spec in manifest.heads.items()}
+    short = make_bundle(tmp_path / "short", encoder=encoder, heads=heads)
+    with load(bundle, short, prefix=["", "b-"]) as engine, load(short) as alone:
+        assert engine.info()["shared"]["encoder_passes"] == 2
+        found, expected = engine.logits(TEXTS), alone.logits(TEXTS)
+        for array, own in zip(found["b-topic"], expected["topic"], strict=True):
+            np.testing.assert_array_equal(array, own)
+
+
+def test_a_second_file_of_one_graph_is_checked_too(bundle, make_bundle, tmp_path):
+    same = make_bundle(tmp_path / "same")
+    file = same / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    with pytest.raises(polyhead.DigestMismatch, match=str(file)):
+        load(bundle, same, prefix=["", "b-"])
+
+
+def test_it_is_said_what_is_not_shared(bundle, other, make_bundle, graph, tmp_path):
     with load(bundle, other, prefix=["", "b-"]) as engine:
         (note,) = engine.info()["shared"]["notes"]
         assert "both encoders are called 'tiny', but their weights differ: never shared" in note
-    same = make_bundle(tmp_path / "same")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    changed.doc_string = "another file"
+    same = make_bundle(tmp_path / "same", model=changed)
     with load(bundle, same, prefix=["", "b-"]) as engine:
         (note,) = engine.info()["shared"]["notes"]
         assert "the same encoder in two graphs" in note

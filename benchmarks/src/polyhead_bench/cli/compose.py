@@ -3,8 +3,10 @@
 Five single-task sub-models over one encoder, combined: against one head alone, and against the five
 run one after the other. Two encoders behind one engine: against one after the other. --optimum is
 the python of an environment with optimum-onnx: its int8 folder is run in the lean runtime and
-in ORTModel, one text at a time. Sub-models are made of the encoder with untrained heads: times do
-not depend on what a head has learned.
+in ORTModel, one text at a time. Sub-models are made of the encoder with untrained linear heads:
+times do not depend on what a head has learned. Engines take turns in each round; a figure of times
+is the median of the rounds' ratios, with a bootstrap 95% interval. The load average before and
+after is told, since what else ran is in the figures.
 
 Example:
   polyhead bench compose -o benchmarks/results/compose.json --optimum peers/optimum/bin/python
@@ -14,12 +16,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyhead import atomic
 from polyhead.cli import output
 from polyhead_bench.folders import require_writable
+
+if TYPE_CHECKING:
+    from polyhead_bench.compose import Figure
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -45,6 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_writable(arguments.output.parent)
     from polyhead_bench import compose, machine
 
+    load = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)
         made = compose.prepare(arguments.encoder, work, heads=arguments.heads, note=output.progress)
@@ -53,12 +61,29 @@ def execute(arguments: argparse.Namespace) -> int:
             figures.append(
                 compose.against_optimum(made, arguments.optimum, rounds=arguments.rounds)
             )
+    load.append(os.getloadavg()[0])
     if arguments.output is not None:
-        data = {"machine": machine.describe(), "figures": [figure.to_dict() for figure in figures]}
+        data = {
+            "machine": machine.describe(),
+            "load_average": dict(zip(("before", "after"), load, strict=True)),
+            "rounds": arguments.rounds,
+            "figures": [figure.to_dict() for figure in figures],
+        }
         atomic.write_text(arguments.output, json.dumps(data, indent=1) + "\n")
     rows = [
-        [f.name, f"{f.found:.3f}", f"{f.sign} {f.wanted:g}", "pass" if f.passed else "FAIL"]
+        [f.name, *_shown(f), f"{f.sign} {f.wanted:g}", "pass" if f.passed else "FAIL"]
         for f in figures
     ]
-    output.write(output.table(["figure", "found", "wanted", ""], rows))
+    output.write(output.table(["figure", "found", "95% interval", "wanted", ""], rows))
+    for figure in figures:
+        if figure.fault is not None:
+            output.progress(f"{figure.name}: {figure.fault}")
+    output.progress(f"load average: {load[0]:.2f} before, {load[1]:.2f} after")
     return 0 if all(figure.passed for figure in figures) else 1
+
+
+def _shown(figure: Figure) -> tuple[str, str]:
+    if figure.found is None:
+        return "-", "-"
+    between = "-" if figure.low is None else f"{figure.low:.3f} to {figure.high:.3f}"
+    return f"{figure.found:.3f}", between

@@ -20,6 +20,10 @@ attention_mask; "cuda" an fp16 graph with it, for onnxruntime's CUDA provider (c
 on the CPU, not measured on a GPU). --also-heads adds a graph with some heads only. Each graph holds
 its own weights.
 
+--calibrated-as keeps the quantisation of a deployed int8 bundle for a checkpoint that has further
+heads over the same frozen encoder: its texts and plan are taken, and the logits of its heads have
+to stay the same to the bit. Where a new head is beyond the limits so, nothing is written.
+
 --format optimum writes one head as a folder for Optimum's ORTModelForSequenceClassification or
 ORTModelForTokenClassification instead of a bundle: fp32, with attention_mask. It needs no data.
 
@@ -27,6 +31,7 @@ Examples:
   polyhead export checkpoint/ -o bundle/ --precision int8
   polyhead export checkpoint/ -o bundle/ --heads intent,slots --also-heads intent --also padded,cuda
   polyhead export checkpoint/ -o folder/ --format optimum --heads sentiment
+  polyhead export next/ -o bundle-2/ --calibrated-as bundle/
   polyhead export imported/ -o bundle/ --texts texts.jsonl --field question,context
 """
 
@@ -95,6 +100,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=["bundle", "optimum"], default="bundle", help="what to write (bundle)"
     )
+    parser.add_argument(
+        "--calibrated-as", type=Path, metavar="BUNDLE", help="keep this bundle's int8 for its heads"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
     parser.add_argument(
         "--max-drop", type=float, default=0.5, metavar="POINTS", help="of a head's figure (0.5)"
@@ -127,6 +135,8 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.usage_error("--max-drop: expected points, at least 0")
     if not 0 <= arguments.max_flips <= 100:
         arguments.usage_error("--max-flips: expected percent, 0 to 100")
+    if arguments.calibrated_as is not None and arguments.precision != "int8":
+        arguments.usage_error("--calibrated-as: goes with --precision int8")
     if arguments.format == "optimum":
         return _optimum(arguments)
     from polyhead.strict import plain
@@ -148,6 +158,7 @@ def execute(arguments: argparse.Namespace) -> int:
             also_heads=tuple(arguments.also_heads),
             limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
             trust_remote_code=arguments.trust_remote_code,
+            calibrated_as=arguments.calibrated_as,
         ),
         config=config.load(arguments.config) if arguments.config else None,
         examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
@@ -181,6 +192,7 @@ def _optimum(arguments: argparse.Namespace) -> int:
     given = {
         "--also": arguments.also,
         "--also-heads": arguments.also_heads,
+        "--calibrated-as": arguments.calibrated_as,
         "--config": arguments.config,
         "--json": arguments.json,
         "--probe": arguments.probe,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from polyhead.cli import import_ as runtime
 from polyhead.cli import output
+from polyhead.cli.delegated import United
 from polyhead.cli.import_ import PROBLEMS, configure
 
-__all__ = ["configure", "execute"]
+if TYPE_CHECKING:
+    from polyhead import Engine, HeadSpec
+    from polyhead.importing import Wishes
+
+__all__ = ["bring", "configure", "engine", "execute", "unite"]
 __doc__ = runtime.__doc__
 
 
@@ -43,3 +51,56 @@ def execute(arguments: argparse.Namespace) -> int:
     output.write(output.table(header, [row]))
     output.progress(f"checkpoint: {made.path}")
     return 0
+
+
+def bring(
+    source: str, target: Path, wishes: Wishes, note: Callable[[str], None]
+) -> Mapping[str, HeadSpec]:
+    """Make a checkpoint of a model, as `import_model` does; gives its heads."""
+    from polyhead_models.importing import Wishes as Own
+    from polyhead_models.importing import import_model
+
+    made = import_model(source, target, Own(**asdict(wishes)), note=note)
+    return {made.name: made.spec}
+
+
+def unite(
+    parts: Sequence[tuple[Path, str]], folder: Path, note: Callable[[str], None]
+) -> list[United]:
+    """Checkpoints that share an encoder as one, a folder `united-N` each.
+
+    Args:
+        parts: checkpoints, and what is put before the names of their heads.
+        folder: where the new ones shall be.
+        note: told why an encoder is not shared.
+    """
+    from polyhead_models import checkpoint as checkpoints
+    from polyhead_models.combining import Part, combine, groups
+
+    found = []
+    for members in groups([path for path, _ in parts], note):
+        target = folder / f"united-{members[0]}"
+        combine([Part(*parts[i]) for i in members], target)
+        made = checkpoints.load(target)
+        weights = [p for network in made.model.networks.values() for p in network.parameters()]
+        found.append(
+            United(
+                path=target,
+                members=members,
+                encoder=made.description.config.encoder.name,
+                saved=sum(_size(parts[i][0]) for i in members) - _size(target),
+                head_bytes=sum(p.numel() * p.element_size() for p in weights),
+            )
+        )
+    return found
+
+
+def engine(checkpoint: Path) -> Engine:
+    """An engine over a checkpoint, in PyTorch."""
+    from polyhead_models import checkpoint as checkpoints
+
+    return checkpoints.load(checkpoint).engine()
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

@@ -120,20 +120,30 @@ def _taken(bundle: Bundle, prefix: str, store: _Store) -> Manifest:
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
     golden = json.dumps(plain(_renamed(bundle.golden(), prefix, files)), ensure_ascii=False)
     picture, certificate = manifest.picture, manifest.certificate
+    shown = None if picture is None else store.put(bundle.file(picture), picture)
     return replace(
         manifest,
         tokenizer=store.put(bundle.file(manifest.tokenizer), manifest.tokenizer),
         golden=store.write(manifest.golden.file, golden),
-        card=store.put(bundle.file(manifest.card), manifest.card),
+        card=_own_card(bundle, shown, store),
         graphs=tuple(graphs),
         heads=_prefixed(manifest.heads, prefix),
         quality=_prefixed(manifest.quality, prefix),
-        picture=None if picture is None else store.put(bundle.file(picture), picture),
+        picture=shown,
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
         certificate=None
         if certificate is None
         else replace(certificate, graph=files.get(certificate.graph, certificate.graph)),
     )
+
+
+def _own_card(bundle: Bundle, shown: FileEntry | None, store: _Store) -> FileEntry:
+    """The part's model card; where its picture has another name now, with a link to that."""
+    card, picture = bundle.manifest.card, bundle.manifest.picture
+    if picture is None or shown is None or shown.file == picture.file:
+        return store.put(bundle.file(card), card)
+    text = bundle.file(card).read_text(encoding="utf-8")
+    return store.write(card.file, text.replace(f"]({picture.file})", f"]({shown.file})"))
 
 
 def _prefixed(table: Mapping[str, T], prefix: str) -> dict[str, T]:
@@ -193,7 +203,10 @@ def _notes(parts: Sequence[Manifest]) -> tuple[str, ...]:
             notes.append(f"{both}: one tokenizer, a text is tokenised once")
         else:
             notes.append(f"{both}: different tokenizers, kept apart")
-        if first.encoder.fingerprint == other.encoder.fingerprint:
+        if {graph.sha256 for graph in first.graphs} == {graph.sha256 for graph in other.graphs}:
+            once = first.tokenizer.sha256 == other.tokenizer.sha256
+            notes.append(f"{both}: one graph, stored {'and run ' if once else ''}once")
+        elif first.encoder.fingerprint == other.encoder.fingerprint:
             notes.append(
                 f"{both}: the same encoder in two graphs, run twice; combine their checkpoints and"
                 " export the result to run it once"

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
 from polyhead import plugins
+from polyhead.cli.main import Command
 from polyhead.errors import PolyheadError
 
 if TYPE_CHECKING:
-    from polyhead.cli.main import Command
+    from polyhead.engine import Engine
+    from polyhead.heads import HeadSpec
+    from polyhead.importing import Wishes
 
 GROUP = "polyhead.checkpoints"
+
+
+@dataclass(frozen=True)
+class United:
+    """A checkpoint of several that share an encoder.
+
+    Attributes:
+        path: of the new checkpoint.
+        members: numbers of those that it was made of.
+        encoder: its name.
+        saved: bytes that the others had more, all together.
+        head_bytes: of the weights of its heads.
+    """
+
+    path: Path
+    members: tuple[int, ...]
+    encoder: str
+    saved: int
+    head_bytes: int
+
+
+class Checkpoints(Command, Protocol):
+    """What the module behind `import` offers besides the command."""
+
+    def bring(
+        self, source: str, target: Path, wishes: Wishes, note: Callable[[str], None]
+    ) -> Mapping[str, HeadSpec]:
+        """Make a checkpoint of a model; gives its heads."""
+        ...
+
+    def unite(
+        self, parts: Sequence[tuple[Path, str]], folder: Path, note: Callable[[str], None]
+    ) -> Sequence[United]:
+        """One checkpoint for each encoder, of checkpoints and prefixes for their heads."""
+        ...
+
+    def engine(self, checkpoint: Path) -> Engine:
+        """An engine over a checkpoint."""
+        ...
 
 
 class NeedsModels(PolyheadError):

@@ -46,17 +46,16 @@ class Folder:
         """How a folder of sentence-transformers pools; None for other folders.
 
         Raises:
-            SourceError: for modules that stand behind the graph and that polyhead has not.
+            SourceError: for modules that stand behind the graph and that polyhead has not, and
+                when what they say cannot be read.
         """
         file = self.path / _SENTENCES
         if not file.is_file():
             return None
-        listed = read_json(file, limit_bytes=_JSON_LIMIT, error=SourceError)
         found = None
-        for module in listed if isinstance(listed, list) else []:
-            kind = str(module.get("type", "")).rpartition(".")[2]
+        for kind, place in _modules(file):
             if kind == "Pooling":
-                found = _pooling(self.path / str(module.get("path", "")))
+                found = _pooling(self.path / place)
             elif kind not in ("Transformer", "Normalize", "Dropout"):
                 raise SourceError(
                     f"{file}: a module {kind!r} stands behind the graph; polyhead imports"
@@ -136,6 +135,21 @@ def read(path: Path) -> Folder:
     )
 
 
+def _modules(file: Path) -> list[tuple[str, str]]:
+    """Class and folder of each module."""
+    listed = read_json(file, limit_bytes=_JSON_LIMIT, error=SourceError)
+    found = []
+    for item in listed if isinstance(listed, list) else [None]:
+        told = item if isinstance(item, Mapping) else {}
+        place, kind = told.get("path"), told.get("type")
+        if not isinstance(place, str) or not isinstance(kind, str):
+            raise SourceError(f"{file}: expected a list of modules with 'path' and 'type'.")
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise SourceError(f"{file}: the path {place!r} leads out of the folder.")
+        found.append((kind.rpartition(".")[2], place))
+    return found
+
+
 def _pooling(folder: Path) -> str:
     settings = _table(folder / "config.json")
     modes = [
@@ -154,6 +168,8 @@ def _pooling(folder: Path) -> str:
 
 
 def _table(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file. Copy the folder again.")
     found = read_json(path, limit_bytes=_JSON_LIMIT, error=SourceError)
     if not isinstance(found, Mapping):
         raise SourceError(f"{path}: expected a table of keys and values.")

@@ -175,7 +175,8 @@ def _embedding(
     if not isinstance(width, int):
         raise SourceError(f"{folder.path}: config.json has no hidden_size.")
     name = wishes.head or "embedding"
-    stated = folder.pooling
+    # Where the graph pools, what modules.json names is in it.
+    stated = None if output == "sentence_embedding" else folder.pooling
     if stated is not None and wishes.pooling not in (None, stated):
         raise SourceError(f"{folder.path}: pools by {stated}, and was trained so.")
     pooling: Any = stated or wishes.pooling or "mean"
