@@ -6,8 +6,9 @@ export HF_HUB_OFFLINE := 1
 demo: .venv/ready  ## train, export, verify and measure a model with four heads
 	$(BIN)/polyhead demo -o build/demo
 
+# Threads of PyTorch in two processes that wait in busy loops slow each other tenfold.
 test: .venv/ready  ## the whole test suite, offline
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
