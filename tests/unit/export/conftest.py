@@ -141,7 +141,7 @@ class Case:
         return [spec.output for spec in self.model.specs.values()]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(2)
 

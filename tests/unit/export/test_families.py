@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import onnx_ir as ir
 import pytest
+import transformers
 
 from polyhead.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
@@ -75,8 +76,12 @@ def test_only_the_window_of_local_attention_masks_anything(case, family):
 
 
 def test_no_reshapes_are_left_around_attention(case, counts, family):
+    # The window of local attention in transformers 4 is made with a Transpose; it masks, no more.
+    windowed = family == "modernbert" and transformers.__version__.startswith("4.")
     if case(family).model.encoder.config._attn_implementation == "sdpa":
-        assert not {"Transpose", "Reshape", "Erf", "Constant", "Identity", "Cos"} & counts.keys()
+        left = {"Transpose", "Reshape", "Erf", "Constant", "Identity", "Cos"} & counts.keys()
+        assert left <= ({"Transpose"} if windowed else set())
+        assert counts["Transpose"] <= 1
 
 
 def test_every_linear_of_the_encoder_is_quantised(int8, family):

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+import transformers
 
 from polyhead_export import parity
 from polyhead_export.errors import ParityError
@@ -131,7 +132,7 @@ def test_positions_are_one_table_cut_to_the_length(case, family):
 def test_roberta_keeps_its_positions_since_they_depend_on_the_tokens(case, count):
     found = count(ir.load(case("roberta").path))
     assert found["CumSum"] == 1
-    assert found["Gather"] == 4
+    assert found["Gather"] == (3 if transformers.__version__.startswith("4.") else 4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

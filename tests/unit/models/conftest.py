@@ -81,9 +81,9 @@ def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
     return "\n".join([*lines, *(toml(value, (*path, key)) for key, value in tables.items())])
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Matrices this small are slower on many threads."""
+    """Matrices this small are slower on many threads; other folders' tests have others."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
