@@ -9,12 +9,12 @@ from pathlib import Path
 from polyhead import cgroup as groups
 from polyhead.errors import InvalidSetting
 
-# One thread computes one text. On two cores of an AVX512-VNNI server, shared with a training, two
-# threads of onnxruntime 1.32 for one text took 1.30, 1.23, 1.15, 1.13, 1.03 and 1.01 times as long
-# as one for 8, 16, 32, 48, 96 and 128 tokens (MiniLM int8, medians of 80 calls, A-B-B-A), and gave
+# One thread computes one text. On two cores of an Intel Xeon with AVX512-VNNI two threads of
+# onnxruntime 1.32 for one text took 1.17, 1.16, 1.04, 0.98, 0.84 and 0.72 times as long as one for
+# 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, A-B-B-A; benchmarks/results/runtime.json), and gave
 # the same bits. A list is served by workers with a thread each: 1,618 texts/s against 1,305 for
-# one text after the other with two threads each (mean 28 tokens, the same cores, alone). Measure
-# again: make bench-runtime, the rows of "tokens" (polyhead bench runtime BUNDLE; intra_op.py).
+# one text after the other with two threads each (mean 28 tokens, an AMD server). Measure again:
+# make bench-runtime, the rows of "tokens" (polyhead bench runtime BUNDLE; intra_op.py).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
 
