@@ -11,10 +11,10 @@ from polyhead.errors import InvalidSetting
 
 # One thread computes one text. On two cores of an Intel Xeon with AVX512-VNNI two threads of
 # onnxruntime 1.32 for one text took 1.17, 1.16, 1.04, 0.98, 0.84 and 0.72 times as long as one for
-# 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, A-B-B-A; benchmarks/results/runtime.json), and gave
-# the same bits. A list is served by workers with a thread each: 1,618 texts/s against 1,305 for
-# one text after the other with two threads each (mean 28 tokens, an AMD server). Measure again:
-# make bench-runtime, the rows of "tokens" (polyhead bench runtime BUNDLE; intra_op.py).
+# 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, A-B-B-A; benchmarks/results/runtime.json), and
+# gave the same bits. A list is served by workers with a thread each: 1,618 texts/s against 1,305
+# for one text after the other with two threads each (mean 28 tokens, an AMD server). Measure
+# again: make bench-runtime, the rows of "tokens" (polyhead bench runtime BUNDLE; intra_op.py).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
 
