@@ -168,10 +168,11 @@ class Sessions:
                 except Unmergeable as problem:
                     read = problem
                 groups.put(Candidate(graph, wish.reading, read))
-            for group in groups.made:
+            for group in tuple(groups.made):
                 if len(group.members) > 1:
                     own = [files[member.graph.sha256] for member in group.members]
                     self._open(group, own, provider, groups)
+            groups.made.clear()  # they hold the contents of all files
 
     def _open(
         self, group: Group, files: Sequence[GraphFile], provider: str, groups: Groups

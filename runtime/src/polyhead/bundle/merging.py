@@ -1,18 +1,12 @@
-"""The union of graphs: what several of them compute alike is computed once.
-
-Values are hash-consed by structure. A weight is its type, sizes and bytes; an input its name; any
-other value the operator that makes it, with its attributes, the values that it reads and its place
-among the outputs. Values that agree in this are the same to the bit, whatever they are called.
-"""
+"""The union of graphs: what several of them compute alike is computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from polyhead.bundle.messages import tensor_value
+from polyhead.bundle.numbering import Numbers, numbered
 from polyhead.bundle.structure import Node, Structure, Tensor, Unmergeable, Value
 from polyhead.bundle.wire import (
     GRAPH_INITIALIZER,
@@ -27,67 +21,9 @@ from polyhead.bundle.wire import (
 
 MOST_BYTES = 2**31 - 1
 """Of a protobuf message."""
-_SAMPLE = 64  # bytes at either end of a weight that tell most weights apart
-_PIECE = 2**20  # bytes that are compared at once, which limits the memory that it takes
 _HERE = "the graph"  # has been read once without an error
 
 Piece = bytes | memoryview
-
-
-class _Numbers:
-    """A number for each value; equal numbers mean equal values."""
-
-    def __init__(self) -> None:
-        self._of_key: dict[object, int] = {}
-        self._weights: dict[object, list[tuple[memoryview, int]]] = {}
-        self._next = 0
-
-    def weight(self, tensor: Tensor) -> int:
-        data = tensor.data
-        key = (tensor.form, len(data), bytes(data[:_SAMPLE]), bytes(data[-_SAMPLE:]))
-        alike = self._weights.setdefault(key, [])
-        for known, number in alike:
-            if _equal(known, data):
-                return number
-        alike.append((data, self._new()))
-        return alike[-1][1]
-
-    def input(self, name: bytes) -> int:
-        return self._of(name)
-
-    def outputs(self, node: Node, inputs: tuple[int | None, ...]) -> list[int]:
-        """Of a node that reads these values; None is an input that is left out."""
-        content = tuple(
-            (name, tuple(self.weight(v) if isinstance(v, Tensor) else v for v in values))
-            for name, values in node.attributes
-        )
-        # How many outputs are asked may say what is computed, as it does for Split.
-        asked = tuple(bool(name) for name in node.outputs)
-        return [
-            self._of((node.operator, content, inputs, asked, place))
-            for place in range(len(node.outputs))
-        ]
-
-    def _of(self, key: object) -> int:
-        known = self._of_key.get(key)
-        if known is None:
-            known = self._of_key[key] = self._new()
-        return known
-
-    def _new(self) -> int:
-        self._next += 1
-        return self._next
-
-
-def _equal(first: memoryview, other: memoryview) -> bool:
-    """Whether all bytes are the same; both have one length."""
-    return all(
-        np.array_equal(
-            np.frombuffer(first[start : start + _PIECE], np.uint8),
-            np.frombuffer(other[start : start + _PIECE], np.uint8),
-        )
-        for start in range(0, len(first), _PIECE)
-    )
 
 
 @dataclass(frozen=True)
@@ -136,8 +72,8 @@ class Union:
             Unmergeable: when it names a value before it is computed, or twice.
         """
         self._base = base
-        self._numbers = _Numbers()
-        numbers = _numbered(base, self._numbers)
+        self._numbers = Numbers()
+        numbers = numbered(base, self._numbers)
         self._found: dict[int, bytes] = {}
         for name, number in numbers.items():
             self._found.setdefault(number, name)
@@ -164,7 +100,7 @@ class Union:
         sizes = _same_inputs(base, other)
         if base.language != other.language:
             raise Unmergeable("their versions of the format or of the operators differ")
-        numbers = _numbered(other, self._numbers)
+        numbers = numbered(other, self._numbers)
         new = [node for node in other.nodes if not self._knows(node, numbers)]
         shared = len(other.nodes) - len(new)
         if 2 * shared < max(len(other.nodes), len(base.nodes)):
@@ -279,23 +215,6 @@ def _renamed_tensor(tensor: Tensor, name: bytes) -> Iterator[Piece]:
         else:
             yield raw(number, wire, value)
     yield message(8, name)
-
-
-def _numbered(graph: Structure, numbers: _Numbers) -> dict[bytes, int]:
-    """A number for each named value of a graph."""
-    found = {value.name: numbers.input(value.name) for value in graph.inputs}
-    found |= {tensor.name: numbers.weight(tensor) for tensor in graph.tensors}
-    for node in graph.nodes:
-        try:
-            inputs = tuple(found[name] if name else None for name in node.inputs)
-        except KeyError as problem:
-            raise Unmergeable("an operator of it reads a value that is not there") from problem
-        for name, number in zip(node.outputs, numbers.outputs(node, inputs), strict=True):
-            if name and found.setdefault(name, number) != number:
-                raise Unmergeable("two values of it have one name")
-    if any(value.name not in found for value in graph.outputs):
-        raise Unmergeable("an output of it is not computed")
-    return found
 
 
 def _same_inputs(first: Structure, other: Structure) -> dict[str, str | None]:
