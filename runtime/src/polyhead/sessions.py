@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from polyhead.bundle import structure
-from polyhead.bundle.joining import Candidate, Group, Groups, Reading
+from polyhead.bundle.joining import Candidate, Groups, Reading
 from polyhead.bundle.manifest import Graph
-from polyhead.bundle.merging import Union
+from polyhead.bundle.merging import Joined, Union
 from polyhead.bundle.reader import Bundle
 from polyhead.bundle.structure import Structure, Unmergeable
 from polyhead.errors import GraphError, ProviderUnavailable
-from polyhead.graph_file import GraphFile
+from polyhead.graph_file import GraphFile, in_memory
 from polyhead.selection import graph_for
 from polyhead.session import OnnxSession
 from polyhead.settings import Settings
@@ -56,42 +56,52 @@ class BundleSession(OnnxSession):
         return {**super().info(), "graph": described(self._graph)}
 
 
+@dataclass(frozen=True)
+class Merged:
+    """Graphs that are one.
+
+    Attributes:
+        graphs: as the manifests describe them.
+        joined: how each stands in it.
+        files: where they are.
+        model: the whole, for the session of this process.
+    """
+
+    graphs: tuple[Graph, ...]
+    joined: tuple[Joined, ...]
+    files: tuple[GraphFile, ...]
+    model: BinaryIO | bytes
+
+
 class MergedSession(OnnxSession):
-    """One session of several graphs, merged anew from their files in each process."""
+    """One session of several graphs, merged anew from their files in a forked process."""
 
-    def __init__(
-        self, group: Group, files: Sequence[GraphFile], provider: str, settings: Settings
-    ) -> None:
-        """Open it; raises what `OnnxSession` raises.
-
-        Args:
-            group: the graphs, read just now.
-            files: where they are, in the same order.
-            provider: onnxruntime's name.
-            settings: how to open it.
-        """
-        self.members = tuple(member.graph for member in group.members)
-        self.joined = tuple(group.joined)
-        self._files = tuple(files)
-        self._union: Union | None = group.union
-        super().__init__(files[0].path, provider=provider, **_options(settings))
+    def __init__(self, merged: Merged, provider: str, settings: Settings) -> None:
+        """Open it; raises what `OnnxSession` raises."""
+        self.graphs, self.joined, self._files = merged.graphs, merged.joined, merged.files
+        self._first: BinaryIO | bytes | None = merged.model
+        super().__init__(merged.files[0].path, provider=provider, **_options(settings))
 
     @contextmanager
     def _model(self) -> Iterator[str | bytes]:
-        union, self._union = self._union, None  # the files are closed when it is made
-        if union is not None:
-            yield union.content()
-            return
-        with ExitStack() as stack:
-            first, *others = (_structure(file, stack) for file in self._files)
-            again = Union(first)
-            for other in others:
-                again.add(other)
-            yield again.content()
+        model, self._first = self._first, None
+        if model is None:
+            with ExitStack() as stack:
+                first, *others = (_structure(file, stack) for file in self._files)
+                union = Union(first)
+                for other in others:
+                    union.add(other)
+                model = in_memory(union.pieces())
+            del first, others, other, union  # the contents of all files
+        if isinstance(model, bytes):
+            yield model
+        else:
+            with model:
+                yield f"/proc/self/fd/{model.fileno()}"
 
     def info(self) -> dict[str, Any]:
         """What the session says, and the graphs."""
-        return {**super().info(), "graph": {"merged": [described(each) for each in self.members]}}
+        return {**super().info(), "graph": {"merged": [described(each) for each in self.graphs]}}
 
 
 class Sessions:
@@ -156,35 +166,48 @@ class Sessions:
             found.setdefault(graph.sha256, (wish, graph))
         if len(found) < 2:
             return
-        groups = self._groups[provider]
+        with ExitStack() as models:
+            made = self._merged(list(found.values()), self._groups[provider])
+            for merged in made:
+                if not isinstance(merged.model, bytes):
+                    models.enter_context(merged.model)
+            for merged in made:
+                self._open(merged, provider)
+
+    def _open(self, merged: Merged, provider: str) -> None:
+        try:
+            session = MergedSession(merged, provider, self._settings)
+        except GraphError:  # a bad graph among them is named when it is opened alone
+            why = "onnxruntime cannot load what they make together"
+            self._groups[provider].keep_apart(merged.graphs, why)
+            return
+        for graph, joined in zip(merged.graphs, merged.joined, strict=True):
+            self._opened[provider, graph.sha256] = Opened(session, joined.outputs)
+        self._checked |= {file.path for file in merged.files}
+
+    def _merged(self, found: Sequence[tuple[Wish, Graph]], groups: Groups) -> list[Merged]:
         files = {
-            digest: GraphFile(wish.bundle.file(graph), _check(wish.bundle, graph, self._settings))
-            for digest, (wish, graph) in found.items()
+            graph.sha256: GraphFile(
+                wish.bundle.file(graph), _check(wish.bundle, graph, self._settings)
+            )
+            for wish, graph in found
         }
         with ExitStack() as stack:
-            for digest, (wish, graph) in found.items():
+            for wish, graph in found:
                 try:
-                    read: Structure | Unmergeable = _structure(files[digest], stack)
+                    read: Structure | Unmergeable = _structure(files[graph.sha256], stack)
                 except Unmergeable as problem:
                     read = problem
                 groups.put(Candidate(graph, wish.reading, read))
-            for group in tuple(groups.made):
+            made = []
+            for group in groups.made:
                 if len(group.members) > 1:
-                    own = [files[member.graph.sha256] for member in group.members]
-                    self._open(group, own, provider, groups)
+                    graphs = tuple(member.graph for member in group.members)
+                    own = tuple(files[graph.sha256] for graph in graphs)
+                    model = in_memory(group.union.pieces())
+                    made.append(Merged(graphs, tuple(group.joined), own, model))
             groups.made.clear()  # they hold the contents of all files
-
-    def _open(
-        self, group: Group, files: Sequence[GraphFile], provider: str, groups: Groups
-    ) -> None:
-        try:
-            session = MergedSession(group, files, provider, self._settings)
-        except GraphError:  # a bad graph among them is named when it is opened alone
-            groups.part(group, "onnxruntime cannot load what they make together")
-            return
-        for member, joined in zip(group.members, group.joined, strict=True):
-            self._opened[provider, member.graph.sha256] = Opened(session, joined.outputs)
-        self._checked |= {file.path for file in files}
+            return made
 
 
 def described(graph: Graph) -> dict[str, Any]:

@@ -75,6 +75,34 @@ def test_the_deployed_heads_keep_their_int8_logits(exported, grown, exporting):
     assert any(anew[name] != before[name] for name in before)  # another sample, other ranges
 
 
+def test_both_bundles_are_one_graph_when_they_are_loaded_together(exported, grown, exporting):
+    before, kept = exported("int8"), exporting(grown, "kept", exported("int8"))
+    expected = bits(before) | {f"new-{name}": found for name, found in bits(kept).items()}
+    with polyhead.load(before, kept, prefix=["", "new-"], threads=1, verify="golden") as engine:
+        found = engine.logits(TEXTS).items()
+        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
+        assert engine.info()["shared"]["encoder_passes"] == 1
+
+
+def test_float_graphs_of_one_encoder_are_one_graph(exported, grown, tmp_path, any_loss):
+    settings = Settings(precision="fp32", heads=("urgent",), limits=any_loss)
+    export(grown, tmp_path / "urgent", settings, note=lambda _: None)
+    expected = bits(exported("fp32")) | bits(tmp_path / "urgent")
+    with polyhead.load(exported("fp32"), tmp_path / "urgent", threads=1) as engine:
+        found = engine.logits(TEXTS).items()
+        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
+        assert engine.info()["shared"]["encoder_passes"] == 1
+
+
+def test_graphs_of_two_calibrations_are_not_merged(exported, grown, exporting):
+    before, anew = exported("int8"), exporting(grown, "anew")
+    with polyhead.load(before, anew, prefix=["", "new-"], threads=1) as engine:
+        shared = engine.info()["shared"]
+        assert shared["encoder_passes"] == 2
+        assert "operators compute the same" in shared["notes"][0]
+        assert "--calibrated-as" in shared["notes"][0]
+
+
 def test_a_second_head_keeps_them_too(exported, grown, add_head, exporting):
     first = exporting(grown, "first", exported("int8"))
     before = bits(first)

@@ -99,6 +99,15 @@ def test_two_graphs_of_one_encoder_run_once(bundle, theirs, runs):
         ]
 
 
+def test_it_needs_no_file_in_memory(bundle, theirs, runs, monkeypatch):
+    expected = apart(bundle, theirs)
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    runs.clear()
+    with together(bundle, theirs) as engine:
+        assert runs["_make"] == 1
+        assert bits(engine) == expected
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_three_run_once_in_any_order(bundle, theirs, make_bundle, graph, tmp_path, order, runs):
     model = with_other_heads(graph)
@@ -196,6 +205,27 @@ def test_a_damaged_file_is_named(bundle, theirs, make_bundle, graph, tmp_path, r
     reseal(other)
     with pytest.raises(polyhead.GraphError, match=str(file)):
         together(bundle, other)
+
+
+def test_graphs_that_onnxruntime_refuses_as_one_run_side_by_side(bundle, theirs, monkeypatch):
+    def refuse(self):
+        raise polyhead.GraphError("no")
+
+    expected = apart(bundle, theirs)
+    monkeypatch.setattr("polyhead.sessions.MergedSession._model", refuse)
+    with together(bundle, theirs) as engine:
+        assert bits(engine) == expected
+        assert "cannot load what they make together" in engine.info()["shared"]["notes"][0]
+
+
+def test_graphs_that_give_other_bits_as_one_are_combined_apart(
+    bundle, theirs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("polyhead.verification.same_logits", lambda *_: False)
+    made = combine([(bundle, ""), (theirs, "b-")], tmp_path / "both")
+    assert len(list((tmp_path / "both").glob("*.onnx"))) == 2
+    assert any("run twice: onnxruntime gives other bits" in note for note in made.notes)
+    assert verify(tmp_path / "both").passed
 
 
 def test_a_graph_that_onnxruntime_refuses_is_named(bundle, make_bundle, graph, tmp_path):

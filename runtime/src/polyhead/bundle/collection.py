@@ -13,10 +13,11 @@ COLLECTION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Sub-models with encoders of their own, in one folder.
+    """Several sub-models in one folder.
 
     A sub-model is all that a bundle of one model says of itself. Files of equal content stand in
-    the folder once, such as a tokenizer that several sub-models have.
+    the folder once, such as a tokenizer that several sub-models have. A graph of several has the
+    outputs of all their heads, and no others.
 
     Attributes:
         format: always ``"polyhead-bundle"``.

@@ -1,4 +1,4 @@
-"""One folder of several bundles: their graphs side by side, equal files once."""
+"""One folder of several bundles: graphs over one encoder merged, equal files once."""
 
 from __future__ import annotations
 

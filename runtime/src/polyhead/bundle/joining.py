@@ -81,8 +81,7 @@ class Groups:
                 joined = _join(group, candidate)
             except Unmergeable as why:
                 for member in group.members:
-                    digests = member.graph.sha256, candidate.graph.sha256
-                    self._apart[frozenset(digests)] = str(why)
+                    self.keep_apart((member.graph, candidate.graph), str(why))
             else:
                 group.members.append(candidate)
                 group.joined.append(joined)
@@ -95,11 +94,10 @@ class Groups:
         self.made.append(Group(union, [candidate], [union.own]))
         return self.made[-1]
 
-    def part(self, group: Group, why: str) -> None:
-        """Take a group apart; its graphs are alone then."""
-        self.made.remove(group)
-        for first, other in itertools.combinations(group.members, 2):
-            self._apart[frozenset((first.graph.sha256, other.graph.sha256))] = why
+    def keep_apart(self, graphs: Sequence[Graph], why: str) -> None:
+        """Remember that graphs are not one after all."""
+        for first, other in itertools.combinations(graphs, 2):
+            self._apart[frozenset((first.sha256, other.sha256))] = why
 
     def why_apart(self, first: Graph, other: Graph) -> str | None:
         """Why two graphs are not in one group; None where nothing was found."""

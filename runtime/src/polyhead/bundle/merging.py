@@ -118,13 +118,17 @@ class Union:
         self._more += addition.pieces
         return Joined(outputs, len(other.nodes), shared)
 
-    def content(self) -> bytes:
-        """The ModelProto of all of them."""
+    def pieces(self) -> list[Piece]:
+        """The ModelProto of all of them, for the most part as places in those that were added."""
         base, (start, end) = self._base, self._base.place
         length = len(base.graph) + sum(map(len, self._more))
         # A message whose repeated fields go on behind it is one with more of them.
         head, tail = base.content[:start], base.content[end:]
-        return b"".join([head, opening(MODEL_GRAPH, length), base.graph, *self._more, tail])
+        return [head, opening(MODEL_GRAPH, length), base.graph, *self._more, tail]
+
+    def content(self) -> bytes:
+        """The same as one."""
+        return b"".join(self.pieces())
 
     def _knows(self, node: Node, numbers: Mapping[bytes, int]) -> bool:
         return all(numbers[name] in self._found for name in node.outputs if name)

@@ -42,7 +42,7 @@ class Placing:
     def without_groups(self, why: str) -> Placing:
         """All graphs alone."""
         for group in self.groups:
-            self.all.part(group, why)
+            self.all.keep_apart([member.graph for member in group.members], why)
         return Placing((), self.all)
 
     def why_apart(self, first: Manifest, other: Manifest) -> str | None:

@@ -4,8 +4,9 @@ Checkpoints: their encoders must have the same weights, whatever they are called
 freeze = "encoder", say). 'polyhead export' makes one graph of the result, which answers all heads
 in one pass. The heads give the logits that they gave.
 
-Bundles: each keeps its graph, figures and provenance; a tokenizer that several have is stored and
-run once. 'polyhead.load' runs the graphs side by side.
+Bundles: each keeps its figures, golden answers and provenance; a tokenizer that several have is
+stored and run once. Graphs over one encoder become one graph, whose heads give the logits that they
+gave, to the bit; other graphs are copied, and 'polyhead.load' runs them side by side.
 
 Example:
   polyhead combine intents/ entities/ -o both/
