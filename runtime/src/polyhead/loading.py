@@ -28,6 +28,7 @@ from polyhead.selection import graph_for
 from polyhead.session import OnnxSession
 from polyhead.settings import Settings, Verify
 from polyhead.tokenizing import Tokenizer
+from polyhead.wide import WideSession
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,9 @@ class BundleSession(OnnxSession):
             session_options=settings.session_options,
             check=partial(bundle.check_digest, graph) if settings.verify != "none" else None,
         )
+        threads = settings.wide
+        if provider == providers.CPU and threads > 1:
+            self.wide = WideSession(self, threads)
 
     def info(self) -> dict[str, Any]:
         """What the session says, and the graph."""
@@ -239,7 +243,8 @@ def load(
             CUDA was checked for its answers on one GPU; its speed was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
-            None for one, see `polyhead.threads.INTRA_OP`.
+            None for one, and for all in a long text that is computed alone, which takes a second
+            session at the first such text; see `polyhead.threads`.
         spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
             cores from everything else on the machine.
         session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,
