@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polyhead import hub, providers
-from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle, is_collection, read
 from polyhead.engine import Engine
 from polyhead.errors import (
@@ -25,10 +23,9 @@ from polyhead.model import Model
 from polyhead.providers import Provider
 from polyhead.request import OnOverflow
 from polyhead.selection import graph_for
-from polyhead.session import OnnxSession
+from polyhead.sessions import Sessions
 from polyhead.settings import Settings, Verify
 from polyhead.tokenizing import Tokenizer
-from polyhead.wide import WideSession
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def model_of(
         settings: how to open it.
         tokenizer: its tokenizer where it has been read; None to read it now.
         origin: where it came from, to open it again; None where another object remembers that.
-        sessions: those that are open already; a graph of the same content takes one of them.
+        sessions: those of all bundles of the engine; None for a bundle of its own.
 
     Raises:
         PolyheadError: what `load` raises.
@@ -127,10 +124,15 @@ def _model_on(
     manifest = bundle.manifest
     graph = graph_for(manifest, provider, settings.heads)
     providers.require(provider)
-    session = _session(bundle, graph, provider, settings, {} if sessions is None else sessions)
-    of_graph = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
+    opened = (sessions or Sessions(settings)).of(bundle, graph, provider)
+    session = opened.session
     _check_names(graph.file, graph.inputs, session.inputs, "inputs")
-    _check_names(graph.file, [s.output for s in of_graph.values()], session.outputs, "outputs")
+    _check_names(graph.file, bundle.outputs(graph), opened.outputs, "outputs")
+    of_graph = {
+        name: replace(spec, output=opened.outputs[spec.output])
+        for name, spec in manifest.heads.items()
+        if name in graph.heads
+    }
     _check_widths(graph.file, of_graph, session.widths)
     specs = {
         name: spec
@@ -148,54 +150,6 @@ def _model_on(
 
         require_golden(bundle, graph, model)
     return model
-
-
-def _session(
-    bundle: Bundle, graph: Graph, provider: str, settings: Settings, sessions: Sessions
-) -> BundleSession:
-    """The session of a graph; one that is open serves all files of its content."""
-    key = (provider, graph.sha256)
-    if key not in sessions:
-        sessions[key] = BundleSession(bundle, graph, provider, settings)
-    elif settings.verify != "none":
-        bundle.check_digest(graph)
-    return sessions[key]
-
-
-class BundleSession(OnnxSession):
-    """The session of a graph that a manifest describes."""
-
-    def __init__(self, bundle: Bundle, graph: Graph, provider: str, settings: Settings) -> None:
-        """Open it; raises what `OnnxSession` raises."""
-        self._graph = graph
-        super().__init__(
-            bundle.file(graph),
-            intra_op_threads=settings.intra_op,
-            provider=provider,
-            provider_options=settings.provider_options,
-            spin=settings.spin,
-            session_options=settings.session_options,
-            check=partial(bundle.check_digest, graph) if settings.verify != "none" else None,
-        )
-        threads = settings.wide
-        if provider == providers.CPU and threads > 1:
-            self.wide = WideSession(self, threads)
-
-    def info(self) -> dict[str, Any]:
-        """What the session says, and the graph."""
-        graph = self._graph
-        described = {
-            "file": graph.file,
-            "sha256": graph.sha256,
-            "precision": graph.precision,
-            "layout": graph.layout,
-            "target": graph.target,
-        }
-        return {**super().info(), "graph": described}
-
-
-Sessions = dict[tuple[str, str], BundleSession]
-"""Open sessions by provider and SHA-256 of the graph."""
 
 
 def load(
@@ -217,7 +171,8 @@ def load(
     """Load one bundle or several, check them, and make one engine.
 
     The heads of several bundles stand side by side; see `polyhead.several.SeveralEngine`. Bundles
-    with the same graph file share one session and one pass.
+    with the same graph file, or with graphs that compute mostly the same, share one session and
+    one pass; each head gives the logits of its bundle alone.
 
     Args:
         path: the bundle's folder; or ``"hf:org/name@revision"``, a repository on the Hugging Face

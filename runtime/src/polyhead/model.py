@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polyhead.heads import Decoder, HeadSpec, decoder
+from polyhead.heads.spec import strides
 from polyhead.session import Backend
 from polyhead.tokenizing import Tokenizer
 
@@ -27,8 +28,7 @@ class Model:
         specs: heads by name, in the order of results.
         decoders: by head.
         options: names of the settings that a call may give, by head.
-        strides: tokens that windows share, by kind of input; one for all heads of a kind, since
-            answers must not depend on which heads were asked.
+        strides: tokens that windows share, by kind of input.
         max_tokens: longest input of the encoder, special tokens included.
         source: where it came from, for people; None where nobody said.
         origin: how to open it again; None where it cannot be.
@@ -66,10 +66,7 @@ class Model:
             specs=dict(heads),
             decoders=decoders,
             options={name: tuple(getattr(d, "options", ())) for name, d in decoders.items()},
-            strides={
-                kind: max((spec.stride for spec in heads.values() if spec.input == kind), default=0)
-                for kind in SHOWN
-            },
+            strides={**dict.fromkeys(SHOWN, 0), **strides(heads.values())},
             max_tokens=max_tokens,
             source=source,
             origin=origin,

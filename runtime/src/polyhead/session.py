@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
-from mmap import ACCESS_READ, mmap
+from mmap import mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead import providers
-from polyhead.bundle.onnx_scan import scan
 from polyhead.cpu import saturates
-from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
+from polyhead.errors import GraphError
+from polyhead.graph_file import GraphFile
 from polyhead.onnx_runtime import ort
 from polyhead.per_process import PerProcess
 from polyhead.providers import CPU
@@ -99,8 +99,7 @@ class OnnxSession:
         self._options = session_options
         self._provider = (provider, {k: str(v) for k, v in (provider_options or {}).items()})
         providers.require(provider)
-        self._check = check
-        self._loaded: tuple[int, ...] | None = None
+        self._file = GraphFile(path, check)
         self._session = PerProcess(self._make)
         session = self._session.get()
         self.inputs = tuple(node.name for node in session.get_inputs())
@@ -120,61 +119,40 @@ class OnnxSession:
         self._session.get()
 
     def _make(self) -> ort.InferenceSession:
-        try:
-            file = self._path.open("rb")
-        except OSError as problem:
-            raise BundleFileMissing(f"{self._path}: cannot be read: {problem}.") from problem
-        with file:
-            content = _mapped(file, self._path)
-            self._refuse_wrong(file, content)
-            scan(content, str(self._path))
-            return self._checked_provider(self._start(_name(file, self._path)))
+        with self._model() as model:
+            return self._checked_provider(self._start(model))
 
-    def _refuse_wrong(self, file: BinaryIO, content: mmap) -> None:
-        """A forked process reads the file again; it must be the one that its parent loaded."""
-        found = os.fstat(file.fileno())
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if identity == self._loaded:
-            return
-        again = self._loaded is not None
-        changed = (
-            f"{self._path}: changed since it was loaded, and a forked process has to read it again."
-            " Load the bundle after the fork, or call reload."
-        )
-        if again and self._check is None:
-            raise DigestMismatch(changed)
-        if self._check is not None:
-            try:
-                self._check(content)
-            except DigestMismatch as problem:
-                if again:
-                    raise DigestMismatch(changed) from problem
-                raise
-        self._loaded = identity
+    @contextmanager
+    def _model(self) -> Iterator[str | bytes]:
+        """The checked graph: a name by which to open it, or its bytes."""
+        with self._file.opened() as (file, _):
+            yield _name(file, self._path)
 
-    def _start(self, name: str) -> ort.InferenceSession:
+    def _start(self, model: str | bytes) -> ort.InferenceSession:
         try:
-            return self._opened(name, self._provider)
+            return self._opened(model, self._provider)
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
-            if self._provider[0] != CPU and self._loads_on_the_cpu(name):
+            if self._provider[0] != CPU and self._loads_on_the_cpu(model):
                 raise providers.failed(self._provider[0], problem) from problem
             raise GraphError(
                 f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
             ) from problem
 
-    def _opened(self, name: str, provider: tuple[str, dict[str, str]]) -> ort.InferenceSession:
+    def _opened(
+        self, model: str | bytes, provider: tuple[str, dict[str, str]]
+    ) -> ort.InferenceSession:
         return ort.InferenceSession(
-            name,
+            model,
             self._options or self._usual_options(),
             providers=[provider],
             disabled_optimizers=list(self._KEEP_OUT),
             enable_fallback=0,
         )
 
-    def _loads_on_the_cpu(self, name: str) -> bool:
+    def _loads_on_the_cpu(self, model: str | bytes) -> bool:
         """Tells a provider that cannot start from a bad graph: their errors look alike."""
         try:
-            self._opened(name, (CPU, {}))
+            self._opened(model, (CPU, {}))
         except Exception:
             return False
         return True
@@ -237,14 +215,6 @@ def _entry(options: ort.SessionOptions, key: str) -> str | None:
         return str(options.get_session_config_entry(key))
     except RuntimeError:  # not set
         return None
-
-
-def _mapped(file: BinaryIO, path: Path) -> mmap:
-    """The content without a copy."""
-    try:
-        return mmap(file.fileno(), 0, access=ACCESS_READ)
-    except (OSError, ValueError) as problem:  # an empty file cannot be mapped
-        raise GraphError(f"{path}: empty, expected an ONNX model.") from problem
 
 
 def _name(file: BinaryIO, path: Path) -> str:

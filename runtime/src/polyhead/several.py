@@ -13,7 +13,7 @@ from polyhead.answering import NOTHING, Logits, OfInput, Work, compute, decoded,
 from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
 from polyhead.errors import EngineWithoutBundle, HeadClash, InputError, InvalidSetting
-from polyhead.loading import Sessions, model_of
+from polyhead.loading import model_of
 from polyhead.model import Model
 from polyhead.prediction import Prediction
 from polyhead.request import (
@@ -26,6 +26,7 @@ from polyhead.request import (
     each,
     wanted_heads,
 )
+from polyhead.sessions import Sessions
 from polyhead.settings import Settings
 from polyhead.sharing import Part
 from polyhead.tokenizing import Encoding, Input
@@ -62,13 +63,17 @@ class Origins:
             found = [(b, {n: o for n, o in names.items() if n in wanted}) for b, names in found]
             found = [(bundle, names) for bundle, names in found if names]
         tokenizers = sharing.tokenizers_of([bundle for bundle, _ in found], self.settings)
-        parts, sessions = [], Sessions()
-        for (bundle, names), tokenizer in zip(found, tokenizers, strict=True):
-            own = None if wanted is None else tuple(names.values())
-            settings = replace(self.settings, heads=own)
+        own = [None if wanted is None else tuple(names.values()) for _, names in found]
+        wishes = [
+            sharing.wish(bundle, heads, tokenizer)
+            for (bundle, _), heads, tokenizer in zip(found, own, tokenizers, strict=True)
+        ]
+        parts, sessions = [], Sessions(self.settings, wishes)
+        for (bundle, names), heads, tokenizer in zip(found, own, tokenizers, strict=True):
+            settings = replace(self.settings, heads=heads)
             model = model_of(bundle, settings, tokenizer, sessions=sessions)
             loaded = {name: before for name, before in names.items() if before in model.specs}
-            parts.append(Part(bundle, model, loaded))
+            parts.append(Part(bundle, model, loaded, sessions))
         return tuple(parts)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,10 +86,11 @@ class Origins:
 
 
 class SeveralEngine(Engine):
-    """An engine of several sub-models, each with an encoder and a graph of its own.
+    """An engine of several sub-models, each with a graph of its own.
 
-    A text is tokenised once for all sub-models with the same tokenizer. Their graphs run at the
-    same time, within one budget of threads; a sub-model none of whose heads is asked does not run.
+    A text is tokenised once for all sub-models with the same tokenizer. Graphs over one encoder are
+    merged and run once. Others run at the same time, within one budget of threads; one none of
+    whose heads is asked does not run.
     Made by `polyhead.load` for several bundles, and for one that `polyhead combine` made of
     several encoders. It may be forked and pickled as any engine.
     """
@@ -225,12 +231,13 @@ class SeveralEngine(Engine):
             raw: dict[int, Encoding] = {}
             fitted: dict[tuple[object, ...], Encoding] = {}
             reads: Reads = {}
-            for number in asked["text" if isinstance(item, str) else "pair"]:
+            kind = "text" if isinstance(item, str) else "pair"
+            for number in asked[kind]:
                 model = parts[number].model
                 key = id(model.tokenizer)
                 if key not in raw:
                     raw[key] = model.tokenizer.encode_one(item, index)
-                way = sharing.reading(model)  # one object, so that one run serves both
+                way = sharing.reading(model, kind)  # one object, so that one run serves both
                 if way not in fitted:
                     fitted[way] = self._reading.fitted(model, raw[key], index)
                 reads[number] = fitted[way]

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from polyhead.bundle.joining import Reading
 from polyhead.bundle.reader import Bundle
+from polyhead.heads.spec import strides
 from polyhead.loading import tokenizer_of
-from polyhead.model import Model
+from polyhead.model import SHOWN, Model
+from polyhead.sessions import MergedSession, Sessions, Wish, described
 from polyhead.settings import Settings
 from polyhead.tokenizing import Tokenizer
 
@@ -24,11 +27,13 @@ class Part:
         bundle: what it says of itself.
         model: its loaded form, its heads under their own names.
         names: of its heads: in the engine -> its own.
+        sessions: those of the engine.
     """
 
     bundle: Bundle
     model: Model
     names: dict[str, str]
+    sessions: Sessions
 
     @property
     def title(self) -> str:
@@ -44,9 +49,22 @@ class Part:
         return {name: by_own[own] for name, own in self.names.items() if own in by_own}
 
 
-def reading(model: Model) -> tuple[object, ...]:
-    """What a text's tokens and windows depend on; models that agree in it read alike."""
-    return (id(model.tokenizer), model.max_tokens, *model.strides.values())
+def wish(bundle: Bundle, heads: Sequence[str] | None, tokenizer: Tokenizer) -> Wish:
+    """A bundle whose graph may be merged with others; None for all of its heads."""
+    specs = bundle.manifest.heads
+    asked = [specs[name] for name in (specs if heads is None else heads)]
+    limit = bundle.manifest.encoder.max_tokens
+    return Wish(bundle, heads, Reading(id(tokenizer), limit, strides(asked)))
+
+
+def reading(model: Model, kind: str) -> tuple[object, ...]:
+    """What tokens and windows of an input depend on; models that agree in it read alike.
+
+    Args:
+        model: that reads.
+        kind: of the input, ``"text"`` or ``"pair"``.
+    """
+    return (id(model.tokenizer), model.max_tokens, model.strides[kind])
 
 
 def tokenizers_of(bundles: Sequence[Bundle], settings: Settings) -> list[Tokenizer]:
@@ -72,15 +90,16 @@ def describe(parts: Sequence[Part]) -> dict[str, Any]:
     """What `Engine.info` says of sub-models, as plain data.
 
     ``parts`` names for each its heads, encoder, graph and the number of its tokenizer;
-    ``tokenizers`` and ``encoder_passes`` count how often a text is read with all heads; ``notes``
-    says what is not shared, and why.
+    ``tokenizers`` and ``encoder_passes`` count how often a text is read with all heads; ``merged``
+    says which sub-models' graphs were made one, and how many operators it has and they had;
+    ``notes`` says what is not shared, and why.
     """
     numbers: dict[int, int] = {}
     for part in parts:
         numbers.setdefault(id(part.model.tokenizer), len(numbers))
     return {
         "tokenizers": len(numbers),
-        "encoder_passes": len({_pass(part) for part in parts}),
+        "encoder_passes": max(len(set().union(*(_ways(p, k) for p in parts))) for k in SHOWN),
         "parts": [
             {
                 "source": part.model.source,
@@ -89,25 +108,37 @@ def describe(parts: Sequence[Part]) -> dict[str, Any]:
                 "encoder": part.bundle.manifest.encoder.name,
                 "fingerprint": part.bundle.manifest.encoder.fingerprint,
                 "max_tokens": part.model.max_tokens,
-                "graph": part.model.backend.info().get("graph"),
+                "graph": described(part.sessions.graph(part.bundle)),
             }
             for part in parts
         ],
+        "merged": _merged(parts),
         "notes": [note for pair in itertools.combinations(parts, 2) for note in _notes(*pair)],
     }
+
+
+def _merged(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    found = {id(part.model.backend): part.model.backend for part in parts}
+    return [
+        {
+            "parts": [n for n, part in enumerate(parts) if part.model.backend is session],
+            "operators": sum(each.nodes - each.shared for each in session.joined),
+            "operators_apart": sum(each.nodes for each in session.joined),
+        }
+        for session in found.values()
+        if isinstance(session, MergedSession)
+    ]
 
 
 def _notes(first: Part, other: Part) -> list[str]:
     notes = []
     both = f"{first.title} and {other.title}"
     encoders = first.bundle.manifest.encoder, other.bundle.manifest.encoder
-    if _pass(first) == _pass(other):
+    why = first.sessions.why_apart(first.bundle, other.bundle)
+    if first.model.backend is other.model.backend and why is None:
         return []
     if encoders[0].fingerprint == encoders[1].fingerprint:
-        notes.append(
-            f"{both}: the same encoder in two graphs, run twice. Combine their checkpoints with"
-            " 'polyhead combine' and export the result to run it once."
-        )
+        notes.append(f"{both}: one encoder, run twice: {why}.")
     elif encoders[0].name == encoders[1].name:
         notes.append(
             f"{both}: both encoders are called {encoders[0].name!r}, but their weights differ:"
@@ -119,8 +150,11 @@ def _notes(first: Part, other: Part) -> list[str]:
     return notes
 
 
-def _pass(part: Part) -> tuple[object, ...]:
-    return (id(part.model.backend), *reading(part.model))
+def _ways(part: Part, kind: str) -> set[tuple[object, ...]]:
+    """How its heads read an input of a kind; none where it has none for it."""
+    if all(spec.input != kind for spec in part.model.specs.values()):
+        return set()
+    return {(id(part.model.backend), *reading(part.model, kind))}
 
 
 def difference(first: Tokenizer, other: Tokenizer) -> str:

@@ -14,7 +14,7 @@ from polyhead import stability as stabilities
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
 from polyhead.bundle.manifest import Graph
 from polyhead.engine import Engine
-from polyhead.errors import GoldenMismatch, InputError, ManifestError
+from polyhead.errors import GoldenMismatch, InputError, ManifestError, ProviderUnavailable
 from polyhead.heads import decoder
 from polyhead.loading import model_of
 from polyhead.model import Model
@@ -131,6 +131,38 @@ def require_golden(bundle: Bundle, graph: Graph, model: Model) -> None:
             f" {', '.join(wrong) or 'its token ids'}. See 'polyhead verify'; export it again, or"
             " load it with verify='digest' if you know why."
         )
+
+
+def same_logits(before: Bundle, after: Bundle, prefix: str) -> bool:
+    """Whether a bundle gives for its golden texts what it gave, to the bit.
+
+    A bundle that has no graph for the CPU is not looked at.
+
+    Args:
+        before: as it was.
+        after: the same with a prefix before the names of its heads, and perhaps another graph.
+        prefix: what is put before them.
+
+    Raises:
+        BundleError: when one cannot be loaded.
+    """
+    texts = [example.input for example in before.golden().examples]
+    found = []
+    for bundle in (before, after):
+        try:
+            model = model_of(bundle, Settings(threads=1))
+        except ProviderUnavailable:  # its graphs are for a GPU
+            return True
+        with Engine(
+            model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens, threads=1
+        ) as engine:
+            found.append(engine.logits(texts))
+    own, again = found
+    return all(
+        array.tobytes() == other.tobytes()
+        for name, arrays in own.items()
+        for array, other in zip(arrays, again[f"{prefix}{name}"], strict=True)
+    )
 
 
 def _tolerance(bundle: Bundle, golden: Golden, graph: Graph) -> Mapping[str, float]:

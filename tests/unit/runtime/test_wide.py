@@ -1,12 +1,12 @@
 """A lone long text on all threads: the same bits, opened late, and never an error of its own."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
 
 from polyhead import load
-from polyhead.bundle import digest
 
 LONG = "the parcel was late and anna lives in oslo"
 
@@ -50,19 +50,19 @@ def test_not_where_it_is_switched_off(bundle, settings, monkeypatch):
 
 
 def test_a_bundle_that_was_replaced_costs_the_threads_and_not_the_answer(
-    bundle, wide_engine, caplog
+    bundle, tmp_path, monkeypatch, caplog
 ):
-    expected = wide_engine.logits([LONG, "anna"])
-    graph = bundle / wide_engine.info()["graph"]["file"]
-    digest_before = digest.entry(graph).sha256
-    graph.write_bytes(graph.read_bytes() + b"\n")
-    assert digest.entry(graph).sha256 != digest_before
-    with caplog.at_level(logging.WARNING, logger="polyhead"):
-        found = [wide_engine.logits([LONG]) for _ in range(2)]
-    for logits in found:
-        for name, arrays in logits.items():
-            assert np.array_equal(arrays[0], expected[name][0])
+    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    copied = shutil.copytree(bundle, tmp_path / "bundle")
+    with load(copied) as engine, caplog.at_level(logging.WARNING, logger="polyhead"):
+        expected = engine.logits([LONG, "anna"])
+        with (copied / engine.info()["graph"]["file"]).open("ab") as file:
+            file.write(b"\n")
+        for _ in range(2):
+            for name, arrays in engine.logits([LONG]).items():
+                assert np.array_equal(arrays[0], expected[name][0])
+        told = engine.info()["wide"]
     assert len(caplog.records) == 1
-    told = wide_engine.info()["wide"]
     assert not told["open"]
     assert "changed since it was loaded" in told["fault"]

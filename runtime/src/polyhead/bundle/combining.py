@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +14,14 @@ from polyhead.bundle.collection import COLLECTION, Collection
 from polyhead.bundle.golden import Golden
 from polyhead.bundle.manifest import FORMAT, FileEntry, Manifest
 from polyhead.bundle.measured import Gate
+from polyhead.bundle.placing import Placing, placed
 from polyhead.bundle.reader import Bundle, read_parts
+from polyhead.bundle.store import Store
 from polyhead.errors import HeadClash
 from polyhead.strict import plain
 
 CARD = "README.md"
+_OTHER_BITS = "onnxruntime gives other bits for what they make together"
 T = TypeVar("T")
 
 
@@ -45,8 +47,9 @@ class Combined:
 def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
     """Put bundles into one, each with its graph, figures and provenance.
 
-    No number is computed, so every head gives the logits that it gave. Graphs are not merged: two
-    of the same encoder are told, and should be combined as checkpoints.
+    Graphs that compute mostly the same, as those of one encoder do, become one graph with the
+    outputs of all; then every head must give the logits that it gave for the golden texts, to the
+    bit, or the graphs are kept apart. All others are copied.
 
     Args:
         sources: folders of bundles, at least one, and what is put before the names of their heads.
@@ -58,65 +61,95 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
     """
     found = [(bundle, prefix) for path, prefix in sources for bundle in read_parts(path)]
     _check_clash(found)
+    with placed([bundle for bundle, _ in found]) as placing:
+        try:
+            return _written(found, target, placing)
+        except _OtherBits:
+            return _written(found, target, placing.without_groups(_OTHER_BITS))
+
+
+class _OtherBits(Exception):
+    """A merged graph gives other logits."""
+
+
+def _written(found: Sequence[tuple[Bundle, str]], target: Path, placing: Placing) -> Combined:
     with writer.staged(target) as folder:
-        store = _Store(folder)
-        parts = tuple(_taken(bundle, prefix, store) for bundle, prefix in found)
-        notes = _notes(parts)
+        store = Store(folder, CARD)
+        merged = _merged(placing, store)
+        parts = tuple(_taken(bundle, prefix, store, merged) for bundle, prefix in found)
+        notes = _notes([bundle.manifest for bundle, _ in found], parts, placing)
         (folder / CARD).write_text(_card(parts, notes), encoding="utf-8")
         whole = Collection(
             format=FORMAT,
             version=COLLECTION,
             card=digest.entry(folder / CARD),
             parts=parts,
-            provenance={"combined_of": [part.encoder.name for part in parts]},
+            provenance={
+                "combined_of": [part.encoder.name for part in parts],
+                "merged": {
+                    file.file: [member.graph.sha256 for member in group.members]
+                    for group, file in zip(placing.groups, merged.files, strict=True)
+                },
+            },
         )
         writer.write_manifest(folder, whole)
+        if placing.groups:
+            _check_bits(found, folder)
         size = sum(file.stat().st_size for file in folder.iterdir())
     return Combined(target, parts, size, store.saved, notes)
 
 
-class _Store:
-    """Files of the new folder: one for each content, under a name that is free."""
+def _check_bits(found: Sequence[tuple[Bundle, str]], folder: Path) -> None:
+    from polyhead.verification import same_logits  # which needs this package
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._by_content: dict[str, FileEntry] = {}
-        self._names = {CARD}
-        self.saved = 0
-
-    def put(self, source: Path, entry: FileEntry) -> FileEntry:
-        if (known := self._by_content.get(entry.sha256)) is not None:
-            self.saved += entry.size
-            return known
-        name = self.free(entry.file)
-        shutil.copyfile(source, self._folder / name)
-        self._by_content[entry.sha256] = found = replace(entry, file=name)
-        return found
-
-    def write(self, name: str, text: str) -> FileEntry:
-        path = self._folder / self.free(name)
-        path.write_text(text, encoding="utf-8")
-        return digest.entry(path)
-
-    def free(self, name: str) -> str:
-        stem, dot, suffix = name.partition(".")
-        for number in itertools.count(1):
-            free = name if number == 1 else f"{stem}-{number}{dot}{suffix}"
-            if free not in self._names:
-                self._names.add(free)
-                return free
-        raise AssertionError("count ended")
+    for (before, prefix), after in zip(found, read_parts(folder), strict=True):
+        if not same_logits(before, after, prefix):
+            raise _OtherBits
 
 
-def _taken(bundle: Bundle, prefix: str, store: _Store) -> Manifest:
+@dataclass(frozen=True)
+class _Merged:
+    """Files of merged graphs.
+
+    Attributes:
+        files: in the order of their groups.
+        by_digest: by the SHA-256 of a graph that is in one: the file, and its names of outputs.
+    """
+
+    files: tuple[FileEntry, ...]
+    by_digest: Mapping[str, tuple[FileEntry, Mapping[str, str]]]
+
+
+def _merged(placing: Placing, store: Store) -> _Merged:
+    files, by_digest = [], {}
+    for group in placing.groups:
+        first = group.members[0].graph
+        files.append(store.write(first.file, group.union.content()))
+        for member, joined in zip(group.members, group.joined, strict=True):
+            by_digest[member.graph.sha256] = files[-1], joined.outputs
+        store.saved += sum(member.graph.size for member in group.members) - files[-1].size
+    return _Merged(tuple(files), by_digest)
+
+
+def _taken(bundle: Bundle, prefix: str, store: Store, merged: _Merged) -> Manifest:
     manifest = bundle.manifest
     graphs = []
+    names: dict[str, str] = {}
     for graph in manifest.graphs:
         # Two sub-models may have one graph, whose heads have other names in each.
-        plain_entry = FileEntry(file=graph.file, sha256=graph.sha256, size=graph.size)
-        entry = store.put(bundle.file(graph), plain_entry)
+        entry, outputs = merged.by_digest.get(graph.sha256, (None, {}))
+        if entry is None:
+            plain_entry = FileEntry(file=graph.file, sha256=graph.sha256, size=graph.size)
+            entry = store.put(bundle.file(graph), plain_entry)
         heads = tuple(f"{prefix}{name}" for name in graph.heads)
-        graphs.append(replace(graph, file=entry.file, heads=heads))
+        graphs.append(
+            replace(graph, file=entry.file, sha256=entry.sha256, size=entry.size, heads=heads)
+        )
+        names.update(outputs)
+    specs = {
+        name: replace(spec, output=names.get(spec.output, spec.output))
+        for name, spec in manifest.heads.items()
+    }
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
     golden = json.dumps(plain(_renamed(bundle.golden(), prefix, files)), ensure_ascii=False)
     picture, certificate = manifest.picture, manifest.certificate
@@ -127,7 +160,7 @@ def _taken(bundle: Bundle, prefix: str, store: _Store) -> Manifest:
         golden=store.write(manifest.golden.file, golden),
         card=_own_card(bundle, shown, store),
         graphs=tuple(graphs),
-        heads=_prefixed(manifest.heads, prefix),
+        heads=_prefixed(specs, prefix),
         quality=_prefixed(manifest.quality, prefix),
         picture=shown,
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
@@ -137,7 +170,7 @@ def _taken(bundle: Bundle, prefix: str, store: _Store) -> Manifest:
     )
 
 
-def _own_card(bundle: Bundle, shown: FileEntry | None, store: _Store) -> FileEntry:
+def _own_card(bundle: Bundle, shown: FileEntry | None, store: Store) -> FileEntry:
     """The part's model card; where its picture has another name now, with a link to that."""
     card, picture = bundle.manifest.card, bundle.manifest.picture
     if picture is None or shown is None or shown.file == picture.file:
@@ -194,10 +227,13 @@ def _check_clash(found: Sequence[tuple[Bundle, str]]) -> None:
             owner[name] = bundle.path
 
 
-def _notes(parts: Sequence[Manifest]) -> tuple[str, ...]:
+def _notes(
+    before: Sequence[Manifest], parts: Sequence[Manifest], placing: Placing
+) -> tuple[str, ...]:
     """What each two sub-models share."""
     notes = []
-    for first, other in itertools.combinations(parts, 2):
+    pairs = zip(itertools.combinations(before, 2), itertools.combinations(parts, 2), strict=True)
+    for sources, (first, other) in pairs:
         both = f"{_title(first)} and {_title(other)}"
         if first.tokenizer.sha256 == other.tokenizer.sha256:
             notes.append(f"{both}: one tokenizer, a text is tokenised once")
@@ -206,11 +242,11 @@ def _notes(parts: Sequence[Manifest]) -> tuple[str, ...]:
         if {graph.sha256 for graph in first.graphs} == {graph.sha256 for graph in other.graphs}:
             once = first.tokenizer.sha256 == other.tokenizer.sha256
             notes.append(f"{both}: one graph, stored {'and run ' if once else ''}once")
+        elif first.graphs[0].sha256 == other.graphs[0].sha256:
+            notes.append(f"{both}: one first graph, stored and run once; other graphs apart")
         elif first.encoder.fingerprint == other.encoder.fingerprint:
-            notes.append(
-                f"{both}: the same encoder in two graphs, run twice; combine their checkpoints and"
-                " export the result to run it once"
-            )
+            why = placing.why_apart(*sources)
+            notes.append(f"{both}: one encoder, run twice: {why}")
         elif first.encoder.name == other.encoder.name:
             notes.append(
                 f"{both}: encoders of one name, {first.encoder.name!r}, with different weights,"

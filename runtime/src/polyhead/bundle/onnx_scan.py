@@ -7,14 +7,13 @@ numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto, AttributePro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from mmap import mmap
 
+from polyhead.bundle.wire import BYTES, fields
 from polyhead.errors import GraphError
 
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _TENSOR, _SPARSE = "tensor", "sparse"
 _CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 8: "opset", 25: "function"},
@@ -63,7 +62,7 @@ def _walk(message: memoryview, kind: str, name: str, depth: int) -> None:
         if field == _DOMAIN_FIELD.get(kind):
             _check_domain(bytes(value), name)
         child = _CHILDREN[kind].get(field)
-        if child is not None and wire == _BYTES:
+        if child is not None and wire == BYTES:
             _walk(value, child, name, depth + 1)
 
 
@@ -74,42 +73,3 @@ def _check_domain(domain: bytes, name: str) -> None:
             f"{name}: uses operators of the domain {text!r}; allowed: ONNX's own and"
             " 'com.microsoft'. No code of a bundle is ever loaded."
         )
-
-
-def fields(message: memoryview, name: str) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Number, wire type and value of each field of a message.
-
-    Raises:
-        GraphError: when it is no protobuf message, or cut short; names the file `name`.
-    """
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position, name)
-        field, wire = tag >> 3, tag & 7
-        value: int | memoryview
-        if wire == _VARINT:
-            value, position = _varint(message, position, name)
-        elif wire == _BYTES:
-            length, position = _varint(message, position, name)
-            value, position = message[position : position + length], position + length
-        elif wire in (_FIXED64, _FIXED32):
-            width = 8 if wire == _FIXED64 else 4
-            value, position = message[position : position + width], position + width
-        else:
-            raise GraphError(f"{name}: not an ONNX file (wire type {wire}).")
-        if position > len(message) or not 0 < field < 1 << 29:
-            raise GraphError(f"{name}: not an ONNX file, or cut short.")
-        yield field, wire, value
-
-
-def _varint(message: memoryview, position: int, name: str) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if position >= len(message) or shift > 63:
-            raise GraphError(f"{name}: not an ONNX file, or cut short.")
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7

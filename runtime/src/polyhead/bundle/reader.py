@@ -13,7 +13,7 @@ from typing import Any
 from polyhead.bundle.collection import COLLECTION, Collection
 from polyhead.bundle.digest import sha256
 from polyhead.bundle.golden import Golden
-from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Manifest
+from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Graph, Manifest
 from polyhead.bundle.seal import DIGEST, digest_of
 from polyhead.errors import (
     BundleFileMissing,
@@ -40,10 +40,12 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: what it says of itself.
+        beside: what the other sub-models of the same folder say; they may share its graphs.
     """
 
     path: Path
     manifest: Manifest
+    beside: tuple[Manifest, ...] = ()
 
     def file(self, entry: FileEntry) -> Path:
         """Path of a file of this bundle."""
@@ -77,6 +79,17 @@ class Bundle:
             raise DigestMismatch(
                 f"{path}: found SHA-256 {digest[:16]}…, expected {entry.sha256[:16]}…. {_NEXT_STEP}"
             )
+
+    def outputs(self, graph: Graph) -> tuple[str, ...]:
+        """Names of all outputs that a graph has: those of its heads, in every sub-model."""
+        found = {
+            manifest.heads[head].output: None
+            for manifest in (self.manifest, *self.beside)
+            for same in manifest.graphs
+            if same.file == graph.file
+            for head in same.heads
+        }
+        return tuple(found)
 
     def golden(self) -> Golden:
         """The golden examples.
@@ -150,7 +163,10 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
         manifests = (parse(Manifest, data, where=where, error=ManifestError),)
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
-    found = tuple(Bundle(path, manifest) for manifest in manifests)
+    found = tuple(
+        Bundle(path, manifest, (*manifests[:number], *manifests[number + 1 :]))
+        for number, manifest in enumerate(manifests)
+    )
     for entry, limit in checked.values():
         _check(path / entry.file, entry, limit)
         if digests or entry.file == card:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,3 +97,14 @@ def _check_scale(scale: tuple[float, ...]) -> None:
             f"scale: found {list(scale)}, expected two finite numbers: an offset, and a factor"
             " above 0."
         )
+
+
+def strides(specs: Iterable[HeadSpec]) -> dict[str, int]:
+    """Tokens that windows share, by the kind of inputs for which there are heads.
+
+    One for all heads of a kind, since answers must not depend on which heads were asked.
+    """
+    found: dict[str, int] = {}
+    for spec in specs:
+        found[spec.input] = max(spec.stride, found.get(spec.input, 0))
+    return found

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polyhead.bundle.onnx_scan import fields, scan
+from polyhead.bundle import messages, wire
+from polyhead.bundle.onnx_scan import scan
 from polyhead.errors import GraphError, SourceError
-from polyhead.importing import protobuf
 from polyhead.onnx_runtime import ort
 
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -87,17 +87,17 @@ def _operators(content: bytes, name: str) -> tuple[int, set[str]]:
     """Version of ONNX's own operators, and the names of those that are used."""
     model = memoryview(content)
     version = 1
-    for opset in protobuf.children(model, protobuf.MODEL_OPSET, name):
-        entry = {field: value for field, _, value in fields(opset, name)}
+    for opset in wire.children(model, wire.MODEL_OPSET, name):
+        entry = {field: value for field, _, value in wire.fields(opset, name)}
         domain = entry.get(1, b"")
         if bytes(domain if isinstance(domain, memoryview) else b"") in (b"", b"ai.onnx"):
             found = entry.get(2, 1)
             version = found if isinstance(found, int) else version
     used = {
         bytes(kind).decode("utf-8", "replace")
-        for graph in protobuf.children(model, protobuf.MODEL_GRAPH, name)
-        for node in protobuf.children(graph, protobuf.GRAPH_NODE, name)
-        for kind in protobuf.children(node, 4, name)
+        for graph in wire.children(model, wire.MODEL_GRAPH, name)
+        for node in wire.children(graph, wire.GRAPH_NODE, name)
+        for kind in wire.children(node, 4, name)
     }
     return version, used
 
@@ -116,7 +116,7 @@ class Ending:
         """A node; gives the name of its output."""
         self._count += 1
         name = self._output if last else f"polyhead/value_{self._count}"
-        self._nodes.append(protobuf.node(kind, inputs, name, **attributes))
+        self._nodes.append(messages.node(kind, inputs, name, **attributes))
         return name
 
     def constant(self, values: Any) -> str:
@@ -137,8 +137,8 @@ class Ending:
 
     def model(self, shape: tuple[int | str, ...]) -> bytes:
         """The whole model with the one output."""
-        output = protobuf.float_output(self._output, shape)
-        return protobuf.with_outputs(
+        output = messages.tensor_value(self._output, wire.FLOAT, shape)
+        return messages.with_outputs(
             self._graph.content, self._nodes, self._constants, [output], str(self._graph.path)
         )
 

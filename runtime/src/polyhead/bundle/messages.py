@@ -1,48 +1,24 @@
-"""The protobuf wire format, as much of it as changing an ONNX graph takes.
-
-The `onnx` package is not among the runtime's dependencies. Field numbers are those of onnx.proto.
-"""
+"""Messages of onnx.proto, written: nodes, tensors, values, and a model with other outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.bundle.onnx_scan import fields
-
-MODEL_GRAPH, MODEL_OPSET = 7, 8
-GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_OUTPUT = 1, 5, 12
-_FLOAT, _INT64 = 1, 7
-_BYTES = 2
-
-
-def varint(value: int) -> bytes:
-    """A whole number of at least 0."""
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
-
-
-def number(field: int, value: int) -> bytes:
-    """A field that holds a whole number; negative ones in 64 bits."""
-    return varint(field << 3) + varint(value % 2**64)
-
-
-def message(field: int, content: bytes | str) -> bytes:
-    """A field that holds bytes, a text or another message."""
-    content = content.encode() if isinstance(content, str) else content
-    return varint(field << 3 | _BYTES) + varint(len(content)) + content
-
-
-def children(content: memoryview, field: int, name: str) -> Iterator[memoryview]:
-    """The messages in one field."""
-    for found, _, value in fields(content, name):
-        if found == field and isinstance(value, memoryview):
-            yield value
+from polyhead.bundle.wire import (
+    FLOAT,
+    GRAPH_INITIALIZER,
+    GRAPH_NODE,
+    GRAPH_OUTPUT,
+    INT64,
+    MODEL_GRAPH,
+    fields,
+    message,
+    number,
+    raw,
+)
 
 
 def node(kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> bytes:
@@ -60,17 +36,27 @@ def node(kind: str, inputs: list[str], output: str, **attributes: int | list[int
 
 def tensor(name: str, array: NDArray[np.float32] | NDArray[np.int64]) -> bytes:
     """A TensorProto."""
-    kind = _FLOAT if array.dtype == np.float32 else _INT64
+    kind = FLOAT if array.dtype == np.float32 else INT64
     sizes = b"".join(number(1, size) for size in array.shape)
     return sizes + number(2, kind) + message(8, name) + message(9, array.tobytes())
 
 
-def float_output(name: str, shape: tuple[int | str, ...]) -> bytes:
-    """A ValueInfoProto of a float tensor; a text is a size that the caller chooses."""
-    sizes = b"".join(
-        message(1, number(1, size) if isinstance(size, int) else message(2, size)) for size in shape
-    )
-    return message(1, name) + message(2, message(1, number(1, _FLOAT) + message(2, sizes)))
+def tensor_value(name: str | bytes, kind: int, shape: Sequence[int | str | None]) -> bytes:
+    """A ValueInfoProto of a tensor.
+
+    Args:
+        name: of the value.
+        kind: of its elements.
+        shape: its sizes; a text is one that the caller chooses, None one of which nothing is said.
+    """
+    sizes = b"".join(message(1, _size(size)) for size in shape)
+    return message(1, name) + message(2, message(1, number(1, kind) + message(2, sizes)))
+
+
+def _size(size: int | str | None) -> bytes:
+    if size is None:
+        return b""
+    return number(1, size) if isinstance(size, int) else message(2, size)
 
 
 def with_outputs(
@@ -103,7 +89,7 @@ def with_outputs(
             graph += b"".join(message(GRAPH_OUTPUT, each) for each in outputs)
             model += message(MODEL_GRAPH, bytes(graph))
         else:
-            model += _raw(field, wire, value)
+            model += raw(field, wire, value)
     return bytes(model)
 
 
@@ -111,13 +97,5 @@ def _kept(content: memoryview, without: set[int], name: str) -> bytearray:
     found = bytearray()
     for field, wire, value in fields(content, name):
         if field not in without:
-            found += _raw(field, wire, value)
+            found += raw(field, wire, value)
     return found
-
-
-def _raw(field: int, wire: int, value: int | memoryview) -> bytes:
-    if isinstance(value, int):
-        return number(field, value)
-    if wire == _BYTES:
-        return message(field, bytes(value))
-    return varint(field << 3 | wire) + bytes(value)
