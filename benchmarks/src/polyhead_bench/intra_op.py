@@ -31,11 +31,12 @@ def run(bundle: Path, *, calls: int, seed: int) -> tuple[list[Check], dict[str, 
     most = read(bundle).manifest.encoder.max_tokens
     tokens = [count for count in TOKENS if count <= most]
     found = measure("intra_op", bundle, tokens=tokens, calls=calls, threads=budget, seed=seed)
-    return [unlimited(_NAME, rule(found, seed), f"INTRA_OP is {threads.INTRA_OP}")], found
+    told = f"WIDE_FROM is {threads.WIDE_FROM}; {own(found, seed)}"
+    return [unlimited(_NAME, rule(found, seed), told)], found
 
 
 def rule(figures: dict[str, Any], seed: int = 0) -> str:
-    """What `polyhead.threads.INTRA_OP` should follow, for people.
+    """What `polyhead.threads.WIDE_FROM` should follow, for people.
 
     All threads are worth it from a length on if their time is shorter, by the whole 95% interval,
     there and at all greater lengths.
@@ -51,13 +52,18 @@ def rule(figures: dict[str, Any], seed: int = 0) -> str:
     return f"{figures['threads']}" if first == shortest else f"1, from {first} tokens on all"
 
 
+def own(figures: dict[str, Any], seed: int = 0) -> str:
+    """What the engine's own rule is worth at the greatest length, for people."""
+    tokens, ms = max(figures["ms"].items(), key=lambda item: int(item[0]))
+    share = statistics.ratio(ms["own"], ms["one"], seed=seed)
+    return f"the engine takes {share.value:.2f} of one thread's time for {tokens} tokens"
+
+
 def rows(figures: dict[str, Any]) -> list[list[object]]:
-    """Tokens, ms with one thread and with all, and their ratio with its interval."""
+    """Tokens, ms with one thread, with all, by the engine's rule; all by one, with its interval."""
     found: list[list[object]] = []
     for tokens, ms in figures.get("ms", {}).items():
         share = statistics.ratio(ms["all"], ms["one"])
-        one, all_ = (f"{np.median(ms[name]):.2f}" for name in ("one", "all"))
-        found.append(
-            [tokens, one, all_, f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"]
-        )
+        middle = (f"{np.median(ms[name]):.2f}" for name in ("one", "all", "own"))
+        found.append([tokens, *middle, f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"])
     return found

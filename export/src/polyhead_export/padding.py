@@ -23,6 +23,8 @@ class PaddedBackend:
     So its answers, measured like those of any graph, are those that a padded batch gets.
     """
 
+    wide = None
+
     def __init__(self, backend: Backend, *, max_tokens: int, pad: int = 0) -> None:
         """Wrap the session of a padded graph.
 

@@ -81,6 +81,8 @@ class MultiHeadModel(nn.Module):
 class TorchBackend:
     """A model as the back end of a `polyhead.Engine`: the same tokens in, the same decoders out."""
 
+    wide = None
+
     def __init__(self, model: MultiHeadModel) -> None:
         """Use `model` as it is now; in training mode it is put in evaluation mode for each call."""
         self._model = model

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyhead import threads as thread_budget
-from polyhead.answering import Logits, compute, predictions
+from polyhead.answering import Logits, OfInput, Work, compute, decoded, logits_of
 from polyhead.errors import InputError
 from polyhead.heads import HeadSpec
 from polyhead.lifecycle import Lifecycle
@@ -158,15 +158,31 @@ class Engine(Lifecycle):
         chosen = checked_options(options, model)
         wanted = wanted_heads(heads, model)
         read_ = read(
-            texts, model, self._reading, wanted=wanted, by_name=heads is not None, errors=errors
+            texts,
+            model,
+            self._reading,
+            self._scheduler.spread,
+            wanted=wanted,
+            by_name=heads is not None,
+            errors=errors,
         )
-        encodings = [encoding for encoding in read_ if isinstance(encoding, Encoding)]
-        logits = compute(model, self._scheduler, encodings, wanted)
-        answers = predictions(model, encodings, wanted, logits, chosen)
-        if len(encodings) == len(read_):
-            return answers
-        rest = iter(answers)
-        return [found if isinstance(found, InputError) else next(rest) for found in read_]
+        places = [i for i, found in enumerate(read_) if isinstance(found, Encoding)]
+        encodings = [found for found in read_ if isinstance(found, Encoding)]
+        answers: list[Any] = list(read_)
+
+        def take(_: int, row: int, logits: OfInput) -> None:
+            encoding = encodings[row]
+            answers[places[row]] = Prediction(
+                text=encoding.text,
+                results=decoded(model, encoding, logits, chosen),
+                tokens=len(encoding),
+                windows=len(encoding.starts),
+                truncated=encoding.truncated,
+                query=encoding.query,
+            )
+
+        compute([Work(model, encodings, wanted)], self._scheduler, take)
+        return answers
 
     def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
@@ -178,9 +194,10 @@ class Engine(Lifecycle):
         """
         model = self._open()
         wanted = wanted_heads(heads, model)
-        read_ = read(texts, model, self._reading, wanted=wanted, by_name=heads is not None)
+        spread, by_name = self._scheduler.spread, heads is not None
+        read_ = read(texts, model, self._reading, spread, wanted=wanted, by_name=by_name)
         encodings = [encoding for encoding in read_ if isinstance(encoding, Encoding)]
-        return compute(model, self._scheduler, encodings, wanted)
+        return logits_of([Work(model, encodings, wanted)], self._scheduler)[0]
 
     def encode(self, texts: Sequence[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
@@ -189,13 +206,15 @@ class Engine(Lifecycle):
             InputError: when a text cannot be used; names its index.
             EngineClosed: after `close`.
         """
-        return [e for e in read(texts, self._open(), self._reading) if isinstance(e, Encoding)]
+        found = read(texts, self._open(), self._reading, self._scheduler.spread)
+        return [encoding for encoding in found if isinstance(encoding, Encoding)]
 
     def warmup(self) -> None:
         """Answer an input of every kind that the heads read, a short one and a long one.
 
-        What is made at the first call is made now, such as the session of a forked process and
-        onnxruntime's buffers. Costs a few milliseconds; a call without it only takes longer.
+        What is made at the first call is made now, such as the session of a forked process, the
+        one for lone long texts, and onnxruntime's buffers. Costs some tens of milliseconds; a call
+        without it only takes longer.
 
         Raises:
             EngineClosed: after `close`.
@@ -203,8 +222,9 @@ class Engine(Lifecycle):
         model = self._open()
         long = "a " * (model.max_tokens // 2)
         for kind in {spec.input for spec in model.specs.values()}:
-            pair = kind == "pair"
-            self.predict([("a", "a"), ("a", long)] if pair else ["a", long])
+            both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
+            self.predict(both)
+            self(both[1])
 
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.

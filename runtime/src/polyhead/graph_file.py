@@ -52,8 +52,8 @@ class GraphFile:
             return
         again = self._loaded is not None
         changed = (
-            f"{self.path}: changed since it was loaded, and a forked process has to read it again."
-            " Load the bundle after the fork, or call reload."
+            f"{self.path}: changed since it was loaded, and this process has to read it again."
+            " Load the bundle after a fork, or call reload."
         )
         if again and self._check is None:
             raise DigestMismatch(changed)

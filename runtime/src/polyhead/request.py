@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from polyhead.errors import (
     InputError,
@@ -22,12 +22,21 @@ OnOverflow = Literal["window", "truncate", "error"]
 ON_OVERFLOW = ("window", "truncate", "error")
 OnError = Literal["raise", "return"]
 E = TypeVar("E")
+T = TypeVar("T")
 
 Options = Mapping[str, Mapping[str, Any]]
 """Settings of single heads for one call, by head name: ``{"summary": {"ratio": 0.2}}``."""
 
 Wanted = Mapping[str, Sequence[str]]
 """Names of the wanted heads by the kind of their input, in the order of results."""
+
+
+class Spread(Protocol):
+    """What gives `function(range(count))`, computed in parts by several threads."""
+
+    def __call__(self, function: Callable[[range], list[T]], count: int) -> list[T]:
+        """See `Scheduler.spread`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ def read(
     texts: Sequence[Input],
     model: Model,
     reading: Reading,
+    spread: Spread,
     *,
     wanted: Wanted | None = None,
     by_name: bool = False,
@@ -124,6 +134,7 @@ def read(
         texts: the inputs.
         model: reads them.
         reading: how.
+        spread: has strips of a range done by all threads, see `Scheduler.spread`.
         wanted: heads that shall answer; None when none is asked.
         by_name: whether the caller named them; then all of them must read every input.
         errors: ``"raise"`` the first error, or ``"return"`` errors in their inputs' places.
@@ -137,7 +148,10 @@ def read(
         if wanted is not None:
             check_kind(item, index, model, wanted, by_name=by_name)
 
-    return each(texts, check, lambda item, index: reading.encode(model, item, index), errors)
+    def encode(item: Input, index: int) -> Encoding:
+        return reading.encode(model, item, index)
+
+    return each(texts, check, encode, errors, spread)
 
 
 def each(
@@ -145,8 +159,9 @@ def each(
     check: Callable[[Input, int], None],
     encode: Callable[[Input, int], E],
     errors: OnError,
+    spread: Spread,
 ) -> list[E | InputError]:
-    """Check all inputs, which is cheap, then encode all; an error by `errors`, as in `read`."""
+    """Check all inputs, which is cheap, then encode all; errors and `spread` as in `read`."""
     if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
         raise InvalidText(
             f"texts: found {type(texts).__name__}, expected a list of str."
@@ -154,29 +169,29 @@ def each(
         )
     if errors not in ("raise", "return"):
         raise InvalidSetting(f"errors={errors!r}: allowed: raise, return.")
+    items = list(texts)
     problems: dict[int, InputError] = {}
-
-    def refuse(index: int, problem: InputError) -> None:
-        if errors == "raise":
-            raise problem
-        problems[index] = problem
-
     # What is cheap to see is told before a long list is tokenised.
-    for index, item in enumerate(texts):
+    for index, item in enumerate(items):
         try:
             check(item, index)
         except InputError as problem:
-            refuse(index, problem)
-    found: list[E | InputError] = []
-    for index, item in enumerate(texts):
-        if index not in problems:
+            if errors == "raise":
+                raise
+            problems[index] = problem
+
+    def encoded(rows: range) -> list[E | InputError]:
+        found: list[E | InputError] = []
+        for index in rows:
             try:
-                found.append(encode(item, index))
-                continue
+                found.append(problems[index] if index in problems else encode(items[index], index))
             except InputError as problem:
-                refuse(index, problem)
-        found.append(problems[index])
-    return found
+                if errors == "raise":
+                    raise
+                found.append(problem)
+        return found
+
+    return spread(encoded, len(items))
 
 
 def wanted_heads(heads: Iterable[str] | None, model: Model) -> Wanted:

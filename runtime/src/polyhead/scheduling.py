@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from threading import Semaphore
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead import threads
 from polyhead.errors import EngineClosed
 from polyhead.grouping import groups, padded_groups
 from polyhead.per_process import PerProcess
@@ -18,35 +21,67 @@ from polyhead.tokenizing import Encoding
 
 IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 
+# Texts that a thread tokenises at a time: about 5 ms of work, after which another may have a turn.
+_STRIP = 64
+
 Window = tuple[Encoding, slice]
 """A text, and where the tokens of one of its windows are."""
-
-Request = tuple[Backend, Sequence[str], Sequence[Window]]
-"""A back end, the wanted outputs, and the windows that it reads."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Group:
-    """Windows that go in one call of the back end, and where their logits belong."""
+class Request:
+    """Windows for a back end to read.
+
+    Attributes:
+        backend: reads them.
+        outputs: names of the wanted outputs.
+        windows: in any order and of any length.
+        take: told the index of each window, and its logits, one array an output. It is called in
+            the thread that computed them, while others compute.
+    """
 
     backend: Backend
     outputs: Sequence[str]
     windows: Sequence[Window]
-    rows: Sequence[int]
-    answers: list[list[NDArray[np.float32]]]
+    take: Callable[[int, Sequence[NDArray[np.float32]]], None]
 
-    def run(self, places: Semaphore) -> None:
-        parts = [self.windows[row] for row in self.rows]
-        feeds = _feeds(parts, self.backend.inputs)
-        with places:
-            arrays = self.backend.run(self.outputs, feeds)
-        padded = MASK in self.backend.inputs
-        for place, row in enumerate(self.rows):
+    def groups(self, batch_tokens: int) -> list[_Group]:
+        """The windows as the calls of the back end that they need."""
+        split = padded_groups if MASK in self.backend.inputs else groups
+        lengths = [window.stop - window.start for _, window in self.windows]
+        return [_Group(self, rows) for rows in split(lengths, batch_tokens)]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Group:
+    """Windows that go in one call of the back end."""
+
+    request: Request
+    rows: Sequence[int]
+
+    def run(self, crew: _Crew, *, lone: bool = False) -> None:
+        """Compute them; a lone long one by all threads, when no other thread computes."""
+        request = self.request
+        parts = [request.windows[row] for row in self.rows]
+        lengths = [window.stop - window.start for _, window in parts]
+        feeds = _feeds(parts, request.backend.inputs)
+        long = lone and len(parts) == 1 and lengths[0] >= threads.WIDE_FROM
+        wide = request.backend.wide if long else None
+        if wide is not None and crew.take_all():
+            try:
+                arrays = wide.run(request.outputs, feeds)
+            finally:
+                crew.places.release(crew.workers)
+        else:
+            with crew.places:
+                arrays = request.backend.run(request.outputs, feeds)
+        padded = MASK in request.backend.inputs
+        for place, (row, tokens) in enumerate(zip(self.rows, lengths, strict=True)):
             found = [array[place] for array in arrays]
             if padded:
-                tokens = parts[place][1].stop - parts[place][1].start
                 found = [array[:tokens] if array.ndim == 2 else array for array in found]
-            self.answers[row] = found
+            request.take(row, found)
 
 
 class _Crew:
@@ -54,10 +89,22 @@ class _Crew:
 
     def __init__(self, workers: int) -> None:
         self.closed = False
+        self.workers = workers
         self.places = Semaphore(workers)
         self.pool: ThreadPoolExecutor | None = None
         if workers > 1:
             self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
+
+    def take_all(self) -> bool:
+        """All places at once, without waiting; False, and none of them, where one is taken."""
+        taken = 0
+        while taken < self.workers and self.places.acquire(blocking=False):
+            taken += 1
+        if taken == self.workers:
+            return True
+        if taken:
+            self.places.release(taken)
+        return False
 
 
 class Scheduler:
@@ -79,53 +126,45 @@ class Scheduler:
         self.batch_tokens = batch_tokens
         self._crew = PerProcess(lambda: _Crew(workers))
 
-    def run(
-        self, backend: Backend, outputs: Sequence[str], windows: Sequence[Window]
-    ) -> list[list[NDArray[np.float32]]]:
-        """Logits of each window by output, in the order of `windows`.
+    def run(self, requests: Sequence[Request]) -> None:
+        """Compute all windows of all requests, side by side.
 
         Raises:
             EngineClosed: when it was closed meanwhile.
-        """
-        return self.run_all([(backend, outputs, windows)])[0]
-
-    def run_all(self, requests: Sequence[Request]) -> list[list[list[NDArray[np.float32]]]]:
-        """What `run` gives for each request; groups of all of them are computed side by side.
-
-        Raises:
-            EngineClosed: when it was closed meanwhile.
+            Exception: what a back end or a `take` raised, of the first group that failed; nothing
+                runs any more by then.
             RuntimeError: Python's own, when the system gives no more threads.
         """
         crew = self._crew.get()
-        jobs: list[_Group] = []
-        found: list[list[list[NDArray[np.float32]]]] = []
-        for backend, outputs, windows in requests:
-            answers: list[list[NDArray[np.float32]]] = [[]] * len(windows)
-            found.append(answers)
-            padded = MASK in backend.inputs
-            lengths = [window.stop - window.start for _, window in windows]
-            split = (padded_groups if padded else groups)(lengths, self.batch_tokens)
-            jobs += [_Group(backend, outputs, windows, rows, answers) for rows in split]
+        jobs = [group for request in requests for group in request.groups(self.batch_tokens)]
+        if len(jobs) == 1:
+            jobs[0].run(crew, lone=True)
+        else:
+            _side_by_side(crew, [partial(job.run, crew) for job in jobs])
 
-        def run(group: _Group) -> None:
-            group.run(crew.places)
+    def spread(self, function: Callable[[range], list[T]], count: int) -> list[T]:
+        """What `function` gives for `range(count)`, computed in strips by all threads.
 
-        if crew.pool is None or len(jobs) < 2:
-            for job in jobs:
-                run(job)
-            return found
-        rest: list[Future[None]] = []
-        try:
-            for job in jobs[1:]:
-                rest.append(_submitted(crew, crew.pool, run, job))
-            run(jobs[0])  # here: a thread that waits could as well compute
-            for future in rest:
-                future.result()
-        finally:
-            for future in rest:
-                future.cancel()
-            wait(rest)
-        return found
+        Args:
+            function: gives a list for a part of the range; should let go of Python's lock.
+            count: length of the range.
+
+        Raises:
+            EngineClosed: when it was closed meanwhile.
+            Exception: what `function` raised, for the first strip that failed.
+        """
+        if count <= _STRIP or self.workers == 1:
+            return function(range(count))
+        crew = self._crew.get()
+        strips = [range(i, min(i + _STRIP, count)) for i in range(0, count, _STRIP)]
+        found: list[list[T]] = [[] for _ in strips]
+
+        def run(place: int) -> None:
+            with crew.places:
+                found[place] = function(strips[place])
+
+        _side_by_side(crew, [partial(run, place) for place in range(len(strips))])
+        return [each for strip in found for each in strip]
 
     def close(self) -> None:
         """Give this process's worker threads back, when they have done what they were given."""
@@ -135,11 +174,28 @@ class Scheduler:
             crew.pool.shutdown()
 
 
-def _submitted(
-    crew: _Crew, pool: ThreadPoolExecutor, run: Callable[[_Group], None], job: _Group
-) -> Future[None]:
+def _side_by_side(crew: _Crew, jobs: Sequence[Callable[[], None]]) -> None:
+    """Do all jobs; the error of the first that fails, when none runs any more."""
+    if crew.pool is None or len(jobs) < 2:
+        for job in jobs:
+            job()
+        return
+    rest: list[Future[None]] = []
     try:
-        return pool.submit(run, job)
+        for job in jobs[1:]:
+            rest.append(_submitted(crew, crew.pool, job))
+        jobs[0]()  # here: a thread that waits could as well compute
+        for future in rest:
+            future.result()
+    finally:
+        for future in rest:
+            future.cancel()
+        wait(rest)
+
+
+def _submitted(crew: _Crew, pool: ThreadPoolExecutor, job: Callable[[], None]) -> Future[None]:
+    try:
+        return pool.submit(job)
     except RuntimeError as problem:
         if not crew.closed:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from mmap import mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -27,6 +28,11 @@ class Backend(Protocol):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
+        ...
+
+    @property
+    def wide(self) -> Backend | None:
+        """The same with all threads of the engine for one call; None where there is none."""
         ...
 
     def run(
@@ -54,6 +60,8 @@ class OnnxSession:
     The options keep onnxruntime's optimiser from putting back the slow fused operators that the
     exported graph avoids, and make CPUs without VNNI compute the same integers as those with it.
     """
+
+    wide: Backend | None = None
 
     # SkipLayerNormalization took 213 µs where Add + LayerNormalization take 28, BiasGelu 114 where
     # Gelu takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
@@ -98,6 +106,17 @@ class OnnxSession:
         outputs = session.get_outputs()
         self.outputs = tuple(node.name for node in outputs)
         self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
+
+    def with_threads(self, intra_op_threads: int) -> OnnxSession:
+        """The same graph with other threads for one call; read from its file when it first runs."""
+        other = copy(self)
+        other._intra_op_threads = intra_op_threads
+        other._session = PerProcess(other._make)
+        return other
+
+    def open(self) -> None:
+        """Read the graph now; raises what the constructor raises."""
+        self._session.get()
 
     def _make(self) -> ort.InferenceSession:
         with self._model() as model:
@@ -187,6 +206,7 @@ class OnnxSession:
             "onnxruntime": ort.__version__,
             "provider": self._session.get().get_providers()[0],
             **own,
+            "wide": None if self.wide is None else self.wide.info(),
         }
 
 

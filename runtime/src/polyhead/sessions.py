@@ -16,9 +16,11 @@ from polyhead.bundle.reader import Bundle
 from polyhead.bundle.structure import Structure, Unmergeable
 from polyhead.errors import GraphError, ProviderUnavailable
 from polyhead.graph_file import GraphFile, in_memory
+from polyhead.providers import CPU
 from polyhead.selection import graph_for
 from polyhead.session import OnnxSession
 from polyhead.settings import Settings
+from polyhead.wide import WideSession
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class BundleSession(OnnxSession):
             check=_check(bundle, graph, settings),
             **_options(settings),
         )
+        self.wide = _wide(self, provider, settings)
 
     def info(self) -> dict[str, Any]:
         """What the session says, and the graph."""
@@ -81,6 +84,7 @@ class MergedSession(OnnxSession):
         self.graphs, self.joined, self._files = merged.graphs, merged.joined, merged.files
         self._first: BinaryIO | bytes | None = merged.model
         super().__init__(merged.files[0].path, provider=provider, **_options(settings))
+        self.wide = _wide(self, provider, settings)
 
     @contextmanager
     def _model(self) -> Iterator[str | bytes]:
@@ -237,3 +241,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         "spin": settings.spin,
         "session_options": settings.session_options,
     }
+
+
+def _wide(session: OnnxSession, provider: str, settings: Settings) -> WideSession | None:
+    """For lone long texts, where there are threads for them."""
+    threads = settings.wide
+    return WideSession(session, threads) if provider == CPU and threads > 1 else None

@@ -58,3 +58,10 @@ class Settings:
         if self.session_options is not None:
             return max(1, int(self.session_options.intra_op_num_threads))
         return self.intra_op_threads or thread_budget.INTRA_OP
+
+    @property
+    def wide(self) -> int:
+        """Threads for a lone long text; 1 where the caller has set the threads of a call."""
+        if self.session_options is not None or self.intra_op_threads is not None:
+            return 1
+        return thread_budget.budget(self.threads)

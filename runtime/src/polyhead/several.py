@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polyhead import sharing
-from polyhead.answering import NOTHING, Logits, Work, compute_all
+from polyhead.answering import NOTHING, Logits, OfInput, Work, compute, decoded, logits_of
 from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
 from polyhead.errors import EngineWithoutBundle, HeadClash, InputError, InvalidSetting
@@ -131,13 +132,17 @@ class SeveralEngine(Engine):
         wanted = wanted_heads(heads, joint)
         read = self._read(parts, joint, texts, wanted, heads is not None, errors)
         good = [reads for reads in read if not isinstance(reads, InputError)]
-        logits = self._logits(parts, good, wanted)
-        answers = iter(
-            [
-                self._prediction(parts, joint, reads, row, wanted, logits, chosen)
-                for row, reads in enumerate(good)
-            ]
-        )
+        rows, works = _works(parts, good, wanted)
+        results: list[dict[str, Any]] = [{} for _ in good]
+        settings = [part.own(chosen) for part in parts]
+
+        def take(number: int, row: int, logits: OfInput) -> None:
+            part, work = parts[number], works[number]
+            found = decoded(part.model, work.encodings[row], logits, settings[number])
+            results[rows[number][row]].update(part.renamed(found))
+
+        compute(works, self._scheduler, take)
+        answers = map(partial(_prediction, wanted), good, results)
         return [found if isinstance(found, InputError) else next(answers) for found in read]
 
     def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
@@ -146,7 +151,14 @@ class SeveralEngine(Engine):
         wanted = wanted_heads(heads, joint)
         read = self._read(parts, joint, texts, wanted, heads is not None, "raise")
         good = [reads for reads in read if not isinstance(reads, InputError)]
-        return self._logits(parts, good, wanted)
+        rows, works = _works(parts, good, wanted)
+        found: Logits = {name: [NOTHING] * len(good) for names in wanted.values() for name in names}
+        computed = logits_of(works, self._scheduler)
+        for part, own, logits in zip(parts, rows, computed, strict=True):
+            for name, arrays in part.renamed(logits).items():
+                for row, array in zip(own, arrays, strict=True):
+                    found[name][row] = array
+        return found
 
     def encode(self, texts: Sequence[Input], *, part: int = 0) -> list[Encoding]:
         """Token ids and offsets of `texts` as one sub-model reads them.
@@ -167,7 +179,7 @@ class SeveralEngine(Engine):
         def encode(item: Input, index: int) -> Encoding:
             return self._reading.encode(model, item, index)
 
-        found = each(texts, self._reading.check, encode, "raise")
+        found = each(texts, self._reading.check, encode, "raise", self._scheduler.spread)
         return [encoding for encoding in found if isinstance(encoding, Encoding)]
 
     def reload(self, path: str | Path | None = None) -> None:
@@ -233,56 +245,7 @@ class SeveralEngine(Engine):
                 reads[0] = self._reading.encode(parts[0].model, item, index)
             return reads
 
-        return each(texts, check, encode, errors)
-
-    def _logits(self, parts: Sequence[Part], reads: Sequence[Reads], wanted: Wanted) -> Logits:
-        """By head in the engine, for all inputs."""
-        found: Logits = {
-            name: [NOTHING] * len(reads) for names in wanted.values() for name in names
-        }
-        rows = [[row for row, each in enumerate(reads) if i in each] for i in range(len(parts))]
-        works = [
-            Work(
-                part.model,
-                [reads[row][number] for row in rows[number]],
-                {
-                    kind: [part.names[name] for name in names if name in part.names]
-                    for kind, names in wanted.items()
-                },
-            )
-            for number, part in enumerate(parts)
-        ]
-        for part, own, logits in zip(parts, rows, compute_all(works, self._scheduler), strict=True):
-            for name, before in part.names.items():
-                for row, array in zip(own, logits.get(before, ()), strict=False):
-                    found[name][row] = array
-        return found
-
-    def _prediction(
-        self,
-        parts: Sequence[Part],
-        joint: Model,
-        reads: Reads,
-        row: int,
-        wanted: Wanted,
-        logits: Logits,
-        options: Options,
-    ) -> Prediction:
-        results = {}
-        first = next(iter(reads.values()))
-        owner = {name: number for number, part in enumerate(parts) for name in part.names}
-        for name in wanted[first.kind]:
-            results[name] = joint.decoders[name].decode(
-                logits[name][row], reads[owner[name]], **options.get(name, {})
-            )
-        return Prediction(
-            text=first.text,
-            results=results,
-            tokens=max(len(encoding) for encoding in reads.values()),
-            windows=max(len(encoding.starts) for encoding in reads.values()),
-            truncated=any(encoding.truncated for encoding in reads.values()),
-            query=first.query,
-        )
+        return each(texts, check, encode, errors, self._scheduler.spread)
 
 
 def prefixes_of(
@@ -341,3 +304,34 @@ def _check_clash(found: Sequence[tuple[Bundle, Mapping[str, str]]]) -> None:
                     " heads of one of them another name with prefix, one text for each bundle."
                 )
             owner[name] = bundle
+
+
+def _works(
+    parts: Sequence[Part], reads: Sequence[Reads], wanted: Wanted
+) -> tuple[list[list[int]], list[Work]]:
+    """What each sub-model has to compute, and which inputs these are."""
+    rows = [[row for row, each in enumerate(reads) if i in each] for i in range(len(parts))]
+    works = [
+        Work(
+            part.model,
+            [reads[row][number] for row in rows[number]],
+            {
+                kind: [part.names[name] for name in names if name in part.names]
+                for kind, names in wanted.items()
+            },
+        )
+        for number, part in enumerate(parts)
+    ]
+    return rows, works
+
+
+def _prediction(wanted: Wanted, reads: Reads, results: Mapping[str, Any]) -> Prediction:
+    first = next(iter(reads.values()))
+    return Prediction(
+        text=first.text,
+        results={name: results[name] for name in wanted[first.kind]},
+        tokens=max(len(encoding) for encoding in reads.values()),
+        windows=max(len(encoding.starts) for encoding in reads.values()),
+        truncated=any(encoding.truncated for encoding in reads.values()),
+        query=first.query,
+    )

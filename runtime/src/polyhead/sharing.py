@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from polyhead.bundle.joining import Reading
 from polyhead.bundle.reader import Bundle
@@ -15,6 +15,8 @@ from polyhead.model import SHOWN, Model
 from polyhead.sessions import MergedSession, Sessions, Wish, described
 from polyhead.settings import Settings
 from polyhead.tokenizing import Tokenizer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,14 @@ class Part:
     def title(self) -> str:
         """The sub-model for messages."""
         return f"{self.bundle.path} ({', '.join(self.names)})"
+
+    def own(self, by_head: Mapping[str, T]) -> dict[str, T]:
+        """What is said of its heads, under their own names."""
+        return {own: by_head[name] for name, own in self.names.items() if name in by_head}
+
+    def renamed(self, by_own: Mapping[str, T]) -> dict[str, T]:
+        """What is said of its heads under their own names, under those in the engine."""
+        return {name: by_own[own] for name, own in self.names.items() if own in by_own}
 
 
 def wish(bundle: Bundle, heads: Sequence[str] | None, tokenizer: Tokenizer) -> Wish:

@@ -9,14 +9,18 @@ from pathlib import Path
 from polyhead import cgroup as groups
 from polyhead.errors import InvalidSetting
 
-# One thread computes one text. On two cores of an Intel Xeon with AVX512-VNNI two threads of
-# onnxruntime 1.32 for one text took 1.17, 1.16, 1.04, 0.98, 0.84 and 0.72 times as long as one for
-# 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, A-B-B-A; benchmarks/results/runtime.json), and
-# gave the same bits. A list is served by workers with a thread each: 1,618 texts/s against 1,305
-# for one text after the other with two threads each (mean 28 tokens, an AMD server). Measure
-# again: make bench-runtime, the rows of "tokens" (polyhead bench runtime BUNDLE; intra_op.py).
+# A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text
+# took 1.18, 1.06, 1.04, 1.03, 0.90, 0.82, 0.73 and 0.67 times as long as one for 16, 32, 48, 64,
+# 96, 128, 192 and 256 tokens (MiniLM int8, A-B-B-A, two cores of an Intel Xeon, AVX512-VNNI), and
+# gave the same bits. Of a list each text has one thread: 1,618 texts/s against 1,305 for one after
+# the other with two each (mean 28 tokens, an AMD server). Measure again: make bench-runtime, the
+# rows of "tokens" in benchmarks/results/runtime.json (polyhead bench runtime BUNDLE; intra_op.py).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
+WIDE_FROM = 96
+"""Tokens from which on a lone text is computed by all threads, when the caller does not say and no
+other text is computed at that moment. It takes a second session: 36 ms at the first such text, and
+32 MB for MiniLM in int8."""
 
 
 def budget(

@@ -12,6 +12,8 @@ from polyhead.session import OnnxSession
 class Watched:
     """A back end that counts how many calls it has at once."""
 
+    wide = None
+
     def __init__(self, session):
         self._session, self.inputs = session, session.inputs
         self._lock, self._now, self.most = threading.Lock(), 0, 0
@@ -65,6 +67,8 @@ def test_one_bad_input_leaves_the_others(bundle):
 
 class Failing(Watched):
     """Fails for texts of one length, and remembers when calls ended."""
+
+    wide = None
 
     def __init__(self, session, tokens):
         super().__init__(session)

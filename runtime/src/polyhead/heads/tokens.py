@@ -91,14 +91,7 @@ class TokensDecoder:
         self._labels = spec.labels
         self._scheme = spec.scheme
         self._begins = spec.scheme in _WITH_BEGIN
-        count = self.width = len(tags(spec.labels, spec.scheme))
-        inside = np.arange(2, count if spec.scheme == "bio" else 0, 2)
-        self._transitions = np.zeros((count, count), dtype=np.float32)
-        self._transitions[:, inside] = _FORBIDDEN
-        self._transitions[inside - 1, inside] = 0.0
-        self._transitions[inside, inside] = 0.0
-        self._start = np.zeros(count, dtype=np.float32)
-        self._start[inside] = _FORBIDDEN
+        self.width = len(tags(spec.labels, spec.scheme))
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
         """Logits `(tokens, tags)`, float32, into spans; no token gives no span.
@@ -119,22 +112,33 @@ class TokensDecoder:
         best: NDArray[np.int64] = scores.argmax(axis=1)
         if self._legal(best):
             return best
-        back = np.zeros(scores.shape, dtype=np.int64)
-        total = self._start + scores[0]
-        columns = np.arange(scores.shape[1])
-        for token in range(1, len(scores)):
-            candidates = total[:, None] + self._transitions
-            back[token] = candidates.argmax(axis=0)
-            total = candidates[back[token], columns] + scores[token]
-        path = np.empty(len(scores), dtype=np.int64)
-        path[-1] = total.argmax()
-        for token in range(len(scores) - 1, 0, -1):
-            path[token - 1] = back[token, path[token]]
-        return path
+        first, *rest = scores.tolist()
+        total = first[:1] + [x for begin in first[1::2] for x in (begin, _FORBIDDEN)]
+        back: list[list[int]] = []
+        for own in rest:
+            # Any tag may come before O and B-x, so the best one; before I-x only B-x and I-x.
+            top = max(total)
+            best_tag = total.index(top)
+            steps, reached = [best_tag], [top + own[0]]
+            for begin in range(1, len(own), 2):
+                stays = total[begin + 1] > total[begin]
+                steps += best_tag, begin + stays
+                reached += top + own[begin], total[begin + stays] + own[begin + 1]
+            back.append(steps)
+            total = reached
+        tag = total.index(max(total))
+        path = [tag]
+        for steps in reversed(back):
+            tag = steps[tag]
+            path.append(tag)
+        return np.array(path[::-1], dtype=np.int64)
 
     def _legal(self, path: NDArray[np.int64]) -> bool:
         """Whether the best tag of each token already is a legal sequence: no search needed then."""
-        return bool(self._start[path[0]] == 0 and not self._transitions[path[:-1], path[1:]].any())
+        if self._scheme != "bio":
+            return True
+        step = np.diff(path, prepend=0)  # before I-x, an even number, stands I-x or B-x, one less
+        return not ((path % 2 == 0) & (path > 0) & (step != 0) & (step != 1)).any()
 
     def _spans(
         self,

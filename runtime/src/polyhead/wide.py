@@ -1,0 +1,65 @@
+"""All threads for one long text: the graph a second time, when it is first needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead import threads
+from polyhead.errors import BundleError
+from polyhead.per_process import PerProcess
+from polyhead.session import OnnxSession
+
+_log = logging.getLogger(__name__)
+
+
+class WideSession:
+    """A back end that gives the same bits as another sooner, with more threads for one call.
+
+    A session has one number of threads, so this is one more, with its own copy of the weights. It
+    is opened at the first call. Where that fails, as the bundle was replaced on disk meanwhile, the
+    other one computes, with one thread; the log and `info` tell so.
+    """
+
+    wide = None
+
+    def __init__(self, narrow: OnnxSession, count: int) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            narrow: the graph as it is loaded.
+            count: threads for one call.
+        """
+        self._narrow, self._threads = narrow, count
+        self.inputs = narrow.inputs
+        self._fault: str | None = None
+        self._session = PerProcess(self._opened)
+
+    def _opened(self) -> OnnxSession:
+        session = self._narrow.with_threads(self._threads)
+        try:
+            session.open()
+        except BundleError as problem:
+            self._fault = str(problem)
+            _log.warning("long texts are computed by one thread: %s", problem)
+            return self._narrow
+        return session
+
+    def run(
+        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """Logits for one text; see `polyhead.session.Backend.run`."""
+        return self._session.get().run(outputs, feeds)
+
+    def info(self) -> dict[str, Any]:
+        """From how many tokens on how many threads, and whether the session is open."""
+        return {
+            "intra_op_threads": self._threads,
+            "from_tokens": threads.WIDE_FROM,
+            "open": self._session.peek() is not None and self._fault is None,
+            "fault": self._fault,
+        }
