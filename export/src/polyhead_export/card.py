@@ -59,8 +59,9 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
         "",
         "Measured at export, both models on the same texts. The drop is in points, with a bootstrap"
         " 95% interval over the texts. A `tokens` head decides about spans, a `multilabel` head"
-        " about labels, others about texts; for embeddings and numbers, which decide nothing, the"
-        " share is 1 minus the mean cosine or the concordance.",
+        " about labels, others about texts. Embeddings count as changed below a cosine of 0.99, of"
+        " the texts and of their first word or two; for numbers the share is 1 minus the"
+        " concordance. The agreement of embeddings is their mean cosine.",
         "",
         *_rows(
             [

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from polyhead_models.metrics import METRICS
+
+SAME = 0.99
+"""Vectors with this cosine, or a larger one, are the same."""
 
 # Their decision is a set of items, each right or wrong by itself, as in their figure.
 _OF_ITEMS = ("tokens.v1", "multilabel.v1")
@@ -16,14 +21,18 @@ def changed(kind: str, results: Sequence[Any], others: Sequence[Any]) -> float:
 
     A decision is what a text gets. A `tokens` head decides about each span and a `multilabel` head
     about each label: the items that one model has alone, over all items of both (Dice 1945), since
-    in a text with thirty spans one of them is not all. For numbers and embeddings, which decide
-    nothing, 1 minus the kind's agreement: the concordance, or the mean cosine.
+    in a text with thirty spans one of them is not all. An `embedding` is changed where the cosine
+    of both vectors is below 0.99: a mean would hide the few texts that int8 moves far. For numbers,
+    which decide nothing, 1 minus the kind's agreement, the concordance.
 
     Args:
         kind: the heads' versioned kind.
         results: of one model, at least one.
         others: of the other, in the same order.
     """
+    if kind == "embedding.v1":
+        cosines = [np.dot(a.vector, b.vector) for a, b in zip(results, others, strict=True)]
+        return float(np.mean([not cosine >= SAME for cosine in cosines]))
     if kind not in _OF_ITEMS:
         return max(0.0, 1 - METRICS[kind].agreement(results, others))
     pairs = [(set(a.decision), set(b.decision)) for a, b in zip(results, others, strict=True)]

@@ -201,7 +201,7 @@ def export(
                     checkpoint,
                     settings={"precision": settings.precision, "seed": settings.seed},
                     sampled=sampled if calibrated is not None else None,
-                    alphas={} if calibrated is None else calibrated.alphas,
+                    alphas={} if calibrated is None else calibrated.alphas(climbed.rung.plan),
                     heads=tuple(heads) if known is None else known.heads,
                 ),
                 **({"further_graphs": {f.graph.file: f.facts for f in further}} if further else {}),

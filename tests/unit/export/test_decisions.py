@@ -17,6 +17,10 @@ def spans(*places):
     return Entities(tuple(Span("PLACE", "x", start, start + 1, 1.0) for start in places))
 
 
+def vector(*values):
+    return Embedding(np.array(values, np.float32))
+
+
 def labels(*names):
     return MultiLabel(names, dict.fromkeys(names, 1.0))
 
@@ -41,10 +45,10 @@ def labels(*names):
         ),
         pytest.param(
             "embedding.v1",
-            [Embedding(np.array([1.0, 0.0], np.float32))],
-            [Embedding(np.array([0.6, 0.8], np.float32))],
-            0.4,
-            id="cosine",
+            [vector(1.0, 0.0)] * 4,
+            [vector(0.991, 0.134), vector(0.989, 0.148), vector(1.0, 0.0), vector(np.nan, 0.0)],
+            2 / 4,
+            id="vectors_below_a_cosine",
         ),
         pytest.param(
             "regression.v1",

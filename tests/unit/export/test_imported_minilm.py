@@ -73,17 +73,8 @@ def test_the_float_bundle_gives_the_vectors(exported, expected):
         assert cosines(engine, expected).min() >= 0.99999
 
 
-def test_the_int8_bundle_gives_the_vectors_of_all_texts_but_one(exported, expected):
-    with polyhead.load(exported("int8")) as engine:
-        found = np.sort(cosines(engine, expected))
-    assert found.mean() >= 0.995
-    assert found[1] >= 0.99
-
-
-# The text "no" is at 0.964, the next at 0.993. Per-row scales for all linears give 0.972, with the
-# worst 9 of 36 in float 0.989; a float embedding table 0.976. The six wide linears that end a layer
-# in float, all others static: 0.992, and 33.7 MB instead of 23.2.
-@pytest.mark.xfail(reason="one text of 200, a single word, is below")
 def test_the_int8_bundle_gives_every_vector(exported, expected):
     with polyhead.load(exported("int8")) as engine:
-        assert cosines(engine, expected).min() >= 0.99
+        found = cosines(engine, expected)
+    assert found.mean() >= 0.995
+    assert found.min() >= 0.99

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from polyhead_export.quality import Trained
+from polyhead_export.quality import Trained, beginnings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import DataConfig
 from polyhead_models.data import examples
+from polyhead_models.data.examples import Example
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,30 @@ def test_logit_errors_are_of_every_logit(engine, rows):
     errors = Trained(engine, rows, "validation").compare(engine).logit_errors
     assert errors["topic"].shape == (3 * 3,)
     assert errors["embedding"].shape == (5 * 32,)
+
+
+def test_beginnings_are_a_word_or_two_of_longer_texts_each_once():
+    texts = ["where is it", "where is it", "thanks", "thank you", ("who", "anna lives"), "where to"]
+    made = beginnings([Example(f"x:{i}", "x", text, {}) for i, text in enumerate(texts)])
+    assert [example.text for example in made] == ["where", "where is"]
+    assert not any(example.references for example in made)
+
+
+def test_the_vectors_of_beginnings_count_as_changed_and_for_nothing_else(engine, rows):
+    class Forgetful:
+        """Gives other vectors to texts of one word."""
+
+        heads, encode = engine.heads, engine.encode
+
+        def logits(self, texts):
+            found = engine.logits(texts)
+            turned = zip(texts, found["embedding"], strict=True)
+            vectors = [-row if " " not in text else row for text, row in turned]
+            return {**found, "embedding": vectors}
+
+    trained = Trained(engine, rows, "validation")
+    found = trained.compare(Forgetful()).quality
+    assert found["embedding"].changed == pytest.approx(2 / 7)  # five texts, "late", "thanks"
+    assert found["embedding"].agreement == pytest.approx(1)
+    assert found["embedding"].max_logit_error == 0
+    assert {name for name, q in found.items() if q.changed > 1e-6} == {"embedding"}

@@ -186,14 +186,14 @@ def test_the_float_graph_passes_where_nothing_may_be_lost(undecided, own_answers
 
 
 def test_the_command_refuses_with_exit_code_1_and_a_table(undecided, tmp_path, capfd):
-    target = tmp_path / "bundle"
-    words = ["export", str(undecided), "-o", str(target), "--max-drop", "0", "--max-flips", "0"]
-    assert main([*words, "--calibration-texts", "4"]) == 1
+    (tmp_path / "texts.txt").write_text("\n".join(JUMBLED))
+    words = ["export", str(undecided), "-o", str(tmp_path / "bundle"), "--max-flips", "0"]
+    assert main([*words, "--texts", str(tmp_path / "texts.txt"), "--calibration-texts", "4"]) == 1
     said = capfd.readouterr()
     assert said.out == ""
     assert "attempt" in said.err
     assert "static scales" in said.err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
 
 
 def test_a_head_at_chance_is_said_to_be_and_goes_by_its_decisions(learnt, any_loss, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,7 @@ def _quantised(checkpoint: Any, bundle: Bundle, model: Any) -> Any:
     plan = quantisation.Plan(
         per_row=frozenset(gate.per_row if gate else ()), fp32=frozenset(gate.fp32 if gate else ())
     )
-    same = quantisation.Calibrated(model, found.settings, found.ranking)
-    return quantisation.apply(same, plan)
+    return quantisation.apply(replace(found, model=model), plan)
 
 
 def _exact(bundle: Bundle) -> Any:

@@ -16,7 +16,7 @@ from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
 from polyhead_export.passes.quantise_linears import QuantiseLinears, linears
 from polyhead_export.passes.smooth import Smooth, folds, smoothed
 from polyhead_export.quantisation.observe import Observation, observe
-from polyhead_export.quantisation.search import Setting, search
+from polyhead_export.quantisation.search import Setting, Smoothing, search, search_by_token
 
 # The Mul of a smoothing takes time as its point is wide. With one behind each of MiniLM's 18 points
 # that need it, a text takes 6% longer, two thirds of that behind the six of four times the width.
@@ -45,18 +45,30 @@ class Calibrated:
 
     Attributes:
         model: the float graph; not to be changed.
-        settings: by point.
+        settings: by point, for a static scale.
+        by_token: by point, its smoothing where all that reads it has a scale for each token.
         ranking: linears with their relative error of the output, the worst first.
     """
 
     model: ir.Model
     settings: Mapping[str, Setting]
+    by_token: Mapping[str, Smoothing]
     ranking: tuple[tuple[str, float], ...]
 
-    @property
-    def alphas(self) -> dict[str, float | None]:
-        """The smoothing of each point; None for none."""
-        return {name: setting.alpha for name, setting in self.settings.items()}
+    def smoothings(self, plan: Plan) -> dict[str, Smoothing]:
+        """How each point is smoothed in the graph of a plan."""
+        readers: dict[str, set[str]] = {name: set() for name in self.settings}
+        for linear in linears(self.model.graph):
+            readers.get(linear.activation.name or "", set()).add(str(linear.node.name))
+        observed = {name for name, _ in self.ranking}
+        return {
+            name: self.by_token[name] if (read & observed) - plan.fp32 <= plan.per_row else setting
+            for (name, setting), read in zip(self.settings.items(), readers.values(), strict=True)
+        }
+
+    def alphas(self, plan: Plan) -> dict[str, float | None]:
+        """The smoothing of each point in the graph of a plan; None for none."""
+        return {name: found.alpha for name, found in self.smoothings(plan).items()}
 
 
 def calibrate(
@@ -76,15 +88,16 @@ def calibrate(
     points = observe(model, tokenizer, sampled, max_tokens=max_tokens)
     uses = collections.Counter(id(linear.weight) for p in points for linear in p.linears)
     narrowest = min((len(point.low) for point in points), default=0)
-    settings, errors = {}, {}
+    settings, by_token, errors = {}, {}, {}
     for point in tqdm(points, desc="smooth", unit="point", leave=False):
         shared = any(uses[id(linear.weight)] > 1 for linear in point.linears)
-        setting = search(point, worth=None if shared else _worth(point, narrowest))
-        settings[point.name] = setting
+        worth = None if shared else _worth(point, narrowest)
+        setting = settings[point.name] = search(point, worth=worth)
+        by_token[point.name] = search_by_token(point, worth=worth)
         for linear, error in zip(point.linears, setting.errors, strict=True):
             errors[str(linear.node.name)] = error
     ranking = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
-    return Calibrated(model, settings, tuple(ranking))
+    return Calibrated(model, settings, by_token, tuple(ranking))
 
 
 def apply(calibrated: Calibrated, plan: Plan) -> ir.Model:
@@ -96,7 +109,8 @@ def apply(calibrated: Calibrated, plan: Plan) -> ir.Model:
     observed = {name for name, _ in calibrated.ranking}
     names = {str(linear.node.name) for linear in linears(model.graph)}
     skip = plan.fp32 | (names - observed)
-    factors = {n: s.factors for n, s in calibrated.settings.items() if s.factors is not None}
+    smoothings = calibrated.smoothings(plan)
+    factors = {n: s.factors for n, s in smoothings.items() if s.factors is not None}
     ranges = {name: (s.low, s.high) for name, s in calibrated.settings.items()}
     ranges |= {smoothed(name): ranges[name] for name in factors}
     ir.passes.Sequential(

@@ -22,7 +22,9 @@ class HeadQuality:
         mean_logit_error: mean absolute difference of a logit; None in older bundles.
         changed: 0 to 1: share of decisions that the export changed. A decision is what a text gets:
             a label, an answer, a summary; or each span of a `tokens` head and each label of a
-            `multilabel` head. For embeddings and numbers, 1 - `agreement`. None in older bundles.
+            `multilabel` head. For numbers, 1 - `agreement`. An embedding is changed below a cosine
+            of 0.99 (in older bundles 1 - `agreement`); here the first word or two of each text
+            count as texts, too. None in older bundles.
         drop_interval: 2.5 and 97.5 percentile of `drop` over texts drawn with replacement; None
             without a figure, and in older bundles.
         at_chance: whether the PyTorch model's figure is no better than that of an answer that is

@@ -131,6 +131,22 @@ def test_a_plan_is_kept_and_logits_stay_close(case, calibrated, batch, tmp_path,
         assert np.linalg.norm(a - b) < (1e-5 if fp32 == 12 else 0.1) * np.linalg.norm(b)
 
 
+def test_a_point_is_smoothed_for_what_reads_it(calibrated):
+    names = [name for name, _ in calibrated.ranking]
+    graph = calibrated.model.graph
+    readers = {}
+    for node in graph:
+        if node.name in names:
+            readers.setdefault(node.inputs[0].name, []).append(node.name)
+    one = next(point for point, read in readers.items() if len(read) == 3)
+    some = Plan(per_row=frozenset(readers[one][:2]))
+    rest = Plan(per_row=some.per_row, fp32=frozenset(readers[one][2:]))
+    assert calibrated.smoothings(Plan()) == calibrated.settings
+    assert calibrated.smoothings(some) == calibrated.settings
+    assert calibrated.smoothings(rest)[one] is calibrated.by_token[one]
+    assert calibrated.smoothings(Plan(per_row=frozenset(names))) == calibrated.by_token
+
+
 def test_an_outlying_channel_is_smoothed_away(make_model, wordpiece, tmp_path, batch):
     """One channel inside a feed-forward layer is 60 times as large, the model's answer the same."""
     model = make_model("bert")
@@ -142,7 +158,7 @@ def test_an_outlying_channel_is_smoothed_away(make_model, wordpiece, tmp_path, b
     graph = graphs.float_graph(model, max_tokens=40).model
     calibrated = quantisation.calibrate(graph, wordpiece, TEXTS, max_tokens=40)
     name = input_of(graph, "encoder.encoder.layer.0.output.dense/MatMul")
-    assert calibrated.alphas[name] is not None
+    assert calibrated.alphas(Plan())[name] is not None
     smooth = calibrated.settings[name].factors
     assert int(np.argmax(smooth)) == 3
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from polyhead_export.passes.quantise_linears import Linear
 from polyhead_export.quantisation.observe import Observation
-from polyhead_export.quantisation.search import ALPHAS, search
+from polyhead_export.quantisation.search import ALPHAS, ALPHAS_BY_TOKEN, search, search_by_token
 
 WIDTH = 32
 TENTH = 0.1
@@ -55,6 +55,23 @@ def test_an_outlying_channel_is_smoothed_and_the_error_falls():
 
 def test_a_point_that_may_not_be_smoothed_is_not():
     assert search(point(60.0), worth=None).factors is None
+
+
+def test_a_large_token_asks_for_less_smoothing_where_tokens_have_their_own_scale():
+    made = point(8.0)
+    made.rows[7] *= 100
+    made = Observation("x", made.linears, made.rows.min(axis=0), made.rows.max(axis=0), made.rows)
+    static, by_token = search(made, worth=0.0), search_by_token(made, worth=0.0)
+    assert by_token.alpha is None or by_token.alpha in ALPHAS_BY_TOKEN
+    assert by_token.squared < static.squared
+
+
+def test_a_point_with_scales_by_token_is_smoothed_where_it_helps():
+    plain = search_by_token(point(60.0), worth=None)
+    found = search_by_token(point(60.0), worth=TENTH)
+    assert plain.factors is None
+    assert found.alpha in ALPHAS_BY_TOKEN
+    assert found.squared < 0.5 * plain.squared
 
 
 def test_a_single_large_value_does_not_take_the_range_from_the_others():
