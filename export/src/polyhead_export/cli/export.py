@@ -9,11 +9,11 @@ Gate: on the validation texts, the figure of a head may be at most --max-drop po
 of an accuracy) below the PyTorch model's, and at most --max-flips percent of its decisions may
 differ. The measured values count; 95% intervals are shown beside them. A head without references,
 or one that is no better than chance in PyTorch, goes by its decisions alone. A decision is a text's
-label, answer or summary, a span of `tokens`, a label of `multilabel`; an embedding counts as changed
-below a cosine of 0.99, of the texts and of their first word or two; for numbers the share is 1 minus
-the concordance. Where static int8 is beyond a limit, the worst linears get a scale a row, then the
-worst of them stay in float. If nothing helps: exit code 1, a table of what was tried, and an older
-bundle is left as it is.
+label, answer or summary, a span of `tokens`, a label of `multilabel`; an embedding is changed below
+a cosine of 0.99, and the texts' first word or two count there as texts; for numbers the share is 1
+minus the concordance. Where static int8 is beyond a limit, the worst linears get a scale a row,
+then the worst of them stay in float. If nothing helps: exit code 1, a table of what was tried, and
+an older bundle is left as it is.
 
 --also adds graphs to the bundle, beside the exact one that the CPU runs: "onnx" is the int8 graph
 in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
