@@ -38,10 +38,10 @@ ifdef QUICK
 	$(BENCH) --heads embedding --peers $(VECTORS) --scenarios single,offline --limit 60 --rounds 3 -o $(REPORT)/embedding
 else
 	-$(BIN)/polyhead bench setup
-	$(BENCH) --heads topic --peers $(ONE) --scenarios single,offline --limit 100 --rounds 5 -o $(REPORT)/one-head
-	$(BENCH) --heads topic --peers $(SERVING) --scenarios lengths,server,startup,profile --limit 100 --rounds 3 -o $(REPORT)/serving
-	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile --limit 100 --rounds 5 -o $(REPORT)/heads
-	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 100 --rounds 5 -o $(REPORT)/embedding
+	$(BENCH) --heads topic --peers $(ONE) --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/one-head
+	$(BENCH) --heads topic --peers $(SERVING) --scenarios lengths,server,startup,profile --limit 60 --rounds 2 -o $(REPORT)/serving
+	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile --limit 60 --rounds 4 -o $(REPORT)/heads
+	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/embedding
 endif
 
 readme: .venv/ready  ## the benchmark in README.md, from the newest run in benchmarks/results

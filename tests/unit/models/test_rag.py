@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,24 @@ import pytest
 
 from polyhead import Engine, HeadSpec
 
-SOURCE = Path(__file__).parents[3] / "models" / "recipes" / "rag" / "retrieve_and_read.py"
+RECIPE = Path(__file__).parents[3] / "models" / "recipes" / "rag"
 PASSAGES = ["Anna lives in Oslo", "the parcel was late", "thanks, thanks!"]
 
 
-@pytest.fixture(scope="module")
-def rag():
-    spec = importlib.util.spec_from_file_location("retrieve_and_read", SOURCE)
+@contextmanager
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, RECIPE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def rag():
+    with script("retrieve_and_read") as module:
+        yield module
 
 
 class Backend:
@@ -87,6 +94,20 @@ def test_figures_of_a_file(rag, engine, tmp_path):
     assert (figures["recall@1"], figures["recall@2"], figures["oracle_f1"]) == (1, 1, 1)
     assert figures["f1"] > 0
     assert figures["ms_p99"] >= figures["ms_p50"] > 0
+
+
+def test_an_export_gets_questions_passages_and_pairs_in_both_its_halves(rag, tmp_path):
+    asked = [{"question": q, "answers": [{"text": "Anna"}]} for q in ("who", "who else", "where")]
+    file = tmp_path / "questions.json"
+    paragraphs = [{"context": PASSAGES[0], "qas": asked}]
+    file.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    with script("texts") as texts:
+        lines = list(texts.lines(file, count=2))
+        assert len(list(texts.lines(file, count=9))) == 9
+    question, passage, pair, *_ = made = [json.loads(line) for line in lines]
+    assert (passage, pair) == (PASSAGES[0], [question, PASSAGES[0]])
+    for half in (made[::2], made[1::2]):
+        assert {type(text) for text in half} == {str, list}
 
 
 def test_exact_search_gives_the_nearest_first(rag):
