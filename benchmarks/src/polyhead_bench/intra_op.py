@@ -1,4 +1,4 @@
-"""Is a lone text answered sooner when all threads share it? The rule in `polyhead.threads`."""
+"""Is a lone text answered sooner when threads share it? The rule in `polyhead.threads`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(bundle: Path, *, calls: int, seed: int) -> tuple[list[Check], dict[str, 
     most = read(bundle).manifest.encoder.max_tokens
     tokens = [count for count in TOKENS if count <= most]
     found = measure("intra_op", bundle, tokens=tokens, calls=calls, threads=budget, seed=seed)
-    told = f"WIDE_FROM is {threads.WIDE_FROM}; {own(found, seed)}"
+    told = f"WIDE_FROM is {threads.WIDE_FROM}"
     return [unlimited(_NAME, rule(found, seed), told)], found
 
 
@@ -52,18 +52,11 @@ def rule(figures: dict[str, Any], seed: int = 0) -> str:
     return f"{figures['threads']}" if first == shortest else f"1, from {first} tokens on all"
 
 
-def own(figures: dict[str, Any], seed: int = 0) -> str:
-    """What the engine's own rule is worth at the greatest length, for people."""
-    tokens, ms = max(figures["ms"].items(), key=lambda item: int(item[0]))
-    share = statistics.ratio(ms["own"], ms["one"], seed=seed)
-    return f"the engine takes {share.value:.2f} of one thread's time for {tokens} tokens"
-
-
 def rows(figures: dict[str, Any]) -> list[list[object]]:
-    """Tokens, ms with one thread, with all, by the engine's rule; all by one, with its interval."""
+    """Tokens, ms with one thread and with several, and their ratio with its interval."""
     found: list[list[object]] = []
     for tokens, ms in figures.get("ms", {}).items():
         share = statistics.ratio(ms["all"], ms["one"])
-        middle = (f"{np.median(ms[name]):.2f}" for name in ("one", "all", "own"))
+        middle = (f"{np.median(ms[name]):.2f}" for name in ("one", "all"))
         found.append([tokens, *middle, f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"])
     return found

@@ -213,7 +213,7 @@ class Engine(Lifecycle):
         """Answer an input of every kind that the heads read, a short one and a long one.
 
         What is made at the first call is made now, such as the session of a forked process, the
-        one for lone long texts, and onnxruntime's buffers. Costs some tens of milliseconds; a call
+        one for lone texts, and onnxruntime's buffers. Costs some tens of milliseconds; a call
         without it only takes longer.
 
         Raises:

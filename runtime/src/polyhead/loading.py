@@ -198,7 +198,7 @@ def load(
             CUDA was checked for its answers on one GPU; its speed was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
-            None for one, and for all in a long text that is computed alone, which takes a second
+            None for one, and for up to four in a text that is computed alone, which takes a second
             session at the first such text; see `polyhead.threads`.
         spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
             cores from everything else on the machine.

@@ -61,18 +61,18 @@ class _Group:
     rows: Sequence[int]
 
     def run(self, crew: _Crew, *, lone: bool = False) -> None:
-        """Compute them; a lone long one by all threads, when no other thread computes."""
+        """Compute them; a lone one by several threads, when they are free."""
         request = self.request
         parts = [request.windows[row] for row in self.rows]
         lengths = [window.stop - window.start for _, window in parts]
         feeds = _feeds(parts, request.backend.inputs)
         long = lone and len(parts) == 1 and lengths[0] >= threads.WIDE_FROM
         wide = request.backend.wide if long else None
-        if wide is not None and crew.take_all():
+        if wide is not None and crew.take(wide.threads):
             try:
                 arrays = wide.run(request.outputs, feeds)
             finally:
-                crew.places.release(crew.workers)
+                crew.places.release(wide.threads)
         else:
             with crew.places:
                 arrays = request.backend.run(request.outputs, feeds)
@@ -89,18 +89,17 @@ class _Crew:
 
     def __init__(self, workers: int) -> None:
         self.closed = False
-        self.workers = workers
         self.places = Semaphore(workers)
         self.pool: ThreadPoolExecutor | None = None
         if workers > 1:
             self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
 
-    def take_all(self) -> bool:
-        """All places at once, without waiting; False, and none of them, where one is taken."""
+    def take(self, count: int) -> bool:
+        """So many places at once, without waiting; False, and none, where there are fewer."""
         taken = 0
-        while taken < self.workers and self.places.acquire(blocking=False):
+        while taken < count and self.places.acquire(blocking=False):
             taken += 1
-        if taken == self.workers:
+        if taken == count:
             return True
         if taken:
             self.places.release(taken)

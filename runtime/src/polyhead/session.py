@@ -31,8 +31,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def wide(self) -> Backend | None:
-        """The same with all threads of the engine for one call; None where there is none."""
+    def wide(self) -> WideBackend | None:
+        """The same with several threads for one call; None where there is none."""
         ...
 
     def run(
@@ -54,6 +54,15 @@ class Backend(Protocol):
         ...
 
 
+class WideBackend(Backend, Protocol):
+    """A back end whose calls take several threads of the budget."""
+
+    @property
+    def threads(self) -> int:
+        """How many."""
+        ...
+
+
 class OnnxSession:
     """onnxruntime on one graph; may be called from many threads at once, and after a fork.
 
@@ -61,7 +70,8 @@ class OnnxSession:
     exported graph avoids, and make CPUs without VNNI compute the same integers as those with it.
     """
 
-    wide: Backend | None = None
+    wide: WideBackend | None = None
+    _busy = False
 
     # SkipLayerNormalization took 213 µs where Add + LayerNormalization take 28, BiasGelu 114 where
     # Gelu takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
@@ -108,9 +118,13 @@ class OnnxSession:
         self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
 
     def with_threads(self, intra_op_threads: int) -> OnnxSession:
-        """The same graph with other threads for one call; read from its file when it first runs."""
+        """The same graph with more threads for one call; read from its file when it first runs.
+
+        They wait for each other in a busy loop, but only while a text is computed: they sleep
+        between calls, unless this session's spin.
+        """
         other = copy(self)
-        other._intra_op_threads = intra_op_threads
+        other._intra_op_threads, other._busy = intra_op_threads, True
         other._session = PerProcess(other._make)
         return other
 
@@ -167,7 +181,10 @@ class OnnxSession:
         options.intra_op_num_threads = self._intra_op_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._spin)))
+        spin = self._spin or self._busy
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+        if not self._spin:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if saturates():
             # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
             # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without). Without it an emulated

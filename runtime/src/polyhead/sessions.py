@@ -244,6 +244,6 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _wide(session: OnnxSession, provider: str, settings: Settings) -> WideSession | None:
-    """For lone long texts, where there are threads for them."""
+    """For lone texts, where there are threads for them."""
     threads = settings.wide
     return WideSession(session, threads) if provider == CPU and threads > 1 else None

@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def wide(self) -> int:
-        """Threads for a lone long text; 1 where the caller has set the threads of a call."""
+        """Threads for a lone text; 1 where the caller has set the threads of a call."""
         if self.session_options is not None or self.intra_op_threads is not None:
             return 1
-        return thread_budget.budget(self.threads)
+        return thread_budget.wide(thread_budget.budget(self.threads))

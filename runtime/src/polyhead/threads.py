@@ -9,18 +9,20 @@ from pathlib import Path
 from polyhead import cgroup as groups
 from polyhead.errors import InvalidSetting
 
-# A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text
-# took 1.18, 1.06, 1.04, 1.03, 0.90, 0.82, 0.73 and 0.67 times as long as one for 16, 32, 48, 64,
-# 96, 128, 192 and 256 tokens (MiniLM int8, A-B-B-A, two cores of an Intel Xeon, AVX512-VNNI), and
-# gave the same bits. Of a list each text has one thread: 1,618 texts/s against 1,305 for one after
+# A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text,
+# which wait in a busy loop for each other while it is computed, took 0.94, 0.87, 0.75, 0.69, 0.60
+# and 0.57 times as long as one for 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, two cores of an
+# Intel Xeon with AVX512-VNNI), and gave the same bits; threads that sleep took 1.17, 1.17, 1.06,
+# 1.03, 0.81 and 0.67. Of a list each text has one thread: 1,618 texts/s against 1,305 for one after
 # the other with two each (mean 28 tokens, an AMD server). Measure again: make bench-runtime, the
 # rows of "tokens" in benchmarks/results/runtime.json (polyhead bench runtime BUNDLE; intra_op.py).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
-WIDE_FROM = 96
-"""Tokens from which on a lone text is computed by all threads, when the caller does not say and no
-other text is computed at that moment. It takes a second session: 36 ms at the first such text, and
-32 MB for MiniLM in int8."""
+WIDE_FROM = 16
+"""Tokens from which on a lone text is computed by several threads, when the caller does not say and
+they are free. It takes a second session: 36 ms at the first such text, and 32 MB for MiniLM."""
+WIDE_MOST = 4
+"""Threads for it. More than two were not measured."""
 
 
 def budget(
@@ -47,6 +49,11 @@ def budget(
             )
         limits.append(setting)
     return max(1, math.floor(min(limits)))
+
+
+def wide(threads: int) -> int:
+    """How many of the threads of an engine compute a lone text; 1 where there is no other."""
+    return min(threads, WIDE_MOST)
 
 
 def workers(threads: int, intra_op: int) -> int:

@@ -1,4 +1,4 @@
-"""All threads for one long text: the graph a second time, when it is first needed."""
+"""Several threads for one text: the graph a second time, when it is first needed."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class WideSession:
             narrow: the graph as it is loaded.
             count: threads for one call.
         """
-        self._narrow, self._threads = narrow, count
+        self._narrow, self.threads = narrow, count
         self.inputs = narrow.inputs
         self._fault: str | None = None
         self._session = PerProcess(self._opened)
 
     def _opened(self) -> OnnxSession:
-        session = self._narrow.with_threads(self._threads)
+        session = self._narrow.with_threads(self.threads)
         try:
             session.open()
         except BundleError as problem:
             self._fault = str(problem)
-            _log.warning("long texts are computed by one thread: %s", problem)
+            _log.warning("a lone text is computed by one thread: %s", problem)
             return self._narrow
         return session
 
@@ -58,7 +58,7 @@ class WideSession:
     def info(self) -> dict[str, Any]:
         """From how many tokens on how many threads, and whether the session is open."""
         return {
-            "intra_op_threads": self._threads,
+            "intra_op_threads": self.threads,
             "from_tokens": threads.WIDE_FROM,
             "open": self._session.peek() is not None and self._fault is None,
             "fault": self._fault,

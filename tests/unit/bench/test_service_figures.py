@@ -136,19 +136,6 @@ def test_all_threads_are_for_lengths_from_which_they_are_faster(factors, rule):
     assert intra_op.rule({"threads": 2, "ms": ms}) == rule
 
 
-def test_the_rule_of_the_engine_is_told_for_the_longest_text():
-    ms = {
-        "8": {"one": [1.0, 1.0], "all": [2.0, 2.0], "own": [1.0, 1.0]},
-        "128": {"one": [4.0, 4.0], "all": [2.0, 2.0], "own": [2.0, 2.0]},
-    }
-    told = intra_op.own({"threads": 2, "ms": ms})
-    assert told == "the engine takes 0.50 of one thread's time for 128 tokens"
-    assert [row[1:4] for row in intra_op.rows({"ms": ms})] == [
-        ["1.00", "2.00", "1.00"],
-        ["4.00", "2.00", "2.00"],
-    ]
-
-
 @pytest.mark.parametrize(("budget", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
 def test_memory_is_measured_with_as_many_workers_as_there_can_be(budget, counts):
     assert runtime._counts(budget) == counts

@@ -15,6 +15,8 @@ class Lengths:
 
     inputs = ("input_ids",)
 
+    threads = 2
+
     def __init__(self, wide=None):
         self.wide, self.calls = wide, 0
 
@@ -71,7 +73,7 @@ def test_a_list_after_the_end_is_told_as_a_closed_engine(scheduler, windows):
         run(scheduler, Lengths(), windows)
 
 
-def test_a_lone_long_text_gets_all_threads(scheduler, windows, monkeypatch):
+def test_a_lone_long_text_gets_several_threads(scheduler, windows, monkeypatch):
     monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
     short, long = windows
     wide = Lengths()
@@ -110,7 +112,7 @@ def test_a_long_text_beside_another_gets_one_thread(scheduler, windows, monkeypa
     assert (narrow.calls, wide.calls) == (1, 1)
 
 
-def test_nothing_computes_beside_a_text_that_has_all_threads(scheduler, windows, monkeypatch):
+def test_nothing_computes_beside_a_text_that_has_all_places(scheduler, windows, monkeypatch):
     monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
     short, long = windows
     seen = []
@@ -130,7 +132,25 @@ def test_nothing_computes_beside_a_text_that_has_all_threads(scheduler, windows,
     assert narrow.calls == 1
 
 
-def test_a_wide_call_that_fails_gives_all_threads_back(scheduler, windows, monkeypatch):
+def test_other_texts_are_computed_in_the_places_that_are_left(windows, monkeypatch):
+    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    short, long = windows
+    scheduler = Scheduler(3, 64)
+
+    class Wide(Lengths):
+        def run(self, outputs, feeds):
+            other = threading.Thread(target=run, args=(scheduler, narrow, [short]))
+            other.start()
+            other.join(60)
+            return super().run(outputs, feeds)
+
+    narrow = Lengths(Wide())
+    run(scheduler, narrow, [long])
+    assert narrow.calls == 1
+    scheduler.close()
+
+
+def test_a_wide_call_that_fails_gives_its_threads_back(scheduler, windows, monkeypatch):
     monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
 
     class Failing(Lengths):

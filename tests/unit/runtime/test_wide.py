@@ -1,4 +1,4 @@
-"""A lone long text on all threads: the same bits, opened late, and never an error of its own."""
+"""A lone text on several threads: the same bits, opened late, and never an error of its own."""
 
 import logging
 import shutil

@@ -80,7 +80,7 @@ def _tables(found: dict[str, Any]) -> str:
         rows = throughput.rows(found["throughput"])
         tables.append(output.table(["schedule", "texts/s", "same decisions"], rows))
     if rows := intra_op.rows(found["intra_op"]):
-        header = ["tokens", "1 thread, ms", "all, ms", "engine, ms", "all by 1 (95% interval)"]
+        header = ["tokens", "1 thread, ms", "several, ms", "ratio (95% interval)"]
         tables.append(output.table(header, rows))
     if "rows" in found["memory table"]:
         tables.append(runtime.memory_markdown(found["memory table"]))
