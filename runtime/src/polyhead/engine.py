@@ -225,6 +225,7 @@ class Engine(Lifecycle):
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
             self.predict(both)
             self(both[1])
+        self._scheduler.settle()
 
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore
@@ -68,7 +69,7 @@ class _Group:
         feeds = _feeds(parts, request.backend.inputs)
         long = lone and len(parts) == 1 and lengths[0] >= threads.WIDE_FROM
         wide = request.backend.wide if long else None
-        if wide is not None and crew.take(wide.threads):
+        if wide is not None and wide.ready(crew.start) and crew.take(wide.threads):
             try:
                 arrays = wide.run(request.outputs, feeds)
             finally:
@@ -90,9 +91,16 @@ class _Crew:
     def __init__(self, workers: int) -> None:
         self.closed = False
         self.places = Semaphore(workers)
+        self.openings: list[Future[None]] = []
         self.pool: ThreadPoolExecutor | None = None
         if workers > 1:
             self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
+
+    def start(self, opening: Callable[[], None]) -> None:
+        """Open a session in a thread of the pool; where none can be had, another call tries."""
+        if self.pool is not None:
+            with suppress(RuntimeError):  # closed meanwhile, or a system without threads
+                self.openings.append(self.pool.submit(opening))
 
     def take(self, count: int) -> bool:
         """So many places at once, without waiting; False, and none, where there are fewer."""
@@ -164,6 +172,10 @@ class Scheduler:
 
         _side_by_side(crew, [partial(run, place) for place in range(len(strips))])
         return [each for strip in found for each in strip]
+
+    def settle(self) -> None:
+        """Wait until all sessions are open that are being opened."""
+        wait(self._crew.get().openings)
 
     def close(self) -> None:
         """Give this process's worker threads back, when they have done what they were given."""

@@ -62,6 +62,10 @@ class WideBackend(Backend, Protocol):
         """How many."""
         ...
 
+    def ready(self, start: Callable[[Callable[[], None]], None]) -> bool:
+        """Whether it can run at once; where not, has it opened by `start` in another thread."""
+        ...
+
 
 class OnnxSession:
     """onnxruntime on one graph; may be called from many threads at once, and after a fork.

@@ -20,7 +20,8 @@ INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
 WIDE_FROM = 16
 """Tokens from which on a lone text is computed by several threads, when the caller does not say and
-they are free. It takes a second session: 36 ms at the first such text, and 32 MB for MiniLM."""
+they are free. It takes a second session (32 MB for MiniLM), which the first such text has opened in
+another thread (36 ms)."""
 WIDE_MOST = 4
 """Threads for it. More than two were not measured."""
 

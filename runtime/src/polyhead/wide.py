@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyhead import threads
-from polyhead.errors import BundleError
 from polyhead.per_process import PerProcess
 from polyhead.session import OnnxSession
 
@@ -21,8 +21,9 @@ class WideSession:
     """A back end that gives the same bits as another sooner, with more threads for one call.
 
     A session has one number of threads, so this is one more, with its own copy of the weights. It
-    is opened at the first call. Where that fails, as the bundle was replaced on disk meanwhile, the
-    other one computes, with one thread; the log and `info` tell so.
+    is opened when it is first asked for, while the other one computes. Where that fails, as the
+    bundle was replaced on disk meanwhile, the other one goes on, with one thread; the log and
+    `info` tell so.
     """
 
     wide = None
@@ -37,17 +38,28 @@ class WideSession:
         self._narrow, self.threads = narrow, count
         self.inputs = narrow.inputs
         self._fault: str | None = None
+        self._asked: int | None = None  # the process that had it opened
         self._session = PerProcess(self._opened)
 
     def _opened(self) -> OnnxSession:
         session = self._narrow.with_threads(self.threads)
         try:
             session.open()
-        except BundleError as problem:
+        except Exception as problem:  # whatever it is, there is a session that computes
             self._fault = str(problem)
             _log.warning("a lone text is computed by one thread: %s", problem)
             return self._narrow
         return session
+
+    def ready(self, start: Callable[[Callable[[], None]], None]) -> bool:
+        """Whether it can run at once; see `polyhead.session.WideBackend.ready`."""
+        if self._session.peek() is None and self._asked != os.getpid():
+            start(self._open)
+            self._asked = os.getpid()
+        return self._session.peek() is not None and self._fault is None
+
+    def _open(self) -> None:
+        self._session.get()
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]

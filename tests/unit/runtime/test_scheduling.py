@@ -25,6 +25,9 @@ class Lengths:
         batch, tokens = feeds["input_ids"].shape
         return [np.full((batch, 1), tokens, np.float32) for _ in outputs]
 
+    def ready(self, start):
+        return True
+
     def info(self):
         return {}
 
@@ -170,6 +173,32 @@ def test_what_a_reader_raises_ends_the_call(scheduler, windows):
     with pytest.raises(KeyError):
         scheduler.run([Request(Lengths(), ["logits/x"], windows, take)])
     assert run(scheduler, Lengths(), windows) == [3, 6]
+
+
+def test_a_lone_text_does_not_wait_for_the_session_that_it_has_opened(
+    scheduler, windows, monkeypatch
+):
+    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    may_open, opened = threading.Event(), []
+
+    class Late(Lengths):
+        def open(self):
+            assert may_open.wait(60)
+            opened.append(threading.current_thread().name)
+
+        def ready(self, start):
+            if not opened:
+                start(self.open)
+            return bool(opened)
+
+    narrow = Lengths(Late())
+    assert run(scheduler, narrow, windows[1:]) == [6]
+    assert narrow.calls == 1
+    may_open.set()
+    scheduler.settle()
+    assert opened[0].startswith("polyhead")
+    run(scheduler, narrow, windows[1:])
+    assert (narrow.calls, narrow.wide.calls) == (1, 1)
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
