@@ -118,6 +118,8 @@ class Encoding:
     @property
     def body(self) -> NDArray[np.int64]:
         """Indices of the text's tokens, each once, in the order of the text."""
+        if len(self.starts) == 1:
+            return np.flatnonzero(~self.special)
         return np.concatenate(self.owned)
 
     def split(self) -> list[Encoding]:

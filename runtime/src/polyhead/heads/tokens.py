@@ -102,13 +102,18 @@ class TokensDecoder:
         rows = encoding.body
         if len(rows) == 0:
             return Entities(())
-        scores = log_softmax(logits[rows])
-        path = self._viterbi(scores)
-        probabilities = np.exp(scores[np.arange(len(rows)), path])
+        own = logits[rows]
+        path = self._viterbi(own)
+        if not path.any():  # most texts: all that follows is for spans
+            return Entities(())
+        probabilities = np.exp(log_softmax(own)[np.arange(len(rows)), path])
         return Entities(tuple(self._spans(path, probabilities, rows, encoding)))
 
     def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The most probable legal tag of each token, for log-probabilities `(tokens, tags)`."""
+        """The most probable legal tag of each token, for logits `(tokens, tags)`.
+
+        Logits and log-probabilities of a token differ by one number, so that the best path is one.
+        """
         best: NDArray[np.int64] = scores.argmax(axis=1)
         if self._legal(best):
             return best
