@@ -15,7 +15,12 @@ from polyhead_bench.results import FILE, read
 from polyhead_bench.tables import as_markdown, tables
 
 BEGIN, END = "<!-- benchmark: made by `make readme` -->", "<!-- end of benchmark -->"
-_PICTURE = "latency"
+_TABLES = ("One text", "What more heads cost")
+_PICTURES = {  # the first that a run has; by file, what it shows
+    "latency": "latency of one text against its length",
+    "heads": "what a further head costs",
+    "distribution": "latency of one text, its distribution",
+}
 
 
 def newest(folder: Path) -> list[Path]:
@@ -33,7 +38,7 @@ def block(runs: Sequence[Path], root: Path) -> str:
 
 
 def section(run: Path, root: Path) -> str:
-    """One model: title, table of single texts, picture, source.
+    """One model: title, tables of single texts and of further heads, picture, source.
 
     Args:
         run: folder of a published run.
@@ -45,12 +50,14 @@ def section(run: Path, root: Path) -> str:
     results = read(run)
     if not results.scenarios.get("single"):
         raise BenchError(f"{run}: has no scenario 'single'; publish a run that has one.")
-    table = next(table for table in tables(results) if table.title.startswith("One text"))
     place = run.resolve().relative_to(root.resolve()).as_posix()
-    parts = [f"### {run.name}", f"{table.title}.", as_markdown(table)]
-    if (run / f"{_PICTURE}.svg").is_file():
-        alternative = f"{run.name}: latency of one text against its length"
-        parts.append(f"![{alternative}]({place}/{_PICTURE}.svg)")
+    parts = [f"### {run.name}"]
+    for table in tables(results):
+        if table.title.startswith(_TABLES):
+            parts += [f"{table.title}.", as_markdown(table)]
+    shown = next((name for name in _PICTURES if (run / f"{name}.svg").is_file()), None)
+    if shown is not None:
+        parts.append(f"![{run.name}: {_PICTURES[shown]}]({place}/{shown}.svg)")
     heads = ", ".join(results.model["heads"])
     parts.append(
         f"{results.model['name']}, heads: {heads}; {results.machine['cpu']['model']},"

@@ -14,6 +14,7 @@ from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
 from polyhead.errors import EngineWithoutBundle, HeadClash, InputError, InvalidSetting
 from polyhead.loading import model_of
+from polyhead.merged_sessions import MergingSessions
 from polyhead.model import Model
 from polyhead.prediction import Prediction
 from polyhead.request import (
@@ -26,7 +27,6 @@ from polyhead.request import (
     each,
     wanted_heads,
 )
-from polyhead.sessions import Sessions
 from polyhead.settings import Settings
 from polyhead.sharing import Part
 from polyhead.tokenizing import Encoding, Input
@@ -68,7 +68,7 @@ class Origins:
             sharing.wish(bundle, heads, tokenizer)
             for (bundle, _), heads, tokenizer in zip(found, own, tokenizers, strict=True)
         ]
-        parts, sessions = [], Sessions(self.settings, wishes)
+        parts, sessions = [], MergingSessions(self.settings, wishes)
         for (bundle, names), heads, tokenizer in zip(found, own, tokenizers, strict=True):
             settings = replace(self.settings, heads=heads)
             model = model_of(bundle, settings, tokenizer, sessions=sessions)

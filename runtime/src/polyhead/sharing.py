@@ -11,8 +11,9 @@ from polyhead.bundle.joining import Reading
 from polyhead.bundle.reader import Bundle
 from polyhead.heads.spec import strides
 from polyhead.loading import tokenizer_of
+from polyhead.merged_sessions import MergedSession, MergingSessions, Wish
 from polyhead.model import SHOWN, Model
-from polyhead.sessions import MergedSession, Sessions, Wish, described
+from polyhead.sessions import described
 from polyhead.settings import Settings
 from polyhead.tokenizing import Tokenizer
 
@@ -33,7 +34,7 @@ class Part:
     bundle: Bundle
     model: Model
     names: dict[str, str]
-    sessions: Sessions
+    sessions: MergingSessions
 
     @property
     def title(self) -> str:

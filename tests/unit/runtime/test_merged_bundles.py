@@ -212,7 +212,7 @@ def test_graphs_that_onnxruntime_refuses_as_one_run_side_by_side(bundle, theirs,
         raise polyhead.GraphError("no")
 
     expected = apart(bundle, theirs)
-    monkeypatch.setattr("polyhead.sessions.MergedSession._model", refuse)
+    monkeypatch.setattr("polyhead.merged_sessions.MergedSession._model", refuse)
     with together(bundle, theirs) as engine:
         assert bits(engine) == expected
         assert "cannot load what they make together" in engine.info()["shared"]["notes"][0]
