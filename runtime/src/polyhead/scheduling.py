@@ -96,11 +96,14 @@ class _Crew:
         if workers > 1:
             self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
 
-    def start(self, opening: Callable[[], None]) -> None:
-        """Open a session in a thread of the pool; where none can be had, another call tries."""
-        if self.pool is not None:
-            with suppress(RuntimeError):  # closed meanwhile, or a system without threads
-                self.openings.append(self.pool.submit(opening))
+    def start(self, opening: Callable[[], None]) -> bool:
+        """Open a session in a thread of the pool; False where none can be had now."""
+        if self.pool is None:
+            return False
+        with suppress(RuntimeError):  # closed meanwhile, or a system without threads
+            self.openings.append(self.pool.submit(opening))
+            return True
+        return False
 
     def take(self, count: int) -> bool:
         """So many places at once, without waiting; False, and none, where there are fewer."""

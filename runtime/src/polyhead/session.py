@@ -62,8 +62,11 @@ class WideBackend(Backend, Protocol):
         """How many."""
         ...
 
-    def ready(self, start: Callable[[Callable[[], None]], None]) -> bool:
-        """Whether it can run at once; where not, has it opened by `start` in another thread."""
+    def ready(self, start: Callable[[Callable[[], None]], bool]) -> bool:
+        """Whether it can run at once; where not, has it opened by `start` in another thread.
+
+        `start` says whether it could; where not, the next call tries again.
+        """
         ...
 
 

@@ -51,11 +51,11 @@ class WideSession:
             return self._narrow
         return session
 
-    def ready(self, start: Callable[[Callable[[], None]], None]) -> bool:
+    def ready(self, start: Callable[[Callable[[], None]], bool]) -> bool:
         """Whether it can run at once; see `polyhead.session.WideBackend.ready`."""
-        if self._session.peek() is None and self._asked != os.getpid():
-            start(self._open)
-            self._asked = os.getpid()
+        process = os.getpid()
+        if self._session.peek() is None and self._asked != process and start(self._open):
+            self._asked = process
         return self._session.peek() is not None and self._fault is None
 
     def _open(self) -> None:

@@ -70,3 +70,18 @@ def test_a_bundle_that_was_replaced_costs_the_threads_and_not_the_answer(
     assert len(caplog.records) == 1
     assert not told["open"]
     assert "changed since it was loaded" in told["fault"]
+
+
+def test_a_system_without_threads_is_asked_again(wide_engine):
+    wide = wide_engine._model.backend.wide
+    asked = []
+
+    def refuse(opening):
+        asked.append(opening)
+        return False
+
+    assert not wide.ready(refuse)
+    assert not wide.ready(refuse)
+    assert len(asked) == 2
+    wide_engine.warmup()
+    assert wide_engine.info()["wide"]["open"]
