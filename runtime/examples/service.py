@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 import polyhead
-from polyhead import metrics
+from polyhead.serving import prometheus as metrics
 
 
 @asynccontextmanager

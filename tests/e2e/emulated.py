@@ -23,8 +23,8 @@ import numpy as np
 import onnxruntime as ort
 
 import polyhead
-from polyhead.cpu import saturates
 from polyhead.heads import decoder
+from polyhead.system.cpu import saturates
 
 QEMU = "qemu-x86_64"
 PRECISION = "session.x64quantprecision"

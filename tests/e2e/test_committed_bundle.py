@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import polyhead
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 
 BUNDLE = Path(__file__).parents[1] / "data" / "bundle"
 

@@ -14,7 +14,7 @@ import pytest
 
 import polyhead
 from polyhead import errors
-from polyhead.strict import parse
+from polyhead.system.schema import parse
 from polyhead_models import config
 from polyhead_models.data.formats import FORMATS
 from polyhead_models.errors import ConfigError

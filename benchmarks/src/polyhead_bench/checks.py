@@ -14,9 +14,10 @@ from typing import Any
 import onnxruntime as ort
 
 import polyhead
-from polyhead import atomic, cpu, threads
 from polyhead.cli import output
 from polyhead.errors import PolyheadError
+from polyhead.inference import threads
+from polyhead.system import atomic, cpu
 from polyhead_bench import machine
 from polyhead_bench.statistics import Interval
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import polyhead
-from polyhead import atomic
 from polyhead.bundle.combining import combine as combine_bundles
 from polyhead.heads import HeadSpec
 from polyhead.importing import Wishes, import_folder
+from polyhead.system import atomic
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.statistics import Interval, ratio
 

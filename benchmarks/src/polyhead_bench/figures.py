@@ -19,10 +19,10 @@ import numpy as np
 import psutil
 
 from polyhead import Embedding, Engine, Prediction, load
-from polyhead import threads as thread_budget
 from polyhead.bundle import read
 from polyhead.heads import decoder
-from polyhead.session import OnnxSession
+from polyhead.inference import threads as thread_budget
+from polyhead.inference.session import OnnxSession
 from polyhead_bench import schedules, traffic
 
 _LEAST_S = 0.5  # a round of a small bundle is repeated until it takes so long

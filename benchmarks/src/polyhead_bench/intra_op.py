@@ -1,4 +1,4 @@
-"""Is a lone text answered sooner when threads share it? The rule in `polyhead.threads`."""
+"""Is a lone text answered sooner when threads share it? See `polyhead.inference.threads`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from polyhead import threads
 from polyhead.bundle import read
+from polyhead.inference import threads
 from polyhead_bench import statistics
 from polyhead_bench.checks import Check, unlimited
 from polyhead_bench.isolated import measure
@@ -36,7 +36,7 @@ def run(bundle: Path, *, calls: int, seed: int) -> tuple[list[Check], dict[str, 
 
 
 def rule(figures: dict[str, Any], seed: int = 0) -> str:
-    """What `polyhead.threads.WIDE_FROM` should follow, for people.
+    """What `polyhead.inference.threads.WIDE_FROM` should follow, for people.
 
     All threads are worth it from a length on if their time is shorter, by the whole 95% interval,
     there and at all greater lengths.

@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from polyhead import cgroup, cpu, threads
-from polyhead.strict import plain
+from polyhead.inference import threads
+from polyhead.system import cgroup, cpu
+from polyhead.system.schema import plain
 
 _LIBRARIES = (
     *("polyhead", "numpy", "onnxruntime", "tokenizers", "torch", "transformers"),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyhead import atomic
+from polyhead.system import atomic
 from polyhead_bench.errors import BenchError
 from polyhead_bench.results import FILE, read
 from polyhead_bench.tables import as_markdown, tables

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyhead import atomic
-from polyhead.strict import parse, plain, read_json
+from polyhead.system import atomic
+from polyhead.system.schema import parse, plain, read_json
 from polyhead_bench.errors import BenchError
 
 FORMAT = "polyhead-bench"

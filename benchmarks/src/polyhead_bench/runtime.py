@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from polyhead import threads
+from polyhead.inference import threads
 from polyhead_bench import intra_op, throughput, traffic
 from polyhead_bench.checks import Check, at_most
 from polyhead_bench.errors import BenchError

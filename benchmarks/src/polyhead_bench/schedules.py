@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from polyhead import Engine, Prediction, threads
+from polyhead import Engine, Prediction
 from polyhead.heads import decoder
-from polyhead.tokenizing import Encoding
+from polyhead.inference import threads
+from polyhead.text.tokenizing import Encoding
 from polyhead_bench.graphs.session import Options, opened
 from polyhead_bench.peers import padded
 

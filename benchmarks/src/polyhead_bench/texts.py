@@ -14,7 +14,7 @@ import numpy as np
 from polyhead.bundle import Bundle
 from polyhead.cli import texts as files
 from polyhead.heads import HeadSpec
-from polyhead.tokenizing import Input, Tokenizer, flat
+from polyhead.text.tokenizing import Input, Tokenizer, flat
 from polyhead_bench.errors import BenchError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyhead import stability
 from polyhead.bundle import Certificate
 from polyhead.cli.output import listed
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
+from polyhead.verify import stability
 from polyhead_export.errors import StabilityError
 
 

@@ -12,8 +12,8 @@ from polyhead import Engine
 from polyhead.bundle import Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
-from polyhead.session import OnnxSession
-from polyhead.tokenizing import Encoding
+from polyhead.inference.session import OnnxSession
+from polyhead.text.tokenizing import Encoding
 from polyhead_export import (
     calibration,
     graphs,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
-from polyhead.strict import plain
-from polyhead.tokenizing import Encoding, Input, flat
+from polyhead.system.schema import plain
+from polyhead.text.tokenizing import Encoding, Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.

@@ -18,9 +18,9 @@ import onnx_ir as ir
 import tokenizers
 from transformers.models.auto import modeling_auto
 
-from polyhead import atomic
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
+from polyhead.system import atomic
 from polyhead_export import graphs, padding
 from polyhead_export.errors import ExportError
 from polyhead_export.initializer import add_constant

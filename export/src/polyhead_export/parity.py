@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export.errors import ParityError
 from polyhead_models.model import MultiHeadModel, TorchBackend
 

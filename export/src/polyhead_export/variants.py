@@ -13,7 +13,7 @@ import onnx_ir as ir
 from polyhead import Engine
 from polyhead.bundle import Graph
 from polyhead.bundle.digest import entry
-from polyhead.session import Backend, OnnxSession
+from polyhead.inference.session import Backend, OnnxSession
 from polyhead_export import graphs, padding
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.parity import TOLERANCE

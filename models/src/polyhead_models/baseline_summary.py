@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from polyhead import Sentence, Summary, sentences
+from polyhead import Sentence, Summary
+from polyhead.text import sentences
 from polyhead_models.heads.summary import Salient
 from polyhead_models.metrics import METRICS
 

@@ -16,8 +16,8 @@ from polyhead import Engine
 from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
-from polyhead.strict import parse, plain, read_json
-from polyhead.tokenizing import Tokenizer
+from polyhead.system.schema import parse, plain, read_json
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data.digests import digest

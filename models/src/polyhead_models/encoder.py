@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
-from polyhead.tokenizing import Tokenizer
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_models.errors import EncoderError
 
 logger = logging.getLogger(__name__)

@@ -91,7 +91,7 @@ class TorchBackend:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits for a batch of equal lengths; see `polyhead.session.Backend.run`."""
+        """Logits for a batch of equal lengths; see `polyhead.inference.session.Backend.run`."""
         device = next(self._model.parameters()).device
         training = self._model.training
         # Walking all modules costs about 0.5 ms: only when there is something to switch.

@@ -56,8 +56,8 @@ from polyhead.loading import load
 from polyhead.prediction import Prediction
 
 if TYPE_CHECKING:
-    from polyhead.batcher import Batcher
-    from polyhead.counters import BatcherStats
+    from polyhead.serving.batcher import Batcher
+    from polyhead.serving.stats import BatcherStats
 
 __version__ = "0.1.0"
 
@@ -108,7 +108,7 @@ __all__ = [
 ]
 
 # These need asyncio, which takes longer to import than all of polyhead.
-_LATER = {"Batcher": "polyhead.batcher", "BatcherStats": "polyhead.counters"}
+_LATER = {"Batcher": "polyhead.serving.batcher", "BatcherStats": "polyhead.serving.stats"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.heads.base import Result
+from polyhead.inference.scheduler import Request, Scheduler
+from polyhead.inference.session import Backend
 from polyhead.model import Model
 from polyhead.request import Options, Wanted
-from polyhead.scheduling import Request, Scheduler
-from polyhead.session import Backend
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 Logits = dict[str, list[NDArray[np.float32]]]
 """By head, an array an input."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from polyhead import threads as thread_budget
 from polyhead.answering import Logits, OfInput, Work, compute, decoded, logits_of
 from polyhead.errors import InputError
 from polyhead.heads import HeadSpec
+from polyhead.inference import threads as thread_budget
+from polyhead.inference.scheduler import Scheduler
+from polyhead.inference.session import Backend
 from polyhead.lifecycle import Lifecycle
 from polyhead.model import Model
 from polyhead.prediction import Prediction
@@ -21,9 +23,7 @@ from polyhead.request import (
     read,
     wanted_heads,
 )
-from polyhead.scheduling import Scheduler
-from polyhead.session import Backend
-from polyhead.tokenizing import Encoding, Input, Tokenizer
+from polyhead.text.tokenizing import Encoding, Input, Tokenizer
 
 if TYPE_CHECKING:
     from polyhead.loading import Origin
@@ -232,7 +232,7 @@ class Engine(Lifecycle):
 
         A closed engine still tells what ran.
         """
-        from polyhead import facts
+        from polyhead.system import info as facts
 
         model = self._model
         return {

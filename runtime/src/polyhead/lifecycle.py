@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from polyhead.errors import EngineClosed, EngineWithoutBundle
+from polyhead.inference.scheduler import Scheduler
 from polyhead.model import Model
-from polyhead.scheduling import Scheduler
 
 if TYPE_CHECKING:
     from polyhead.loading import Origin

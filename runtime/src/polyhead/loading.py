@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from polyhead import hub, providers
+from polyhead.bundle import hub
 from polyhead.bundle.reader import Bundle, is_collection, read
+from polyhead.bundle.selection import graph_for
 from polyhead.engine import Engine
 from polyhead.errors import (
     BundleNotFound,
@@ -19,13 +20,13 @@ from polyhead.errors import (
     UnknownHead,
 )
 from polyhead.heads import HeadSpec, decoder
+from polyhead.inference import providers
+from polyhead.inference.providers import Provider
 from polyhead.model import Model
-from polyhead.providers import Provider
 from polyhead.request import OnOverflow
-from polyhead.selection import graph_for
 from polyhead.sessions import Sessions
 from polyhead.settings import Settings, Verify
-from polyhead.tokenizing import Tokenizer
+from polyhead.text.tokenizing import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _model_on(
     limit, source = manifest.encoder.max_tokens, str(bundle.path)
     model = Model.of(session, tokenizer, specs, limit, source, origin)
     if settings.verify == "golden":
-        from polyhead.verification import require_golden
+        from polyhead.verify.golden import require_golden
 
         require_golden(bundle, graph, model)
     return model
@@ -199,7 +200,7 @@ def load(
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
             None for one, and for up to four in a text that is computed alone, which takes a second
-            session at the first such text; see `polyhead.threads`.
+            session at the first such text; see `polyhead.inference.threads`.
         spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
             cores from everything else on the machine.
         session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,

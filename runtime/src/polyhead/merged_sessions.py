@@ -12,11 +12,11 @@ from polyhead.bundle.joining import Candidate, Groups, Reading
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.merging import Joined, Union
 from polyhead.bundle.reader import Bundle
+from polyhead.bundle.selection import graph_for
 from polyhead.bundle.structure import Structure, Unmergeable
 from polyhead.errors import GraphError, ProviderUnavailable
-from polyhead.graph_file import GraphFile, in_memory
-from polyhead.selection import graph_for
-from polyhead.session import OnnxSession
+from polyhead.inference.graph_file import GraphFile, in_memory
+from polyhead.inference.session import OnnxSession
 from polyhead.sessions import Opened, Sessions, check_of, described, options_of, wide_of
 from polyhead.settings import Settings
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polyhead.bundle.head_spec import strides
 from polyhead.heads import Decoder, HeadSpec, decoder
-from polyhead.heads.spec import strides
-from polyhead.session import Backend
-from polyhead.tokenizing import Tokenizer
+from polyhead.inference.session import Backend
+from polyhead.text.tokenizing import Tokenizer
 
 if TYPE_CHECKING:
     from polyhead.loading import Origin

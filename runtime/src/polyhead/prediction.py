@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from polyhead import utf16
 from polyhead.heads.base import Result
+from polyhead.text import utf16
 
 
 @dataclass(frozen=True, slots=True)

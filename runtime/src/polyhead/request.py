@@ -16,7 +16,7 @@ from polyhead.errors import (
     nearest,
 )
 from polyhead.model import SHOWN, Model
-from polyhead.tokenizing import Encoding, Input, least_room, parts
+from polyhead.text.tokenizing import Encoding, Input, least_room, parts
 
 OnOverflow = Literal["window", "truncate", "error"]
 ON_OVERFLOW = ("window", "truncate", "error")

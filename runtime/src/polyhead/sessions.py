@@ -9,10 +9,10 @@ from typing import Any
 
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
-from polyhead.providers import CPU
-from polyhead.session import OnnxSession
+from polyhead.inference.multi_threaded import WideSession
+from polyhead.inference.providers import CPU
+from polyhead.inference.session import OnnxSession
 from polyhead.settings import Settings
-from polyhead.wide import WideSession
 
 
 @dataclass(frozen=True)

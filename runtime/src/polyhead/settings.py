@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from polyhead import threads as thread_budget
 from polyhead.errors import InvalidSetting
-from polyhead.onnx_runtime import ort
-from polyhead.providers import Provider
+from polyhead.inference import threads as thread_budget
+from polyhead.inference.providers import Provider
 from polyhead.request import OnOverflow
+from polyhead.system.onnx_runtime import ort
 
 Verify = Literal["digest", "golden", "none"]
 _VERIFY = ("digest", "golden", "none")

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from polyhead.bundle.head_spec import strides
 from polyhead.bundle.joining import Reading
 from polyhead.bundle.reader import Bundle
-from polyhead.heads.spec import strides
 from polyhead.loading import tokenizer_of
 from polyhead.merged_sessions import MergedSession, MergingSessions, Wish
 from polyhead.model import SHOWN, Model
 from polyhead.sessions import described
 from polyhead.settings import Settings
-from polyhead.tokenizing import Tokenizer
+from polyhead.text.tokenizing import Tokenizer
 
 T = TypeVar("T")
 

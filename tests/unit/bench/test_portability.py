@@ -3,8 +3,8 @@
 import pytest
 
 from polyhead import ProviderUnavailable, load
-from polyhead.onnx_runtime import ort
-from polyhead.providers import CUDA
+from polyhead.inference.providers import CUDA
+from polyhead.system.onnx_runtime import ort
 from polyhead_bench import portability
 
 TEXTS = ["anna lives in oslo", "the parcel was late", "", "thanks"]

@@ -10,8 +10,8 @@ import pytest
 
 from polyhead.bundle import read as read_bundle
 from polyhead.cli.main import main
-from polyhead.strict import plain
-from polyhead.tokenizing import Tokenizer
+from polyhead.system.schema import plain
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_bench import report, results, run, scenarios, texts
 from polyhead_bench.compare import compare
 from polyhead_bench.errors import BenchError, PeerFault

@@ -9,7 +9,7 @@ import pytest
 import polyhead
 from polyhead.bundle import read
 from polyhead.cli.main import main
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_bench import checks, intra_op, runtime, schedules, traffic
 from polyhead_bench.checks import Check
 from polyhead_bench.errors import PeerFault

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from polyhead.heads import HeadSpec
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints

@@ -10,7 +10,7 @@ import safetensors.torch
 from polyhead import bundle as bundles
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 from polyhead_export.errors import WeightsError
 from polyhead_export.export import Settings, export
 from polyhead_export.golden import write_golden

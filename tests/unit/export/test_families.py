@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 import transformers
 
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
 from polyhead_export.calibration import CalibrationTexts
 

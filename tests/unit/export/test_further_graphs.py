@@ -8,8 +8,8 @@ import pytest
 import polyhead
 from polyhead import bundle as bundles
 from polyhead.cli.main import main
-from polyhead.session import OnnxSession
-from polyhead.verification import verify
+from polyhead.inference.session import OnnxSession
+from polyhead.verify.golden import verify
 from polyhead_export.export import Settings, export
 from polyhead_export.variants import FP16_TOLERANCE
 from polyhead_models import checkpoint as checkpoints

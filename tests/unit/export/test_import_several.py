@@ -195,11 +195,11 @@ def test_a_wrong_call_is_told(run, words, part):
 
 
 def test_without_polyhead_export_it_is_said(run, source, texts, monkeypatch):
-    from polyhead import plugins
+    from polyhead.system import plugins
 
     real = plugins.points
     monkeypatch.setattr(
-        "polyhead.plugins.points",
+        "polyhead.system.plugins.points",
         lambda group: [point for point in real(group) if point.name != "export"],
     )
     code, _, err = run(source("sequence"), source("tokens"), "--texts", texts)

@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from polyhead.engine import Engine
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, quantisation
 from polyhead_export.calibration import CalibrationTexts
 

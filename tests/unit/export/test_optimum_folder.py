@@ -7,7 +7,7 @@ import transformers
 
 from polyhead.cli.main import main
 from polyhead.errors import UnknownHead
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import optimum_folder
 from polyhead_export.errors import ExportError
 from polyhead_models import checkpoint as checkpoints

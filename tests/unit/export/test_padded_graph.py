@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, padding
 from polyhead_export.errors import ParityError
 from polyhead_export.passes import HalfPrecision, clean

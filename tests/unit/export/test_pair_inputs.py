@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polyhead.heads import HeadSpec
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders

@@ -9,8 +9,8 @@ import pytest
 
 import polyhead
 from polyhead import bundle as bundles
-from polyhead.session import OnnxSession
-from polyhead.verification import verify
+from polyhead.inference.session import OnnxSession
+from polyhead.verify.golden import verify
 from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig

@@ -11,8 +11,8 @@ import polyhead
 from polyhead import bundle as bundles
 from polyhead.cli.main import main
 from polyhead.errors import UnknownHead
-from polyhead.session import OnnxSession
-from polyhead.verification import verify
+from polyhead.inference.session import OnnxSession
+from polyhead.verify.golden import verify
 from polyhead_export.export import Settings, export
 from polyhead_export.selection import chosen, select
 from polyhead_models import checkpoint as checkpoints

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from polyhead.cli.main import main
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint, config
 from polyhead_models.data import examples
 from polyhead_models.evaluation import evaluate

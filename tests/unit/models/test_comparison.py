@@ -5,7 +5,7 @@ import re
 import pytest
 
 from polyhead.cli.main import main
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint, config
 from polyhead_models.data import examples
 from polyhead_models.errors import CheckpointError, ConfigError, DataError

@@ -11,7 +11,7 @@ import pytest
 
 import polyhead
 from polyhead.errors import PluginError, UnknownKind
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import config as configs

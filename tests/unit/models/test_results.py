@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from polyhead import PolyheadError, cpu
-from polyhead.strict import plain
+from polyhead import PolyheadError
+from polyhead.system import cpu
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint, config, training
 from polyhead_models.baseline import baseline
 from polyhead_models.cli import results as command

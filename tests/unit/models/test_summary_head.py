@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from polyhead import sentences
 from polyhead.heads import HeadSpec
 from polyhead.heads.summary import Sentence, Summary
+from polyhead.text import sentences
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.base import IGNORED

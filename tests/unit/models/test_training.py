@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint, config
 from polyhead_models.data import examples
 from polyhead_models.errors import CheckpointError, DataError, EncoderError

@@ -15,8 +15,8 @@ from resealing import reseal as reseal_bundle
 
 from polyhead import Engine, HeadSpec, load
 from polyhead.bundle import digest
-from polyhead.strict import plain
-from polyhead.tokenizing import Input, Tokenizer
+from polyhead.system.schema import plain
+from polyhead.text.tokenizing import Input, Tokenizer
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -3,9 +3,9 @@ import shutil
 import pytest
 
 from polyhead import BundleError
-from polyhead.atomic import folder, write_text
 from polyhead.bundle import read
 from polyhead.bundle.writer import staged
+from polyhead.system.atomic import folder, write_text
 
 
 class Interrupted(BaseException):

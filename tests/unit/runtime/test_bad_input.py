@@ -12,7 +12,7 @@ from polyhead import (
     WrongInput,
     load,
 )
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from polyhead import Engine, load
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 
 
 class Watched:
@@ -36,7 +36,7 @@ class Watched:
 
 @pytest.mark.parametrize(("intra_op", "workers"), [(1, 2), (2, 1)])
 def test_sixteen_threads_share_one_budget(bundle, monkeypatch, intra_op, workers):
-    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    monkeypatch.setattr("polyhead.inference.threads._affinity", lambda: 2)
     watched = Watched(OnnxSession(bundle / "model.onnx"))
     texts = ["anna", "the parcel was late", "thanks", ""]
     with load(bundle, threads=1) as plain:
@@ -84,7 +84,7 @@ class Failing(Watched):
 
 
 def engine_of(bundle, monkeypatch, tokens):
-    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    monkeypatch.setattr("polyhead.inference.threads._affinity", lambda: 2)
     failing = Failing(OnnxSession(bundle / "model.onnx"), tokens)
     with load(bundle, threads=1) as plain:
         return failing, Engine(failing, plain.tokenizer, plain.heads, max_tokens=24)

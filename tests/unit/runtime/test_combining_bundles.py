@@ -16,7 +16,7 @@ from polyhead.bundle.combining import combine
 from polyhead.bundle.digest import entry
 from polyhead.cli import combine as command
 from polyhead.cli.delegated import NeedsModels
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo"]
 
@@ -164,6 +164,6 @@ def test_bundles_and_checkpoints_do_not_mix(bundle, tmp_path, capsys):
 
 
 def test_without_polyhead_models_checkpoints_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("polyhead.plugins.points", lambda group: [])
+    monkeypatch.setattr("polyhead.system.plugins.points", lambda group: [])
     with pytest.raises(NeedsModels, match="install polyhead-models"):
         run(tmp_path, tmp_path, "-o", tmp_path / "both")

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from polyhead import cpu
+from polyhead.system import cpu
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from polyhead import BundleError, ManifestError
 from polyhead.bundle import GoldenExample
-from polyhead.strict import parse
-from polyhead.verification import verify
+from polyhead.system.schema import parse
+from polyhead.verify.golden import verify
 
 PARTS = {"ids": [1, 2], "logits": {}, "results": {}}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead.grouping import groups
+from polyhead.inference.grouping import groups
 
 LENGTHS = st.lists(st.integers(0, 40), max_size=60)
 CAPS = st.integers(1, 200)

@@ -15,7 +15,7 @@ import pytest
 
 from polyhead import BundleError, InvalidSetting
 from polyhead.bundle.combining import combine
-from polyhead.hub import Address, _without_links, address
+from polyhead.bundle.hub import Address, _without_links, address
 
 COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
@@ -136,7 +136,7 @@ def hub(bundle_copy, tmp_path):
 PUSH = """
 import sys
 from pathlib import Path
-from polyhead.hub import push
+from polyhead.bundle.hub import push
 print(push(Path(sys.argv[1]), "hf:team/bundle"))
 """
 
@@ -197,7 +197,7 @@ def test_where_nothing_can_be_written_it_is_said(tmp_path, monkeypatch):
     def refuse(**_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("polyhead.hub.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("polyhead.bundle.hub.tempfile.mkdtemp", refuse)
     snapshot = tmp_path / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (tmp_path / "polyhead").write_text("no folder")

@@ -14,7 +14,7 @@ from polyhead.cli import import_ as command
 from polyhead.cli.delegated import NeedsModels
 from polyhead.cli.main import main
 from polyhead.importing import Wishes, import_folder
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 
 WIDTH, IDS, MASK, TYPES = 8, "input_ids", "attention_mask", "token_type_ids"
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks!"]
@@ -327,7 +327,7 @@ def test_the_command_makes_a_bundle(wordpiece_json, tmp_path, capsys):
 def test_without_polyhead_models_the_graph_beside_weights_is_taken(
     wordpiece_json, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("polyhead.plugins.points", lambda group: [])
+    monkeypatch.setattr("polyhead.system.plugins.points", lambda group: [])
     folder = write(
         tmp_path / "f", wordpiece_json, {"text_logits": 2}, place="onnx/model.onnx", **CLASSES
     )

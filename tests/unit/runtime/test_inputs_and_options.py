@@ -3,7 +3,7 @@
 import pytest
 
 from polyhead import Engine, InputError, InvalidSetting, UnknownHead, WrongInput, load
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 
 TEXT = "Anna lives in Oslo. The parcel was late. Thanks!"
 PAIR = ("who was late?", "The parcel was late.")

@@ -19,7 +19,7 @@ from polyhead import (
     UnknownHead,
     load,
 )
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 
 LABELS = {"billing", "delivery", "praise"}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from polyhead.bundle import EncoderInfo, FileEntry, Graph, HeadQuality, Manifest
 from polyhead.errors import ManifestError
 from polyhead.heads import HeadSpec
-from polyhead.strict import parse, plain
+from polyhead.system.schema import parse, plain
 
 NAMES = st.text(string.ascii_letters + "äß東👍 _-", min_size=1, max_size=8)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

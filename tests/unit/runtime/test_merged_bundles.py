@@ -16,8 +16,8 @@ import polyhead
 from polyhead import load
 from polyhead.bundle import read, read_parts
 from polyhead.bundle.combining import combine
-from polyhead.session import OnnxSession
-from polyhead.verification import verify
+from polyhead.inference.session import OnnxSession
+from polyhead.verify.golden import verify
 
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks! " * 20]
 
@@ -221,7 +221,7 @@ def test_graphs_that_onnxruntime_refuses_as_one_run_side_by_side(bundle, theirs,
 def test_graphs_that_give_other_bits_as_one_are_combined_apart(
     bundle, theirs, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("polyhead.verification.same_logits", lambda *_: False)
+    monkeypatch.setattr("polyhead.verify.golden.same_logits", lambda *_: False)
     made = combine([(bundle, ""), (theirs, "b-")], tmp_path / "both")
     assert len(list((tmp_path / "both").glob("*.onnx"))) == 2
     assert any("run twice: onnxruntime gives other bits" in note for note in made.notes)

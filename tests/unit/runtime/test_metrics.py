@@ -7,7 +7,8 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from polyhead import Batcher, InvalidText, load, metrics
+from polyhead import Batcher, InvalidText, load
+from polyhead.serving import prometheus as metrics
 
 
 @pytest.fixture(scope="module")

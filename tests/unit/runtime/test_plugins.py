@@ -8,7 +8,7 @@ import pytest
 import polyhead
 from polyhead.errors import PluginError, UnknownKind
 from polyhead.heads import DECODERS, HeadSpec, decoder
-from polyhead.plugins import Registry
+from polyhead.system.plugins import Registry
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from polyhead import (
     load,
 )
 from polyhead.bundle import read
-from polyhead.grouping import padded_groups
-from polyhead.onnx_runtime import ort
-from polyhead.providers import CPU, CUDA
-from polyhead.selection import graph_for
-from polyhead.session import OnnxSession
+from polyhead.bundle.selection import graph_for
+from polyhead.inference.grouping import padded_groups
+from polyhead.inference.providers import CPU, CUDA
+from polyhead.inference.session import OnnxSession
+from polyhead.system.onnx_runtime import ort
 
 TEXTS = ["", "anna", "the parcel was late", "thanks anna . thanks", "x " * 80] * 5
 

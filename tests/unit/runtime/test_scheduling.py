@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from polyhead import EngineClosed
-from polyhead.scheduling import Request, Scheduler
+from polyhead.inference.scheduler import Request, Scheduler
 
 
 class Lengths:
@@ -77,7 +77,7 @@ def test_a_list_after_the_end_is_told_as_a_closed_engine(scheduler, windows):
 
 
 def test_a_lone_long_text_gets_several_threads(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
     short, long = windows
     wide = Lengths()
     narrow = Lengths(wide)
@@ -90,7 +90,7 @@ def test_a_lone_long_text_gets_several_threads(scheduler, windows, monkeypatch):
 
 
 def test_a_long_text_beside_another_gets_one_thread(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
     short, long = windows
     wide = Lengths()
     computing, go_on = threading.Event(), threading.Event()
@@ -116,7 +116,7 @@ def test_a_long_text_beside_another_gets_one_thread(scheduler, windows, monkeypa
 
 
 def test_nothing_computes_beside_a_text_that_has_all_places(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
     short, long = windows
     seen = []
 
@@ -136,7 +136,7 @@ def test_nothing_computes_beside_a_text_that_has_all_places(scheduler, windows, 
 
 
 def test_other_texts_are_computed_in_the_places_that_are_left(windows, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
     short, long = windows
     scheduler = Scheduler(3, 64)
 
@@ -154,7 +154,7 @@ def test_other_texts_are_computed_in_the_places_that_are_left(windows, monkeypat
 
 
 def test_a_wide_call_that_fails_gives_its_threads_back(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
 
     class Failing(Lengths):
         def run(self, outputs, feeds):
@@ -178,7 +178,7 @@ def test_what_a_reader_raises_ends_the_call(scheduler, windows):
 def test_a_lone_text_does_not_wait_for_the_session_that_it_has_opened(
     scheduler, windows, monkeypatch
 ):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
     may_open, opened = threading.Event(), []
 
     class Late(Lengths):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead.sentences import NEVER, NUMBERED, SOMETIMES, STARTERS, split
+from polyhead.text.sentences import NEVER, NUMBERED, SOMETIMES, STARTERS, split
 
 PIECES = st.sampled_from(
     [

@@ -12,8 +12,8 @@ from onnx import numpy_helper
 
 import polyhead
 from polyhead import HeadClash, InvalidSetting, TextTooLong, UnknownHead, WrongInput, load
-from polyhead.session import OnnxSession
-from polyhead.tokenizing import Tokenizer
+from polyhead.inference.session import OnnxSession
+from polyhead.text.tokenizing import Tokenizer
 
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks! " * 20]
 

@@ -7,10 +7,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from polyhead import ManifestError, cpu, stability
+from polyhead import ManifestError
 from polyhead import bundle as bundles
-from polyhead.session import OnnxSession
-from polyhead.verification import verify
+from polyhead.inference.session import OnnxSession
+from polyhead.system import cpu
+from polyhead.verify import stability
+from polyhead.verify.golden import verify
 
 TEXTS = ("", "the parcel was late", "anna lives in oslo . " * 9, "thanks")
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from polyhead.errors import PolyheadError
-from polyhead.strict import parse, read_json
+from polyhead.system.schema import parse, read_json
 
 
 class Refused(PolyheadError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyhead import InvalidSetting
-from polyhead.threads import budget
+from polyhead.inference.threads import budget
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polyhead import Engine, load
-from polyhead.session import OnnxSession
-from polyhead.tokenizing import Tokenizer
-from polyhead.utf16 import offsets
+from polyhead.inference.session import OnnxSession
+from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.utf16 import offsets
 
 PIECES = (
     *("anna", "late", "Oslo", ". ", " ", "! ", "\t", "\r\n", "\n\n", "\u00a0", "\u200b", "\u200d"),

@@ -1,7 +1,7 @@
 import pytest
 
 from polyhead import DigestMismatch, ManifestError
-from polyhead.verification import verify
+from polyhead.verify.golden import verify
 
 HEADS = ("topic", "entities", "embedding")
 

@@ -13,8 +13,8 @@ LONG = "the parcel was late and anna lives in oslo"
 
 @pytest.fixture
 def wide_engine(bundle, monkeypatch):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
-    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads._affinity", lambda: 2)
     with load(bundle) as engine:
         yield engine
 
@@ -47,7 +47,7 @@ def test_warmup_opens_it(wide_engine):
 
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"intra_op_threads": 1}])
 def test_not_where_it_is_switched_off(bundle, settings, monkeypatch):
-    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    monkeypatch.setattr("polyhead.inference.threads._affinity", lambda: 2)
     with load(bundle, **settings) as engine:
         assert engine.info()["wide"] is None
 
@@ -55,8 +55,8 @@ def test_not_where_it_is_switched_off(bundle, settings, monkeypatch):
 def test_a_bundle_that_was_replaced_costs_the_threads_and_not_the_answer(
     bundle, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("polyhead.threads.WIDE_FROM", 6)
-    monkeypatch.setattr("polyhead.threads._affinity", lambda: 2)
+    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
+    monkeypatch.setattr("polyhead.inference.threads._affinity", lambda: 2)
     copied = shutil.copytree(bundle, tmp_path / "bundle")
     with load(copied) as engine, caplog.at_level(logging.WARNING, logger="polyhead"):
         expected = engine.logits([LONG, "anna"])

@@ -21,8 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyhead import atomic
 from polyhead.cli import output
+from polyhead.system import atomic
 from polyhead_bench.folders import require_writable
 
 if TYPE_CHECKING:

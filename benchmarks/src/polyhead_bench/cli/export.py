@@ -23,7 +23,7 @@ from typing import Any
 
 from polyhead.bundle import read
 from polyhead.cli import output
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_bench.cli import figures
 
 Part = tuple[str, Callable[[], tuple[list[Any], dict[str, Any]]], Sequence[tuple[str, str]]]

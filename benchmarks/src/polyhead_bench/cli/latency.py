@@ -10,9 +10,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from polyhead import threads
 from polyhead.bundle import read
 from polyhead.cli import output, texts
+from polyhead.inference import threads
 from polyhead_bench.errors import BenchError
 from polyhead_bench.latency import compare
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from polyhead import cpu
 from polyhead.bundle import read
 from polyhead.cli import output
+from polyhead.system import cpu
 from polyhead_bench.scenarios.context import LENGTHS
 
 _SHOWN = 4

@@ -18,10 +18,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from polyhead import threads
 from polyhead.bundle import read
 from polyhead.cli import output
-from polyhead.tokenizing import Tokenizer
+from polyhead.inference import threads
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_bench import peers, scenarios
 from polyhead_bench import texts as asked
 from polyhead_bench.preparation import Models

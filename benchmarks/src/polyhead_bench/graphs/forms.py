@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from polyhead import atomic, cpu
 from polyhead.bundle import read
 from polyhead.errors import PolyheadError
+from polyhead.system import atomic, cpu
 from polyhead_bench import environments
 from polyhead_bench.graphs import conventional, peers, rivals
 from polyhead_models import checkpoint as checkpoints

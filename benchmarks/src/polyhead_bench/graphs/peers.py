@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from polyhead import cpu
 from polyhead.bundle import Bundle, read
-from polyhead.tokenizing import Tokenizer
+from polyhead.system import cpu
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_bench import environments
 from polyhead_bench.errors import BenchError
 from polyhead_bench.graphs import conventional, exporting, rivals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from polyhead import cpu
+from polyhead.system import cpu
 from polyhead_bench import statistics
 from polyhead_bench.checks import Check, unlimited
 from polyhead_bench.graphs.race import Race, Shape

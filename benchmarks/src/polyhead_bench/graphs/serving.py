@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from polyhead import cpu
 from polyhead.bundle import Bundle, read
+from polyhead.system import cpu
 from polyhead_bench import environments
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.graphs import rivals

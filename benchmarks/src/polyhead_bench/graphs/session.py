@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.onnx_runtime import ort
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
+from polyhead.system.onnx_runtime import ort
 
 Options = Literal["runtime", "plain"]
-"""``"runtime"``: as `polyhead.session` does; ``"plain"``: with onnxruntime's defaults."""
+"""``"runtime"``: as `polyhead.inference.session` does; ``"plain"``: with onnxruntime's defaults."""
 
 
 class Run(Protocol):

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from polyhead import cpu
 from polyhead.bundle import read
-from polyhead.tokenizing import Tokenizer
+from polyhead.system import cpu
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_bench import texts as asked
 from polyhead_bench.checks import Check, at_most
 from polyhead_bench.graphs import exporting, peers, rivals

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import polyhead
-from polyhead import threads as thread_budget
-from polyhead.tokenizing import Input
+from polyhead.inference import threads as thread_budget
+from polyhead.text.tokenizing import Input
 from polyhead_bench.peers.base import Answers
 
 _REPEATS = 5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle import read
 from polyhead.heads import HeadSpec, decoder
-from polyhead.tokenizing import Encoding, Input, Tokenizer
+from polyhead.text.tokenizing import Encoding, Input, Tokenizer
 from polyhead_bench.peers.base import Answers
 
 ORDERS = {

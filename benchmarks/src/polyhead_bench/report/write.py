@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from polyhead import atomic
+from polyhead.system import atomic
 from polyhead_bench import results as files
 from polyhead_bench.report.plots import Picture, pictures
 from polyhead_bench.results import Results

@@ -140,7 +140,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.usage_error("--calibrated-as: goes with --precision int8")
     if arguments.format == "optimum":
         return _optimum(arguments)
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
     from polyhead_export import texts_file
     from polyhead_export.export import Settings, export
     from polyhead_export.gate import Limits

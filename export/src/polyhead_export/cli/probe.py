@@ -60,8 +60,8 @@ def run(
     import onnx_ir as ir
     import onnxruntime
 
-    from polyhead import cpu
     from polyhead.bundle import read
+    from polyhead.system import cpu
     from polyhead_export.layout import BUILT_IN
     from polyhead_export.probe import probe, writing
 

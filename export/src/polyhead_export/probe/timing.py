@@ -10,8 +10,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from polyhead.cpu import saturates
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
+from polyhead.system.cpu import saturates
 
 Feeds = dict[str, NDArray[np.int64]]
 

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead data`."""
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
     from polyhead_models import config
     from polyhead_models.data.report import report
 

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead evaluate`."""
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
     from polyhead_models import config as configuration
     from polyhead_models.baseline import baseline
     from polyhead_models.data import examples as data

@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead import`."""
     if arguments.max_tokens is not None and arguments.max_tokens < 3:
         arguments.usage_error("--max-tokens: expected at least 3")
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
     from polyhead_models.importing import Wishes, import_model
 
     problem: Any = PROBLEMS.get(arguments.answer)

@@ -44,8 +44,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead results`."""
     import json
 
-    from polyhead import atomic
-    from polyhead.strict import plain
+    from polyhead.system import atomic
+    from polyhead.system.schema import plain
     from polyhead_models.errors import ConfigError
     from polyhead_models.results import contents, page
     from polyhead_models.results.collect import collect

@@ -108,7 +108,7 @@ def _show(trained: Trained, *, as_json: bool) -> None:
 
 
 def _show_comparison(compared: Compared, *, as_json: bool) -> None:
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
 
     if as_json:
         output.write_json(plain(compared.report))

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from polyhead import atomic
 from polyhead.bundle.digest import sha256
 from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
+from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.combining import sharing

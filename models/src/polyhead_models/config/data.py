@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polyhead.errors import nearest
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 
 SPLITS = ("train", "validation", "test")
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from polyhead.strict import parse
+from polyhead.system.schema import parse
 from polyhead_models.config.data import SPLITS
 from polyhead_models.config.whole import Config
 from polyhead_models.errors import ConfigError

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from polyhead.errors import nearest
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_models.config.data import DataConfig
 from polyhead_models.config.heads import HeadConfig
 from polyhead_models.config.training import TrainingConfig

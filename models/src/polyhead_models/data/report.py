@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from polyhead.tokenizing import Input, Tokenizer
+from polyhead.text.tokenizing import Input, Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import SPLITS, Config
 from polyhead_models.data import examples, sources, statistics

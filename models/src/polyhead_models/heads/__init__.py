@@ -5,7 +5,7 @@ A plugin's network is an entry point in the group ``polyhead_models.heads``.
 
 from __future__ import annotations
 
-from polyhead.plugins import Registry
+from polyhead.system.plugins import Registry
 from polyhead_models.heads.answer import AnswerNetwork
 from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.classification import ClassificationNetwork

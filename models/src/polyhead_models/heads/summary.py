@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyhead import sentences
 from polyhead.heads import HeadSpec
 from polyhead.heads.summary import owners
-from polyhead.tokenizing import Encoding
+from polyhead.text import sentences
+from polyhead.text.tokenizing import Encoding
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from polyhead import atomic
 from polyhead.bundle.digest import sha256
 from polyhead.heads import HeadSpec
+from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description

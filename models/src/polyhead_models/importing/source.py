@@ -14,8 +14,8 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
-from polyhead.strict import read_json
-from polyhead.tokenizing import Tokenizer
+from polyhead.system.schema import read_json
+from polyhead.text.tokenizing import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.errors import SourceError
 

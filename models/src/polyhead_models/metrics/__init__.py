@@ -6,7 +6,7 @@ A plugin's metric, an object and not its class, is an entry point in the group
 
 from __future__ import annotations
 
-from polyhead.plugins import Registry
+from polyhead.system.plugins import Registry
 from polyhead_models.metrics.answer import AnswerMetric
 from polyhead_models.metrics.base import Metric
 from polyhead_models.metrics.classification import ClassificationMetric

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from polyhead import atomic
-from polyhead.strict import plain
+from polyhead.system import atomic
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config

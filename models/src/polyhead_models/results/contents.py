@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyhead.cpu import Cpu
-from polyhead.strict import parse, read_json
+from polyhead.system.cpu import Cpu
+from polyhead.system.schema import parse, read_json
 from polyhead_models.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import transformers
 
-from polyhead import atomic
+from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polyhead import atomic
+from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
 from polyhead_models.errors import CheckpointError

@@ -13,7 +13,7 @@ import transformers
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches

@@ -18,7 +18,7 @@ from polyhead.bundle.placing import Placing, placed
 from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.bundle.store import Store
 from polyhead.errors import HeadClash
-from polyhead.strict import plain
+from polyhead.system.schema import plain
 
 CARD = "README.md"
 _OTHER_BITS = "onnxruntime gives other bits for what they make together"
@@ -100,7 +100,7 @@ def _written(found: Sequence[tuple[Bundle, str]], target: Path, placing: Placing
 
 
 def _check_bits(found: Sequence[tuple[Bundle, str]], folder: Path) -> None:
-    from polyhead.verification import same_logits  # which needs this package
+    from polyhead.verify.golden import same_logits  # which needs this package
 
     for (before, prefix), after in zip(found, read_parts(folder), strict=True):
         if not same_logits(before, after, prefix):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polyhead.tokenizing import Input
-
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenExample:
@@ -32,7 +30,7 @@ class GoldenExample:
             )
 
     @property
-    def input(self) -> Input:
+    def input(self) -> str | tuple[str, str]:
         """The text, or both texts of a pair."""
         return self.text if isinstance(self.text, str) else (self.text[0], self.text[1])
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.bundle.measured import Certificate, Gate, HeadQuality
-from polyhead.heads.spec import HeadSpec
 
 FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
 VERSION = 1

@@ -101,7 +101,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """How far a text's logits depend on its batch and on threads; see `polyhead.stability`.
+    """How far a text's logits depend on its batch and on threads; see `polyhead.verify.stability`.
 
     Attributes:
         graph: file name of the graph.

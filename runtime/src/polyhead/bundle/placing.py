@@ -9,12 +9,12 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from polyhead.bundle import structure
+from polyhead.bundle.head_spec import strides
 from polyhead.bundle.joining import Candidate, Group, Groups, Reading
 from polyhead.bundle.manifest import Manifest
 from polyhead.bundle.onnx_scan import scan
 from polyhead.bundle.reader import Bundle
 from polyhead.bundle.structure import Structure, Unmergeable
-from polyhead.heads.spec import strides
 
 _OTHER_NAMES = "an output would have another name in each graph of a bundle"
 

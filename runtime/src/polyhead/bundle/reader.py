@@ -22,7 +22,7 @@ from polyhead.errors import (
     FormatVersionError,
     ManifestError,
 )
-from polyhead.strict import parse, read_json
+from polyhead.system.schema import parse, read_json
 
 # Most bytes of each file: what is larger is refused before it is read or hashed.
 _MANIFEST_LIMIT = 8 * 2**20

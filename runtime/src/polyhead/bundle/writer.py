@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polyhead import atomic
 from polyhead.bundle.collection import Collection
 from polyhead.bundle.manifest import MANIFEST, Manifest
 from polyhead.bundle.reader import is_bundle
 from polyhead.bundle.seal import sealed
 from polyhead.errors import BundleError
-from polyhead.strict import plain
+from polyhead.system import atomic
+from polyhead.system.schema import plain
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from polyhead import plugins
 from polyhead.cli.main import Command
 from polyhead.errors import PolyheadError
+from polyhead.system import plugins
 
 if TYPE_CHECKING:
     from polyhead.engine import Engine

@@ -147,7 +147,7 @@ def _check_counts(arguments: argparse.Namespace) -> None:
 
 def _import_onnx(source: Path, arguments: argparse.Namespace) -> int:
     from polyhead.importing import import_folder
-    from polyhead.strict import plain
+    from polyhead.system.schema import plain
 
     wishes = wishes_of(arguments, arguments.head)
     made = import_folder(source, arguments.output, wishes, note=output.progress)

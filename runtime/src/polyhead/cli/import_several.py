@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import cast
 
 import polyhead
-from polyhead import atomic, plugins
 from polyhead.bundle import is_bundle, read_parts
 from polyhead.cli import output
 from polyhead.cli.delegated import Checkpoints, United
@@ -21,6 +20,7 @@ from polyhead.cli.import_ import checkpoints_for, wishes_of
 from polyhead.cli.main import GROUP, Command
 from polyhead.cli.timing import Times, alone_and_together
 from polyhead.errors import HeadClash, PolyheadError, SourceError
+from polyhead.system import atomic, plugins
 
 
 class NeedsExport(PolyheadError):

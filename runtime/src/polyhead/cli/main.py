@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from typing import Protocol, cast
 
-from polyhead import __version__, plugins
+from polyhead import __version__
 from polyhead.errors import PluginError, PolyheadError, nearest
+from polyhead.system import plugins
 
 GROUP = "polyhead.commands"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from polyhead import hub
+from polyhead.bundle import hub
 from polyhead.cli import output
 
 

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead verify`."""
-    from polyhead.verification import verify
+    from polyhead.verify.golden import verify
 
     found = verify(arguments.bundle, stability=arguments.stability)
     if arguments.json:

@@ -5,6 +5,7 @@ A plugin's decoder is an entry point in the group ``polyhead.heads``.
 
 from __future__ import annotations
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import ManifestError, UnknownKind
 from polyhead.heads.answer import Answer, AnswerDecoder, AnswerSpan
 from polyhead.heads.base import Decoder, Result
@@ -12,10 +13,9 @@ from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
 from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
-from polyhead.heads.spec import HeadSpec
 from polyhead.heads.summary import Sentence, Summary, SummaryDecoder
 from polyhead.heads.tokens import Entities, Span, TokensDecoder
-from polyhead.plugins import Registry
+from polyhead.system.plugins import Registry
 
 __all__ = [
     "DECODERS",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
-from polyhead.heads.spec import HeadSpec
 from polyhead.heads.trimming import trimmed
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 LONGEST = 30
 """Most tokens of an answer in a head that does not say."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
-from polyhead.heads.spec import HeadSpec
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 
 @dataclass(frozen=True, slots=True, eq=False)

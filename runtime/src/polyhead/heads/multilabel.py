@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads.activation import sigmoid
-from polyhead.heads.spec import HeadSpec
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 THRESHOLD = 0.5
 """The probability that a label must reach in a head without thresholds of its own."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
 from polyhead.heads.activation import sigmoid
-from polyhead.heads.spec import HeadSpec
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 K = 3
 """Sentences in a summary when neither the call nor the head says."""
@@ -92,7 +92,7 @@ class SummaryDecoder:
         Args:
             logits: of each token; of several windows that count in which it stands farthest from
                 an edge.
-            encoding: the text; `polyhead.sentences` splits it.
+            encoding: the text; `polyhead.text.sentences` splits it.
             k: most sentences, at least 1; the head's own number when neither is given. A short text
                 has fewer.
             ratio: instead of `k`, the share of the sentences, above 0 to 1; at least one is taken.
@@ -100,7 +100,7 @@ class SummaryDecoder:
         Raises:
             InvalidSetting: when both are given, or one is out of its range.
         """
-        from polyhead import sentences  # late: its patterns take 7% of polyhead's import
+        from polyhead.text import sentences  # late: its patterns take 7% of polyhead's import
 
         spans = sentences.split(encoding.text)
         scores = sigmoid(means(logits[:, 0], encoding, spans))

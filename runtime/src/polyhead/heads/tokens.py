@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads.activation import log_softmax
-from polyhead.heads.spec import HeadSpec
 from polyhead.heads.trimming import trimmed
-from polyhead.tokenizing import Encoding
+from polyhead.text.tokenizing import Encoding
 
 _FORBIDDEN = -1e9
 _WITH_BEGIN = ("bio", "iob")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.errors import SourceError
-from polyhead.strict import read_json
+from polyhead.system.schema import read_json
 
 _JSON_LIMIT = 64 * 2**20
 _USUAL = ("model.onnx", "onnx/model.onnx")

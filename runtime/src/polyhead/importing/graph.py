@@ -12,7 +12,7 @@ import numpy as np
 from polyhead.bundle import messages, wire
 from polyhead.bundle.onnx_scan import scan
 from polyhead.errors import GraphError, SourceError
-from polyhead.onnx_runtime import ort
+from polyhead.system.onnx_runtime import ort
 
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NEVER = -1e4

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from polyhead.session import OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, quantisation
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError

@@ -5,7 +5,7 @@ import pytest
 
 from polyhead.errors import ManifestError
 from polyhead.heads import HeadSpec
-from polyhead.strict import parse, plain
+from polyhead.system.schema import parse, plain
 
 
 def spec(**changes):

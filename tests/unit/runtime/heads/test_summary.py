@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead import InvalidSetting, sentences
+from polyhead import InvalidSetting
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.summary import means, owners
+from polyhead.text import sentences
 
 TEXTS = st.text(max_size=60) | st.text("aB é e\u0301 東。 👍🏽! . ?\n\t", max_size=60)
 TEXT = "Anna lives in Oslo. The parcel was late!  Thanks, 東京 👍. Né?"

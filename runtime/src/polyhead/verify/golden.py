@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import stability as stabilities
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
 from polyhead.bundle.manifest import Graph
 from polyhead.engine import Engine
@@ -19,7 +18,8 @@ from polyhead.heads import decoder
 from polyhead.loading import model_of
 from polyhead.model import Model
 from polyhead.settings import Settings
-from polyhead.tokenizing import Encoding, flat
+from polyhead.text.tokenizing import Encoding, flat
+from polyhead.verify import stability as stabilities
 
 
 @dataclass(frozen=True)

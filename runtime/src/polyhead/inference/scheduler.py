@@ -13,12 +13,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import threads
 from polyhead.errors import EngineClosed
-from polyhead.grouping import groups, padded_groups
-from polyhead.per_process import PerProcess
-from polyhead.session import Backend
-from polyhead.tokenizing import Encoding
+from polyhead.inference import threads
+from polyhead.inference.grouping import groups, padded_groups
+from polyhead.inference.per_process import PerProcess
+from polyhead.inference.session import Backend
+from polyhead.text.tokenizing import Encoding
 
 IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import threads
-from polyhead.per_process import PerProcess
-from polyhead.session import OnnxSession
+from polyhead.inference import threads
+from polyhead.inference.per_process import PerProcess
+from polyhead.inference.session import OnnxSession
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class WideSession:
         return session
 
     def ready(self, start: Callable[[Callable[[], None]], bool]) -> bool:
-        """Whether it can run at once; see `polyhead.session.WideBackend.ready`."""
+        """Whether it can run at once; see `polyhead.inference.session.WideBackend.ready`."""
         process = os.getpid()
         if self._session.peek() is None and self._asked != process and start(self._open):
             self._asked = process
@@ -64,7 +64,7 @@ class WideSession:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits for one text; see `polyhead.session.Backend.run`."""
+        """Logits for one text; see `polyhead.inference.session.Backend.run`."""
         return self._session.get().run(outputs, feeds)
 
     def info(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from polyhead.errors import InvalidSetting, ProviderUnavailable
-from polyhead.onnx_runtime import ort
+from polyhead.system.onnx_runtime import ort
 
 Provider = Literal["cpu", "cuda", "auto"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

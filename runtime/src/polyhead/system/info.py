@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from polyhead import __version__, cpu
-from polyhead.onnx_runtime import ort
+from polyhead import __version__
+from polyhead.system import cpu
+from polyhead.system.onnx_runtime import ort
 
 
 def of_this_machine() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A batcher's numbers as Prometheus metrics; needs ``pip install "polyhead[prometheus]"``.
 
-    collector = polyhead.metrics.register(batcher)
+    collector = polyhead.serving.prometheus.register(batcher)
 
 Names begin with ``polyhead_``. One process, one registry: with several workers each worker answers
 its own `/metrics`, or serves it on a port of its own.
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from polyhead.batcher import Batcher
-from polyhead.counters import QUEUE_BOUNDS_MS
 from polyhead.errors import MissingExtra
+from polyhead.serving.batcher import Batcher
+from polyhead.serving.stats import QUEUE_BOUNDS_MS
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric

@@ -18,8 +18,6 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from polyhead.batching import Job, Pending, answer, job_of
-from polyhead.counters import BatcherStats, Counters
 from polyhead.engine import Engine, Options
 from polyhead.errors import (
     BatcherClosed,
@@ -28,7 +26,9 @@ from polyhead.errors import (
     QueueFull,
 )
 from polyhead.prediction import Prediction
-from polyhead.tokenizing import Input
+from polyhead.serving.queue import Job, Pending, answer, job_of
+from polyhead.serving.stats import BatcherStats, Counters
+from polyhead.text.tokenizing import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
 _LEAST_THREADS = 2

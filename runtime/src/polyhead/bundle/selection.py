@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from polyhead.bundle.manifest import Graph, Manifest
 from polyhead.errors import ProviderUnavailable
-from polyhead.providers import CPU, CUDA
+from polyhead.inference.providers import CPU, CUDA
 from polyhead.request import check_name
 
 # By preference: layout and target. A CPU runs rows of equal length without a mask; a GPU wants

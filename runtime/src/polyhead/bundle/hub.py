@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from polyhead import atomic
 from polyhead.bundle.manifest import MANIFEST
 from polyhead.bundle.reader import read_parts
 from polyhead.errors import BundleError, BundleNotFound, InvalidSetting
+from polyhead.system import atomic
 
 SCHEME = "hf:"
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 
-from polyhead.batching import Shape
-from polyhead.grouping import groups
+from polyhead.inference.grouping import groups
 from polyhead.prediction import Prediction
+from polyhead.serving.queue import Shape
 
 QUEUE_BOUNDS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram of queue times, milliseconds; one more bucket has no bound."""

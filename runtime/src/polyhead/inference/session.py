@@ -13,13 +13,13 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import providers
-from polyhead.cpu import saturates
 from polyhead.errors import GraphError
-from polyhead.graph_file import GraphFile
-from polyhead.onnx_runtime import ort
-from polyhead.per_process import PerProcess
-from polyhead.providers import CPU
+from polyhead.inference import providers
+from polyhead.inference.graph_file import GraphFile
+from polyhead.inference.per_process import PerProcess
+from polyhead.inference.providers import CPU
+from polyhead.system.cpu import saturates
+from polyhead.system.onnx_runtime import ort
 
 
 class Backend(Protocol):

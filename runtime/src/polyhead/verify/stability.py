@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import cpu
 from polyhead.bundle.measured import Certificate
-from polyhead.onnx_runtime import ort
-from polyhead.session import OnnxSession
-from polyhead.tokenizing import Encoding
+from polyhead.inference.session import OnnxSession
+from polyhead.system import cpu
+from polyhead.system.onnx_runtime import ort
+from polyhead.text.tokenizing import Encoding
 
 BATCH_SIZES = (1, 8, 64)
 THREADS = (1, 2, 4)

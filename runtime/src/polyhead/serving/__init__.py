@@ -1,0 +1,1 @@
+"""Comes in: single requests of many callers. Goes out: their predictions, and statistics."""
