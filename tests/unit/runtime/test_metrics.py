@@ -46,8 +46,8 @@ def test_labels_tell_batchers_apart(engine):
 def test_without_the_library_the_message_says_how_to_install_it():
     script = (
         "import sys\nsys.modules['prometheus_client'] = None\n"
-        "from polyhead import MissingExtra, metrics\n"
-        "try: metrics.register(None)\nexcept MissingExtra as problem: print(problem)"
+        "from polyhead import MissingExtra\nfrom polyhead.serving import prometheus\n"
+        "try: prometheus.register(None)\nexcept MissingExtra as problem: print(problem)"
     )
     environment = {"PYTHONPATH": ":".join(filter(None, sys.path))}
     done = subprocess.run(
