@@ -19,7 +19,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 from polyhead.bundle import EncoderInfo, Graph, HeadQuality, Manifest, digest, writer
 from polyhead.heads import HeadSpec, decoder
 from polyhead.inference.session import OnnxSession
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 
 settings.register_profile("polyhead", derandomize=True, deadline=None, database=None)
 settings.load_profile("polyhead")

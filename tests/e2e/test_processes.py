@@ -119,10 +119,10 @@ def test_the_tokenizers_library_does_not_warn_after_a_fork(committed):
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux")
 def test_a_long_text_starts_no_threads_that_a_fork_would_lose(committed):
     script = (
-        "import os, sys, pathlib, polyhead.text.tokenizing\n"
+        "import os, sys, pathlib, polyhead.text.tokenizer\n"
         "def threads(): return len(os.listdir('/proc/self/task'))\n"
         "path = pathlib.Path(sys.argv[1]) / 'tokenizer.json'\n"
-        "tokenizer = polyhead.text.tokenizing.Tokenizer.from_file(path)\n"
+        "tokenizer = polyhead.text.tokenizer.Tokenizer.from_file(path)\n"
         "before = threads()\n"
         "tokenizer.encode(['thanks ' * 5000])\n"
         "sys.exit(threads() - before)\n"

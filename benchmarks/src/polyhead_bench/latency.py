@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench import statistics
 from polyhead_bench.agreement import agreement
 from polyhead_bench.process import Worker

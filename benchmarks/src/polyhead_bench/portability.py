@@ -27,7 +27,7 @@ from polyhead.bundle import Graph, read
 from polyhead.cli import output
 from polyhead.errors import PolyheadError
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding, Input
+from polyhead.text.encoding import Encoding, Input
 from polyhead_bench import environments
 from polyhead_bench.errors import BenchError
 

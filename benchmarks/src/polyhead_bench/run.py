@@ -10,7 +10,8 @@ from typing import Any
 
 from polyhead.bundle import Bundle, read
 from polyhead.bundle.digest import sha256
-from polyhead.text.tokenizing import Tokenizer, flat
+from polyhead.text.encoding import flat
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import environments, machine, peers, report
 from polyhead_bench import texts as asked
 from polyhead_bench.agreement import accuracy, agreement

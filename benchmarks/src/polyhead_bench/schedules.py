@@ -13,7 +13,7 @@ from pathlib import Path
 from polyhead import Engine, Prediction
 from polyhead.heads import decoder
 from polyhead.inference import threads
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_bench.graphs.session import Options, opened
 from polyhead_bench.peers import padded
 

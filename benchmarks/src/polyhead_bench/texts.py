@@ -14,7 +14,8 @@ import numpy as np
 from polyhead.bundle import Bundle
 from polyhead.cli import texts as files
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Input, Tokenizer, flat
+from polyhead.text.encoding import Input, flat
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench.errors import BenchError
 
 

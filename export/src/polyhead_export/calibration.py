@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polyhead.text.tokenizing import Input, flat
+from polyhead.text.encoding import Input, flat
 from polyhead_export.errors import CalibrationError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyhead.bundle import Certificate
 from polyhead.cli.output import listed
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead.verify import stability
 from polyhead_export.errors import StabilityError
 

@@ -16,7 +16,7 @@ import numpy as np
 import polyhead
 from polyhead import Engine
 from polyhead.bundle import Gate, Manifest, read
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_export import calibration, texts
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import DeployedError

@@ -13,7 +13,7 @@ from polyhead.bundle import Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.inference.session import OnnxSession
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_export import (
     calibration,
     graphs,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polyhead import Engine
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.system.schema import plain
-from polyhead.text.tokenizing import Encoding, Input, flat
+from polyhead.text.encoding import Encoding, Input, flat
 
 _COUNT = 12
 # Another CPU may round a quantised activation the other way; half as much again leaves it room.

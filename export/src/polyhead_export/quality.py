@@ -12,7 +12,7 @@ from tqdm import tqdm
 from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_export.chance import chance
 from polyhead_export.decisions import changed
 from polyhead_models.data.examples import Example

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyhead.cli import texts as json_lines
 from polyhead.errors import InputError
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 

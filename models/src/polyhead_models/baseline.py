@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
 from polyhead.heads import Classification, Entities, MultiLabel, Regression, Span
-from polyhead.text.tokenizing import flat
+from polyhead.text.encoding import flat
 from polyhead_models.baseline_summary import summaries
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.multilabel import Reference as LabelSet

@@ -17,7 +17,7 @@ from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse, plain, read_json
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data.digests import digest

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models.errors import EncoderError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from polyhead import Engine, InputError, Prediction
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 from polyhead_models.metrics import METRICS

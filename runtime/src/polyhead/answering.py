@@ -14,7 +14,7 @@ from polyhead.inference.scheduler import Request, Scheduler
 from polyhead.inference.session import Backend
 from polyhead.model import Model
 from polyhead.request import Options, Wanted
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 Logits = dict[str, list[NDArray[np.float32]]]
 """By head, an array an input."""

@@ -23,7 +23,8 @@ from polyhead.request import (
     read,
     wanted_heads,
 )
-from polyhead.text.tokenizing import Encoding, Input, Tokenizer
+from polyhead.text.encoding import Encoding, Input
+from polyhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from polyhead.loading import Origin

@@ -26,7 +26,7 @@ from polyhead.model import Model
 from polyhead.request import OnOverflow
 from polyhead.sessions import Sessions
 from polyhead.settings import Settings, Verify
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

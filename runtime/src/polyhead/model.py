@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polyhead.bundle.head_spec import strides
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.inference.session import Backend
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from polyhead.loading import Origin

@@ -16,7 +16,8 @@ from polyhead.errors import (
     nearest,
 )
 from polyhead.model import SHOWN, Model
-from polyhead.text.tokenizing import Encoding, Input, least_room, parts
+from polyhead.text.encoding import Encoding, Input, least_room
+from polyhead.text.tokenizer import parts
 
 OnOverflow = Literal["window", "truncate", "error"]
 ON_OVERFLOW = ("window", "truncate", "error")

@@ -29,7 +29,7 @@ from polyhead.request import (
 )
 from polyhead.settings import Settings
 from polyhead.sharing import Part
-from polyhead.text.tokenizing import Encoding, Input
+from polyhead.text.encoding import Encoding, Input
 
 Reads = dict[int, Encoding]
 """How sub-models read an input, by their number; those that are not asked are left out."""

@@ -15,7 +15,7 @@ from polyhead.merged_sessions import MergedSession, MergingSessions, Wish
 from polyhead.model import SHOWN, Model
 from polyhead.sessions import described
 from polyhead.settings import Settings
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polyhead.bundle import read
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import texts as asked
 from polyhead_bench.preparation import Models as Forms
 from polyhead_bench.results import Results

@@ -11,7 +11,7 @@ import pytest
 from polyhead.bundle import read as read_bundle
 from polyhead.cli.main import main
 from polyhead.system.schema import plain
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import report, results, run, scenarios, texts
 from polyhead_bench.compare import compare
 from polyhead_bench.errors import BenchError, PeerFault

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import checkpoint, config, training
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.activation import sigmoid
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.multilabel import best_threshold
 

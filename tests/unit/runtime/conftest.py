@@ -16,7 +16,8 @@ from resealing import reseal as reseal_bundle
 from polyhead import Engine, HeadSpec, load
 from polyhead.bundle import digest
 from polyhead.system.schema import plain
-from polyhead.text.tokenizing import Input, Tokenizer
+from polyhead.text.encoding import Input
+from polyhead.text.tokenizer import Tokenizer
 
 Edit = Callable[[dict[str, Any]], object]
 

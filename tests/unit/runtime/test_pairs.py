@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyhead import InvalidText
-from polyhead.text.tokenizing import flat, least_room
+from polyhead.text.encoding import flat, least_room
 
 TEXTS = st.text(max_size=20) | st.text("aZ é e\u0301 ﬁ 東京 👍🏽 \0\n[SEP]</s>", max_size=20)
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 import polyhead
 from polyhead import HeadClash, InvalidSetting, TextTooLong, UnknownHead, WrongInput, load
 from polyhead.inference.session import OnnxSession
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks! " * 20]
 

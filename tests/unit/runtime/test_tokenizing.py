@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyhead import BundleError, InvalidText
-from polyhead.text.tokenizing import Encoding, Tokenizer
+from polyhead.text.encoding import Encoding
+from polyhead.text.tokenizer import Tokenizer
 
 TRICKY = (
     "aZ é e\u0301 ﬁ İ ß 東京 ก็ मेरे עִבְרִית عربي 한 "

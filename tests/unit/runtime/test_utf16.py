@@ -8,7 +8,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polyhead import Engine, load
 from polyhead.inference.session import OnnxSession
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead.text.utf16 import offsets
 
 PIECES = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 SIZES = {
     "count": st.integers(0, 60),

@@ -21,7 +21,7 @@ from pathlib import Path
 from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead.inference import threads
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import peers, scenarios
 from polyhead_bench import texts as asked
 from polyhead_bench.preparation import Models

@@ -12,7 +12,7 @@ import numpy as np
 
 from polyhead.bundle import Bundle, read
 from polyhead.system import cpu
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import environments
 from polyhead_bench.errors import BenchError
 from polyhead_bench.graphs import conventional, exporting, rivals

@@ -13,7 +13,7 @@ import numpy as np
 
 from polyhead.bundle import read
 from polyhead.system import cpu
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import texts as asked
 from polyhead_bench.checks import Check, at_most
 from polyhead_bench.graphs import exporting, peers, rivals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 Answers = dict[str, dict[str, Any]]
 """One text's answers by head, as plain data: what a head's `to_dict` gives."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import polyhead
 from polyhead.inference import threads as thread_budget
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.peers.base import Answers
 
 _REPEATS = 5

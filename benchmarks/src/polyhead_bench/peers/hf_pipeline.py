@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassif
 
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.peers.base import Answers
 from polyhead_models import checkpoint

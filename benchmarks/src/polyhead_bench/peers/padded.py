@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from polyhead.bundle import read
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding, Input, Tokenizer
+from polyhead.text.encoding import Encoding, Input
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench.peers.base import Answers
 
 ORDERS = {

@@ -13,7 +13,7 @@ import torch
 from sentence_transformers.sentence_transformer import modules
 
 from polyhead.bundle import read
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.peers.base import Answers
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from polyhead.heads import decoder
-from polyhead.text.tokenizing import Encoding, Input
+from polyhead.text.encoding import Encoding, Input
 from polyhead_bench.peers import padded
 from polyhead_bench.peers.base import Answers
 from polyhead_models import checkpoint

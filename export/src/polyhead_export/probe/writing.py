@@ -11,7 +11,8 @@ import onnx_ir as ir
 from polyhead import load
 from polyhead.bundle import Bundle, Graph, Manifest, writer
 from polyhead.bundle.digest import entry
-from polyhead.text.tokenizing import Encoding, Tokenizer
+from polyhead.text.encoding import Encoding
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_export import graphs, rewrites
 from polyhead_export.certificate import certify
 from polyhead_export.errors import ProbeError

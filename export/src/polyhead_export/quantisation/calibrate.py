@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 from tqdm import tqdm
 
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.passes.clean import clean
 from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings

@@ -11,7 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from polyhead.text.tokenizing import Tokenizer, least_room
+from polyhead.text.encoding import least_room
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError
 from polyhead_export.passes.quantise_linears import Linear, linears

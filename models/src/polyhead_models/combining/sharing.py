@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.errors import CombineError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from polyhead.errors import nearest
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
 from polyhead_models.data.rows import Row

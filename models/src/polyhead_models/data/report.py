@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from polyhead.text.tokenizing import Input, Tokenizer
+from polyhead.text.encoding import Input
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import SPLITS, Config
 from polyhead_models.data import examples, sources, statistics

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.answer import Answers
 from polyhead_models.heads.summary import Salient

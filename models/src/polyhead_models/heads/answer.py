@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polyhead.heads import Answer, HeadSpec
 from polyhead.heads.answer import LONGEST
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 from polyhead_models.heads.overlap import f1
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.dense import Hidden, last_width, stack
 from polyhead_models.heads.reading import Reader

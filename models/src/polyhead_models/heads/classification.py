@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.labels import check_known, label
 

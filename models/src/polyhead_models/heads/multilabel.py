@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec, MultiLabel
 from polyhead.heads.multilabel import THRESHOLD
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.heads.labels import check_known, label
 from polyhead_models.heads.numeric import NumericNetwork
 

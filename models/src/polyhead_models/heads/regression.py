@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.heads.numeric import NumericNetwork
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from polyhead.heads import HeadSpec
 from polyhead.heads.summary import owners
 from polyhead.text import sentences
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models.data import tagging
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.base import IGNORED, HeadNetwork

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from polyhead import Engine
 from polyhead.heads import HeadSpec
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig, TeacherConfig
 from polyhead_models.data.examples import Example

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyhead import Engine, InputError
-from polyhead.text.tokenizing import Encoding, Input
+from polyhead.text.encoding import Encoding, Input
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError

@@ -18,7 +18,7 @@ from typing import Any
 
 from polyhead import InputError, InvalidSetting, Prediction, load
 from polyhead.cli import output, texts
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 _CHUNK = 512
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from polyhead.errors import InvalidText
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 
 def read(name: str, field: str) -> Iterator[Input]:

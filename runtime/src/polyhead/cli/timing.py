@@ -14,7 +14,7 @@ from typing import Literal
 from polyhead.cli import texts
 from polyhead.engine import Engine
 from polyhead.errors import InputError
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 _ROUNDS, _WARMUP, _MOST = 15, 3, 20
 Kind = Literal["text", "pair"]

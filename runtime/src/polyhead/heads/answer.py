@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
 from polyhead.heads.trimming import trimmed
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 LONGEST = 30
 """Most tokens of an answer in a head that does not say."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 
 class Result(Protocol):

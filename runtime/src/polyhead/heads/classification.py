@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads.activation import softmax
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)

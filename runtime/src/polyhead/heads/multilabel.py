@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads.activation import sigmoid
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 THRESHOLD = 0.5
 """The probability that a label must reach in a head without thresholds of its own."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
 from polyhead.heads.activation import sigmoid
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 K = 3
 """Sentences in a summary when neither the call nor the head says."""

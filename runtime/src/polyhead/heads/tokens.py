@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads.activation import log_softmax
 from polyhead.heads.trimming import trimmed
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
 _WITH_BEGIN = ("bio", "iob")

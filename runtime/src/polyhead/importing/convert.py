@@ -22,7 +22,8 @@ from polyhead.importing.folder import Folder
 from polyhead.importing.graph import KNOWN_INPUTS, Foreign
 from polyhead.importing.head import Head, Wishes
 from polyhead.inference.session import OnnxSession
-from polyhead.text.tokenizing import Input, Tokenizer
+from polyhead.text.encoding import Input
+from polyhead.text.tokenizer import Tokenizer
 
 # int8 kernels of another CPU may round in another way.
 TOLERANCE = {"fp32": 1e-3, "int8": 0.5}

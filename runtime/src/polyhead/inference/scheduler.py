@@ -18,7 +18,7 @@ from polyhead.inference import threads
 from polyhead.inference.grouping import groups, padded_groups
 from polyhead.inference.per_process import PerProcess
 from polyhead.inference.session import Backend
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 

@@ -28,7 +28,7 @@ from polyhead.errors import (
 from polyhead.prediction import Prediction
 from polyhead.serving.queue import Job, Pending, answer, job_of
 from polyhead.serving.stats import BatcherStats, Counters
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
 _LEAST_THREADS = 2

@@ -10,7 +10,7 @@ from typing import TypeVar
 from polyhead.engine import Engine, Options
 from polyhead.errors import InputError
 from polyhead.prediction import Prediction
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 
 # A batch holds about this many characters; a text with more goes alone, and one thread is kept for
 # the others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.

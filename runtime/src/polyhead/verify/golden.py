@@ -18,7 +18,7 @@ from polyhead.heads import decoder
 from polyhead.loading import model_of
 from polyhead.model import Model
 from polyhead.settings import Settings
-from polyhead.text.tokenizing import Encoding, flat
+from polyhead.text.encoding import Encoding, flat
 from polyhead.verify import stability as stabilities
 
 

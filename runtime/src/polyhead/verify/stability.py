@@ -22,7 +22,7 @@ from polyhead.bundle.measured import Certificate
 from polyhead.inference.session import OnnxSession
 from polyhead.system import cpu
 from polyhead.system.onnx_runtime import ort
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 BATCH_SIZES = (1, 8, 64)
 THREADS = (1, 2, 4)

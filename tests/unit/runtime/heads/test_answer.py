@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from polyhead import InvalidSetting
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 TEXTS = st.text(max_size=30) | st.text("ab é e\u0301 東 👍🏽 ❤\ufe0f मेरे\n\t", max_size=30)
 QUESTION = 3

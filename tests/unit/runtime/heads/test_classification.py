@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 LABELS = ("billing", "delivery", "praise")
 SPEC = HeadSpec(

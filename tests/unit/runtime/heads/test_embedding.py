@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from polyhead import InvalidSetting
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 SPEC = HeadSpec(kind="embedding.v1", output="logits/embedding", pooling="mean", max_tokens=16)
 EMPTY = Encoding("", np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0, bool))

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from polyhead import MultiLabel
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 LABELS = ("angry", "late", "damaged")
 SPEC = HeadSpec(

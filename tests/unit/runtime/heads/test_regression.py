@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from polyhead import Regression
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 SPEC = HeadSpec(kind="regression.v1", output="logits/stars", pooling="mean", max_tokens=16)
 EMPTY = Encoding("", np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0, bool))

@@ -7,7 +7,7 @@ import pytest
 
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.tokens import tags
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 SPEC = HeadSpec(
     kind="tokens.v1", output="logits/x", labels=("A", "B"), activation="softmax", max_tokens=64

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.tokens import tags
-from polyhead.text.tokenizing import Encoding
+from polyhead.text.encoding import Encoding
 
 LABELS = ("PERSON", "PLACE")
 TAGS = ("O", "B-PERSON", "I-PERSON", "B-PLACE", "I-PLACE")
