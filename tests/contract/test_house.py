@@ -68,7 +68,7 @@ def imports(path, known):
 
 
 def room(module):
-    return (module.split(".") + ["polyhead"])[1] if "." in module else "polyhead"
+    return module.split(".")[1] if "." in module else "polyhead"
 
 
 def upward(package, source):
