@@ -1,10 +1,12 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
 from polyhead import BundleError
 from polyhead.bundle import read
 from polyhead.bundle.writer import staged
+from polyhead.system import atomic
 from polyhead.system.atomic import folder, write_text
 
 
@@ -31,6 +33,84 @@ def test_a_failed_write_leaves_the_old_bundle(bundle_copy, error):
     assert names(bundle_copy.parent) == ["bundle"]
 
 
+@pytest.fixture(params=["in_one_step", "in_two_steps"])
+def steps(request, monkeypatch):
+    """How a folder takes the place of another: Linux's exchange, or two renames elsewhere."""
+    if request.param == "in_two_steps":
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    return request.param
+
+
+def interrupt(monkeypatch, *, step, done, error):
+    """End the given rename or exchange of the disk (1: the first) with `error`, done or not."""
+    calls = []
+
+    def interrupted(real):
+        def call(*paths):
+            calls.append(paths)
+            if len(calls) != step:
+                return real(*paths)
+            if done:
+                real(*paths)
+            raise error
+
+        return call
+
+    monkeypatch.setattr(Path, "rename", interrupted(Path.rename))
+    monkeypatch.setattr(atomic, "_exchange", interrupted(atomic._exchange))
+    return calls
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_interrupted_swap_leaves_the_old_or_the_new_bundle(
+    bundle_copy, monkeypatch, steps, error, done, step
+):
+    def swap():
+        with staged(bundle_copy) as target:
+            shutil.copytree(bundle_copy, target, dirs_exist_ok=True)
+            (target / "new").touch()
+
+    with monkeypatch.context() as patch:
+        calls = interrupt(patch, step=step, done=done, error=error)
+        if step <= (1 if steps == "in_one_step" else 3):
+            with pytest.raises(error):
+                swap()
+        else:  # there is no such step
+            swap()
+        assert calls
+    assert read(bundle_copy).manifest
+    assert names(bundle_copy.parent) == ["bundle"]
+
+
+def test_an_old_folder_that_cannot_be_put_back_is_kept_and_named(bundle_copy, monkeypatch):
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path == bundle_copy:
+            return rename(path, target)
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="The old one is whole at") as caught, staged(bundle_copy):
+        pass
+    (kept,) = bundle_copy.parent.glob(".bundle.old.*/bundle")
+    assert str(kept) in str(caught.value)
+    assert read(kept).manifest
+
+
+def test_a_link_to_a_folder_is_replaced_and_its_target_kept(bundle_copy, steps):
+    link = bundle_copy.with_name("link")
+    link.symlink_to(bundle_copy)
+    with folder(link) as target:
+        (target / "file").touch()
+    assert names(link) == ["file"]
+    assert read(bundle_copy).manifest
+    assert names(bundle_copy.parent) == ["bundle", "link"]
+
+
 def test_a_failed_first_write_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         fail_half_way(tmp_path / "new", RuntimeError)
@@ -44,7 +124,7 @@ def test_the_old_bundle_is_readable_while_the_new_one_is_written(bundle_copy):
         shutil.copytree(bundle_copy, target, dirs_exist_ok=True)
 
 
-def test_a_new_bundle_takes_the_place_of_the_old_one(bundle_copy):
+def test_a_new_bundle_takes_the_place_of_the_old_one(bundle_copy, steps):
     with staged(bundle_copy) as target:
         (target / "manifest.json").write_text("{}")
     assert names(bundle_copy) == ["manifest.json"]

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from polyhead.cli.main import main
+
 
 @pytest.mark.parametrize(
     "words",
@@ -26,6 +28,24 @@ def test_an_unknown_command_names_the_nearest(polyhead):
     done = polyhead("inpsect", "bundle")
     assert "unknown command 'inpsect'; installed: " in done.stderr
     assert "Did you mean 'inspect'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "distribution"),
+    [("train", "polyhead-models"), ("export", "polyhead-export"), ("bench", "polyhead-bench")],
+)
+def test_a_command_that_is_not_installed_names_its_distribution(
+    monkeypatch, capsys, command, distribution
+):
+    monkeypatch.setattr("polyhead.system.plugins.points", lambda group: [])
+    assert main([command, "--help"]) == 2
+    assert f"pip install {distribution}'" in capsys.readouterr().err
+
+
+def test_progress_can_be_silenced(polyhead, bundle):
+    words = ("run", bundle, "--input", "-", "--heads", "topic")
+    assert polyhead(*words, stdin=b'"a"').stderr == "1 texts\n"
+    assert polyhead(*words, "--quiet", stdin=b'"a"').stderr == ""
 
 
 @pytest.mark.parametrize("name", ["run", "verify", "inspect"])

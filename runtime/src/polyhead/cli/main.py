@@ -10,11 +10,19 @@ from importlib.metadata import EntryPoint
 from typing import Protocol, cast
 
 from polyhead import __version__
+from polyhead.cli import output
 from polyhead.errors import PluginError, PolyheadError, nearest
 from polyhead.system import plugins
 
 GROUP = "polyhead.commands"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_BROUGHT_BY = {
+    "polyhead-models": ("data", "demo", "evaluate", "heads", "train"),
+    "polyhead-export": ("combine", "export", "import"),
+    "polyhead-bench": ("bench",),
+}
+"""Commands of polyhead's other distributions, to name the one to install."""
 
 
 class Command(Protocol):
@@ -58,10 +66,12 @@ def _run(point: EntryPoint, words: list[str]) -> int:
         description=command.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.configure(parser)
     arguments = _parse(parser, words)
     try:
-        code = command.execute(arguments)
+        with output.log_to_stderr(quiet=arguments.quiet):
+            code = command.execute(arguments)
         sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
         return code
     except PolyheadError as problem:
@@ -99,11 +109,20 @@ def _overview(commands: dict[str, EntryPoint]) -> str:
         by_distribution.setdefault(plugins.distribution(point), []).append(point.name)
     for distribution, names in sorted(by_distribution.items()):
         lines.append(f"commands of {distribution}:  {'  '.join(sorted(names))}")
-    lines += ["", "'polyhead COMMAND --help' explains one; 'polyhead --version' tells the version."]
+    lines += [
+        "",
+        "'polyhead COMMAND --help' explains one; 'polyhead --version' shows the version.",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _unknown(word: str, commands: dict[str, EntryPoint]) -> str:
+    for distribution, names in _BROUGHT_BY.items():
+        if word in names:
+            return (
+                f"polyhead: the command {word!r} comes with {distribution}, which is not installed"
+                f" here. Run 'pip install {distribution}'.\n"
+            )
     return (
         f"polyhead: unknown command {word!r}; installed: {', '.join(sorted(commands))}."
         f"{nearest(word, commands)}\n"

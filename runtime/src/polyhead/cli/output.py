@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+_LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def log_to_stderr(*, quiet: bool = False) -> Iterator[None]:
+    """Show what polyhead's distributions log in the block, as plain lines on stderr.
+
+    Args:
+        quiet: warnings only, no progress.
+    """
+    handler = logging.StreamHandler()
+    level = logging.WARNING if quiet else logging.INFO
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, own in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(own)
 
 
 def write(text: str) -> None:
@@ -20,9 +47,8 @@ def write_json(value: Any, *, indent: int | None = 1) -> None:
 
 
 def progress(text: str) -> None:
-    """A note on stderr for whoever watches."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A line of progress, as a message of the log."""
+    _log.info("%s", text)
 
 
 def listed(values: Iterable[object]) -> str:
@@ -44,6 +70,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; columns of numbers are set to the right, bars in a cell are escaped."""
+    rows = list(rows)
+    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    lines = [
+        [_escaped(name) for name in header],
+        ["---:" if flush else "---" for flush in right],
+        *([_escaped(_cell(value)) for value in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def _is_number(value: object) -> bool:
