@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.inference.session import Backend, OnnxSession
+from polyhead.inference.backend import Backend
+from polyhead.inference.session import OnnxSession
 from polyhead_export.errors import ParityError
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_models.model import MultiHeadModel, TorchBackend
@@ -22,8 +23,6 @@ class PaddedBackend:
 
     So its answers, measured like those of any graph, are those that a padded batch gets.
     """
-
-    wide = None
 
     def __init__(self, backend: Backend, *, max_tokens: int, pad: int = 0) -> None:
         """Wrap the session of a padded graph.
@@ -39,7 +38,7 @@ class PaddedBackend:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits of the tokens that count; see `polyhead.inference.session.Backend.run`."""
+        """Logits of the tokens that count; see `polyhead.inference.backend.Backend.run`."""
         rows, tokens = next(iter(feeds.values())).shape
         more = ((0, 0), (0, max(0, min(_MORE, self._max_tokens - tokens))))
         padded = {n: np.pad(f, more, constant_values=self._pad) for n, f in feeds.items()}

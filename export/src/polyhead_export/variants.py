@@ -13,7 +13,8 @@ import onnx_ir as ir
 from polyhead import Engine
 from polyhead.bundle import Graph
 from polyhead.bundle.digest import entry
-from polyhead.inference.session import Backend, OnnxSession
+from polyhead.inference.backend import Backend
+from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, padding
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.parity import TOLERANCE

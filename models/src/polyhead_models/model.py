@@ -81,8 +81,6 @@ class MultiHeadModel(nn.Module):
 class TorchBackend:
     """A model as the back end of a `polyhead.Engine`: the same tokens in, the same decoders out."""
 
-    wide = None
-
     def __init__(self, model: MultiHeadModel) -> None:
         """Use `model` as it is now; in training mode it is put in evaluation mode for each call."""
         self._model = model
@@ -91,7 +89,7 @@ class TorchBackend:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
     ) -> list[NDArray[np.float32]]:
-        """Logits for a batch of equal lengths; see `polyhead.inference.session.Backend.run`."""
+        """Logits for a batch of equal lengths; see `polyhead.inference.backend.Backend.run`."""
         device = next(self._model.parameters()).device
         training = self._model.training
         # Walking all modules costs about 0.5 ms: only when there is something to switch.

@@ -3,41 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, overload
 
-from polyhead.answering import Logits, OfInput, Work, compute, decoded, logits_of
-from polyhead.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead._model import GraphRun, HeadRequest, LoadedModel, SubModel
+from polyhead._request import Options, checked_options, resolve
+from polyhead.errors import EngineClosed, EngineWithoutBundle, InputError
 from polyhead.heads import HeadSpec
+from polyhead.heads.base import Result
 from polyhead.inference import threads as thread_budget
-from polyhead.inference.scheduler import Scheduler
-from polyhead.inference.session import Backend
-from polyhead.lifecycle import Lifecycle
-from polyhead.model import Model
+from polyhead.inference.backend import Backend
+from polyhead.inference.scheduler import Job, Scheduler
 from polyhead.prediction import Prediction
-from polyhead.request import (
+from polyhead.text.encoding import Encoding, Input
+from polyhead.text.inputs import (
     OnError,
     OnOverflow,
-    Options,
-    Reading,
-    checked_options,
+    OverflowPolicy,
+    Texts,
+    check,
     read,
-    wanted_heads,
+    without_frames,
 )
-from polyhead.text.encoding import Encoding, Input
 from polyhead.text.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from polyhead.loading import Origin
 
 __all__ = ["Engine", "OnError", "OnOverflow", "Options"]
 
+Logits = dict[str, list[NDArray[np.float32]]]
+"""By head, an array an input."""
 
-class Engine(Lifecycle):
+_NOTHING = np.empty(0, np.float32)
+_NO_OPTIONS: Options = {}
+
+
+class Origin(Protocol):
+    """Where an engine came from; can be pickled."""
+
+    def at(self, path: str | Path) -> Self:
+        """The same settings for another bundle."""
+        ...
+
+    def model(self) -> LoadedModel:
+        """What is there, read now."""
+        ...
+
+    def engine(self) -> Engine:
+        """An engine of it."""
+        ...
+
+
+class Engine:
     """Answers texts with every head in one encoder pass. Safe to call from many threads.
 
     Made by `polyhead.load`; training makes one over a PyTorch model, so that both go the same way.
     A forked process may use the engine of its parent: it makes its own session and threads when it
     first needs them. A pickled engine opens its bundle again by its path, with the same settings.
+
+    An engine of several bundles has a sub-model for each, whose heads stand side by side. A text is
+    tokenised once for all with one tokenizer; one graph runs once; different graphs run at the same
+    time within one budget of threads, and one none of whose heads is asked does not run.
     """
 
     def __init__(
@@ -52,8 +80,6 @@ class Engine(Lifecycle):
         on_overflow: OnOverflow = "window",
         max_characters: int | None = None,
         intra_op_threads: int = 1,
-        source: str | None = None,
-        origin: Origin | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -69,20 +95,58 @@ class Engine(Lifecycle):
                 error.
             max_characters: longest input, both texts of a pair together; None for no limit.
             intra_op_threads: threads of its own that the back end uses for one call.
-            source: where the engine came from, for `info`.
-            origin: how to open it again; None where it cannot be.
 
         Raises:
             InvalidSetting: when a number or option is out of its range.
         """
+        self._set_up(
+            LoadedModel.of((SubModel.of(backend, tokenizer, heads, max_tokens),)),
+            threads=threads,
+            batch_tokens=batch_tokens,
+            policy=OverflowPolicy(on_overflow, max_characters),
+            intra_op_threads=intra_op_threads,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        model: LoadedModel,
+        *,
+        threads: int | None = None,
+        batch_tokens: int = 256,
+        policy: OverflowPolicy | None = None,
+        intra_op_threads: int = 1,
+        origin: Origin | None = None,
+    ) -> Self:
+        """An engine over sub-models that are loaded; `origin` opens them again."""
+        engine = cls.__new__(cls)
+        engine._set_up(
+            model,
+            threads=threads,
+            batch_tokens=batch_tokens,
+            policy=policy or OverflowPolicy(),
+            intra_op_threads=intra_op_threads,
+            origin=origin,
+        )
+        return engine
+
+    def _set_up(
+        self,
+        model: LoadedModel,
+        *,
+        threads: int | None,
+        batch_tokens: int,
+        policy: OverflowPolicy,
+        intra_op_threads: int,
+        origin: Origin | None = None,
+    ) -> None:
         self._threads = thread_budget.budget(threads)
-        scheduler = Scheduler(
+        self._scheduler = Scheduler(
             thread_budget.workers(self._threads, intra_op_threads),
             thread_budget.whole("batch_tokens", batch_tokens),
         )
-        self._reading = Reading(on_overflow, max_characters)
-        model = Model.of(backend, tokenizer, heads, max_tokens, source, origin)
-        super().__init__(model, scheduler)
+        self._model, self._policy, self._origin = model, policy, origin
+        self._last_info: dict[str, Any] | None = None  # of a closed engine
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -91,7 +155,7 @@ class Engine(Lifecycle):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Makes the token ids."""
+        """Makes the token ids; of the first sub-model, where there are several."""
         return self._model.tokenizer
 
     def __call__(
@@ -156,34 +220,21 @@ class Engine(Lifecycle):
             EngineClosed: after `close`.
         """
         model = self._open()
-        chosen = checked_options(options, model)
-        wanted = wanted_heads(heads, model)
-        read_ = read(
-            texts,
-            model,
-            self._reading,
-            self._scheduler.spread,
-            wanted=wanted,
-            by_name=heads is not None,
-            errors=errors,
-        )
-        places = [i for i, found in enumerate(read_) if isinstance(found, Encoding)]
-        encodings = [found for found in read_ if isinstance(found, Encoding)]
-        answers: list[Any] = list(read_)
-
-        def take(_: int, row: int, logits: OfInput) -> None:
-            encoding = encodings[row]
-            answers[places[row]] = Prediction(
-                text=encoding.text,
-                results=decoded(model, encoding, logits, chosen),
-                tokens=len(encoding),
-                windows=len(encoding.starts),
-                truncated=encoding.truncated,
-                query=encoding.query,
-            )
-
-        compute([Work(model, encodings, wanted)], self._scheduler, take)
-        return answers
+        chosen = _NO_OPTIONS if options is None else checked_options(options, model)
+        request = self._request(heads, model)
+        inputs = check(texts, self._policy, request.refused, errors)
+        encoded = self._encode(inputs, request, errors)
+        groups = self._scheduler.group(_jobs(encoded, request))
+        results: list[dict[str, Result]] = [{} for _ in encoded]
+        for job, logits in self._scheduler.run(groups):
+            for name, column, decoder in job.run.heads:
+                settings = chosen.get(name, _NO_OPTIONS)
+                found = decoder.decode(logits[column], job.encoding, **settings)
+                results[job.row][name] = found
+        return [
+            encodings if isinstance(encodings, InputError) else _prediction(encodings, own, request)
+            for encodings, own in zip(encoded, results, strict=True)
+        ]
 
     def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
@@ -193,28 +244,33 @@ class Engine(Lifecycle):
         head does not read an input of this kind, the array is empty, `(0,)`. Raises what `predict`
         raises.
         """
-        model = self._open()
-        wanted = wanted_heads(heads, model)
-        spread, by_name = self._scheduler.spread, heads is not None
-        read_ = read(texts, model, self._reading, spread, wanted=wanted, by_name=by_name)
-        encodings = [encoding for encoding in read_ if isinstance(encoding, Encoding)]
-        return logits_of([Work(model, encodings, wanted)], self._scheduler)[0]
+        request = self._request(heads, self._open())
+        encoded = self._encode(check(texts, self._policy, request.refused), request)
+        names = [*request.text.heads, *request.pair.heads]
+        found: Logits = {name: [_NOTHING] * len(encoded) for name in names}
+        for job, logits in self._scheduler.run(self._scheduler.group(_jobs(encoded, request))):
+            for name, column, _ in job.run.heads:
+                found[name][job.row] = logits[column]
+        return found
 
     def encode(self, texts: Sequence[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
+
+        Where there are several sub-models, it is the first that reads them.
 
         Raises:
             InputError: when a text cannot be used; names its index.
             EngineClosed: after `close`.
         """
-        found = read(texts, self._open(), self._reading, self._scheduler.spread)
-        return [encoding for encoding in found if isinstance(encoding, Encoding)]
+        request = self._request((), self._open())
+        encoded = self._encode(check(texts, self._policy, request.refused), request)
+        return [found[0] for found in encoded if not isinstance(found, InputError)]
 
     def warmup(self) -> None:
         """Answer an input of every kind that the heads read, a short one and a long one.
 
         What is made at the first call is made now, such as the session of a forked process, the
-        one for lone texts, and onnxruntime's buffers. Costs some tens of milliseconds; a call
+        one with several threads, and onnxruntime's buffers. Costs some tens of milliseconds; a call
         without it only takes longer.
 
         Raises:
@@ -231,20 +287,182 @@ class Engine(Lifecycle):
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.
 
-        A closed engine still tells what ran.
+        An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
+        still says what ran.
         """
-        from polyhead.system import info as facts
+        if self._last_info is not None:
+            return dict(self._last_info)
+        from polyhead.system import info as system
 
         model = self._model
+        first, several = model.parts[0], len(model.parts) > 1
         return {
-            **model.backend.info(),
+            **first.backend.info(),
+            **_multi_threaded(first),
+            **({"sub_models": [_described(part) for part in model.parts]} if several else {}),
+            **({} if several else _graph(first)),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
             "batch_tokens": self._scheduler.batch_tokens,
             "max_tokens": model.max_tokens,
-            "max_characters": self._reading.max_characters,
-            "on_overflow": self._reading.on_overflow,
+            "max_characters": self._policy.max_characters,
+            "on_overflow": self._policy.on_overflow,
             "heads": list(model.specs),
-            **facts.of_this_machine(),
+            **system.of_this_machine(),
         }
+
+    def reload(self, path: str | Path | None = None) -> None:
+        """Answer with another bundle from now on, or with the same ones read again.
+
+        The bundle is loaded and checked first; until then, and when it fails, the old one answers.
+        Each call is answered by one of the two from its start to its end, and calls in flight
+        finish with the old one, which is freed with the last of them. Settings stay as they were
+        given to `polyhead.load`.
+
+        Args:
+            path: the new bundle; None for the path of the old one, and for several.
+
+        Raises:
+            BundleError: when the new bundle cannot be read or trusted.
+            UnknownHead: when it lacks a head that `polyhead.load` was asked for by name.
+            InvalidSetting: when a path is given to an engine of several bundles.
+            EngineWithoutBundle: when this engine was not made by `polyhead.load`.
+            EngineClosed: after `close`.
+        """
+        self._open()
+        origin = self._bundled("reload")
+        if path is not None:
+            origin = origin.at(path)
+        model = origin.model()
+        self._open()  # closed meanwhile
+        self._model, self._origin = model, origin
+
+    def close(self) -> None:
+        """Free the sessions and give the worker threads back. May be called twice.
+
+        Calls in flight end first. Later calls raise `EngineClosed`, except `info`, which still
+        says what ran.
+        """
+        if self._last_info is None:
+            self._last_info = self.info()
+        self._model = self._model.without_sessions()
+        self._scheduler.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as where it came from: the copy opens its bundle again."""
+        self._open()
+        return self._bundled("pickle").engine, ()
+
+    def _bundled(self, what: str) -> Origin:
+        if self._origin is None:
+            raise EngineWithoutBundle(
+                f"cannot {what} this engine: it was not made by polyhead.load, so there is no"
+                " bundle to open again."
+            )
+        return self._origin
+
+    def _open(self) -> LoadedModel:
+        model = self._model
+        if self._last_info is not None:
+            raise EngineClosed("This engine was closed. Load the bundle again with polyhead.load.")
+        return model
+
+    def _request(self, heads: Iterable[str] | None, model: LoadedModel) -> HeadRequest:
+        """The wanted heads, resolved once for all calls that ask for the same."""
+        try:
+            if heads is not None and not isinstance(heads, str):
+                heads = tuple(heads)
+            found = model.requests.get(heads)
+        except TypeError:  # no names, or a name that is no text
+            found = None
+        return found or resolve(heads, model)
+
+    def _encode(
+        self, inputs: Sequence[Texts | InputError], request: HeadRequest, errors: OnError = "raise"
+    ) -> list[tuple[Encoding, ...] | InputError]:
+        """Each input as the wanted sub-models read it, by the numbers of the plan's readers."""
+        policy, of_text, of_pair = self._policy, request.text.readers, request.pair.readers
+
+        def encode(rows: range) -> list[tuple[Encoding, ...] | InputError]:
+            found: list[tuple[Encoding, ...] | InputError] = []
+            for row in rows:
+                texts = inputs[row]
+                if isinstance(texts, InputError):
+                    found.append(texts)
+                    continue
+                try:
+                    readers = of_text if texts[0] is None else of_pair
+                    found.append(read(texts, row, readers, policy))
+                except InputError as problem:
+                    if errors == "raise":
+                        raise
+                    found.append(without_frames(problem))
+            return found
+
+        return self._scheduler.spread(encode, len(inputs))
+
+
+def _jobs(
+    encoded: Sequence[tuple[Encoding, ...] | InputError], request: HeadRequest
+) -> list[Job[GraphRun]]:
+    """What has to be computed for each input: a job for each run of a graph."""
+    jobs = []
+    for row, encodings in enumerate(encoded):
+        if not isinstance(encodings, InputError):
+            plan = request.text if encodings[0].query is None else request.pair
+            for run in plan.runs:
+                jobs.append(Job(run, row, encodings[run.reader]))
+    return jobs
+
+
+def _prediction(
+    encodings: tuple[Encoding, ...], results: dict[str, Result], request: HeadRequest
+) -> Prediction:
+    """Tokens and windows are those of the sub-model that read the most."""
+    first = encodings[0]
+    plan = request.text if first.query is None else request.pair
+    tokens, windows, truncated = len(first.ids), len(first.starts), first.truncated
+    for other in encodings[1:]:
+        tokens, windows = max(tokens, len(other.ids)), max(windows, len(other.starts))
+        truncated |= other.truncated
+    if len(plan.runs) > 1:
+        results = {name: results[name] for name in plan.heads}
+    return Prediction(first.text, results, tokens, windows, truncated, first.query)
+
+
+def _described(part: SubModel) -> dict[str, Any]:
+    """A sub-model as plain data."""
+    bundle = part.bundle
+    return {
+        "source": None if bundle is None else str(bundle.path),
+        "heads": list(part.specs),
+        "encoder": None if bundle is None else bundle.manifest.encoder.name,
+        "fingerprint": None if bundle is None else bundle.manifest.encoder.fingerprint,
+        "max_tokens": part.max_tokens,
+        **_multi_threaded(part),
+        **_graph(part),
+    }
+
+
+def _multi_threaded(part: SubModel) -> dict[str, Any]:
+    fast = part.multi_threaded
+    return {"multi_threaded": None if fast is None else fast.info()}
+
+
+def _graph(part: SubModel) -> dict[str, Any]:
+    if part.graph is None:
+        return {}
+    kept = ("file", "sha256", "precision", "layout", "target")
+    return {"graph": {name: getattr(part.graph, name) for name in kept}}

@@ -1,66 +1,94 @@
-"""From a bundle to an engine."""
+"""Paths and settings in, an engine out."""
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from polyhead._assembly import Assembly, LoadSettings, Verify
+from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import hub
-from polyhead.bundle.reader import Bundle, is_collection, read
-from polyhead.bundle.selection import graph_for
+from polyhead.bundle.head_spec import check_name
+from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
 from polyhead.errors import (
     BundleNotFound,
     EngineWithoutBundle,
-    GraphError,
+    HeadClash,
     InvalidSetting,
-    ProviderUnavailable,
     UnknownHead,
 )
-from polyhead.heads import HeadSpec, decoder
-from polyhead.inference import providers
 from polyhead.inference.providers import Provider
-from polyhead.model import Model
-from polyhead.request import OnOverflow
-from polyhead.sessions import Sessions
-from polyhead.settings import Settings, Verify
-from polyhead.text.tokenizer import Tokenizer
+from polyhead.inference.threads import INTRA_OP_MIN_TOKENS
+from polyhead.text.inputs import OnOverflow, OverflowPolicy
+from polyhead.verify.golden import require_golden
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A bundle and the settings to open it with; what a pickled engine consists of."""
+class BundleOrigin:
+    """Bundles, prefixes of their heads, and settings: what a pickled engine consists of."""
 
-    path: Path
-    settings: Settings
+    paths: tuple[Path, ...]
+    prefixes: tuple[str, ...]
+    settings: LoadSettings
 
-    def at(self, path: str | Path) -> Origin:
-        """The same settings for another bundle."""
-        return replace(self, path=_absolute(hub.located(path)))
+    def at(self, path: str | Path) -> BundleOrigin:
+        """The same settings for another bundle.
+
+        Raises:
+            InvalidSetting: where there are several bundles, or for what is no path.
+        """
+        if len(self.paths) > 1:
+            raise InvalidSetting("reload: expected no path; this engine has several bundles.")
+        return replace(self, paths=(_absolute(hub.located(path)),))
 
     def engine(self) -> Engine:
-        """An engine of the bundle; raises what `load` raises."""
-        model, settings = self.model(), self.settings
-        return Engine(
-            model.backend,
-            model.tokenizer,
-            model.specs,
-            max_tokens=model.max_tokens,
+        """An engine of them; raises what `load` raises."""
+        settings = self.settings
+        return Engine.of(
+            self.model(),
             threads=settings.threads,
             batch_tokens=settings.batch_tokens,
-            on_overflow=settings.on_overflow,
-            max_characters=settings.max_characters,
+            policy=OverflowPolicy(settings.on_overflow, settings.max_characters),
             intra_op_threads=settings.intra_op,
-            source=model.source,
             origin=self,
         )
 
-    def model(self) -> Model:
-        """The bundle's model, read now; raises what `load` raises."""
-        bundle = read(self.path, digests=False)
-        return model_of(bundle, self.settings, origin=self)
+    def model(self) -> LoadedModel:
+        """What the bundles hold, read now; sub-models without a wanted head are left out.
+
+        Raises:
+            PolyheadError: what `load` raises.
+        """
+        found = [
+            (bundle, prefix)
+            for path, prefix in zip(self.paths, self.prefixes, strict=True)
+            for bundle in read_parts(path, digests=False)
+        ]
+        _check_clash(found)
+        wanted = self.settings.heads
+        known = [f"{prefix}{name}" for bundle, prefix in found for name in bundle.manifest.heads]
+        for head in wanted or ():
+            check_name(head, known)
+        assembly, parts = Assembly(self.settings), []
+        for bundle, prefix in found:
+            own = None
+            if wanted is not None:
+                own = [name for name in bundle.manifest.heads if f"{prefix}{name}" in wanted]
+                if not own:
+                    continue
+            part = assembly.sub_model(bundle, own)
+            if self.settings.verify == "golden":
+                require_golden(part)
+            parts.append(part.with_prefix(prefix) if prefix else part)
+        _log_what_could_be_combined(parts)
+        return LoadedModel.of(parts, ", ".join(map(str, self.paths)))
 
     def __getstate__(self) -> dict[str, Any]:
         if self.settings.session_options is not None:
@@ -69,88 +97,6 @@ class Origin:
                 " with, cannot be pickled. Load the bundle in the other process."
             )
         return dict(self.__dict__)
-
-
-def model_of(
-    bundle: Bundle,
-    settings: Settings,
-    tokenizer: Tokenizer | None = None,
-    origin: Origin | None = None,
-    sessions: Sessions | None = None,
-) -> Model:
-    """The model of a bundle that was read without a look at digests; they are checked now.
-
-    Args:
-        bundle: of one model.
-        settings: how to open it.
-        tokenizer: its tokenizer where it has been read; None to read it now.
-        origin: where it came from, to open it again; None where another object remembers that.
-        sessions: those of all bundles of the engine; None for a bundle of its own.
-
-    Raises:
-        PolyheadError: what `load` raises.
-    """
-    tokenizer = tokenizer or tokenizer_of(bundle, settings)
-    names = providers.order(settings.provider)
-    for provider in names:
-        try:
-            return _model_on(provider, bundle, settings, tokenizer, origin, sessions)
-        except ProviderUnavailable:
-            if provider == names[-1]:
-                raise
-    raise AssertionError("providers.order named none")
-
-
-def tokenizer_of(bundle: Bundle, settings: Settings) -> Tokenizer:
-    """The tokenizer of a bundle, read once.
-
-    Raises:
-        BundleError: when it is not the exported one, or cannot be read.
-    """
-    entry = bundle.manifest.tokenizer
-    content = bundle.content(entry)
-    if settings.verify != "none":
-        bundle.check_digest(entry, content)
-    return Tokenizer.from_file(bundle.file(entry), content)
-
-
-def _model_on(
-    provider: str,
-    bundle: Bundle,
-    settings: Settings,
-    tokenizer: Tokenizer,
-    origin: Origin | None,
-    sessions: Sessions | None,
-) -> Model:
-    manifest = bundle.manifest
-    graph = graph_for(manifest, provider, settings.heads)
-    providers.require(provider)
-    opened = (sessions or Sessions(settings)).of(bundle, graph, provider)
-    session = opened.session
-    _check_names(graph.file, graph.inputs, session.inputs, "inputs")
-    _check_names(graph.file, bundle.outputs(graph), opened.outputs, "outputs")
-    of_graph = {
-        name: replace(spec, output=opened.outputs[spec.output])
-        for name, spec in manifest.heads.items()
-        if name in graph.heads
-    }
-    _check_widths(graph.file, of_graph, session.widths)
-    specs = {
-        name: spec
-        for name, spec in of_graph.items()
-        if settings.heads is None or name in settings.heads
-    }
-    if settings.verify != "none":
-        for entry in manifest.files:  # all others; graph and tokenizer are read only once
-            if entry not in (graph, manifest.tokenizer):
-                bundle.check_digest(entry)
-    limit, source = manifest.encoder.max_tokens, str(bundle.path)
-    model = Model.of(session, tokenizer, specs, limit, source, origin)
-    if settings.verify == "golden":
-        from polyhead.verify.golden import require_golden
-
-        require_golden(bundle, graph, model)
-    return model
 
 
 def load(
@@ -166,14 +112,16 @@ def load(
     provider: Provider = "cpu",
     provider_options: Mapping[str, Any] | None = None,
     intra_op_threads: int | None = None,
+    intra_op_min_tokens: int = INTRA_OP_MIN_TOKENS,
     spin: bool = False,
     session_options: Any = None,  # onnxruntime's classes have no types, which pyright minds
 ) -> Engine:
     """Load one bundle or several, check them, and make one engine.
 
-    The heads of several bundles stand side by side; see `polyhead.several.SeveralEngine`. Bundles
-    with the same graph file, or with graphs that compute mostly the same, share one session and
-    one pass; each head gives the logits of its bundle alone.
+    The heads of several bundles stand side by side, and each gives the logits of its bundle alone.
+    Bundles with the same tokenizer file share it, and those with the same graph file share one
+    session and one pass. Different graphs run at the same time; ``polyhead combine`` makes one pass
+    of those over one encoder.
 
     Args:
         path: the bundle's folder; or ``"hf:org/name@revision"``, a repository on the Hugging Face
@@ -199,8 +147,9 @@ def load(
             CUDA was checked for its answers on one GPU; its speed was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
-            None for one, and for up to four in a text that is computed alone, which takes a second
-            session at the first such text; see `polyhead.inference.threads`.
+            None for one, and for up to four in a single-text request, which takes a second session
+            at the first such text; see `polyhead.inference.threads`.
+        intra_op_min_tokens: shortest single-text request, in tokens, that these four compute.
         spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
             cores from everything else on the machine.
         session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,
@@ -214,7 +163,7 @@ def load(
         UnknownHead: for a head that the bundle does not have.
         InvalidSetting: when a setting is out of its range, or an argument is of another type.
     """
-    settings = Settings(
+    settings = LoadSettings(
         heads=None if heads is None else _names(heads),
         threads=threads,
         batch_tokens=batch_tokens,
@@ -224,15 +173,12 @@ def load(
         provider=provider,
         provider_options=provider_options,
         intra_op_threads=intra_op_threads,
+        intra_op_min_tokens=intra_op_min_tokens,
         spin=spin,
         session_options=session_options,
     )
-    places = [_absolute(hub.located(each)) for each in (path, *more)]
-    if more or prefix is not None or is_collection(places[0]):
-        from polyhead.several import Origins, prefixes_of  # which needs this module
-
-        return Origins(tuple(places), prefixes_of((path, *more), prefix), settings).engine()
-    return Origin(places[0], settings).engine()
+    places = tuple(_absolute(hub.located(each)) for each in (path, *more))
+    return BundleOrigin(places, _prefixes((path, *more), prefix), settings).engine()
 
 
 def _names(heads: object) -> tuple[str, ...]:
@@ -258,19 +204,57 @@ def _absolute(path: Path) -> Path:
         ) from problem
 
 
-def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:
-    for name, spec in specs.items():
-        found, expected = widths[spec.output], decoder(name, spec).width
-        if expected is not None and isinstance(found, int) and found != expected:
-            raise GraphError(
-                f"{file}: head {name!r} has {found} logits, but its {len(spec.labels)} labels need"
-                f" {expected}. Export the bundle again."
+def _prefixes(
+    paths: Sequence[str | Path], prefix: Sequence[str] | Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """A prefix for each path; `prefix` as in `load`.
+
+    Raises:
+        InvalidSetting: for another number of prefixes, or an unknown path.
+    """
+    names = [str(path) for path in paths]
+    if prefix is None:
+        return ("",) * len(names)
+    values: list[object]
+    if isinstance(prefix, Mapping):
+        if unknown := [path for path in map(str, prefix) if path not in names]:
+            raise InvalidSetting(
+                f"prefix: {unknown[0]!r} is none of the bundles {', '.join(names)}."
             )
-
-
-def _check_names(file: str, declared: Iterable[str], found: Iterable[str], what: str) -> None:
-    if sorted(declared) != sorted(found):
-        raise GraphError(
-            f"{file}: its {what} are {sorted(found)}, but the manifest declares"
-            f" {sorted(declared)}. Export the bundle again."
+        given = {str(path): value for path, value in prefix.items()}
+        values = [given.get(name, "") for name in names]
+    else:
+        several = isinstance(prefix, Iterable) and not isinstance(prefix, str)
+        values = list(prefix) if several else [prefix]
+    if len(values) != len(names) or not all(isinstance(value, str) for value in values):
+        raise InvalidSetting(
+            f"prefix={prefix!r}: expected {len(names)} texts, one for each bundle."
         )
+    return tuple(map(str, values))
+
+
+def _check_clash(found: Sequence[tuple[Bundle, str]]) -> None:
+    owner: dict[str, Bundle] = {}
+    for bundle, prefix in found:
+        for name in (f"{prefix}{own}" for own in bundle.manifest.heads):
+            if name in owner:
+                raise HeadClash(
+                    f"{owner[name].path} and {bundle.path} both have a head {name!r}. Give the"
+                    " heads of one of them another name with prefix, one text for each bundle."
+                )
+            owner[name] = bundle
+
+
+def _log_what_could_be_combined(parts: Sequence[SubModel]) -> None:
+    for one, other in itertools.combinations(parts, 2):
+        if one.bundle is None or other.bundle is None or one.backend is other.backend:
+            continue
+        encoders = one.bundle.manifest.encoder, other.bundle.manifest.encoder
+        if encoders[0].fingerprint == encoders[1].fingerprint:
+            _log.warning(
+                "%s and %s have one encoder in different graphs, which runs once for each:"
+                " 'polyhead combine' makes one pass of them.",
+                one.bundle.path,
+                other.bundle.path,
+            )
+            return

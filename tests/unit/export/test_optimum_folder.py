@@ -112,7 +112,8 @@ def test_a_number_comes_in_its_own_unit(numbers, tmp_path):
     logit = (
         checkpoints.load(numbers)
         .engine()
-        ._model.backend.run(["logits/days"], {"input_ids": ids})[0]
+        ._model.parts[0]
+        .backend.run(["logits/days"], {"input_ids": ids})[0]
     )
     np.testing.assert_allclose(found, 1000 + 8 * logit, rtol=0, atol=1e-3)
     assert config(tmp_path / "f")["problem_type"] == "regression"

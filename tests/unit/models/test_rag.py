@@ -35,7 +35,6 @@ class Backend:
     """A vector that counts tokens, and an answer that is the first token of the second text."""
 
     inputs = ("input_ids", "token_type_ids")
-    wide = None
 
     def run(self, outputs, feeds):
         ids, types = feeds["input_ids"], feeds["token_type_ids"]

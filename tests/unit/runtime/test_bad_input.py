@@ -116,8 +116,6 @@ def test_a_head_is_looked_for_without_a_text(engine):
 class Counting:
     """A session that counts its runs."""
 
-    wide = None
-
     def __init__(self, session):
         self._session = session
         self.inputs = session.inputs

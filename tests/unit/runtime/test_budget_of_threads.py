@@ -12,8 +12,6 @@ from polyhead.inference.session import OnnxSession
 class Watched:
     """A back end that counts how many calls it has at once."""
 
-    wide = None
-
     def __init__(self, session):
         self._session, self.inputs = session, session.inputs
         self._lock, self._now, self.most = threading.Lock(), 0, 0
@@ -68,14 +66,11 @@ def test_one_bad_input_leaves_the_others(bundle):
 class Failing(Watched):
     """Fails for texts of one length, and remembers when calls ended."""
 
-    wide = None
-
     def __init__(self, session, tokens):
         super().__init__(session)
-        self.tokens, self.ended, self.threads = tokens, 0, set()
+        self.tokens, self.ended = tokens, 0
 
     def run(self, outputs, feeds):
-        self.threads.add(threading.current_thread().name)
         if feeds["input_ids"].shape[1] == self.tokens:
             raise ValueError("no such length")
         found = super().run(outputs, feeds)
@@ -88,14 +83,6 @@ def engine_of(bundle, monkeypatch, tokens):
     failing = Failing(OnnxSession(bundle / "model.onnx"), tokens)
     with load(bundle, threads=1) as plain:
         return failing, Engine(failing, plain.tokenizer, plain.heads, max_tokens=24)
-
-
-def test_the_caller_computes_the_first_group_itself(bundle, monkeypatch):
-    failing, engine = engine_of(bundle, monkeypatch, tokens=-1)
-    with engine:
-        engine.predict(["anna", "the parcel was late"])
-    assert threading.current_thread().name in failing.threads
-    assert len(failing.threads) == 2
 
 
 @pytest.mark.parametrize("text", ["anna", "the parcel was late"])

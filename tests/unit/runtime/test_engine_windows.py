@@ -88,11 +88,11 @@ def test_the_windows_do_not_depend_on_the_asked_heads(engine, item):
 @pytest.mark.parametrize("item", [LONG, PAIR], ids=["text", "pair"])
 def test_answers_are_those_of_the_windows_by_hand(engine, item):
     [encoding] = engine.encode([item])
-    found = engine(item)
+    found, backend = engine(item), engine._model.parts[0].backend
     for head in found:
         spec = engine.heads[head]
         rows = [
-            engine._model.backend.run([spec.output], part.feeds(engine._model.backend.inputs))[0][0]
+            backend.run([spec.output], part.feeds(backend.inputs))[0][0]
             for part in encoding.split()
         ]
         logits = np.concatenate(rows) if rows[0].ndim == 2 else np.stack(rows)

@@ -352,4 +352,3 @@ def test_several_folders_become_one_bundle(wordpiece_json, tmp_path, capsys):
     assert "2 encoder passes" in err
     with load(tmp_path / "both") as engine:
         assert list(engine("Anna lives in Oslo")) == ["classification", "tokens"]
-        assert engine.info()["shared"]["tokenizers"] == 1

@@ -1,10 +1,13 @@
 """Reloading under traffic, warming up, what is checked at loading, forks and pickles."""
 
+import gc
 import json
 import os
 import pickle
 import shutil
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,6 +19,7 @@ from polyhead import (
     EngineClosed,
     EngineWithoutBundle,
     GoldenMismatch,
+    InvalidText,
     UnknownHead,
     load,
 )
@@ -111,6 +115,59 @@ def test_an_engine_without_a_bundle_says_so(bundle):
         for call in (bare.reload, lambda: pickle.dumps(bare)):
             with pytest.raises(EngineWithoutBundle, match=r"not made by polyhead\.load"):
                 call()
+
+
+@pytest.mark.parametrize("end", ["close", "reload", "del"])
+def test_sessions_are_freed_at_once(bundle, end, monkeypatch):
+    """Both of them, without the cycle collector, which takes its time."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    gc.collect()
+    gc.disable()
+    try:
+        engine = load(bundle, intra_op_min_tokens=1)
+        bad = engine.predict(["anna", "x " * 60, None, "\ud83d"], heads=["topic"], errors="return")
+        assert [type(found) for found in bad[2:]] == [InvalidText] * 2
+        engine.warmup()
+        part = engine._model.parts[0]
+        sessions = [part.backend, part.multi_threaded.session]
+        alive = [weakref.ref(session._session.peek()) for session in sessions]
+        assert all(ref() is not None for ref in alive)
+        del part, sessions
+        if end == "close":
+            engine.close()
+        elif end == "reload":
+            engine.reload()
+        else:
+            del engine
+        assert [ref() for ref in alive] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_an_answer_in_flight_keeps_its_session(bundle):
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        inputs = ("input_ids",)
+
+        def run(self, outputs, feeds):
+            inside.set()
+            assert go_on.wait(60)
+            return session.run(outputs, feeds)
+
+        def info(self):
+            return {}
+
+    session = OnnxSession(bundle / "model.onnx")
+    with load(bundle) as plain:
+        expected = plain("anna").to_dict()
+        engine = Engine(Slow(), plain.tokenizer, plain.heads, max_tokens=24)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(engine, "anna")
+        assert inside.wait(60)
+        engine.close()
+        go_on.set()
+        assert answer.result().to_dict() == expected
 
 
 def test_warming_up_changes_no_answer(engine_of_many_heads):

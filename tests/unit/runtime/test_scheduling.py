@@ -1,13 +1,15 @@
-"""What a list comes to, what a lone long text gets, and what happens when threads are not there."""
+"""What a list comes to, what a single text gets, and what happens when threads are not there."""
 
 import threading
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from polyhead import EngineClosed
-from polyhead.inference.scheduler import Request, Scheduler
+from polyhead.inference.scheduler import Job, Scheduler
 
 
 class Lengths:
@@ -15,40 +17,46 @@ class Lengths:
 
     inputs = ("input_ids",)
 
-    threads = 2
-
-    def __init__(self, wide=None):
-        self.wide, self.calls = wide, 0
+    def __init__(self):
+        self.calls = 0
 
     def run(self, outputs, feeds):
         self.calls += 1
         batch, tokens = feeds["input_ids"].shape
         return [np.full((batch, 1), tokens, np.float32) for _ in outputs]
 
+
+class MultiThreaded:
+    """Two threads for a text of six tokens or more."""
+
+    threads, min_tokens = 2, 6
+
+    def __init__(self, session):
+        self.session = session
+
     def ready(self, start):
         return True
 
-    def info(self):
-        return {}
+
+@dataclass(eq=False)
+class Run:
+    backend: Any
+    multi_threaded: Any = None
+    outputs: tuple[str, ...] = ("logits/x",)
 
 
-def run(scheduler, backend, windows):
-    """The number of tokens of each window, as the back end saw it."""
-    found = [None] * len(windows)
-
-    def take(index, arrays):
-        assert found[index] is None
-        found[index] = int(arrays[0][0])
-
-    scheduler.run([Request(backend, ["logits/x"], windows, take)])
-    return found
+def run(scheduler, backend, encodings, session=None):
+    """The number of tokens of each text, as a back end saw it."""
+    of_all = Run(backend, None if session is None else MultiThreaded(session))
+    jobs = [Job(of_all, row, encoding) for row, encoding in enumerate(encodings)]
+    found = {job.row: int(logits[0][0]) for job, logits in scheduler.run(scheduler.group(jobs))}
+    return [found[row] for row in range(len(encodings))]
 
 
 @pytest.fixture
-def windows(wordpiece):
+def texts(wordpiece):
     """Two lengths, and so two groups."""
-    encodings = wordpiece.encode(["anna", "anna lives in oslo"])
-    return [(encoding, slice(0, len(encoding))) for encoding in encodings]
+    return wordpiece.encode(["anna", "anna lives in oslo"])
 
 
 @pytest.fixture
@@ -58,41 +66,38 @@ def scheduler():
     made.close()
 
 
-def test_a_system_without_threads_is_not_told_as_a_closed_engine(scheduler, windows, monkeypatch):
+def test_a_system_without_threads_is_not_taken_for_a_closed_engine(scheduler, texts, monkeypatch):
     def start(thread):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            run(scheduler, Lengths(), windows)
-    assert run(scheduler, Lengths(), windows) == [3, 6]
+            run(scheduler, Lengths(), texts)
+    assert run(scheduler, Lengths(), texts) == [3, 6]
 
 
-def test_a_list_after_the_end_is_told_as_a_closed_engine(scheduler, windows):
-    run(scheduler, Lengths(), windows)
+def test_a_list_after_the_end_is_a_closed_engine(scheduler, texts):
+    run(scheduler, Lengths(), texts)
     scheduler.close()
     with pytest.raises(EngineClosed, match="closed during the call"):
-        run(scheduler, Lengths(), windows)
+        run(scheduler, Lengths(), texts)
 
 
-def test_a_lone_long_text_gets_several_threads(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
-    short, long = windows
-    wide = Lengths()
-    narrow = Lengths(wide)
-    assert run(scheduler, narrow, [long]) == [6]
-    assert (narrow.calls, wide.calls) == (0, 1)
-    assert run(scheduler, narrow, [short]) == [3]
-    assert run(scheduler, narrow, windows) == [3, 6]
-    assert run(scheduler, narrow, [long, long]) == [6, 6]
-    assert (narrow.calls, wide.calls) == (4, 1)
+def test_a_single_long_text_gets_several_threads(scheduler, texts):
+    short, long = texts
+    one, several = Lengths(), Lengths()
+    assert run(scheduler, one, [long], several) == [6]
+    assert (one.calls, several.calls) == (0, 1)
+    assert run(scheduler, one, [short], several) == [3]
+    assert run(scheduler, one, texts, several) == [3, 6]
+    assert run(scheduler, one, [long, long], several) == [6, 6]
+    assert (one.calls, several.calls) == (4, 1)
 
 
-def test_a_long_text_beside_another_gets_one_thread(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
-    short, long = windows
-    wide = Lengths()
+def test_a_long_text_next_to_another_gets_one_thread(scheduler, texts):
+    short, long = texts
+    one, several = Lengths(), Lengths()
     computing, go_on = threading.Event(), threading.Event()
 
     class Slow(Lengths):
@@ -105,83 +110,80 @@ def test_a_long_text_beside_another_gets_one_thread(scheduler, windows, monkeypa
     other.start()
     try:
         assert computing.wait(60)
-        narrow = Lengths(wide)
-        assert run(scheduler, narrow, [long]) == [6]
-        assert (narrow.calls, wide.calls) == (1, 0)
+        assert run(scheduler, one, [long], several) == [6]
+        assert (one.calls, several.calls) == (1, 0)
     finally:
         go_on.set()
         other.join()
-    assert run(scheduler, narrow, [long]) == [6]
-    assert (narrow.calls, wide.calls) == (1, 1)
+    assert run(scheduler, one, [long], several) == [6]
+    assert (one.calls, several.calls) == (1, 1)
 
 
-def test_nothing_computes_beside_a_text_that_has_all_places(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
-    short, long = windows
-    seen = []
+def test_nothing_computes_next_to_a_text_that_has_all_places(scheduler, texts):
+    short, long = texts
+    seen, one = [], Lengths()
 
-    class Wide(Lengths):
+    class Several(Lengths):
         def run(self, outputs, feeds):
             other.start()
             time.sleep(0.2)
-            seen.append(narrow.calls)
+            seen.append(one.calls)
             return super().run(outputs, feeds)
 
-    narrow = Lengths(Wide())
-    other = threading.Thread(target=run, args=(scheduler, narrow, [short]))
-    run(scheduler, narrow, [long])
+    other = threading.Thread(target=run, args=(scheduler, one, [short]))
+    run(scheduler, one, [long], Several())
     other.join(60)
     assert seen == [0]
-    assert narrow.calls == 1
+    assert one.calls == 1
 
 
-def test_other_texts_are_computed_in_the_places_that_are_left(windows, monkeypatch):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
-    short, long = windows
-    scheduler = Scheduler(3, 64)
+def test_other_texts_are_computed_in_the_places_that_are_left(texts):
+    short, long = texts
+    scheduler, one = Scheduler(3, 64), Lengths()
 
-    class Wide(Lengths):
+    class Several(Lengths):
         def run(self, outputs, feeds):
-            other = threading.Thread(target=run, args=(scheduler, narrow, [short]))
+            other = threading.Thread(target=run, args=(scheduler, one, [short]))
             other.start()
             other.join(60)
             return super().run(outputs, feeds)
 
-    narrow = Lengths(Wide())
-    run(scheduler, narrow, [long])
-    assert narrow.calls == 1
+    run(scheduler, one, [long], Several())
+    assert one.calls == 1
     scheduler.close()
 
 
-def test_a_wide_call_that_fails_gives_its_threads_back(scheduler, windows, monkeypatch):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
-
+def test_a_call_that_fails_gives_its_threads_back(scheduler, texts):
     class Failing(Lengths):
         def run(self, outputs, feeds):
             raise ValueError("no memory")
 
     for _ in range(3):
         with pytest.raises(ValueError, match="no memory"):
-            run(scheduler, Lengths(Failing()), windows[1:])
-    assert run(scheduler, Lengths(), windows) == [3, 6]
+            run(scheduler, Lengths(), texts[1:], Failing())
+        with pytest.raises(ValueError, match="no memory"):
+            run(scheduler, Failing(), texts)
+    assert run(scheduler, Lengths(), texts, Lengths()) == [3, 6]
+    several = Lengths()
+    assert run(scheduler, Lengths(), texts[1:], several) == [6]
+    assert several.calls == 1
 
 
-def test_what_a_reader_raises_ends_the_call(scheduler, windows):
-    def take(index, arrays):
-        raise KeyError(index)
+def test_a_caller_that_stops_leaves_nothing_running(scheduler, texts):
+    backend = Lengths()
+    jobs = [Job(Run(backend), row, encoding) for row, encoding in enumerate(texts * 20)]
+    found = scheduler.run(scheduler.group(jobs))
+    next(found)
+    found.close()
+    before = backend.calls
+    assert run(scheduler, backend, texts) == [3, 6]
+    assert backend.calls == before + 2
 
-    with pytest.raises(KeyError):
-        scheduler.run([Request(Lengths(), ["logits/x"], windows, take)])
-    assert run(scheduler, Lengths(), windows) == [3, 6]
 
-
-def test_a_lone_text_does_not_wait_for_the_session_that_it_has_opened(
-    scheduler, windows, monkeypatch
-):
-    monkeypatch.setattr("polyhead.inference.threads.WIDE_FROM", 6)
+def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(scheduler, texts):
     may_open, opened = threading.Event(), []
 
-    class Late(Lengths):
+    class Late(MultiThreaded):
         def open(self):
             assert may_open.wait(60)
             opened.append(threading.current_thread().name)
@@ -191,14 +193,15 @@ def test_a_lone_text_does_not_wait_for_the_session_that_it_has_opened(
                 start(self.open)
             return bool(opened)
 
-    narrow = Lengths(Late())
-    assert run(scheduler, narrow, windows[1:]) == [6]
-    assert narrow.calls == 1
+    one, several = Lengths(), Lengths()
+    jobs = [Job(Run(one, Late(several)), 0, texts[1])]
+    list(scheduler.run(scheduler.group(jobs)))
+    assert (one.calls, several.calls) == (1, 0)
     may_open.set()
     scheduler.settle()
     assert opened[0].startswith("polyhead")
-    run(scheduler, narrow, windows[1:])
-    assert (narrow.calls, narrow.wide.calls) == (1, 1)
+    list(scheduler.run(scheduler.group(jobs)))
+    assert (one.calls, several.calls) == (1, 1)
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
@@ -216,7 +219,7 @@ def test_strips_are_done_by_all_threads(scheduler):
     assert scheduler.spread(together, 128) == list(range(128))
 
 
-def test_the_error_of_the_first_strip_is_told(scheduler):
+def test_the_error_of_the_first_strip_is_raised(scheduler):
     def fail(rows):
         raise ValueError(rows.start)
 

@@ -64,7 +64,7 @@ def test_nothing_to_ask_is_an_error(bundle):
 
 def test_a_session_may_share_its_work_among_threads(bundle):
     one, two = (OnnxSession(bundle / "model.onnx", intra_op_threads=n) for n in (1, 2))
-    assert two._session.get().get_session_options().intra_op_num_threads == 2
+    assert two.info()["intra_op_threads"] == 2
     ids = np.array([[2, 9, 3]])
     for a, b in zip(*(s.run(s.outputs, {"input_ids": ids}) for s in (one, two)), strict=True):
         np.testing.assert_array_equal(a, b)

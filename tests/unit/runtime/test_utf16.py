@@ -76,8 +76,6 @@ def lower_casing() -> Tokenizer:
 class Folded:
     """Token ids of another tokenizer for a graph with a smaller vocabulary."""
 
-    wide = None
-
     def __init__(self, session: OnnxSession, size: int) -> None:
         self._session, self._size, self.inputs = session, size, session.inputs
 

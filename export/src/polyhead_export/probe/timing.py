@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from polyhead.inference.session import OnnxSession
+from polyhead.inference.options import DISABLED_OPTIMIZERS
 from polyhead.system.cpu import saturates
 
 Feeds = dict[str, NDArray[np.int64]]
@@ -29,7 +29,7 @@ def session(model: ir.Model, keep_out: Sequence[str] = ()) -> ort.InferenceSessi
         ir.to_proto(model).SerializeToString(),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=[*OnnxSession._KEEP_OUT, *keep_out],
+        disabled_optimizers=[*DISABLED_OPTIMIZERS, *keep_out],
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from polyhead.errors import UnknownHead, nearest
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
@@ -108,3 +110,16 @@ def strides(specs: Iterable[HeadSpec]) -> dict[str, int]:
     for spec in specs:
         found[spec.input] = max(spec.stride, found.get(spec.input, 0))
     return found
+
+
+def check_name(name: object, known: Iterable[str]) -> None:
+    """Refuse the name of a head that is not among `known`.
+
+    Raises:
+        UnknownHead: names the nearest.
+    """
+    names = list(known)
+    if not isinstance(name, str) or name not in names:
+        raise UnknownHead(
+            f"no head {name!r}; this engine has {', '.join(names)}." + nearest(str(name), names)
+        )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from polyhead.bundle.head_spec import check_name
 from polyhead.bundle.manifest import Graph, Manifest
 from polyhead.errors import ProviderUnavailable
-from polyhead.inference.providers import CPU, CUDA
-from polyhead.request import check_name
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+"""Execution providers of onnxruntime."""
 
 # By preference: layout and target. A CPU runs rows of equal length without a mask; a GPU wants
 # large batches, and so a mask. int8 lowered for the CPU does not run on CUDA.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -65,25 +65,6 @@ class GraphFile:
                     raise DigestMismatch(changed) from problem
                 raise
         self._loaded = identity
-
-
-def in_memory(pieces: Iterable[bytes | memoryview]) -> BinaryIO | bytes:
-    """A file that stands in memory only, and ends when it is closed; bytes where there is no such.
-
-    onnxruntime's Python class keeps the bytes that it loads as long as it lives.
-    """
-    try:
-        number = os.memfd_create("polyhead")
-    except (AttributeError, OSError):  # not Linux, or not allowed
-        return b"".join(pieces)
-    file: BinaryIO = os.fdopen(number, "w+b")
-    if not Path(f"/proc/self/fd/{number}").exists():
-        file.close()
-        return b"".join(pieces)
-    for piece in pieces:
-        file.write(piece)
-    file.flush()
-    return file
 
 
 def _mapped(file: BinaryIO, path: Path) -> mmap:

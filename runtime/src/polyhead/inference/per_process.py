@@ -17,49 +17,48 @@ class PerProcess(Generic[T]):
     A forked child has a copy of its parent's memory but not of its threads, and locks are as other
     threads left them. So a child never touches what it inherited: it makes a new one. What it
     inherited is never freed: onnxruntime would wait for threads that are not there.
+
+    Attributes:
+        made: by process id; this process's own at most. A look at it is a call of `get` less.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        """Remember how to make the thing; nothing is made yet."""
-        self._make = make
-        self._made: tuple[int, T] | None = None
+    def __init__(self) -> None:
+        """Nothing is made yet."""
+        self.made: dict[int, T] = {}
         # By process id, since a fork may copy a lock that is held. `setdefault` is atomic.
         self._locks: dict[int, Lock] = {}
         _EVERY.add(self)
 
-    def get(self) -> T:
+    def get(self, make: Callable[[], T]) -> T:
         """This process's own; made now where there is none. Safe to call from many threads.
+
+        Args:
+            make: makes it. It is not kept: a thing that knew its maker would only be freed by the
+                cycle collector.
 
         Raises:
             Exception: what making raises; the next call tries again.
         """
-        made = self._made
-        if made is not None and made[0] == os.getpid():
-            return made[1]
-        return self._new()
+        pid = os.getpid()
+        found = self.made.get(pid)
+        if found is not None:
+            return found
+        with self._locks.setdefault(pid, Lock()):
+            found = self.made.get(pid)
+            if found is None:
+                self.abandon()  # after a fork that did not tell Python
+                found = self.made[pid] = make()
+            return found
 
     def peek(self) -> T | None:
         """This process's own; None where there is none yet."""
-        made = self._made
-        return made[1] if made is not None and made[0] == os.getpid() else None
-
-    def _new(self) -> T:
-        pid = os.getpid()
-        with self._locks.setdefault(pid, Lock()):
-            made = self._made
-            if made is not None:
-                if made[0] == pid:
-                    return made[1]
-                self.abandon()  # a fork that did not tell Python
-            thing = self._make()
-            self._made = (pid, thing)
-            return thing
+        return self.made.get(os.getpid())
 
     def abandon(self) -> None:
         """In a child: forget what was inherited, and never free it."""
-        if self._made is not None:
-            _immortal(self._made[1])
-            self._made = None
+        for thing in self.made.values():
+            _immortal(thing)
+        self.made.clear()
 
 
 _EVERY: WeakSet[PerProcess[Any]] = WeakSet()

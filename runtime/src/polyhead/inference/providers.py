@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from polyhead.bundle.selection import CPU, CUDA
 from polyhead.errors import InvalidSetting, ProviderUnavailable
 from polyhead.system.onnx_runtime import ort
 
 Provider = Literal["cpu", "cuda", "auto"]
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 NAMES = {"cpu": CPU, "cuda": CUDA}
 _NEXT = "Check driver and libraries, or load with provider='cpu'."
 

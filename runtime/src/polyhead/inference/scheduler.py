@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from threading import Semaphore
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.errors import EngineClosed
-from polyhead.inference import threads
+from polyhead.inference.backend import Backend
 from polyhead.inference.grouping import groups, padded_groups
 from polyhead.inference.per_process import PerProcess
-from polyhead.inference.session import Backend
+from polyhead.inference.session import MultiThreadedSession
 from polyhead.text.encoding import Encoding
 
 IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
@@ -25,104 +25,68 @@ IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 # Texts that a thread tokenises at a time: about 5 ms of work, after which another may have a turn.
 _STRIP = 64
 
-Window = tuple[Encoding, slice]
-"""A text, and where the tokens of one of its windows are."""
+Arrays = Sequence[NDArray[np.float32]]
+"""An array for each wanted output."""
 T = TypeVar("T")
 
 
+class Pass(Protocol):
+    """One run of a graph: what computes, and what is wanted of it."""
+
+    @property
+    def backend(self) -> Backend:
+        """Computes the logits."""
+        ...
+
+    @property
+    def multi_threaded(self) -> MultiThreadedSession | None:
+        """The same with several threads for one call; None where there is none."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the wanted outputs."""
+        ...
+
+
+P = TypeVar("P", bound=Pass)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
-class Request:
-    """Windows for a back end to read.
+class Job(Generic[P]):
+    """A text to compute.
 
     Attributes:
-        backend: reads them.
-        outputs: names of the wanted outputs.
-        windows: in any order and of any length.
-        take: told the index of each window, and its logits, one array an output. It is called in
-            the thread that computed them, while others compute.
+        run: that computes it.
+        row: the caller's number of the text.
+        encoding: its tokens, in one window or in several.
     """
 
-    backend: Backend
-    outputs: Sequence[str]
-    windows: Sequence[Window]
-    take: Callable[[int, Sequence[NDArray[np.float32]]], None]
-
-    def groups(self, batch_tokens: int) -> list[_Group]:
-        """The windows as the calls of the back end that they need."""
-        split = padded_groups if MASK in self.backend.inputs else groups
-        lengths = [window.stop - window.start for _, window in self.windows]
-        return [_Group(self, rows) for rows in split(lengths, batch_tokens)]
+    run: P
+    row: int
+    encoding: Encoding
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Group:
-    """Windows that go in one call of the back end."""
+class Group(Generic[P]):
+    """Windows that go in one call of a back end.
 
-    request: Request
-    rows: Sequence[int]
+    Attributes:
+        run: that computes them.
+        windows: of each the job, its number among the job's windows, and where its tokens are.
+    """
 
-    def run(self, crew: _Crew, *, lone: bool = False) -> None:
-        """Compute them; a lone one by several threads, when they are free."""
-        request = self.request
-        parts = [request.windows[row] for row in self.rows]
-        lengths = [window.stop - window.start for _, window in parts]
-        feeds = _feeds(parts, request.backend.inputs)
-        long = lone and len(parts) == 1 and lengths[0] >= threads.WIDE_FROM
-        wide = request.backend.wide if long else None
-        if wide is not None and wide.ready(crew.start) and crew.take(wide.threads):
-            try:
-                arrays = wide.run(request.outputs, feeds)
-            finally:
-                crew.places.release(wide.threads)
-        else:
-            with crew.places:
-                arrays = request.backend.run(request.outputs, feeds)
-        padded = MASK in request.backend.inputs
-        for place, (row, tokens) in enumerate(zip(self.rows, lengths, strict=True)):
-            found = [array[place] for array in arrays]
-            if padded:
-                found = [array[:tokens] if array.ndim == 2 else array for array in found]
-            request.take(row, found)
-
-
-class _Crew:
-    """The threads of one process: a pool, and a place to run for each thread of the budget."""
-
-    def __init__(self, workers: int) -> None:
-        self.closed = False
-        self.places = Semaphore(workers)
-        self.openings: list[Future[None]] = []
-        self.pool: ThreadPoolExecutor | None = None
-        if workers > 1:
-            self.pool = ThreadPoolExecutor(workers, thread_name_prefix="polyhead")
-
-    def start(self, opening: Callable[[], None]) -> bool:
-        """Open a session in a thread of the pool; False where none can be had now."""
-        if self.pool is None:
-            return False
-        with suppress(RuntimeError):  # closed meanwhile, or a system without threads
-            self.openings.append(self.pool.submit(opening))
-            return True
-        return False
-
-    def take(self, count: int) -> bool:
-        """So many places at once, without waiting; False, and none, where there are fewer."""
-        taken = 0
-        while taken < count and self.places.acquire(blocking=False):
-            taken += 1
-        if taken == count:
-            return True
-        if taken:
-            self.places.release(taken)
-        return False
+    run: P
+    windows: Sequence[tuple[Job[P], int, slice]]
 
 
 class Scheduler:
     """Runs windows in groups; all threads that call it share one budget.
 
-    A call with one group runs it in the caller's thread, so that a lone text waits for no other
-    thread. Of a list the caller computes the first group, and the pool the others. Each takes one
-    of `workers` places while it computes: however many threads call, no more compute at once.
+    A call with one group runs it in the caller's thread, so that a single text waits for no other
+    thread. Of a list the worker threads compute the groups, while the caller takes the logits. Each
+    takes one of `workers` places while it computes: however many threads call, no more compute at
+    once.
     """
 
     def __init__(self, workers: int, batch_tokens: int) -> None:
@@ -134,26 +98,58 @@ class Scheduler:
         """
         self.workers = workers
         self.batch_tokens = batch_tokens
-        self._crew = PerProcess(lambda: _Crew(workers))
+        self._pool = PerProcess[_Workers]()
 
-    def run(self, requests: Sequence[Request]) -> None:
-        """Compute all windows of all requests, side by side.
+    def group(self, jobs: Sequence[Job[P]]) -> list[Group[P]]:
+        """The windows of all jobs as the calls of back ends that they need."""
+        if len(jobs) == 1 and len(jobs[0].encoding.starts) == 1:
+            return [Group(jobs[0].run, [(jobs[0], 0, slice(None))])]
+        by_run: dict[int, list[tuple[Job[P], int, slice]]] = {}
+        for job in jobs:
+            windows = by_run.setdefault(id(job.run), [])
+            windows += [(job, number, w) for number, w in enumerate(job.encoding.windows)]
+        found = []
+        for windows in by_run.values():
+            run = windows[0][0].run
+            split = padded_groups if MASK in run.backend.inputs else groups
+            lengths = [window.stop - window.start for _, _, window in windows]
+            for rows in split(lengths, self.batch_tokens):
+                found.append(Group(run, [windows[row] for row in rows]))
+        return found
+
+    def run(self, groups: Sequence[Group[P]]) -> Iterator[tuple[Job[P], Arrays]]:
+        """Compute groups side by side; gives each job with its logits, as soon as they are there.
+
+        The logits of a text in several windows are those of all: a row a window for outputs that
+        have one row a text, end to end for those that have one a token.
 
         Raises:
             EngineClosed: when it was closed meanwhile.
-            Exception: what a back end or a `take` raised, of the first group that failed; nothing
-                runs any more by then.
+            Exception: what a back end raised; no group runs any more by then.
             RuntimeError: Python's own, when the system gives no more threads.
         """
-        crew = self._crew.get()
-        jobs = [group for request in requests for group in request.groups(self.batch_tokens)]
-        if len(jobs) == 1:
-            jobs[0].run(crew, lone=True)
-        else:
-            _side_by_side(crew, [partial(job.run, crew) for job in jobs])
+        workers = self._workers()
+        alone = len(groups) == 1
+        found = [workers.compute_alone(groups[0])] if alone else workers.compute(groups)
+        missing: dict[int, dict[int, Arrays]] = {}
+        for group, arrays in found:
+            padded = MASK in group.run.backend.inputs
+            for place, (job, number, window) in enumerate(group.windows):
+                logits = [array[place] for array in arrays]
+                if padded:
+                    logits = _without_padding(logits, len(job.encoding.ids[window]))
+                count = len(job.encoding.starts)
+                if count > 1:
+                    parts = missing.setdefault(id(job), {})
+                    parts[number] = logits
+                    if len(parts) < count:
+                        continue
+                    logits = _joined([parts[i] for i in range(count)])
+                    del missing[id(job)]
+                yield job, logits
 
     def spread(self, function: Callable[[range], list[T]], count: int) -> list[T]:
-        """What `function` gives for `range(count)`, computed in strips by all threads.
+        """What `function` gives for `range(count)`, computed in strips by the worker threads.
 
         Args:
             function: gives a list for a part of the range; should let go of Python's lock.
@@ -165,77 +161,178 @@ class Scheduler:
         """
         if count <= _STRIP or self.workers == 1:
             return function(range(count))
-        crew = self._crew.get()
+        workers = self._workers()
         strips = [range(i, min(i + _STRIP, count)) for i in range(0, count, _STRIP)]
-        found: list[list[T]] = [[] for _ in strips]
-
-        def run(place: int) -> None:
-            with crew.places:
-                found[place] = function(strips[place])
-
-        _side_by_side(crew, [partial(run, place) for place in range(len(strips))])
-        return [each for strip in found for each in strip]
+        futures: list[Future[list[T]]] = []
+        try:
+            for strip in strips:
+                futures.append(workers.submit(function, strip))
+            return [each for future in futures for each in future.result()]
+        finally:
+            _end(futures)
 
     def settle(self) -> None:
         """Wait until all sessions are open that are being opened."""
-        wait(self._crew.get().openings)
+        wait(self._workers().openings)
 
     def close(self) -> None:
         """Give this process's worker threads back, when they have done what they were given."""
-        crew = self._crew.peek()
-        if crew is not None and crew.pool is not None:
-            crew.closed = True  # before the pool refuses work, so that a call can tell why
-            crew.pool.shutdown()
+        workers = self._pool.peek()
+        if workers is not None:
+            workers.close()
+
+    def _workers(self) -> _Workers:
+        return self._pool.made.get(os.getpid()) or self._pool.get(lambda: _Workers(self.workers))
 
 
-def _side_by_side(crew: _Crew, jobs: Sequence[Callable[[], None]]) -> None:
-    """Do all jobs; the error of the first that fails, when none runs any more."""
-    if crew.pool is None or len(jobs) < 2:
-        for job in jobs:
-            job()
-        return
-    rest: list[Future[None]] = []
-    try:
-        for job in jobs[1:]:
-            rest.append(_submitted(crew, crew.pool, job))
-        jobs[0]()  # here: a thread that waits could as well compute
-        for future in rest:
-            future.result()
-    finally:
-        for future in rest:
-            future.cancel()
-        wait(rest)
+class _Workers:
+    """The threads of one process: a pool, and a place to compute for each of the budget."""
+
+    def __init__(self, count: int) -> None:
+        # A queue of so many things: written in C, it takes a tenth of a Semaphore's time.
+        self._places: SimpleQueue[None] = SimpleQueue()
+        self._give_back(count)
+        self._closed = False
+        self._pool = ThreadPoolExecutor(count, "polyhead") if count > 1 else None
+        self.openings: list[Future[None]] = []
+
+    def compute_alone(self, group: Group[P]) -> tuple[Group[P], Arrays]:
+        """Compute a group here; a single window by several threads, when they are free."""
+        run, windows = group.run, group.windows
+        feeds = _feeds(windows, run.backend.inputs)
+        fast = run.multi_threaded
+        if (
+            fast is not None
+            and len(windows) == 1
+            and feeds[IDS].size >= fast.min_tokens
+            and fast.ready(self._start)
+            and self._take(fast.threads)
+        ):
+            try:
+                return group, fast.session.run(run.outputs, feeds)
+            finally:
+                self._give_back(fast.threads)
+        self._places.get()
+        try:
+            return group, run.backend.run(run.outputs, feeds)
+        finally:
+            self._places.put(None)
+
+    def compute(self, groups: Iterable[Group[P]]) -> Iterator[tuple[Group[P], Arrays]]:
+        """Compute groups in all threads; gives them in the order in which they finish."""
+        if self._pool is None:
+            for group in groups:
+                yield self._in_a_place(_run, group)
+            return
+        running: set[Future[tuple[Group[P], Arrays]]] = set()
+        done: SimpleQueue[Future[tuple[Group[P], Arrays]]] = SimpleQueue()
+        try:
+            for group in groups:
+                running.add(self.submit(_run, group))
+            for future in list(running):
+                future.add_done_callback(done.put)
+            while running:
+                future = done.get()
+                running.remove(future)
+                yield future.result()
+        finally:
+            _end(running)
+
+    def submit(self, function: Callable[[Any], T], value: Any) -> Future[T]:
+        """Have a thread of the pool call `function`, in a place."""
+        assert self._pool is not None
+        try:
+            return self._pool.submit(self._in_a_place, function, value)
+        except RuntimeError as problem:
+            if not self._closed:
+                raise
+            raise EngineClosed("This engine was closed during the call.") from problem
+
+    def close(self) -> None:
+        """End the threads, when they have done what they were given."""
+        if self._pool is not None:
+            self._closed = True  # before the pool refuses work, so that a call can tell why
+            self._pool.shutdown()
+
+    def _in_a_place(self, function: Callable[[Any], T], value: Any) -> T:
+        self._places.get()
+        try:
+            return function(value)
+        finally:
+            self._places.put(None)
+
+    def _start(self, opening: Callable[[], None]) -> bool:
+        """Open a session in a thread of the pool; False where none can be had now."""
+        if self._pool is not None:
+            with suppress(RuntimeError):  # closed meanwhile, or a system without threads
+                self.openings.append(self._pool.submit(opening))
+                return True
+        return False
+
+    def _take(self, count: int) -> bool:
+        """So many places at once, without waiting; False, and none, where there are fewer."""
+        taken = 0
+        try:
+            while taken < count:
+                self._places.get_nowait()
+                taken += 1
+        except Empty:
+            self._give_back(taken)
+            return False
+        return True
+
+    def _give_back(self, count: int) -> None:
+        for _ in range(count):
+            self._places.put(None)
 
 
-def _submitted(crew: _Crew, pool: ThreadPoolExecutor, job: Callable[[], None]) -> Future[None]:
-    try:
-        return pool.submit(job)
-    except RuntimeError as problem:
-        if not crew.closed:
-            raise
-        raise EngineClosed("This engine was closed during the call.") from problem
+def _end(futures: Collection[Future[Any]]) -> None:
+    """Leave none of them running, whatever happened."""
+    for future in futures:
+        future.cancel()
+    if futures:
+        wait(futures)
 
 
-def _feeds(parts: Sequence[Window], inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+def _run(group: Group[P]) -> tuple[Group[P], Arrays]:
+    backend = group.run.backend
+    return group, backend.run(group.run.outputs, _feeds(group.windows, backend.inputs))
+
+
+def _feeds(
+    windows: Sequence[tuple[Job[P], int, slice]], inputs: Sequence[str]
+) -> dict[str, NDArray[np.int64]]:
     """What a graph with these inputs is fed, int64 `(windows, tokens)` each.
 
     Windows have one length, or the graph has a mask and shorter ones are filled up on the right.
     """
-    if len(parts) == 1:
-        [(encoding, window)] = parts
-        feeds = {IDS: encoding.ids[window][None]}
+    if len(windows) == 1:
+        job, _, window = windows[0]
+        feeds = {IDS: job.encoding.ids[None, window]}
         if TYPES in inputs:
-            feeds[TYPES] = encoding.token_types[window][None]
+            feeds[TYPES] = job.encoding.token_types[None, window]
         if MASK in inputs:
             feeds[MASK] = np.ones_like(feeds[IDS])
         return feeds
-    shape = len(parts), max(window.stop - window.start for _, window in parts)
+    shape = len(windows), max(window.stop - window.start for _, _, window in windows)
     feeds = {name: np.zeros(shape, np.int64) for name in (IDS, TYPES, MASK) if name in inputs}
-    for row, (encoding, window) in enumerate(parts):
+    for row, (job, _, window) in enumerate(windows):
         tokens = window.stop - window.start
-        feeds[IDS][row, :tokens] = encoding.ids[window]
-        if TYPES in feeds and encoding.types is not None:
-            feeds[TYPES][row, :tokens] = encoding.types[window]
+        feeds[IDS][row, :tokens] = job.encoding.ids[window]
+        if TYPES in feeds and job.encoding.types is not None:
+            feeds[TYPES][row, :tokens] = job.encoding.types[window]
         if MASK in feeds:
             feeds[MASK][row, :tokens] = 1
     return feeds
+
+
+def _without_padding(logits: Arrays, tokens: int) -> list[NDArray[np.float32]]:
+    return [array[:tokens] if array.ndim == 2 else array for array in logits]
+
+
+def _joined(windows: Sequence[Arrays]) -> list[NDArray[np.float32]]:
+    """The logits of all windows of a text."""
+    return [
+        np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays)
+        for arrays in zip(*windows, strict=True)
+    ]

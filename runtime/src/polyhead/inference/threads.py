@@ -19,11 +19,11 @@ from polyhead.system import cgroup as groups
 # benchmarks/results/runtime.json (polyhead bench runtime BUNDLE; intra_op.py).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
-WIDE_FROM = 16
-"""Tokens from which on a lone text is computed by several threads, when the caller does not say and
-they are free. It takes a second session (32 MB for MiniLM), which the first such text has opened in
-another thread (36 ms)."""
-WIDE_MOST = 4
+INTRA_OP_MIN_TOKENS = 16
+"""Tokens from which on a single-text request is computed by several threads, when the caller does
+not say and they are free. It takes a second session (32 MB for MiniLM), which the first such text
+has opened in another thread (36 ms)."""
+MOST_INTRA_OP = 4
 """Threads for it. More than two were not measured."""
 
 
@@ -53,9 +53,9 @@ def budget(
     return max(1, math.floor(min(limits)))
 
 
-def wide(threads: int) -> int:
-    """How many of the threads of an engine compute a lone text; 1 where there is no other."""
-    return min(threads, WIDE_MOST)
+def for_one_text(threads: int) -> int:
+    """How many threads of an engine compute a single-text request; 1 where there is no other."""
+    return min(threads, MOST_INTRA_OP)
 
 
 def workers(threads: int, intra_op: int) -> int:

@@ -147,7 +147,8 @@ def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[Poly
         try:
             return _value(candidate, value, where, error)
         except PolyheadError as problem:
-            problems.append(problem)
+            # Without its frames: they hold this list, and with it the caller's bundle and sessions.
+            problems.append(problem.with_traceback(None))
     if len(problems) == 1:
         raise problems[0]
     expected = " or ".join(_expected(c) for c in arguments if c is not type(None))

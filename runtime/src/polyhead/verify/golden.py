@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyhead._assembly import Assembly, LoadSettings
+from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
 from polyhead.bundle.manifest import Graph
 from polyhead.engine import Engine
 from polyhead.errors import GoldenMismatch, InputError, ManifestError, ProviderUnavailable
 from polyhead.heads import decoder
-from polyhead.loading import model_of
-from polyhead.model import Model
-from polyhead.settings import Settings
 from polyhead.text.encoding import Encoding, flat
 from polyhead.verify import stability as stabilities
 
@@ -98,8 +97,8 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
 def _verified(bundle: Bundle, *, stability: bool) -> Verification:
     golden = bundle.golden()
     tolerance = _tolerance(bundle, golden, bundle.manifest.graphs[0])
-    model = model_of(bundle, Settings())
-    with Engine(model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens) as engine:
+    part = Assembly(LoadSettings()).sub_model(bundle)
+    with Engine.of(LoadedModel.of((part,))) as engine:
         found = _compare(bundle, golden, tolerance, engine)
         if not stability:
             return found
@@ -107,22 +106,22 @@ def _verified(bundle: Bundle, *, stability: bool) -> Verification:
     return replace(found, stability=_stability(bundle, encodings))
 
 
-def require_golden(bundle: Bundle, graph: Graph, model: Model) -> None:
-    """Refuse a loaded model that does not give the trained model's answers.
+def require_golden(part: SubModel) -> None:
+    """Refuse a loaded sub-model that does not give the trained model's answers.
 
     Args:
-        bundle: where it came from.
-        graph: the graph that it runs.
-        model: may have some of the graph's heads only.
+        part: of a bundle, with its heads under their own names; it may have some of them only.
 
     Raises:
         GoldenMismatch: names the heads.
     """
+    bundle, graph = part.bundle, part.graph
+    assert bundle is not None
+    assert graph is not None
     golden = bundle.golden()
     tolerance = _tolerance(bundle, golden, graph)
-    asked = {head: limit for head, limit in tolerance.items() if head in model.specs}
-    engine = Engine(model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens)
-    with engine:
+    asked = {head: limit for head, limit in tolerance.items() if head in part.specs}
+    with Engine.of(LoadedModel.of((part,))) as engine:
         found = _compare(bundle, golden, asked, engine)
     if not found.passed:
         wrong = [f"{c.head} ({c.max_error:.2g})" for c in found.heads if not c.passed]
@@ -150,12 +149,10 @@ def same_logits(before: Bundle, after: Bundle, prefix: str) -> bool:
     found = []
     for bundle in (before, after):
         try:
-            model = model_of(bundle, Settings(threads=1))
+            part = Assembly(LoadSettings(threads=1)).sub_model(bundle)
         except ProviderUnavailable:  # its graphs are for a GPU
             return True
-        with Engine(
-            model.backend, model.tokenizer, model.specs, max_tokens=model.max_tokens, threads=1
-        ) as engine:
+        with Engine.of(LoadedModel.of((part,)), threads=1) as engine:
             found.append(engine.logits(texts))
     own, again = found
     return all(
@@ -201,7 +198,7 @@ def _compare(
     checks = []
     for head, limit in tolerance.items():
         spec = bundle.manifest.heads[head]
-        face = decoder(head, spec)
+        own = decoder(head, spec)
         errors, same, reproduced = [0.0], 0, True
         rows = [
             row
@@ -214,8 +211,8 @@ def _compare(
                 errors.append(float("inf"))
                 continue
             errors.append(float(np.abs(logits - expected).max(initial=0.0)))
-            trained = face.decode(expected, encoding)
-            same += face.decode(logits, encoding).decision == trained.decision
+            trained = own.decode(expected, encoding)
+            same += own.decode(logits, encoding).decision == trained.decision
             reproduced &= _close(trained.to_dict(), example.results[head])
         checks.append(HeadCheck(head, float(np.max(errors)), limit, same, len(rows), reproduced))
     return Verification(

@@ -1,6 +1,5 @@
 """Several bundles behind one engine."""
 
-import json
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -49,7 +48,7 @@ def foreign(make_bundle, wordpiece_json, tmp_path_factory):
 def counted(monkeypatch):
     """Counts calls of tokenizers and sessions."""
     counts = Counter()
-    for cls, name in ((Tokenizer, "encode_one"), (OnnxSession, "run")):
+    for cls, name in ((Tokenizer, "encode_texts"), (OnnxSession, "run")):
         real = getattr(cls, name)
 
         def count(self, *given, real=real, name=name):
@@ -84,8 +83,7 @@ def test_heads_stand_side_by_side_with_the_answers_of_each(bundle, other, thread
 def test_one_tokenizer_reads_a_text_once(bundle, other, counted):
     with load(bundle, other, prefix=["", "b-"]) as engine:
         engine("The parcel was late.")
-        assert counted == {"encode_one": 1, "run": 2}
-        assert engine.info()["shared"]["tokenizers"] == 1
+        assert counted == {"encode_texts": 1, "run": 2}
 
 
 def test_only_the_sub_models_of_the_asked_heads_run(bundle, other, counted):
@@ -96,7 +94,6 @@ def test_only_the_sub_models_of_the_asked_heads_run(bundle, other, counted):
         assert counted["run"] == 3
     with load(bundle, other, prefix=["", "b-"], heads=["b-topic"]) as engine:
         assert list(engine.heads) == ["b-topic"]
-        assert len(engine.info()["shared"]["parts"]) == 1
 
 
 def test_without_a_head_the_answer_is_empty_as_that_of_one_engine(bundle, other, counted):
@@ -115,25 +112,10 @@ def test_tokenizers_that_differ_in_one_token_are_kept_apart(bundle, foreign, cou
     with load(bundle, foreign, prefix=["", "b-"]) as engine, load(foreign) as alone:
         counted.clear()
         found = engine("Anna lives in Oslo")
-        assert counted == {"encode_one": 2, "run": 2}
+        assert counted == {"encode_texts": 2, "run": 2}
         expected = alone("Anna lives in Oslo")
         np.testing.assert_array_equal(found["b-embedding"].vector, expected["embedding"].vector)
         assert found["b-entities"] == expected["entities"]
-        shared = engine.info()["shared"]
-        assert shared["tokenizers"] == 2
-        assert any("differ in 2 of" in note and "'oslo'" in note for note in shared["notes"])
-        ids = [engine.encode(["Anna lives in Oslo"], part=i)[0].ids.tolist() for i in (0, 1)]
-        assert ids[0] != ids[1]
-        with pytest.raises(InvalidSetting, match="part=2: expected 0 to 1"):
-            engine.encode(["a"], part=2)
-
-
-def test_the_same_tokenizer_written_otherwise_is_the_same(
-    bundle, make_bundle, wordpiece_json, tmp_path
-):
-    spaced = make_bundle(tmp_path / "b", tokenizer=json.dumps(json.loads(wordpiece_json), indent=2))
-    with load(bundle, spaced, prefix=["", "b-"]) as engine:
-        assert engine.info()["shared"]["tokenizers"] == 1
 
 
 def test_one_graph_in_two_bundles_runs_once(bundle, make_bundle, tmp_path, counted):
@@ -141,9 +123,7 @@ def test_one_graph_in_two_bundles_runs_once(bundle, make_bundle, tmp_path, count
     with load(bundle, same, prefix=["", "b-"], threads=2) as engine, load(bundle) as alone:
         counted.clear()
         found = engine("Anna lives in Oslo")
-        assert counted == {"encode_one": 1, "run": 1}
-        assert engine.info()["shared"]["encoder_passes"] == 1
-        assert engine.info()["shared"]["notes"] == []
+        assert counted == {"encode_texts": 1, "run": 1}
         expected = alone("Anna lives in Oslo")
         for name in alone.heads:
             assert found[name].to_dict() == found[f"b-{name}"].to_dict()
@@ -164,9 +144,9 @@ def test_one_graph_that_reads_texts_in_two_ways_runs_twice(bundle, make_bundle, 
     heads = {name: replace(spec, max_tokens=12) for name, spec in manifest.heads.items()}
     short = make_bundle(tmp_path / "short", encoder=encoder, heads=heads)
     with load(bundle, short, prefix=["", "b-"]) as engine, load(short) as alone:
-        shared = engine.info()["shared"]
-        assert shared["encoder_passes"] == 2
-        assert "one encoder, run twice: they read 24 and 12 tokens" in shared["notes"][0]
+        counted.clear()
+        engine("Anna")
+        assert counted == {"encode_texts": 1, "run": 2}
         found, expected = engine.logits(TEXTS), alone.logits(TEXTS)
         for array, own in zip(found["b-topic"], expected["topic"], strict=True):
             np.testing.assert_array_equal(array, own)
@@ -180,10 +160,15 @@ def test_a_second_file_of_one_graph_is_checked_too(bundle, make_bundle, tmp_path
         load(bundle, same, prefix=["", "b-"])
 
 
-def test_it_is_said_what_is_not_shared(bundle, other):
-    with load(bundle, other, prefix=["", "b-"]) as engine:
-        (note,) = engine.info()["shared"]["notes"]
-        assert "both encoders are called 'tiny', but their weights differ: never shared" in note
+def test_one_encoder_in_two_graphs_is_logged_once(bundle, other, make_bundle, tmp_path, caplog):
+    with load(bundle, other, prefix=["", "b-"]):
+        assert not caplog.records
+    changed = onnx.load(bundle / "model.onnx")
+    changed.producer_name = "another exporter"
+    twin = make_bundle(tmp_path / "twin", model=changed, answers_of=changed)
+    with load(bundle, twin, twin, prefix=["", "b-", "c-"]):
+        (record,) = caplog.records
+    assert "'polyhead combine' makes one pass of them" in record.getMessage()
 
 
 def test_two_heads_of_one_name_are_refused(bundle, other):
@@ -209,7 +194,7 @@ def test_one_bundle_may_have_a_prefix(bundle):
         assert list(engine("a")) == ["a-topic", "a-entities", "a-embedding"]
 
 
-def test_what_cannot_be_answered_is_told_as_by_one_engine(bundle, other):
+def test_what_cannot_be_answered_is_an_error_as_by_one_engine(bundle, other):
     with load(bundle, other, prefix=["", "b-"], on_overflow="error") as engine:
         with pytest.raises(UnknownHead, match="b-topic"):
             engine("a", heads=["c-topic"])
@@ -242,4 +227,4 @@ def test_it_is_closed_reloaded_and_pickled_as_any_engine(bundle, other):
         engine.logits(["a"])
     with pytest.raises(polyhead.EngineClosed):
         engine.encode(["a"])
-    assert len(engine.info()["shared"]["parts"]) == 2
+    assert len(engine.info()["sub_models"]) == 2

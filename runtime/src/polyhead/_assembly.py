@@ -1,0 +1,183 @@
+"""A bundle and settings in, a sub-model out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from polyhead._model import SubModel
+from polyhead.bundle.manifest import Graph
+from polyhead.bundle.reader import Bundle
+from polyhead.bundle.selection import CPU, graph_for
+from polyhead.errors import GraphError, InvalidSetting, ProviderUnavailable
+from polyhead.heads import HeadSpec, decoder
+from polyhead.inference import providers
+from polyhead.inference import threads as thread_budget
+from polyhead.inference.providers import Provider
+from polyhead.inference.session import MultiThreadedSession, OnnxSession
+from polyhead.system.onnx_runtime import ort
+from polyhead.text.inputs import OnOverflow
+from polyhead.text.tokenizer import Tokenizer
+
+Verify = Literal["digest", "golden", "none"]
+_VERIFY = ("digest", "golden", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSettings:
+    """What `polyhead.load` was asked for; see there."""
+
+    heads: tuple[str, ...] | None = None
+    threads: int | None = None
+    batch_tokens: int = 256
+    on_overflow: OnOverflow = "window"
+    max_characters: int | None = 2_000_000
+    verify: Verify = "digest"
+    provider: Provider = "cpu"
+    provider_options: Mapping[str, Any] | None = None
+    intra_op_threads: int | None = None
+    intra_op_min_tokens: int = thread_budget.INTRA_OP_MIN_TOKENS
+    spin: bool = False
+    session_options: ort.SessionOptions | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.verify, str) or self.verify not in _VERIFY:
+            raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
+        if self.intra_op_threads is not None:
+            thread_budget.whole("intra_op_threads", self.intra_op_threads)
+        thread_budget.whole("intra_op_min_tokens", self.intra_op_min_tokens)
+        if type(self.spin) is not bool:
+            raise InvalidSetting(f"spin={self.spin!r}: expected True or False.")
+        for name, kind, expected in (
+            ("session_options", ort.SessionOptions, "onnxruntime.SessionOptions"),
+            ("provider_options", Mapping, "a mapping of names to values"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise InvalidSetting(
+                    f"{name}: found {type(value).__name__}, expected None or {expected}."
+                )
+        for name in self.provider_options or {}:
+            if not isinstance(name, str):
+                raise InvalidSetting(f"provider_options: found the name {name!r}, expected a text.")
+
+    @property
+    def intra_op(self) -> int:
+        """Threads of onnxruntime for one call."""
+        if self.session_options is not None:
+            return max(1, int(self.session_options.intra_op_num_threads))
+        return self.intra_op_threads or thread_budget.INTRA_OP
+
+    @property
+    def for_one_text(self) -> int:
+        """Threads for a single-text request; 1 where the caller has set the threads of a call."""
+        if self.session_options is not None or self.intra_op_threads is not None:
+            return 1
+        return thread_budget.for_one_text(thread_budget.budget(self.threads))
+
+
+class Assembly:
+    """Makes the sub-models of one engine: equal files of tokenizers and graphs are opened once."""
+
+    def __init__(self, settings: LoadSettings) -> None:
+        """Take how to open bundles; nothing is opened yet."""
+        self._settings = settings
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._sessions: dict[tuple[str, str], tuple[OnnxSession, MultiThreadedSession | None]] = {}
+
+    def sub_model(self, bundle: Bundle, heads: Sequence[str] | None = None) -> SubModel:
+        """The sub-model of a bundle that was read without a look at digests; they are checked now.
+
+        Args:
+            bundle: of one model, or one part of a combined one.
+            heads: the wanted ones; None for all of its graph.
+
+        Raises:
+            PolyheadError: what `polyhead.load` raises.
+        """
+        tokenizer = self._tokenizer(bundle)
+        names = providers.order(self._settings.provider)
+        for provider in names:
+            try:
+                return self._on(provider, bundle, heads, tokenizer)
+            except ProviderUnavailable:
+                if provider == names[-1]:
+                    raise
+        raise AssertionError("providers.order named none")
+
+    def _on(
+        self, provider: str, bundle: Bundle, heads: Sequence[str] | None, tokenizer: Tokenizer
+    ) -> SubModel:
+        manifest = bundle.manifest
+        graph = graph_for(manifest, provider, heads)
+        providers.require(provider)
+        session, multi_threaded = self._session(bundle, graph, provider)
+        _check_names(graph.file, graph.inputs, session.inputs, "inputs")
+        _check_names(graph.file, bundle.outputs(graph), session.outputs, "outputs")
+        specs = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
+        _check_widths(graph.file, specs, session.widths)
+        if self._settings.verify != "none":
+            for entry in manifest.files:  # all others; graph and tokenizer are read only once
+                if entry not in (graph, manifest.tokenizer):
+                    bundle.check_digest(entry)
+        wanted = {name: spec for name, spec in specs.items() if heads is None or name in heads}
+        return replace(
+            SubModel.of(session, tokenizer, wanted, manifest.encoder.max_tokens),
+            multi_threaded=multi_threaded,
+            bundle=bundle,
+            graph=graph,
+        )
+
+    def _tokenizer(self, bundle: Bundle) -> Tokenizer:
+        entry = bundle.manifest.tokenizer
+        content = bundle.content(entry)
+        if self._settings.verify != "none":
+            bundle.check_digest(entry, content)
+        if entry.sha256 not in self._tokenizers:
+            self._tokenizers[entry.sha256] = Tokenizer.from_file(bundle.file(entry), content)
+        return self._tokenizers[entry.sha256]
+
+    def _session(
+        self, bundle: Bundle, graph: Graph, provider: str
+    ) -> tuple[OnnxSession, MultiThreadedSession | None]:
+        """The session of a graph, and that with several threads for one call."""
+        settings, key = self._settings, (provider, graph.sha256)
+        trusted = settings.verify == "none"
+        if key in self._sessions:
+            if not trusted:
+                bundle.check_digest(graph)
+            return self._sessions[key]
+        session = OnnxSession(
+            bundle.file(graph),
+            provider=provider,
+            check=None if trusted else partial(bundle.check_digest, graph),
+            intra_op_threads=settings.intra_op,
+            provider_options=settings.provider_options,
+            spin=settings.spin,
+            session_options=settings.session_options,
+        )
+        count, multi_threaded = settings.for_one_text, None
+        if provider == CPU and count > 1:
+            multi_threaded = MultiThreadedSession(session, count, settings.intra_op_min_tokens)
+        self._sessions[key] = session, multi_threaded
+        return self._sessions[key]
+
+
+def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:
+    for name, spec in specs.items():
+        found, expected = widths[spec.output], decoder(name, spec).width
+        if expected is not None and isinstance(found, int) and found != expected:
+            raise GraphError(
+                f"{file}: head {name!r} has {found} logits, but its {len(spec.labels)} labels need"
+                f" {expected}. Export the bundle again."
+            )
+
+
+def _check_names(file: str, declared: Iterable[str], found: Iterable[str], what: str) -> None:
+    if sorted(declared) != sorted(found):
+        raise GraphError(
+            f"{file}: its {what} are {sorted(found)}, but the manifest declares"
+            f" {sorted(declared)}. Export the bundle again."
+        )

@@ -1,0 +1,189 @@
+"""What an engine has loaded: sessions, tokenizers and heads, exchanged as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from polyhead.bundle.head_spec import strides
+from polyhead.bundle.manifest import Graph
+from polyhead.bundle.reader import Bundle
+from polyhead.heads import Decoder, HeadSpec, decoder
+from polyhead.inference.backend import Backend
+from polyhead.inference.session import MultiThreadedSession
+from polyhead.text.inputs import KINDS, Reader
+from polyhead.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class SubModel:
+    """Session, tokenizer and heads of one bundle, or of one part of a combined bundle.
+
+    Attributes:
+        backend: computes logits.
+        tokenizer: makes token ids.
+        specs: heads by their names in the engine, in the order of results.
+        decoders: by head.
+        strides: tokens that windows share, by kind of input.
+        max_tokens: longest input of the encoder, special tokens included.
+        multi_threaded: the back end with several threads for one call; None where there is none.
+        bundle: where it came from; None for a back end that the caller made.
+        graph: of the bundle, that the back end runs.
+    """
+
+    backend: Backend
+    tokenizer: Tokenizer
+    specs: Mapping[str, HeadSpec]
+    decoders: Mapping[str, Decoder]
+    strides: Mapping[str, int]
+    max_tokens: int
+    multi_threaded: MultiThreadedSession | None = None
+    bundle: Bundle | None = None
+    graph: Graph | None = None
+
+    @classmethod
+    def of(
+        cls, backend: Backend, tokenizer: Tokenizer, heads: Mapping[str, HeadSpec], max_tokens: int
+    ) -> SubModel:
+        """Put the parts together.
+
+        Raises:
+            ManifestError: when a head is of an unknown kind.
+        """
+        return cls(
+            backend=backend,
+            tokenizer=tokenizer,
+            specs=dict(heads),
+            decoders={name: decoder(name, spec) for name, spec in heads.items()},
+            strides={**dict.fromkeys(KINDS, 0), **strides(heads.values())},
+            max_tokens=max_tokens,
+        )
+
+    def with_prefix(self, prefix: str) -> SubModel:
+        """The same with other names of its heads."""
+        return replace(
+            self,
+            specs={f"{prefix}{name}": spec for name, spec in self.specs.items()},
+            decoders={f"{prefix}{name}": found for name, found in self.decoders.items()},
+        )
+
+    def reader(self, kind: str) -> Reader:
+        """How it reads inputs of a kind; equal for sub-models that read alike."""
+        return Reader(self.tokenizer, self.max_tokens, self.strides[kind])
+
+
+@dataclass(frozen=True, eq=False)
+class GraphRun:
+    """One run of a graph for inputs of a kind, and the heads that read its logits.
+
+    Attributes:
+        backend: computes.
+        multi_threaded: the same with several threads for one call; None where there is none.
+        outputs: names of the wanted outputs.
+        reader: number of the reader whose token ids are fed.
+        heads: name, column among the outputs and decoder of each.
+    """
+
+    backend: Backend
+    multi_threaded: MultiThreadedSession | None
+    outputs: Sequence[str]
+    reader: int
+    heads: Sequence[tuple[str, int, Decoder]]
+
+
+@dataclass(frozen=True, eq=False)
+class InputPlan:
+    """How inputs of a kind are answered.
+
+    Attributes:
+        heads: that answer, in the order of results.
+        readers: that make the token ids; at least one, even where no head answers.
+        runs: of graphs.
+    """
+
+    heads: Sequence[str]
+    readers: Sequence[Reader]
+    runs: Sequence[GraphRun]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadRequest:
+    """Wanted heads, resolved.
+
+    Attributes:
+        text: how texts are answered.
+        pair: how pairs are answered.
+        refused: the kinds of inputs that cannot be answered, and why.
+    """
+
+    text: InputPlan
+    pair: InputPlan
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """All sub-models of an engine; nothing in it changes, so that a call sees one state.
+
+    Attributes:
+        parts: the sub-models; none after the engine's end.
+        specs: all heads by name, in the order of results.
+        options: names of the settings that a call may give, by head.
+        tokenizer: of the first sub-model.
+        max_tokens: longest input of any encoder.
+        source: where it came from, for people; None where nobody said.
+        requests: what calls have asked for, resolved.
+    """
+
+    parts: Sequence[SubModel]
+    specs: Mapping[str, HeadSpec]
+    options: Mapping[str, tuple[str, ...]]
+    tokenizer: Tokenizer
+    max_tokens: int
+    source: str | None = None
+    requests: dict[object, HeadRequest] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Sequence[SubModel], source: str | None = None) -> LoadedModel:
+        """Heads of sub-models side by side; there is at least one sub-model."""
+        decoders = {name: found for part in parts for name, found in part.decoders.items()}
+        return cls(
+            parts=parts,
+            specs={name: spec for part in parts for name, spec in part.specs.items()},
+            options={name: tuple(getattr(d, "options", ())) for name, d in decoders.items()},
+            tokenizer=parts[0].tokenizer,
+            max_tokens=max(part.max_tokens for part in parts),
+            source=source,
+        )
+
+    def without_sessions(self) -> LoadedModel:
+        """What a closed engine still says of itself."""
+        return replace(self, parts=(), requests={})
+
+    def plan(self, kind: str, heads: Sequence[str]) -> InputPlan:
+        """How `heads`, all of which read inputs of this kind, answer them.
+
+        Sub-models that read alike share the token ids, and one run where their graph is the same.
+        """
+        readers: list[Reader] = []
+        columns: dict[tuple[int, int], list[str]] = {}
+        runs: dict[tuple[int, int], GraphRun] = {}
+        for part in self.parts:
+            asked = [name for name in heads if name in part.specs]
+            if not asked:
+                continue
+            reader = part.reader(kind)
+            if reader not in readers:
+                readers.append(reader)
+            number = readers.index(reader)
+            key = (id(part.backend), number)
+            outputs = columns.setdefault(key, [])
+            for name in asked:
+                if part.specs[name].output not in outputs:
+                    outputs.append(part.specs[name].output)
+            before = runs[key].heads if key in runs else ()
+            own = [(n, outputs.index(part.specs[n].output), part.decoders[n]) for n in asked]
+            runs[key] = GraphRun(
+                part.backend, part.multi_threaded, outputs, number, [*before, *own]
+            )
+        return InputPlan(heads, readers or [self.parts[0].reader(kind)], list(runs.values()))

@@ -1,0 +1,41 @@
+"""Options of onnxruntime for the exported graphs."""
+
+from __future__ import annotations
+
+from polyhead.system.cpu import saturates
+from polyhead.system.onnx_runtime import ort
+
+DISABLED_OPTIMIZERS = ("SkipLayerNormFusion", "BiasGeluFusion")
+"""Fusions that would put back the slow operators which the exported graph avoids.
+
+SkipLayerNormalization took 213 µs where Add + LayerNormalization take 28, BiasGelu 114 where Gelu
+takes 88 (onnxruntime 1.32, one thread, MiniLM's shapes).
+"""
+
+
+def cpu_session_options(
+    *, intra_op_threads: int = 1, spin: bool = False, spin_in_call: bool = False
+) -> ort.SessionOptions:
+    """How a session runs an exported graph, so that each CPU computes the same integers.
+
+    Args:
+        intra_op_threads: threads of onnxruntime's own that share the work of a call.
+        spin: whether these threads wait for work in a busy loop, between calls too.
+        spin_in_call: whether they do so during a call only.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", str(int(spin or spin_in_call))
+    )
+    if not spin:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    if saturates():
+        # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
+        # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without). Without it an emulated
+        # Haswell changed 3 of the demo's 100 sentiments and the entities of 5 texts; with it
+        # none (tests/e2e/emulated.py).
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options

@@ -1,0 +1,174 @@
+"""A caller's inputs: checked, then read by one tokenizer or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from polyhead.errors import InputError, InvalidSetting, InvalidText, TextTooLong, WrongInput
+from polyhead.text.encoding import Encoding, least_room
+from polyhead.text.tokenizer import Tokenizer, parts
+
+OnOverflow = Literal["window", "truncate", "error"]
+_ON_OVERFLOW = ("window", "truncate", "error")
+OnError = Literal["raise", "return"]
+
+KINDS = {"text": "a lone text", "pair": "a pair of texts"}
+"""The kinds of inputs, and how messages call them."""
+
+Texts = tuple[str | None, str]
+"""An input that was checked: of a pair both texts; a lone text has no first."""
+
+
+@dataclass(frozen=True)
+class OverflowPolicy:
+    """What happens to inputs that are too long.
+
+    Attributes:
+        on_overflow: of a text of more tokens than the encoder reads.
+        max_characters: longest input, both texts of a pair together; None for no limit.
+    """
+
+    on_overflow: OnOverflow = "window"
+    max_characters: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.on_overflow, str) or self.on_overflow not in _ON_OVERFLOW:
+            raise InvalidSetting(
+                f"on_overflow={self.on_overflow!r}: allowed: {', '.join(_ON_OVERFLOW)}."
+            )
+        if self.max_characters is not None and (
+            type(self.max_characters) is not int or self.max_characters < 1
+        ):
+            raise InvalidSetting(
+                f"max_characters={self.max_characters!r}: expected None or a whole number of at"
+                " least 1."
+            )
+
+    def fit(self, encoding: Encoding, limit: int, stride: int, index: int) -> Encoding:
+        """An encoding of more than `limit` tokens, in windows or cut.
+
+        Args:
+            encoding: of the whole input.
+            limit: tokens that the encoder reads.
+            stride: tokens that windows share.
+            index: of the input, for messages.
+
+        Raises:
+            TextTooLong: when it may not be read in parts, or the first text of a pair leaves no
+                room for the second.
+        """
+        room = encoding.room(limit)
+        if room < least_room(limit):
+            raise TextTooLong(
+                f"input {index}: the first text of the pair leaves {max(0, room)} of {limit:,}"
+                f" tokens for the second, at least {least_room(limit)} are needed. The first is"
+                " never cut: shorten it.",
+                index=index,
+            )
+        if self.on_overflow == "window":
+            return encoding.windowed(limit, stride)
+        if self.on_overflow == "truncate":
+            return encoding.cut(limit)
+        raise TextTooLong(
+            f"input {index}: {len(encoding):,} tokens; this encoder reads {limit:,}. Split the"
+            " text, or load with on_overflow='window' to have it read in parts, or 'truncate' to"
+            " leave the end out.",
+            index=index,
+        )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an encoder reads inputs of a kind; equal for those that give the same windows.
+
+    Attributes:
+        tokenizer: makes the token ids.
+        max_tokens: longest window, special tokens included.
+        stride: tokens that windows share.
+    """
+
+    tokenizer: Tokenizer
+    max_tokens: int
+    stride: int
+
+
+def check(
+    texts: Sequence[Any],
+    policy: OverflowPolicy,
+    refused: Mapping[str, str],
+    errors: OnError = "raise",
+) -> list[Texts | InputError]:
+    """Look at all inputs, which is cheap, before the first is tokenised.
+
+    Args:
+        texts: the caller's list.
+        policy: for the number of characters.
+        refused: the kinds of inputs that cannot be answered, and why.
+        errors: ``"raise"`` the first error, or ``"return"`` errors in their inputs' places.
+
+    Raises:
+        InvalidText: for what is no list, and for what is neither a `str` nor a pair of them.
+        TextTooLong: above `max_characters`.
+        WrongInput: for a kind that is refused.
+    """
+    if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
+        raise InvalidText(
+            f"texts: found {type(texts).__name__}, expected a list of str."
+            " For one text call engine(text)."
+        )
+    if errors not in ("raise", "return"):
+        raise InvalidSetting(f"errors={errors!r}: allowed: raise, return.")
+    found: list[Texts | InputError] = []
+    for index, item in enumerate(texts):
+        try:
+            query, text = (None, item) if type(item) is str else parts(item, index)
+            kind = "text" if query is None else "pair"
+            characters = len(text) if query is None else len(query) + len(text)
+            if policy.max_characters is not None and characters > policy.max_characters:
+                raise TextTooLong(
+                    f"input {index}: {characters:,} characters, at most"
+                    f" {policy.max_characters:,} are allowed. Split the text, or load with a larger"
+                    " max_characters.",
+                    index=index,
+                )
+            if kind in refused:
+                raise WrongInput(
+                    f"input {index}: found {KINDS[kind]}, but {refused[kind]}.", index=index
+                )
+            found.append((query, text))
+        except InputError as problem:
+            if errors == "raise":
+                raise
+            found.append(without_frames(problem))
+    return found
+
+
+def without_frames(problem: InputError) -> InputError:
+    """An error to hand out: the frames that it was raised in would keep sessions alive."""
+    if problem.__cause__ is not None:
+        problem.__cause__.__traceback__ = None
+    return problem.with_traceback(None)
+
+
+def read(
+    texts: Texts, index: int, readers: Sequence[Reader], policy: OverflowPolicy
+) -> tuple[Encoding, ...]:
+    """An input as each of `readers` reads it; tokenised once for all with one tokenizer.
+
+    Raises:
+        InvalidText: when it holds a lone surrogate.
+        TextTooLong: when it does not fit and may not be read in parts.
+    """
+    raw: dict[int, Encoding] = {}
+    found: list[Encoding] = []
+    for reader in readers:
+        key = id(reader.tokenizer)
+        encoding = raw.get(key)
+        if encoding is None:
+            encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index)
+        if len(encoding.ids) > reader.max_tokens:
+            encoding = policy.fit(encoding, reader.max_tokens, reader.stride, index)
+        found.append(encoding)
+    return tuple(found)
