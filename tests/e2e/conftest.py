@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "runtime" / "examples"
+EXAMPLES = ROOT / "examples"
 _PATIENCE_S = 120
 
 
 class Server:
     """A command that listens on a port of this machine."""
 
-    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
+    def __init__(self, command: list[str], folder: Path, log: Path, **environment: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -27,7 +27,7 @@ class Server:
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *(word.format(port=port) for word in command)],
-                cwd=EXAMPLES,
+                cwd=folder,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={
@@ -63,12 +63,13 @@ def committed() -> Path:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, committed: Path) -> Iterator[Callable[[str], Server]]:
-    """Starts `python -m COMMAND` in the examples' folder; `{port}` is a free one."""
+def serve(tmp_path: Path, committed: Path) -> Iterator[Callable[[str, str], Server]]:
+    """Starts `python -m COMMAND` in the folder of an example; `{port}` is a free one."""
     servers: list[Server] = []
 
-    def start(command: str) -> Server:
-        server = Server(command.split(), tmp_path / "log", BUNDLE=str(committed), THREADS="1")
+    def start(example: str, command: str) -> Server:
+        folder, log = EXAMPLES / example, tmp_path / "log"
+        server = Server(command.split(), folder, log, BUNDLE=str(committed), THREADS="1")
         servers.append(server)
         with httpx.Client(base_url=server.url, trust_env=False) as client:
             server.wait(client)

@@ -40,7 +40,7 @@ def ask_both_workers(url, texts):
 
 
 def test_fastapi_with_two_workers_answers_as_the_engine(serve, expected):
-    server = serve(UVICORN + " --workers 2")
+    server = serve("fastapi", UVICORN + " --workers 2")
     assert asyncio.run(ask(server.url, TEXTS)) == expected
     by_worker = ask_both_workers(server.url, TEXTS)
     assert list(by_worker.values()) == [expected, expected]
@@ -51,7 +51,7 @@ def test_fastapi_with_two_workers_answers_as_the_engine(serve, expected):
 
 @pytest.fixture
 def client(serve):
-    server = serve(UVICORN)
+    server = serve("fastapi", UVICORN)
     with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         yield client
     said = server.stop()
@@ -76,7 +76,8 @@ def test_the_example_of_a_service(client):
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")
 def test_gunicorn_that_loads_before_it_forks(serve, expected):
     server = serve(
-        "gunicorn --preload --workers 2 --threads 4 --bind 127.0.0.1:{port} wsgi:application"
+        "gunicorn",
+        "gunicorn --preload --workers 2 --threads 4 --bind 127.0.0.1:{port} wsgi:application",
     )
 
     def one(text):

@@ -19,15 +19,11 @@ from types import TracebackType
 from typing import Self
 
 from polyhead.engine import Engine, Options
-from polyhead.errors import (
-    BatcherClosed,
-    DeadlineExceeded,
-    InvalidSetting,
-    QueueFull,
-)
+from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
-from polyhead.serving.queue import Job, Pending, answer, job_of
+from polyhead.serving.queue import Answers, Job, Pending, answer, job_of
 from polyhead.serving.stats import BatcherStats, Counters
+from polyhead.system.arguments import number, whole_number
 from polyhead.text.encoding import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
@@ -63,19 +59,14 @@ class Batcher:
         Raises:
             InvalidSetting: when a number is out of its range.
         """
-        _check("max_wait_ms", max_wait_ms, least=0)
-        _check("max_queue", max_queue, least=1, whole=True)
-        _check("max_batch", max_batch, least=1, whole=True)
-        if deadline_ms is not None:
-            _check("deadline_ms", deadline_ms, least=0)
         self._engine = engine
-        self._max_wait = max_wait_ms / 1e3
-        self._max_queue = max_queue
-        self._deadline_ms = deadline_ms
-        self._max_batch = max_batch
+        self._max_wait = number("max_wait_ms", max_wait_ms) / 1e3
+        self._max_queue = whole_number("max_queue", max_queue)
+        self._deadline_ms = None if deadline_ms is None else number("deadline_ms", deadline_ms)
+        self._max_batch = whole_number("max_batch", max_batch)
         info = engine.info()
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
-        self._counters = Counters(int(info["batch_tokens"]), int(info["max_tokens"]))
+        self._counters = Counters(int(info["batch_tokens"]))
         self._pending = Pending()
         self._in_flight: dict[object, Job] = {}
         self._running = self._running_long = 0
@@ -105,7 +96,8 @@ class Batcher:
         Raises:
             InputError: when this text, a head name or an option cannot be used; other requests are
                 not touched.
-            QueueFull: when `max_queue` requests wait already; nothing was computed.
+            QueueFull: when `max_queue` requests wait already, or the system has no thread for the
+                batch; nothing was computed.
             DeadlineExceeded: when `deadline_ms` are over.
             BatcherClosed: outside of ``async with``, or when it ended before this text's turn.
         """
@@ -240,7 +232,8 @@ class Batcher:
             batch = self._pending.take(self._max_batch, long=self._running_long < self._threads - 1)
             if not batch:
                 return  # long texts have all threads but one
-            self._begin(batch)
+            if not self._begin(batch) and self._running:
+                return  # when one of these ends there is a thread
         if not self._pending and not self._running:
             self._idle.set()
 
@@ -251,25 +244,35 @@ class Batcher:
             return 0
         return self._pending.oldest + self._max_wait - time.perf_counter()
 
-    def _begin(self, batch: list[Job]) -> None:
+    def _begin(self, batch: list[Job]) -> bool:
+        """Hand a batch to a thread; False where the system has none, and its callers are told."""
         assert self._loop is not None
         assert self._pool is not None
+        waited = [time.perf_counter() - job.arrived for job in batch]
+        work = partial(answer, self._engine, batch)
+        try:
+            answers = self._loop.run_in_executor(self._pool, work)
+        except RuntimeError as problem:
+            refused = QueueFull(
+                f"the system has no thread for this batch: {problem}. Answer 503 and let the caller"
+                " try again later, or give this process more threads or memory."
+            )
+            refused.__cause__ = problem
+            self._fail(batch, refused)
+            batch.clear()  # the pool keeps what it could not start: a later thread finds no job
+            return False
         self._running += 1
         self._running_long += batch[0].long
-        self._counters.count_begin([time.perf_counter() - job.arrived for job in batch])
-        work = partial(answer, self._engine, batch, self._counters.shape_of)
-        self._loop.run_in_executor(self._pool, work).add_done_callback(partial(self._end, batch))
+        self._counters.count_begin(waited)
+        answers.add_done_callback(partial(self._end, batch))
+        return True
 
-    def _end(
-        self,
-        batch: list[Job],
-        done: asyncio.Future[tuple[list[Prediction | BaseException], tuple[int, int, int]]],
-    ) -> None:
+    def _end(self, batch: list[Job], done: asyncio.Future[Answers]) -> None:
         """Give the answers out and look for more to do."""
         self._running -= 1
         self._running_long -= batch[0].long
         try:
-            for job, found in zip(batch, self._answers(batch, done), strict=True):
+            for job, found in zip(batch, self._found(batch, done), strict=True):
                 self._in_flight.pop(job.key, None)
                 job.settle(found)
         except Exception as problem:  # fewer answers than jobs, say: nobody may wait for ever
@@ -277,17 +280,16 @@ class Batcher:
         finally:
             self._look()
 
-    def _answers(
-        self,
-        batch: list[Job],
-        done: asyncio.Future[tuple[list[Prediction | BaseException], tuple[int, int, int]]],
+    def _found(
+        self, batch: list[Job], done: asyncio.Future[Answers]
     ) -> list[Prediction | BaseException]:
         problem = BatcherClosed("closed while it waited") if done.cancelled() else done.exception()
         if problem is not None:
             return [problem] * len(batch)
-        answers, shape = done.result()
-        self._counters.count_batch(shape)
-        return answers
+        answers = done.result()
+        self._threads = max(_LEAST_THREADS, answers.threads)
+        self._counters.count_batch(answers.shape)
+        return answers.found
 
     def _refuse_pending(self) -> None:
         problem = BatcherClosed("The batcher was closed before this request's turn.")
@@ -298,10 +300,3 @@ class Batcher:
         for job in jobs:
             self._in_flight.pop(job.key, None)
             job.settle(problem)
-
-
-def _check(name: str, value: object, *, least: float, whole: bool = False) -> None:
-    allowed = (int,) if whole else (int, float)
-    if type(value) not in allowed or not least <= value < float("inf"):  # type: ignore[operator]
-        kind = "a whole number" if whole else "a number"
-        raise InvalidSetting(f"{name}={value!r}: expected {kind} of at least {least:g}.")

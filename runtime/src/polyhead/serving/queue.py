@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from polyhead.engine import Engine, Options
 from polyhead.errors import InputError
 from polyhead.prediction import Prediction
+from polyhead.serving.stats import BatchShape, shape_of
 from polyhead.text.encoding import Input
 
 # A batch holds about this many characters; a text with more goes alone, and one thread is kept for
 # the others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.
 _LONG = 16_384
 
-Shape = tuple[int, int, int]
-"""Windows, tokens and groups of equal length of a batch."""
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Answers:
+    """What a thread brings back.
+
+    Attributes:
+        found: an answer or an error for each job.
+        shape: what was computed.
+        threads: of the engine now.
+    """
+
+    found: list[Prediction | BaseException]
+    shape: BatchShape
+    threads: int
 
 
 @dataclass(eq=False, slots=True)
@@ -130,23 +141,25 @@ def job_of(
     return Job(key, settings, item, heads, options, arrived, characters)
 
 
-def answer(
-    engine: Engine, batch: Sequence[Job], shape_of: Callable[[Sequence[Prediction]], Shape]
-) -> tuple[list[Prediction | BaseException], Shape]:
+def answer(engine: Engine, batch: Sequence[Job]) -> Answers:
     """Answer jobs with equal settings, in a thread; one that fails leaves the others alone."""
-    first = batch[0]
-    found: list[Prediction | BaseException]
-    try:
-        answers = engine.predict(
-            [job.item for job in batch],
-            heads=first.heads,
-            options=first.options,
-            errors="return",
-        )
-        found = [_own(each) if isinstance(each, InputError) else each for each in answers]
-    except Exception as problem:  # of no single input, such as an option's value
-        found = [problem] if len(batch) == 1 else [_alone(engine, job) for job in batch]
-    return found, shape_of([p for p in found if isinstance(p, Prediction)])
+    found: list[Prediction | BaseException] = []
+    if batch:
+        first = batch[0]
+        try:
+            answers = engine.predict(
+                [job.item for job in batch],
+                heads=first.heads,
+                options=first.options,
+                errors="return",
+            )
+            found = [_own(each) if isinstance(each, InputError) else each for each in answers]
+        except Exception as problem:  # of no single input, such as an option's value
+            found = [problem] if len(batch) == 1 else [_alone(engine, job) for job in batch]
+    info = engine.info()  # each time: `Engine.reload` may have changed it
+    predictions = [each for each in found if isinstance(each, Prediction)]
+    shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
+    return Answers(found, shape, info["threads"])
 
 
 def _own(problem: InputError) -> InputError:

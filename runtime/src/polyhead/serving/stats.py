@@ -10,7 +10,6 @@ from itertools import accumulate
 
 from polyhead.inference.grouping import groups
 from polyhead.prediction import Prediction
-from polyhead.serving.queue import Shape
 
 QUEUE_BOUNDS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram of queue times, milliseconds; one more bucket has no bound."""
@@ -76,17 +75,47 @@ class BatcherStats:
         return min(1.0, self.tokens / most) if most else 0.0
 
 
-@dataclass
-class Counters:
-    """The numbers while they grow; written by the event loop's thread only.
+@dataclass(frozen=True)
+class BatchShape:
+    """What one call of the engine computed.
 
     Attributes:
-        batch_tokens: of the engine.
-        max_tokens: of the engine, the length of a window of a long text.
+        windows: of all texts.
+        tokens: of these windows.
+        groups: of equal length that the windows make.
+        batch_tokens: most tokens in a group.
     """
 
+    windows: int
+    tokens: int
+    groups: int
     batch_tokens: int
-    max_tokens: int
+
+
+def shape_of(
+    predictions: Sequence[Prediction], *, max_tokens: int, batch_tokens: int
+) -> BatchShape:
+    """The shape of the texts of one call.
+
+    Args:
+        predictions: for the texts, in any order.
+        max_tokens: of the engine, the length of a window of a long text.
+        batch_tokens: of the engine, most tokens in a group.
+    """
+    by_kind: dict[bool, list[int]] = {}
+    for p in predictions:
+        length = p.tokens if p.windows == 1 else max_tokens
+        by_kind.setdefault(p.query is None, []).extend([length] * p.windows)
+    lengths = [length for kind in by_kind.values() for length in kind]
+    count = sum(len(groups(kind, batch_tokens)) for kind in by_kind.values())
+    return BatchShape(len(lengths), sum(lengths), count, batch_tokens)
+
+
+@dataclass
+class Counters:
+    """The numbers while they grow; written by the event loop's thread only."""
+
+    batch_tokens: int
     requests: int = 0
     answered: int = 0
     errors: int = 0
@@ -110,12 +139,12 @@ class Counters:
             self.queue_ms += waited * 1e3
             self.queue_counts[bisect_left(QUEUE_BOUNDS_MS, waited * 1e3)] += 1
 
-    def count_batch(self, shape: Shape) -> None:
+    def count_batch(self, shape: BatchShape) -> None:
         """A batch was computed."""
-        windows, tokens, count = shape
-        self.windows += windows
-        self.tokens += tokens
-        self.groups += count
+        self.windows += shape.windows
+        self.tokens += shape.tokens
+        self.groups += shape.groups
+        self.batch_tokens = shape.batch_tokens
 
     def count_end(self, future: asyncio.Future[Prediction]) -> None:
         """A request ended with an answer or an error."""
@@ -123,16 +152,6 @@ class Counters:
             self.answered += 1
         else:
             self.errors += 1
-
-    def shape_of(self, predictions: Sequence[Prediction]) -> Shape:
-        """Windows, tokens and groups of the texts of one call."""
-        by_kind: dict[bool, list[int]] = {}
-        for p in predictions:
-            length = p.tokens if p.windows == 1 else self.max_tokens
-            by_kind.setdefault(p.query is None, []).extend([length] * p.windows)
-        lengths = [length for kind in by_kind.values() for length in kind]
-        count = sum(len(groups(kind, self.batch_tokens)) for kind in by_kind.values())
-        return len(lengths), sum(lengths), count
 
     def snapshot(self, *, waiting: int, running: int) -> BatcherStats:
         """The numbers now."""

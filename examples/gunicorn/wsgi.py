@@ -1,6 +1,6 @@
 """A bundle behind HTTP, as a plain WSGI application.
 
-    cd runtime/examples
+    cd examples/gunicorn
     BUNDLE=bundle/ gunicorn --preload --workers 2 --threads 4 wsgi:application
 
 With --preload the engine is loaded once, before the workers fork; each worker makes its own session

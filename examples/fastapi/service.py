@@ -1,7 +1,7 @@
 """A bundle behind HTTP, with FastAPI.
 
     pip install "polyhead[prometheus]" fastapi uvicorn
-    BUNDLE=bundle/ THREADS=2 uvicorn service:app --app-dir runtime/examples --workers 2
+    BUNDLE=bundle/ THREADS=2 uvicorn service:app --app-dir examples/fastapi --workers 2
     curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "Where is it?"}'
 
 Each worker is a process with an engine of its own: give each its share of the cores in THREADS.
@@ -36,7 +36,7 @@ app = FastAPI(title="polyhead", lifespan=lifespan)
 
 STATUS = {
     polyhead.InputError: 422,  # this request is wrong; others like it will be, too
-    polyhead.QueueFull: 503,  # too many at once
+    polyhead.QueueFull: 503,  # too many at once, or no thread
     polyhead.DeadlineExceeded: 504,
     polyhead.BatcherClosed: 503,  # shutting down
 }

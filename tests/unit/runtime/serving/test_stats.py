@@ -1,0 +1,55 @@
+"""What a batcher counts."""
+
+import asyncio
+
+import pytest
+
+from polyhead import Batcher, InvalidText, load
+
+
+def test_the_numbers_add_up(engine, serve, requests):
+    texts = ["anna", "oslo", "the parcel", "late " * 60]
+
+    async def scenario(batcher):
+        found = await asyncio.gather(*requests(batcher, *texts))
+        with pytest.raises(InvalidText):
+            await batcher.predict(None)
+        return found, batcher.stats()
+
+    found, stats = serve(engine, scenario)
+    assert (stats.requests, stats.answered, stats.errors) == (5, 4, 1)
+    assert (stats.batches, stats.texts, stats.mean_batch) == (2, 5, 2.5)
+    assert stats.windows == sum(p.windows for p in found)
+    assert stats.groups == len({3, 4, 24}) + (found[3].windows - 1) // (256 // 24)
+    assert 0 < stats.group_fill <= 1
+    assert stats.queue_histogram[-1] == 5
+    assert stats.mean_queue_ms >= 0
+    assert (stats.waiting, stats.running) == (0, 0)
+
+
+def test_a_batcher_without_traffic_has_numbers(engine):
+    stats = Batcher(engine).stats()
+    assert (stats.requests, stats.mean_batch, stats.group_fill, stats.mean_queue_ms) == (0, 0, 0, 0)
+
+
+def test_the_numbers_follow_a_reload(bundle, bundle_copy, edit_json, serve):
+    def shorten(manifest):
+        manifest["encoder"]["max_tokens"] = 12
+        for head in manifest["heads"].values():
+            head["max_tokens"] = 12
+
+    edit_json(bundle_copy / "manifest.json", shorten)
+    text = "late " * 60
+
+    async def scenario(batcher):
+        await batcher.predict(text)
+        engine.reload(bundle_copy)
+        before = batcher.stats()
+        windows = (await batcher.predict(text)).windows
+        after = batcher.stats()
+        return windows, after.windows - before.windows, after.tokens - before.tokens
+
+    with load(bundle, threads=1) as engine:
+        windows, counted, tokens = serve(engine, scenario)
+    assert counted == windows
+    assert tokens == 12 * windows
