@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyhead import BundleError, GraphError, PolyheadError, load
-from polyhead.bundle.onnx_scan import scan
+from polyhead.bundle.onnx_check import check_onnx
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
@@ -102,4 +102,4 @@ def test_any_bytes_as_a_manifest(damaged, content):
 @given(content=st.binary(min_size=1, max_size=300))
 def test_any_bytes_as_a_graph(content):
     with suppress(GraphError):
-        scan(content, "model.onnx")
+        check_onnx(content, "model.onnx")

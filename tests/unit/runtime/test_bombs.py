@@ -21,10 +21,10 @@ MANY = 300_000
         pytest.param('{"version": 1e999}', "not valid JSON", id="infinite_number"),
         pytest.param(
             "{" + ",".join(f'"{i}":0' for i in range(MANY)) + ',"299999":1}',
-            "'299999' stands twice",
+            "'299999' is duplicated",
             id="many_keys_and_the_last_twice",
         ),
-        pytest.param('{"format": "polyhead-bundle", "format": 1}', "twice", id="a_key_twice"),
+        pytest.param('{"format": "polyhead-bundle", "format": 1}', "duplicated", id="a_key_twice"),
         pytest.param(" " * (9 * 2**20), "more than the 8,388,608 allowed", id="large"),
     ],
 )

@@ -83,11 +83,11 @@ def test_anything_may_stand_in_provenance(bundle_copy, edit_json):
         pytest.param([], {"heads": {}}, "heads: empty", id="no_heads"),
         pytest.param(["graphs", 0], {"heads": ["topics"]}, "unknown heads", id="foreign_head"),
         pytest.param(["graphs", 0], {"precision": "int4"}, "'fp16', 'int8'", id="precision"),
-        pytest.param(["heads", "topic"], {"labels": ["a", "a"]}, "stands twice", id="labels"),
+        pytest.param(["heads", "topic"], {"labels": ["a", "a"]}, "one is duplicated", id="labels"),
         pytest.param(["heads", "topic"], {"max_tokens": 2}, "at least 3", id="head_length"),
         pytest.param(["heads", "topic"], {"stride": 24}, "expected 0 to 23", id="stride"),
         pytest.param(["encoder"], {"max_tokens": 1}, "max_tokens: found 1", id="encoder_length"),
-        pytest.param(["card"], {"file": "golden.json"}, "stands twice", id="one_name_twice"),
+        pytest.param(["card"], {"file": "golden.json"}, "duplicate names", id="one_name_twice"),
         pytest.param(["tokenizer"], {"size": 1.5}, "size: found 1.5", id="size"),
     ],
 )

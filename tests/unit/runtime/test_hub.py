@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from polyhead import BundleError, InvalidSetting
-from polyhead.bundle.combining import combine
-from polyhead.bundle.hub import Address, _without_links, address
+from polyhead import BundleError, InvalidSetting, MissingExtra, load
+from polyhead.bundle import hub as hubs
+from polyhead.bundle.hub import Address, address, located
 
+DATA = Path(__file__).parents[2] / "data"
 COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
 import sys, polyhead
@@ -54,35 +56,28 @@ def hub(bundle_copy, tmp_path):
         def do_GET(self, *, body=True):
             path = urlsplit(self.path).path
             asked.append(path)
-            names = sorted(file.name for file in run.folder.iterdir())
-            known = (f"/api/models/team/bundle/revision/{r}" for r in ("main", "v1", COMMIT))
-            if path in (*known, "/api/models/team/bundle"):
-                told = {"id": "team/bundle", "sha": COMMIT, "private": False}
-                told |= {"siblings": [{"rfilename": name} for name in names]}
-                self.answer(json.dumps(told).encode(), body=body, Content_Type="application/json")
-            elif path.startswith("/api/models/team/bundle/tree/"):
-                tree = [
-                    {"type": "file", "path": n, "size": (run.folder / n).stat().st_size, "oid": n}
-                    for n in names
-                ]
-                self.answer(json.dumps(tree).encode(), body=body, Content_Type="application/json")
-            elif path.startswith("/team/bundle/resolve/") and path.rpartition("/")[2] in names:
-                content = (run.folder / path.rpartition("/")[2]).read_bytes()
+            repository, _, rest = path.partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            if repository != "/team/bundle":
+                self.answer(b"no", status=404, body=body, X_Error_Code="RepoNotFound")
+            elif revision not in ("main", "v1", COMMIT):
+                self.answer(b"no", status=404, body=body, X_Error_Code="RevisionNotFound")
+            elif not (run.folder / name).is_file():
+                self.answer(b"no", status=404, body=body, X_Error_Code="EntryNotFound")
+            else:
+                content = (run.folder / name).read_bytes()
                 tag = '"' + hashlib.sha1(content).hexdigest() + '"'
                 self.answer(content, body=body, ETag=tag, X_Repo_Commit=COMMIT)
-            else:
-                code = "RepoNotFound" if "other" in path else "RevisionNotFound"
-                self.answer(b"no", status=404, body=body, X_Error_Code=code)
 
         def do_POST(self):
             path = urlsplit(self.path).path
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append(path)
             base = f"http://127.0.0.1:{self.server.server_port}/team/bundle"
-            told = {"url": base}
+            answer = {"url": base}
             if "/preupload/" in path:
                 names = [file["path"] for file in json.loads(content)["files"]]
-                told = {
+                answer = {
                     "files": [
                         {"path": name, "uploadMode": "regular", "shouldIgnore": False}
                         for name in names
@@ -96,8 +91,8 @@ def hub(bundle_copy, tmp_path):
                 for file in sent:
                     content = base64.b64decode(file["content"])
                     (run.folder / file["path"]).write_bytes(content)
-                told = {"commitUrl": f"{base}/commit/{COMMIT}", "commitOid": COMMIT}
-            self.answer(json.dumps(told).encode(), Content_Type="application/json")
+                answer = {"commitUrl": f"{base}/commit/{COMMIT}", "commitOid": COMMIT}
+            self.answer(json.dumps(answer).encode(), Content_Type="application/json")
 
         def log_message(self, *_):
             pass
@@ -155,22 +150,38 @@ def test_a_bundle_is_pushed_in_one_commit(hub, bundle_copy):
 
 @pytest.fixture
 def label(bundle):
-    from polyhead import load
-
     with load(bundle) as engine:
         return engine("The parcel was late.")["topic"].label
 
 
-@pytest.mark.parametrize("prefixes", [[""], ["", "b-"]], ids=["single", "combined"])
-def test_what_was_pushed_is_loaded(hub, bundle, label, tmp_path, prefixes):
-    local = bundle
-    if len(prefixes) > 1:
-        local = tmp_path / "combined"
-        combine([(bundle, prefix) for prefix in prefixes], local)
-        assert (local / "README-2.md").is_file()  # a model card of a part
-    pushed = hub(str(local), PUSH, HF_TOKEN="hf_none")
-    assert hub.folder != local
-    assert hub(pushed) == " ".join([label] * len(prefixes))
+@pytest.mark.parametrize("name", ["bundle", "combined"])
+def test_what_was_pushed_is_loaded(hub, name):
+    with load(DATA / name) as engine:
+        found = engine("The parcel was late.")
+        expected = " ".join(found[head].label for head in found if head.endswith("topic"))
+    pushed = hub(str(DATA / name), PUSH, HF_TOKEN="hf_none")
+    assert hub.folder != DATA / name
+    assert hub(pushed) == expected
+
+
+def test_only_the_files_of_the_manifest_are_fetched(hub, label):
+    (hub.folder / "onnx").mkdir()
+    for name in ("onnx/model.onnx", "training_args.json", "picture.png"):
+        (hub.folder / name).write_text("large")
+    assert hub("hf:team/bundle") == label
+    files = [path.partition("/resolve/")[2] for path in hub.asked if "/resolve/" in path]
+    fetched = {path.partition("/")[2] for path in files}
+    assert fetched == {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
+
+
+def test_a_download_that_stopped_half_way_goes_on(hub, label):
+    hidden = (hub.folder / "model.onnx").rename(hub.folder.parent / "hidden")
+    found = hub("hf:team/bundle")
+    assert found.startswith("BundleFileMissing")
+    assert "the manifest names model.onnx" in found
+    assert hub("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleFileMissing")
+    hidden.rename(hub.folder / "model.onnx")
+    assert hub("hf:team/bundle") == label
 
 
 @pytest.mark.parametrize("revision", ["", "@v1", f"@{COMMIT}"])
@@ -193,16 +204,48 @@ def test_a_cache_that_cannot_be_written_is_read_all_the_same(hub, label, tmp_pat
     assert not list(scratch.iterdir())
 
 
-def test_where_nothing_can_be_written_it_is_said(tmp_path, monkeypatch):
+@pytest.fixture
+def cached(bundle, tmp_path, monkeypatch):
+    """A cache of huggingface_hub with the bundle, whose files are links; gives its snapshot."""
+    snapshot = tmp_path / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for file in bundle.iterdir():
+        (snapshot / file.name).symlink_to(file)
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda repository, name, revision: snapshot / name
+    )
+    return snapshot
+
+
+def test_another_process_that_is_faster_is_not_disturbed(cached, monkeypatch):
+    fill, places = hubs._fill, []
+
+    def overtaken(*arguments):
+        fill(*arguments)
+        monkeypatch.setattr(hubs, "_fill", fill)
+        places.append(located("hf:team/bundle"))  # the other process, from beginning to end
+        places.append(places[0].stat().st_ino)
+
+    monkeypatch.setattr(hubs, "_fill", overtaken)
+    found = located("hf:team/bundle")
+    assert [found, found.stat().st_ino] == places
+    assert [path.name for path in found.parent.iterdir()] == [COMMIT]
+
+
+def test_where_nothing_can_be_written_it_is_said(cached, monkeypatch):
     def refuse(**_):
         raise PermissionError("read-only file system")
 
     monkeypatch.setattr("polyhead.bundle.hub.tempfile.mkdtemp", refuse)
-    snapshot = tmp_path / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (tmp_path / "polyhead").write_text("no folder")
+    (cached.parents[1] / "polyhead").write_text("no folder")
     with pytest.raises(BundleError, match="Set HF_HOME or TMPDIR"):
-        _without_links(snapshot)
+        located("hf:team/bundle")
+
+
+def test_without_the_library_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtra, match=r'pip install "polyhead\[hub\]"'):
+        located("hf:team/bundle")
 
 
 def test_a_changed_file_is_refused(hub, bundle_copy):
@@ -214,15 +257,14 @@ def test_a_changed_file_is_refused(hub, bundle_copy):
 def test_a_repository_that_is_not_there_is_named(hub):
     found = hub("hf:team/other")
     assert found.startswith("BundleNotFound")
-    assert "hf:team/other: the hub gives no such repository" in found
+    assert "hf:team/other: the hub gives no manifest.json of such a repository" in found
     assert hub("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleNotFound")
     assert hub("hf:team/bundle@nowhere").startswith("BundleNotFound")
 
 
-def test_a_repository_without_a_bundle_is_told(hub, bundle_copy):
+def test_a_repository_without_a_bundle_is_named(hub, bundle_copy):
     (bundle_copy / "manifest.json").unlink()
-    found = hub("hf:team/bundle")
-    assert "holds no bundle" in found
+    assert hub("hf:team/bundle").startswith("BundleNotFound hf:team/bundle: the hub gives no mani")
 
 
 def test_addresses():

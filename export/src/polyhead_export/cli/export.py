@@ -41,7 +41,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from polyhead.bundle.seal import sealed
+from polyhead.bundle.digest import with_digest
 from polyhead.cli import output
 from polyhead.errors import nearest
 
@@ -166,7 +166,7 @@ def execute(arguments: argparse.Namespace) -> int:
         note=output.progress,
     )
     if arguments.json:
-        output.write_json(sealed(plain(manifest)))
+        output.write_json(with_digest(plain(manifest)))
         return 0
     if arguments.probe:
         from polyhead_export.cli import probe

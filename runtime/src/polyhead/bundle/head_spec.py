@@ -63,7 +63,7 @@ class HeadSpec:
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels: one stands twice in {list(self.labels)}.")
+            raise ValueError(f"labels: one is duplicated in {list(self.labels)}.")
         if self.thresholds is not None:
             _check_thresholds(self.thresholds, self.labels)
         if self.scale is not None:

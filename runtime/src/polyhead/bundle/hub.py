@@ -1,4 +1,7 @@
-"""Bundles as repositories of the Hugging Face hub: ``hf:org/name@revision``."""
+"""Bundles as repositories of the Hugging Face hub: ``hf:org/name@revision``.
+
+Needs ``pip install "polyhead[hub]"``.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,26 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from glob import escape
 from pathlib import Path
+from types import ModuleType
 
 from polyhead.bundle.manifest import MANIFEST
-from polyhead.bundle.reader import read_parts
-from polyhead.errors import BundleError, BundleNotFound, InvalidSetting
+from polyhead.bundle.reader import file_names, read_parts
+from polyhead.errors import (
+    BundleError,
+    BundleFileMissing,
+    BundleNotFound,
+    InvalidSetting,
+    MissingExtra,
+)
 from polyhead.system import atomic
 
 SCHEME = "hf:"
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-# What a bundle may consist of; a repository may hold other files beside it.
-_FILES = [MANIFEST, "README.md", "README-*.md", "*.json", "*.onnx", "*.png"]
 
 
 @dataclass(frozen=True)
@@ -52,35 +62,57 @@ def located(path: str | Path) -> Path:
     """The folder of a bundle: `path` itself, or the cached copy of a repository on the hub.
 
     Files come through `huggingface_hub`, which keeps them in its cache, honours ``HF_HUB_OFFLINE``
-    and ``HF_ENDPOINT``, and finds a cached revision without a network. Its cache consists of links,
-    which a bundle may not hold; the files that they lead to are linked into a folder beside it, or
-    where the cache cannot be written into a temporary one, which ends with this process.
+    and ``HF_ENDPOINT``, and finds a cached revision without a network. First the manifest is
+    fetched, then the files that it names, whatever else the repository holds. The cache consists of
+    links, which a bundle may not hold; the files that they lead to are linked into a folder next to
+    it, or where the cache cannot be written into a temporary one, which ends with this process.
 
     Raises:
-        BundleError: when no folder can be written.
+        BundleError: when the manifest cannot be read or trusted, or no folder can be written.
+        BundleFileMissing: when the repository, or the cache, does not have all files.
         BundleNotFound: when there is no such repository, revision or network, and no cached copy.
         InvalidSetting: when the address cannot be read, or `path` is no path.
+        MissingExtra: for an address where `huggingface_hub` is not installed.
     """
     text = _text(path)
     if not text.startswith(SCHEME):
         return Path(path)
     wanted = address(text)
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+    library = _library()
+    refusals = (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError)
     try:
-        snapshot = Path(
-            huggingface_hub.snapshot_download(
-                wanted.name, revision=wanted.revision, allow_patterns=_FILES
-            )
-        )
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
+        manifest = Path(library.hf_hub_download(wanted.name, MANIFEST, revision=wanted.revision))
+    except refusals as problem:
         raise BundleNotFound(
-            f"{text}: the hub gives no such repository, and there is none in the cache: {problem}"
+            f"{text}: the hub gives no {MANIFEST} of such a repository, and there is none in the"
+            f" cache: {problem}"
         ) from problem
-    if not (snapshot / MANIFEST).is_file():
-        raise BundleNotFound(f"{text}: this repository holds no bundle (no {MANIFEST}).")
-    return _without_links(snapshot)
+    snapshot = manifest.absolute().parent
+    place = snapshot.parent.parent / "polyhead" / snapshot.name
+    if place.is_dir():  # whole: it was renamed when it was; the name is the commit's
+        return place
+    names = file_names(manifest)
+    for name in names:
+        try:
+            library.hf_hub_download(wanted.name, name, revision=snapshot.name)
+        except refusals as problem:
+            raise BundleFileMissing(
+                f"{text}: the manifest names {name}, and neither the hub nor the cache gives it:"
+                f" {problem}"
+            ) from problem
+    return _without_links(snapshot, (MANIFEST, *names), place)
+
+
+def _library() -> ModuleType:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as problem:
+        raise MissingExtra(
+            "huggingface_hub is not installed; addresses of the hub (hf:ORG/NAME) need it. Run"
+            " 'pip install \"polyhead[hub]\"', or name a folder."
+        ) from problem
+    return huggingface_hub
 
 
 def _text(path: object) -> str:
@@ -109,50 +141,51 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
     Raises:
         BundleError: when the bundle cannot be read or trusted, or the hub refuses it.
         InvalidSetting: when the address cannot be read.
+        MissingExtra: when `huggingface_hub` is not installed.
     """
     wanted = address(target)
-    names = {entry.file for part in read_parts(bundle) for entry in part.manifest.files}
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    interface = huggingface_hub.HfApi()
+    library = _library()
+    read_parts(bundle)
+    names = file_names(bundle / MANIFEST)
+    interface = library.HfApi()
     try:
         interface.create_repo(wanted.name, private=private, exist_ok=True)
         commit = interface.upload_folder(
             repo_id=wanted.name,
             folder_path=bundle,
             revision=wanted.revision,
-            allow_patterns=[MANIFEST, "README.md", *names],
+            allow_patterns=[escape(name) for name in (MANIFEST, *names)],
             commit_message="polyhead bundle",
         )
-    except (HFValidationError, HfHubHTTPError, OSError) as problem:
+    except (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError) as problem:
         raise BundleError(f"{target}: the hub does not take it: {problem}") from problem
     return f"{SCHEME}{wanted.name}@{commit.oid}"
 
 
-def _without_links(snapshot: Path) -> Path:
-    """A folder beside the cache's snapshots with the files themselves; made once a revision."""
-    place = snapshot.parent.parent / "polyhead" / snapshot.name
-    if place.is_dir():
-        return place
+def _without_links(snapshot: Path, names: Sequence[str], place: Path) -> Path:
+    """The folder `place` with the files themselves; made once a revision.
+
+    Another process may make it at the same time: the first stays, for the content is the commit's.
+    """
     try:
-        with atomic.folder(place) as staged:
-            _fill(staged, snapshot)
-    except OSError:  # a cache that may only be read, such as a container's
-        return _temporary(snapshot)
+        with atomic.folder(place, replace=False) as staged:
+            _fill(staged, snapshot, names)
+    except OSError:  # another process was first, or the cache may only be read, as a container's
+        if not place.is_dir():
+            return _temporary(snapshot, tuple(names))
     return place
 
 
 @cache
-def _temporary(snapshot: Path) -> Path:
+def _temporary(snapshot: Path, names: tuple[str, ...]) -> Path:
     """A folder with the files themselves, once a process; it is removed when the process ends."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="polyhead-"))
         atexit.register(_removed, folder, os.getpid())
-        _fill(folder, snapshot)
+        _fill(folder, snapshot, names)
     except OSError as problem:
         raise BundleError(
-            f"{snapshot}: neither beside it nor in a temporary folder is room for its files:"
+            f"{snapshot}: neither next to it nor in a temporary folder is room for its files:"
             f" {problem}. Set HF_HOME or TMPDIR to a folder that can be written."
         ) from problem
     return folder
@@ -163,10 +196,10 @@ def _removed(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(folder: Path, snapshot: Path) -> None:
-    for file in snapshot.iterdir():
-        if file.is_file():
-            try:
-                os.link(file.resolve(), folder / file.name)
-            except OSError:  # another file system, or one without hard links
-                (folder / file.name).write_bytes(file.read_bytes())
+def _fill(folder: Path, snapshot: Path, names: Sequence[str]) -> None:
+    for name in names:
+        source = (snapshot / name).resolve()
+        try:
+            os.link(source, folder / name)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, folder / name)

@@ -84,7 +84,7 @@ class EncoderInfo:
 class Manifest:
     """All that a bundle says of itself. Field by field, this is format version 1.
 
-    On the disk one field more seals the others: `polyhead.bundle.seal` makes and checks it.
+    On the disk there is one field more, the digest of the others (`polyhead.bundle.digest`).
 
     Attributes:
         format: always ``"polyhead-bundle"``.
@@ -127,7 +127,7 @@ class Manifest:
                 raise ValueError(f"graphs: {graph.file} names unknown heads {sorted(unknown)}.")
         names = [entry.file for entry in self.files]
         if len(set(names)) != len(names):
-            raise ValueError(f"files: one name stands twice in {names}.")
+            raise ValueError(f"files: duplicate names in {names}.")
 
     @property
     def files(self) -> tuple[FileEntry, ...]:

@@ -12,7 +12,7 @@ from polyhead.bundle import structure
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.joining import Candidate, Group, Groups, Reading
 from polyhead.bundle.manifest import Manifest
-from polyhead.bundle.onnx_scan import scan
+from polyhead.bundle.onnx_check import check_onnx
 from polyhead.bundle.reader import Bundle
 from polyhead.bundle.structure import Structure, Unmergeable
 
@@ -113,7 +113,7 @@ def _one_name_each(manifest: Manifest, placing: Placing) -> bool:
 def _structure(path: Path) -> Structure | Unmergeable:
     with path.open("rb") as file:
         content = mmap(file.fileno(), 0, access=ACCESS_READ)
-    scan(content, str(path))
+    check_onnx(content, str(path))
     try:
         return structure.read(content, str(path))
     except Unmergeable as problem:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.bundle.collection import COLLECTION, Collection
-from polyhead.bundle.digest import sha256
+from polyhead.bundle.digest import DIGEST, compute_digest, sha256
 from polyhead.bundle.golden import Golden
 from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Graph, Manifest
-from polyhead.bundle.seal import DIGEST, digest_of
 from polyhead.errors import (
     BundleFileMissing,
     BundleNotFound,
@@ -150,17 +149,10 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
         One bundle for each sub-model, all of the same folder; a usual bundle gives one.
     """
     path = Path(path)
-    data, version = _version(path)
-    where = str(path / MANIFEST)
-    manifests: tuple[Manifest, ...]
+    manifests, card = _manifests(path / MANIFEST, *_version(path))
     checked: dict[str, tuple[FileEntry, int]] = {}
-    card: str | None = None  # of the whole, which belongs to no sub-model
-    if version == COLLECTION:
-        whole = parse(Collection, data, where=where, error=ManifestError)
-        manifests, card = whole.parts, whole.card.file
-        checked[whole.card.file] = (whole.card, _CARD_LIMIT)
-    else:
-        manifests = (parse(Manifest, data, where=where, error=ManifestError),)
+    if card is not None:
+        checked[card.file] = (card, _CARD_LIMIT)
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
     found = tuple(
@@ -169,9 +161,33 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
     )
     for entry, limit in checked.values():
         _check(path / entry.file, entry, limit)
-        if digests or entry.file == card:
+        if digests or (card is not None and entry.file == card.file):
             found[0].check_digest(entry)
     return found
+
+
+def file_names(manifest: Path) -> tuple[str, ...]:
+    """Names of the files of a bundle, itself left out, by its `manifest.json` alone.
+
+    Raises:
+        ManifestError: as for `read`.
+        FormatVersionError: as for `read`.
+        DigestMismatch: when the manifest differs from its own digest.
+        BundleFileMissing: when it cannot be read.
+    """
+    parts, card = _manifests(manifest, *_contents(manifest))
+    cards = () if card is None else (card,)
+    return tuple(dict.fromkeys(e.file for e in (*cards, *(e for p in parts for e in p.files))))
+
+
+def _manifests(
+    file: Path, data: dict[str, Any], version: int
+) -> tuple[tuple[Manifest, ...], FileEntry | None]:
+    """The manifest of each sub-model, and the card of several, which belongs to none of them."""
+    if version == COLLECTION:
+        whole = parse(Collection, data, where=str(file), error=ManifestError)
+        return whole.parts, whole.card
+    return (parse(Manifest, data, where=str(file), error=ManifestError),), None
 
 
 def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
@@ -185,25 +201,7 @@ def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
 
 
 def _version(path: Path) -> tuple[dict[str, Any], int]:
-    """The manifest as plain data without its digest, which fits, and its format version."""
-    file = path / MANIFEST
-    data = _manifest_data(path, file)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
-    version = data.get("version")
-    if type(version) is not int or version < 1:
-        raise ManifestError(f"{file}: version: found {version!r}, expected a number from 1.")
-    if version > COLLECTION:
-        raise FormatVersionError(
-            f"{file}: format version {version}; this polyhead reads up to {COLLECTION}."
-            " Upgrade with 'pip install --upgrade polyhead'."
-        )
-    _check_seal(file, data)
-    del data[DIGEST]
-    return data, version
-
-
-def _manifest_data(path: Path, file: Path) -> Any:
+    """What the manifest of the bundle at `path` holds, and its format version."""
     try:
         there = is_bundle(path)
     except OSError as problem:
@@ -216,13 +214,33 @@ def _manifest_data(path: Path, file: Path) -> Any:
             f"{path}: no bundle here (no {MANIFEST}). Make one with"
             " 'polyhead export CHECKPOINT -o BUNDLE'."
         )
+    file = path / MANIFEST
     with _readable(file):
         if file.is_symlink():
             raise BundleFileMissing(f"{file}: a link; expected a plain file. {_NEXT_STEP}")
-        return read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
+    return _contents(file)
 
 
-def _check_seal(file: Path, data: dict[str, Any]) -> None:
+def _contents(file: Path) -> tuple[dict[str, Any], int]:
+    """The manifest as plain data without its digest, which was checked, and its format version."""
+    with _readable(file):
+        data = read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
+    version = data.get("version")
+    if type(version) is not int or version < 1:
+        raise ManifestError(f"{file}: version: found {version!r}, expected a number from 1.")
+    if version > COLLECTION:
+        raise FormatVersionError(
+            f"{file}: format version {version}; this polyhead reads up to {COLLECTION}."
+            " Upgrade with 'pip install --upgrade polyhead'."
+        )
+    _check_manifest_digest(file, data)
+    del data[DIGEST]
+    return data, version
+
+
+def _check_manifest_digest(file: Path, data: dict[str, Any]) -> None:
     """A manifest names labels and outputs, which no other digest covers."""
     declared = data.get(DIGEST)
     if not isinstance(declared, str):
@@ -232,7 +250,7 @@ def _check_seal(file: Path, data: dict[str, Any]) -> None:
             " development versions before it have none: export the bundle again."
         )
     try:
-        digest = digest_of(data)
+        digest = compute_digest(data)
     except RecursionError as problem:
         raise ManifestError(f"{file}: not valid JSON: nested too deeply.") from problem
     if digest != declared:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polyhead.bundle.collection import Collection
+from polyhead.bundle.digest import with_digest
 from polyhead.bundle.manifest import MANIFEST, Manifest
 from polyhead.bundle.reader import is_bundle
-from polyhead.bundle.seal import sealed
 from polyhead.errors import BundleError
 from polyhead.system import atomic
 from polyhead.system.schema import plain
@@ -33,7 +33,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 def write_manifest(folder: Path, manifest: Manifest | Collection) -> None:
     """Write `manifest.json`, with its digest, into a staged folder."""
-    text = json.dumps(sealed(plain(manifest)), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(with_digest(plain(manifest)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 

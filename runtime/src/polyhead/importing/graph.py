@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polyhead.bundle import messages, wire
-from polyhead.bundle.onnx_scan import scan
+from polyhead.bundle.onnx_check import check_onnx
 from polyhead.errors import GraphError, SourceError
 from polyhead.system.onnx_runtime import ort
 
@@ -49,7 +49,7 @@ def read(path: Path) -> Foreign:
         SourceError: for inputs that polyhead cannot feed, or sizes that are fixed.
     """
     content = path.read_bytes()
-    scan(content, str(path))
+    check_onnx(content, str(path))
     opset, operators = _operators(content, str(path))
     options = ort.SessionOptions()
     options.log_severity_level = 4

@@ -9,7 +9,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from polyhead.bundle.onnx_scan import scan
+from polyhead.bundle.onnx_check import check_onnx
 from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
 
 
@@ -41,7 +41,7 @@ class GraphFile:
         with file:
             content = _mapped(file, self.path)
             self._refuse_wrong(file, content)
-            scan(content, str(self.path))
+            check_onnx(content, str(self.path))
             yield file, content
 
     def _refuse_wrong(self, file: BinaryIO, content: mmap) -> None:

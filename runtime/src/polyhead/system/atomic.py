@@ -15,13 +15,17 @@ _AT_CWD, _RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 
 
 @contextmanager
-def folder(target: Path) -> Iterator[Path]:
+def folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give an empty folder next to `target`; on success it takes the place of `target`.
 
     Whatever ends the block, Ctrl-C included: at `target` is the old folder or the new one, whole.
     Linux exchanges the two in one step. Where that is not possible the old one is renamed first,
     so a process that is killed in that moment leaves it under a hidden name next to `target`.
     Missing parents are made.
+
+    Args:
+        target: where the folder goes.
+        replace: False leaves a folder with files that is there by then, and raises OSError.
 
     Raises:
         OSError: when the disk refuses; `target` is then as it was, or the message says where it is.
@@ -31,7 +35,7 @@ def folder(target: Path) -> Iterator[Path]:
     try:
         yield staged
         staged.chmod(0o755)
-        if not target.exists():
+        if not replace or not target.exists():
             staged.rename(target)
         elif not _exchange(staged, target):
             _replace(staged, target)

@@ -94,7 +94,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice!r} stands twice")
+        raise ValueError(f"the key {twice!r} is duplicated")
     return table
 
 
@@ -137,7 +137,7 @@ def _value(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any
 def _one_of(arguments: tuple[Any, ...], value: Any, where: str, error: type[PolyheadError]) -> Any:
     problems: list[PolyheadError] = []
     tables = [c for c in arguments if dataclasses.is_dataclass(c)]
-    if isinstance(value, Mapping) and len(tables) == 1:  # what is wrong inside is worth telling
+    if isinstance(value, Mapping) and len(tables) == 1:  # name what is wrong inside
         return _value(tables[0], value, where, error)
     for candidate in arguments:
         if candidate is type(None):

@@ -119,8 +119,8 @@ def test_a_long_value_is_shortened_in_the_message():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b'{"a": 1, "b": 2, "a": 3}', "'a' stands twice", id="duplicate_key"),
-        pytest.param(b'{"x": [{"a": 1, "a": 1}]}', "'a' stands twice", id="duplicate_nested_key"),
+        pytest.param(b'{"a": 1, "b": 2, "a": 3}', "'a' is duplicated", id="duplicate_key"),
+        pytest.param(b'{"x": [{"a": 1, "a": 1}]}', "'a' is duplicated", id="duplicate_nested_key"),
         pytest.param(b'{"a": NaN}', "NaN is not", id="nan"),
         pytest.param(b'{"a": -Infinity}', "-Infinity is not", id="infinity"),
         pytest.param(b'{"a": 1e999}', "not valid JSON", id="infinity_by_exponent"),
