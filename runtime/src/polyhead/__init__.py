@@ -54,12 +54,11 @@ from polyhead.heads import (
 )
 from polyhead.loading import load
 from polyhead.prediction import Prediction
+from polyhead.system.info import __version__
 
 if TYPE_CHECKING:
     from polyhead.serving.batcher import Batcher
     from polyhead.serving.stats import BatcherStats
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Answer",

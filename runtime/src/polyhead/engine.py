@@ -19,6 +19,7 @@ from polyhead.inference import threads as thread_budget
 from polyhead.inference.backend import Backend
 from polyhead.inference.scheduler import Job, Scheduler
 from polyhead.prediction import Prediction
+from polyhead.system.info import system_info
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.inputs import (
     OnError,
@@ -290,10 +291,6 @@ class Engine:
         An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
         still says what ran.
         """
-        if self._last_info is not None:
-            return dict(self._last_info)
-        from polyhead.system import info as system
-
         model = self._model
         first, several = model.parts[0], len(model.parts) > 1
         return {
@@ -309,7 +306,6 @@ class Engine:
             "max_characters": self._policy.max_characters,
             "on_overflow": self._policy.on_overflow,
             "heads": list(model.specs),
-            **system.of_this_machine(),
         }
 
     def reload(self, path: str | Path | None = None) -> None:

@@ -33,7 +33,7 @@ def install(tmp_path, monkeypatch):
 @pytest.fixture
 def registry():
     built_in = {"circle.v1": str.upper, "square.v1": str.lower}
-    return Registry(built_in, group="tests.kinds", face="shape", needs=("__call__",))
+    return Registry(built_in, group="tests.kinds", what="shape", needs=("__call__",))
 
 
 def test_without_plugins_it_is_the_built_in_kinds(registry):
@@ -106,12 +106,12 @@ def test_a_built_in_kind_cannot_be_replaced(registry, install):
 
 
 def test_a_claim_to_a_built_in_name_is_refused_by_name(registry, install):
-    registry.check_claims("circle.v1")
+    registry.check_conflict("circle.v1")
     install("circles", {"circle.v1": "round_ones:circle"})
     with pytest.raises(PluginError, match=r"'circle.v1' is a built-in kind, and circles brings"):
-        registry.check_claims("circle.v1")
-    registry.check_claims("square.v1")
-    registry.check_claims("star.v1")
+        registry.check_conflict("circle.v1")
+    registry.check_conflict("square.v1")
+    registry.check_conflict("star.v1")
 
 
 def test_a_decoder_comes_from_an_entry_point(install):

@@ -103,7 +103,7 @@ class HeadConfig:
         if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
         self._check_data()
-        NETWORKS.check_claims(self.versioned_kind)
+        NETWORKS.check_conflict(self.versioned_kind)
         network = NETWORKS[self.versioned_kind]
         for key, others in _KEYS_OF.items():
             if network.kind not in others and getattr(self, key) != _default(key):

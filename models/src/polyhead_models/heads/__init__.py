@@ -32,6 +32,6 @@ _BUILT_IN: dict[str, type[HeadNetwork]] = {
 NETWORKS = Registry(
     _BUILT_IN,
     group="polyhead_models.heads",
-    face="network",
+    what="network",
     needs=("outputs", "reference", "target"),
 )

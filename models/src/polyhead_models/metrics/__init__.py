@@ -30,6 +30,6 @@ _BUILT_IN: dict[str, Metric] = {
 METRICS = Registry(
     _BUILT_IN,
     group="polyhead_models.metrics",
-    face="metric",
+    what="metric",
     needs=("primary", "score", "agreement"),
 )

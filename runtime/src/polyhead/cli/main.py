@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from typing import Protocol, cast
 
-from polyhead import __version__
 from polyhead.cli import output
 from polyhead.errors import PluginError, PolyheadError, nearest
 from polyhead.system import plugins
+from polyhead.system.info import __version__
 
 GROUP = "polyhead.commands"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -44,7 +44,7 @@ _BUILT_IN: dict[str, type[Decoder]] = {
     "summary.v1": SummaryDecoder,
     "embedding.v1": EmbeddingDecoder,
 }
-DECODERS = Registry(_BUILT_IN, group="polyhead.heads", face="decoder", needs=("decode",))
+DECODERS = Registry(_BUILT_IN, group="polyhead.heads", what="decoder", needs=("decode",))
 
 
 def decoder(name: str, spec: HeadSpec) -> Decoder:

@@ -1,4 +1,4 @@
-"""What an engine says of the machine and the libraries that it runs on."""
+"""The machine and the libraries that an engine runs on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from polyhead import __version__
 from polyhead.system import cpu
 from polyhead.system.onnx_runtime import ort
 
+__version__ = "0.1.0"
+"""Of polyhead: the package itself has it from here."""
 
-def of_this_machine() -> dict[str, Any]:
+
+def system_info() -> dict[str, Any]:
     """CPU and versions, as plain data."""
     found = _cpu()
     return {

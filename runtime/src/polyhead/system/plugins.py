@@ -25,7 +25,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(
-        self, built_in: Mapping[str, T], *, group: str, face: str, needs: tuple[str, ...]
+        self, built_in: Mapping[str, T], *, group: str, what: str, needs: tuple[str, ...]
     ) -> None:
         """Know the built-in kinds.
 
@@ -33,16 +33,16 @@ class Registry(Mapping[str, T], Generic[T]):
             built_in: what this distribution brings.
             group: of the entry points; an entry point's name is the kind's, such as
                 ``"ordinal.v1"``.
-            face: what a value is, for messages: ``"decoder"``.
+            what: a value is, for messages: ``"decoder"``.
             needs: attributes that a loaded value must have.
         """
         self.group = group
         self._built_in = dict(built_in)
-        self._face, self._needs = face, needs
+        self._what, self._needs = what, needs
         self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        """The kind's face.
+        """The value of a kind.
 
         Raises:
             UnknownKind: when neither polyhead nor a plugin knows the name; also a `KeyError`.
@@ -64,15 +64,15 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def check_claims(self, name: str) -> None:
+    def check_conflict(self, name: str) -> None:
         """Refuse a plugin that has the name of a built-in kind, where its author would look.
 
         Raises:
             PluginError: names the distribution.
         """
-        if name in self._built_in and (claims := self._plugins().get(name)):
+        if name in self._built_in and (brought := self._plugins().get(name)):
             raise PluginError(
-                f"{name!r} is a built-in kind, and {_distributions(claims)} brings a {self._face}"
+                f"{name!r} is a built-in kind, and {_distributions(brought)} brings a {self._what}"
                 f" of that name (group {self.group!r}). Give the plugin's kind another name, or"
                 " uninstall the plugin."
             )
@@ -84,23 +84,23 @@ class Registry(Mapping[str, T], Generic[T]):
         return found
 
     def _load(self, name: str) -> T:
-        claims = self._plugins().get(name, [])
-        if not claims:
+        brought = self._plugins().get(name, [])
+        if not brought:
             known = list(self)
             raise UnknownKind(
-                f"no {self._face} of the kind {name!r}; known: {', '.join(known)}."
+                f"no {self._what} of the kind {name!r}; known: {', '.join(known)}."
                 f"{nearest(name, known)} A plugin brings one as an entry point in the group"
                 f" {self.group!r}."
             )
-        if len(claims) > 1:
+        if len(brought) > 1:
             raise PluginError(
-                f"the {self._face} {name!r} is brought by {_distributions(claims)}, expected one"
+                f"the {self._what} {name!r} is brought by {_distributions(brought)}, expected one"
                 f" (group {self.group!r}). Uninstall the others."
             )
-        value = load(claims[0])
+        value = load(brought[0])
         if missing := [need for need in self._needs if not hasattr(value, need)]:
             raise PluginError(
-                f"{claims[0].value!r} of {distribution(claims[0])} is no {self._face}: it has no"
+                f"{brought[0].value!r} of {distribution(brought[0])} is no {self._what}: it has no"
                 f" {', '.join(missing)} (group {self.group!r})."
             )
         return cast(T, value)
@@ -134,5 +134,5 @@ def distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unknown distribution"
 
 
-def _distributions(claims: list[EntryPoint]) -> str:
-    return " and ".join(sorted(distribution(point) for point in claims))
+def _distributions(brought: list[EntryPoint]) -> str:
+    return " and ".join(sorted(distribution(point) for point in brought))
