@@ -14,9 +14,9 @@
     ├── InputError (ValueError)   what the caller passed in cannot be answered
     │   ├── InvalidText           not a string, or not encodable as UTF-8
     │   ├── TextTooLong           more tokens or characters than may be read
-    │   ├── WrongInput            a lone text for a head that reads pairs, or the reverse
+    │   ├── WrongInput            a single text for a head that reads pairs, or the reverse
     │   ├── UnknownHead           no head of this name
-    │   ├── HeadClash             two sub-models have a head of one name
+    │   ├── HeadClash             two sub-models have a head of the same name
     │   └── InvalidSetting        a number, option or argument out of its range or of another type
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
     ├── SourceError               a model of another library cannot be imported
@@ -25,7 +25,7 @@
     ├── EngineClosed              the engine was closed before this call
     ├── EngineWithoutBundle (TypeError)  nothing to pickle or reload: not made by `polyhead.load`
     ├── BatcherClosed             the batcher is not open, or ended before this request's turn
-    ├── QueueFull                 as many requests wait as `max_queue` allows
+    ├── QueueFull                 as many requests wait as `max_queue` allows, or no thread starts
     ├── DeadlineExceeded (TimeoutError)  no answer within `deadline_ms`
     └── MissingExtra (ImportError)  an optional library is not installed
 
@@ -96,7 +96,7 @@ class TextTooLong(InputError):
 
 
 class WrongInput(InputError):
-    """A lone text for a head that reads pairs, or a pair for a head that reads texts."""
+    """A single text for a head that reads pairs, or a pair for a head that reads texts."""
 
 
 class UnknownHead(InputError):
@@ -104,7 +104,7 @@ class UnknownHead(InputError):
 
 
 class HeadClash(InputError):
-    """Two sub-models that shall answer side by side have a head of one name."""
+    """Two sub-models of one engine have a head of the same name."""
 
 
 class InvalidSetting(InputError):
@@ -118,7 +118,7 @@ class UnknownKind(PolyheadError, KeyError):
 
 
 class SourceError(PolyheadError):
-    """A model to import cannot be read, or is made of parts that polyhead has not."""
+    """A model to import cannot be read, or uses something that polyhead does not support."""
 
 
 class PluginError(PolyheadError):
@@ -142,7 +142,7 @@ class BatcherClosed(PolyheadError):
 
 
 class QueueFull(PolyheadError):
-    """As many requests wait for a batcher as it allows; nothing was computed for this one."""
+    """A batcher cannot take this request, for want of room or threads; nothing was computed."""
 
 
 class DeadlineExceeded(PolyheadError, TimeoutError):

@@ -114,7 +114,7 @@ def test_inspect_shows_quality_gate_and_certificate(polyhead, measured):
     assert "+0.50 (-0.25 to +1.50)" in row
     assert all(f" {x}" in row for x in ("0.9000", "0.8950", "0.9900", "1.0000", "0.2500", "0.0200"))
     assert (
-        "gate: at most 0.5 points of a figure lost and 1% of the decisions changed;"
+        "gate: at most 0.5 points of a metric lost and 1% of the decisions changed;"
         " passed with per-row scales (attempt 2)" in page
     )
     assert (

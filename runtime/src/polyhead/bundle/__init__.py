@@ -1,4 +1,8 @@
-"""The bundle: a folder with graphs, tokenizer, golden answers and a manifest (format version 1)."""
+"""Comes in: a folder. Goes out: a bundle that was checked, its graphs, heads and golden answers.
+
+The folder has graphs, tokenizer, golden answers, a model card and a manifest (format version 1), or
+several sub-models (format version 2).
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class HeadSpec:
         layers: hidden layer that the head reads: ``"last"``, ``"mix"`` (learned mean of all) or an
             index (0 is the embedding layer, negative counts from the end).
         pooling: how token vectors become one; None for heads that answer per token.
-        input: a lone text, or a pair of texts.
+        input: a single text, or a pair of texts.
         max_tokens: longest input in tokens, special tokens included.
         stride: tokens shared by two windows of a long text.
         dimensions: sizes to which a vector may be cut; empty for heads that give none, and for a

@@ -1,4 +1,4 @@
-"""What was measured at export and stands in the manifest: quality, gate and certificate."""
+"""The manifest's measurements, made at export: quality, gate and certificate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class HeadQuality:
     """What was measured for one head at export.
 
     Attributes:
-        metric: name of the head's figure; None for a head without references.
+        metric: name of the head's metric; None for a head without references.
         split: the split that it was measured on.
         texts: number of texts.
-        fp32: the figure of the PyTorch model.
-        exported: the figure of the exported graph.
+        fp32: the metric of the PyTorch model.
+        exported: the metric of the exported graph.
         agreement: 0 to 1: share of texts with the same decision; for embeddings the mean cosine,
             for numbers the concordance.
         max_logit_error: largest absolute difference of a logit.
@@ -26,8 +26,8 @@ class HeadQuality:
             of 0.99 (in older bundles 1 - `agreement`); here the first word or two of each text
             count as texts, too. None in older bundles.
         drop_interval: 2.5 and 97.5 percentile of `drop` over texts drawn with replacement; None
-            without a figure, and in older bundles.
-        at_chance: whether the PyTorch model's figure is no better than that of an answer that is
+            without a metric, and in older bundles.
+        at_chance: whether the PyTorch model's metric is no better than that of an answer that is
             always the same, so that a drop says nothing.
     """
 
@@ -49,7 +49,7 @@ class HeadQuality:
 
     @property
     def drop(self) -> float | None:
-        """How much worse the exported graph is, in points (100 times the figure's difference)."""
+        """How much worse the exported graph is, in points (100 times the metric's difference)."""
         if self.fp32 is None or self.exported is None:
             return None
         return 100 * (self.fp32 - self.exported)
@@ -69,7 +69,7 @@ class Attempt:
 
     Attributes:
         name: what was done, for people.
-        drop: points by head, for the heads with a figure that is better than chance.
+        drop: points by head, for the heads with a metric that is better than chance.
         changed: percent of decisions, by head.
         failed: heads beyond a limit.
     """
@@ -85,7 +85,7 @@ class Gate:
     """What was allowed, and how the graph came to be within it.
 
     Attributes:
-        max_drop: most points that a head's figure may lose.
+        max_drop: most points that a head's metric may lose.
         max_flips: most percent of a head's decisions that may change.
         attempts: in the order in which they were tried; the last is the graph, and passed.
         per_row: linears whose activations have a scale a row, measured as the graph runs.

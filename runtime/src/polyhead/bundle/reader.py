@@ -39,12 +39,12 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: what it says of itself.
-        beside: what the other sub-models of the same folder say; they may share its graphs.
+        siblings: manifests of the other sub-models in the folder, which may share its graphs.
     """
 
     path: Path
     manifest: Manifest
-    beside: tuple[Manifest, ...] = ()
+    siblings: tuple[Manifest, ...] = ()
 
     def file(self, entry: FileEntry) -> Path:
         """Path of a file of this bundle."""
@@ -83,7 +83,7 @@ class Bundle:
         """Names of all outputs that a graph has: those of its heads, in every sub-model."""
         found = {
             manifest.heads[head].output: None
-            for manifest in (self.manifest, *self.beside)
+            for manifest in (self.manifest, *self.siblings)
             for same in manifest.graphs
             if same.file == graph.file
             for head in same.heads

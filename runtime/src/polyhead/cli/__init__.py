@@ -1,4 +1,4 @@
-"""The command `polyhead`.
+"""Comes in: words of a command line. Goes out: results on stdout, progress on stderr, an exit code.
 
 A command is a module named by an entry point of the group ``polyhead.commands``. Its docstring is
 the help text; it has two functions, ``configure(parser)`` and ``execute(arguments) -> exit code``,

@@ -93,7 +93,7 @@ def _quality(manifest: Manifest) -> str:
 
 def _gate(gate: Gate) -> str:
     return (
-        f"gate: at most {gate.max_drop:g} points of a figure lost and {gate.max_flips:g}% of the"
+        f"gate: at most {gate.max_drop:g} points of a metric lost and {gate.max_flips:g}% of the"
         f" decisions changed; passed with {gate.attempts[-1].name}"
         f" (attempt {len(gate.attempts)})"
     )

@@ -90,7 +90,7 @@ def _run(point: EntryPoint, words: list[str]) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-    """The arguments; options may stand between BUNDLE and TEXT."""
+    """The arguments; options may come between BUNDLE and TEXT."""
     try:
         return parser.parse_intermixed_args(words)
     except TypeError:  # said of a parser with commands of its own, before anything is read

@@ -245,7 +245,7 @@ class Batcher:
         return self._pending.oldest + self._max_wait - time.perf_counter()
 
     def _begin(self, batch: list[Job]) -> bool:
-        """Hand a batch to a thread; False where the system has none, and its callers are told."""
+        """Hand a batch to a thread; False where the system has none; its callers get QueueFull."""
         assert self._loop is not None
         assert self._pool is not None
         waited = [time.perf_counter() - job.arrived for job in batch]

@@ -82,7 +82,7 @@ def register(
     Args:
         batcher: open or not.
         registry: of prometheus-client; None for its default one.
-        labels: to tell several batchers of one registry apart: ``{"bundle": "intents"}``.
+        labels: to distinguish several batchers of one registry: ``{"bundle": "intents"}``.
 
     Returns:
         The collector, for ``registry.unregister(collector)``.

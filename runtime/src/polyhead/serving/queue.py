@@ -100,7 +100,7 @@ class Pending:
         del self._jobs[job]
 
     def take(self, most: int, *, long: bool) -> list[Job]:
-        """The next batch, taken out: the oldest job and others with its settings.
+        """Remove and return the next batch: the oldest job and others with its settings.
 
         Args:
             most: jobs in a batch, at least 1.

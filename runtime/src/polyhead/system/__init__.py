@@ -1,1 +1,4 @@
-"""Facts and services of the machine that know nothing of models: CPU, cgroups, files, plugins."""
+"""Comes in: nothing of models. Goes out: what the machine can do, whole files, strict parsing.
+
+CPU and cgroup, onnxruntime, plugins, and checks of plain data and arguments.
+"""

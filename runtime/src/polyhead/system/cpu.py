@@ -17,9 +17,9 @@ class Cpu:
     """A CPU, for people.
 
     Attributes:
-        model: its name, or the kind of machine where the kernel tells none.
+        model: its name, or the kind of machine where the kernel gives none.
         flags: instruction sets that make matrix products fast, by the kernel's names; empty where
-            the kernel tells none.
+            the kernel gives none.
     """
 
     model: str

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Registry(Mapping[str, T], Generic[T]):
     """Kinds by name: the built-in ones, then those of entry points in a group.
 
-    A built-in kind is found without a look at what is installed, so no plugin can stand in its way.
+    A built-in kind is found without a look at what is installed, so no plugin can replace it.
     Any other name lists the group's entry points, and loads the one that was asked for only.
     Iteration gives the names, built-in ones first, and loads nothing.
     """
