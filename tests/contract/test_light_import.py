@@ -46,13 +46,13 @@ def test_it_imports_three_distributions_and_the_standard_library(clean_python, a
 
 
 def test_the_command_line_works_there(clean_python, bundle):
-    command = [clean_python, "-I", "-m", "polyhead.cli.main", "run", bundle, "thanks for the radio"]
+    command = [clean_python, "-I", "-m", "polyhead", "run", bundle, "thanks for the radio"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["heads"]["sentiment"]["label"] == "positive"
 
 
 def test_only_its_own_commands_are_listed_there(clean_python):
-    command = [clean_python, "-I", "-m", "polyhead.cli.main", "--help"]
+    command = [clean_python, "-I", "-m", "polyhead", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "run" in done.stdout
     assert "train" not in done.stdout

@@ -56,7 +56,7 @@ def command() -> tuple[list[str], dict[str, str]]:
     source = next(path for path in sys.path if path.endswith("runtime/src"))
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONUTF8": "1"}
     environment.pop("PYTHONUNBUFFERED", None)
-    return [sys.executable, "-m", "polyhead.cli.main"], environment
+    return [sys.executable, "-m", "polyhead"], environment
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,26 @@
-"""Commands are found by entry point, loaded one at a time, and light until they run."""
+"""The four distributions together: commands are found one at a time, kinds are the same in all."""
 
 import subprocess
 import sys
-from importlib.util import find_spec
+import tomllib
+from pathlib import Path
 
 import pytest
 
-WITH_SIBLINGS = pytest.mark.skipif(
-    find_spec("polyhead_models") is None, reason="the runtime is here alone"
-)
-OWN = ("inspect", "run", "verify")
-OF_SIBLINGS = ("bench", "data", "demo", "evaluate", "export", "results", "train")
-COMMANDS = (*OWN, *(pytest.param(name, marks=WITH_SIBLINGS) for name in OF_SIBLINGS))
+from polyhead.heads import DECODERS
+from polyhead_models.heads import NETWORKS
+from polyhead_models.metrics import METRICS
+
+ROOT = Path(__file__).parents[2]
+
+
+def declared(member):
+    """Commands that a distribution brings."""
+    project = tomllib.loads((ROOT / member / "pyproject.toml").read_text())["project"]
+    return project["entry-points"]["polyhead.commands"]
+
+
+COMMANDS = sorted({n for m in ("runtime", "models", "export", "benchmarks") for n in declared(m)})
 
 HELP = """
 import sys
@@ -45,11 +54,10 @@ def test_help_shows_an_example_and_never_loads_torch(command):
     assert f"polyhead {command} " in examples
 
 
-@WITH_SIBLINGS
 def test_the_overview_lists_every_command_and_loads_none():
     done = polyhead("--help")
     assert done.returncode == 0, done.stderr
-    assert {*OWN, *OF_SIBLINGS} <= set(done.stdout.split())
+    assert set(COMMANDS) <= set(done.stdout.split())
 
 
 @pytest.fixture
@@ -70,6 +78,12 @@ def test_a_broken_plugin_is_named_by_its_distribution(broken_plugin):
     assert "Traceback" not in done.stderr
 
 
-def test_the_other_commands_go_on_beside_a_broken_plugin(broken_plugin):
+def test_the_other_commands_go_on_next_to_a_broken_plugin(broken_plugin):
     assert polyhead("verify", "--help", path=[broken_plugin]).returncode == 0
     assert "shatter" in polyhead("--help", path=[broken_plugin]).stdout
+
+
+def test_the_three_registries_have_the_same_built_in_kinds():
+    assert list(DECODERS) == list(NETWORKS) == list(METRICS)
+    groups = [registry.group for registry in (DECODERS, NETWORKS, METRICS)]
+    assert groups == ["polyhead.heads", "polyhead_models.heads", "polyhead_models.metrics"]
