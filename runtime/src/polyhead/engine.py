@@ -291,6 +291,8 @@ class Engine:
         An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
         still says what ran.
         """
+        if self._last_info is not None:
+            return dict(self._last_info)
         model = self._model
         first, several = model.parts[0], len(model.parts) > 1
         return {
@@ -306,6 +308,7 @@ class Engine:
             "max_characters": self._policy.max_characters,
             "on_overflow": self._policy.on_overflow,
             "heads": list(model.specs),
+            **system_info(),
         }
 
     def reload(self, path: str | Path | None = None) -> None:

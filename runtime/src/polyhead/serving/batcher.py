@@ -21,7 +21,7 @@ from typing import Self
 from polyhead.engine import Engine, Options
 from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
-from polyhead.serving.queue import Answers, Job, Pending, answer, job_of
+from polyhead.serving.queue import BatchAnswers, Pending, QueueEntry, answer, job_of
 from polyhead.serving.stats import BatcherStats, Counters
 from polyhead.system.arguments import number, whole_number
 from polyhead.text.encoding import Input
@@ -31,7 +31,7 @@ _LEAST_THREADS = 2
 
 
 class Batcher:
-    """Answers requests of one event loop in batches.
+    """BatchAnswers requests of one event loop in batches.
 
     Made for ``async with polyhead.Batcher(engine) as batcher: await batcher.predict(text)``. The
     engine is not closed with it.
@@ -68,7 +68,7 @@ class Batcher:
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
         self._counters = Counters(int(info["batch_tokens"]))
         self._pending = Pending()
-        self._in_flight: dict[object, Job] = {}
+        self._in_flight: dict[object, QueueEntry] = {}
         self._running = self._running_long = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -182,7 +182,7 @@ class Batcher:
             )
         return self._loop
 
-    def _joined(self, job: Job, future: asyncio.Future[Prediction]) -> Job:
+    def _joined(self, job: QueueEntry, future: asyncio.Future[Prediction]) -> QueueEntry:
         """The job of this request, an equal one that is in flight or a new one."""
         equal = self._in_flight.get(job.key)
         if equal is not None:
@@ -198,7 +198,7 @@ class Batcher:
             self._wake()
         return job
 
-    def _leave(self, job: Job, future: asyncio.Future[Prediction]) -> None:
+    def _leave(self, job: QueueEntry, future: asyncio.Future[Prediction]) -> None:
         """A caller is gone; a job for which nobody waits is forgotten."""
         if future in job.waiters:
             job.waiters.remove(future)
@@ -244,7 +244,7 @@ class Batcher:
             return 0
         return self._pending.oldest + self._max_wait - time.perf_counter()
 
-    def _begin(self, batch: list[Job]) -> bool:
+    def _begin(self, batch: list[QueueEntry]) -> bool:
         """Hand a batch to a thread; False where the system has none; its callers get QueueFull."""
         assert self._loop is not None
         assert self._pool is not None
@@ -267,7 +267,7 @@ class Batcher:
         answers.add_done_callback(partial(self._end, batch))
         return True
 
-    def _end(self, batch: list[Job], done: asyncio.Future[Answers]) -> None:
+    def _end(self, batch: list[QueueEntry], done: asyncio.Future[BatchAnswers]) -> None:
         """Give the answers out and look for more to do."""
         self._running -= 1
         self._running_long -= batch[0].long
@@ -281,7 +281,7 @@ class Batcher:
             self._look()
 
     def _found(
-        self, batch: list[Job], done: asyncio.Future[Answers]
+        self, batch: list[QueueEntry], done: asyncio.Future[BatchAnswers]
     ) -> list[Prediction | BaseException]:
         problem = BatcherClosed("closed while it waited") if done.cancelled() else done.exception()
         if problem is not None:
@@ -296,7 +296,7 @@ class Batcher:
         while jobs := self._pending.take(self._max_batch, long=True):
             self._fail(jobs, problem)
 
-    def _fail(self, jobs: list[Job], problem: Exception) -> None:
+    def _fail(self, jobs: list[QueueEntry], problem: Exception) -> None:
         for job in jobs:
             self._in_flight.pop(job.key, None)
             job.settle(problem)

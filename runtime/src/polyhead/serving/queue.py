@@ -18,7 +18,7 @@ _LONG = 16_384
 
 
 @dataclass(frozen=True)
-class Answers:
+class BatchAnswers:
     """What a thread brings back.
 
     Attributes:
@@ -33,7 +33,7 @@ class Answers:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class QueueEntry:
     """One computation, and everyone who waits for it.
 
     Attributes:
@@ -80,7 +80,7 @@ class Pending:
     """Jobs that no thread has yet, oldest first."""
 
     def __init__(self) -> None:
-        self._jobs: dict[Job, None] = {}
+        self._jobs: dict[QueueEntry, None] = {}
         self.waiters = 0
 
     def __len__(self) -> int:
@@ -91,22 +91,22 @@ class Pending:
         """When the oldest job arrived, by `time.perf_counter()`."""
         return next(iter(self._jobs)).arrived
 
-    def add(self, job: Job) -> None:
+    def add(self, job: QueueEntry) -> None:
         """Append a job without waiters."""
         self._jobs[job] = None
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: QueueEntry) -> None:
         """Forget a job without waiters."""
         del self._jobs[job]
 
-    def take(self, most: int, *, long: bool) -> list[Job]:
+    def take(self, most: int, *, long: bool) -> list[QueueEntry]:
         """Remove and return the next batch: the oldest job and others with its settings.
 
         Args:
             most: jobs in a batch, at least 1.
             long: whether long texts may go now; otherwise they are passed over.
         """
-        batch: list[Job] = []
+        batch: list[QueueEntry] = []
         characters = 0
         for job in self._jobs:
             if job.long and (batch or not long):
@@ -128,7 +128,7 @@ class Pending:
 
 def job_of(
     item: Input, heads: Iterable[str] | None, options: Options | None, arrived: float
-) -> Job:
+) -> QueueEntry:
     """A job for a request; what is wrong with it is left for the engine to say."""
     if isinstance(heads, Iterable) and not isinstance(heads, str):
         heads = tuple(heads)
@@ -138,10 +138,10 @@ def job_of(
     characters = sum(sizes)
     # Hashing a very long text would hold up the event loop.
     key = object() if characters > _LONG else _same((item, settings))
-    return Job(key, settings, item, heads, options, arrived, characters)
+    return QueueEntry(key, settings, item, heads, options, arrived, characters)
 
 
-def answer(engine: Engine, batch: Sequence[Job]) -> Answers:
+def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
     """Answer jobs with equal settings, in a thread; one that fails leaves the others alone."""
     found: list[Prediction | BaseException] = []
     if batch:
@@ -159,7 +159,7 @@ def answer(engine: Engine, batch: Sequence[Job]) -> Answers:
     info = engine.info()  # each time: `Engine.reload` may have changed it
     predictions = [each for each in found if isinstance(each, Prediction)]
     shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
-    return Answers(found, shape, info["threads"])
+    return BatchAnswers(found, shape, info["threads"])
 
 
 def _own(problem: InputError) -> InputError:
@@ -173,7 +173,7 @@ def _own(problem: InputError) -> InputError:
     return own
 
 
-def _alone(engine: Engine, job: Job) -> Prediction | BaseException:
+def _alone(engine: Engine, job: QueueEntry) -> Prediction | BaseException:
     """The answer or the error of one job."""
     try:
         return engine(job.item, heads=job.heads, options=job.options)
