@@ -53,8 +53,11 @@ class ClassificationDecoder:
         Of several windows, `(windows, labels)`, the probabilities are averaged, each window
         weighted by its share of the text.
         """
-        mean = encoding.average(softmax(logits))
-        best = int((logits if logits.ndim == 1 else mean).argmax())
+        mean, deciding = softmax(logits), logits
+        if logits.ndim > 1:
+            mean = deciding = encoding.average(mean)
+        values: list[float] = deciding.tolist()
+        best = values.index(max(values))
         probabilities: list[float] = mean.tolist()
         return Classification(
             label=self._labels[best],

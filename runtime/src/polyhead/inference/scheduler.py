@@ -52,7 +52,7 @@ class Pass(Protocol):
 P = TypeVar("P", bound=Pass)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Job(Generic[P]):
     """A text to compute.
 
@@ -67,7 +67,7 @@ class Job(Generic[P]):
     encoding: Encoding
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Group(Generic[P]):
     """Windows that go in one call of a back end.
 
