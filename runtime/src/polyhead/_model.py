@@ -11,7 +11,7 @@ from polyhead.bundle.reader import Bundle
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.inference.backend import Backend
 from polyhead.inference.session import MultiThreadedSession
-from polyhead.text.inputs import KINDS, Reader
+from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
 
 
@@ -67,9 +67,9 @@ class SubModel:
             decoders={f"{prefix}{name}": found for name, found in self.decoders.items()},
         )
 
-    def reader(self, kind: str) -> Reader:
+    def reader(self, kind: str) -> InputReader:
         """How it reads inputs of a kind; equal for sub-models that read alike."""
-        return Reader(self.tokenizer, self.max_tokens, self.strides[kind])
+        return InputReader(self.tokenizer, self.max_tokens, self.strides[kind])
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class InputPlan:
     """
 
     heads: Sequence[str]
-    readers: Sequence[Reader]
+    readers: Sequence[InputReader]
     runs: Sequence[GraphRun]
 
 
@@ -165,7 +165,7 @@ class LoadedModel:
 
         Sub-models that read alike share the token ids, and one run where their graph is the same.
         """
-        readers: list[Reader] = []
+        readers: list[InputReader] = []
         columns: dict[tuple[int, int], list[str]] = {}
         runs: dict[tuple[int, int], GraphRun] = {}
         for part in self.parts:

@@ -22,10 +22,10 @@ from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.inputs import (
+    CheckedText,
     OnError,
     OnOverflow,
     OverflowPolicy,
-    Texts,
     check,
     read,
     without_frames,
@@ -64,9 +64,9 @@ class Engine:
     A forked process may use the engine of its parent: it makes its own session and threads when it
     first needs them. A pickled engine opens its bundle again by its path, with the same settings.
 
-    An engine of several bundles has a sub-model for each, whose heads stand side by side. A text is
-    tokenised once for all with one tokenizer; one graph runs once; different graphs run at the same
-    time within one budget of threads, and one none of whose heads is asked does not run.
+    An engine of several bundles has a sub-model for each, and their heads are side by side. A text
+    is tokenised once for all with one tokenizer; one graph runs once; different graphs run at the
+    same time within one budget of threads, and one none of whose heads is asked does not run.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class Engine:
     ) -> list[Prediction] | list[Prediction | InputError]:
         """Answer many texts; results stand in the order of `texts`, an empty list gives one.
 
-        Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
+        CheckedText are answered by the heads for texts, pairs by the heads for pairs; one list may hold
         both. An answer does not depend on the other texts of the call: texts are never padded,
         unless the engine runs a graph in the padded layout.
 
@@ -213,7 +213,7 @@ class Engine:
             heads: names of the wanted heads; None for all that read this kind of input.
             options: settings of single heads for this call.
             errors: ``"raise"``: one input that cannot be used stops the call before anything is
-                computed; ``"return"``: its error stands in its place, the others are answered.
+                computed; ``"return"``: its error is put in its place, the others are answered.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
@@ -389,7 +389,10 @@ class Engine:
         return found or resolve(heads, model)
 
     def _encode(
-        self, inputs: Sequence[Texts | InputError], request: HeadRequest, errors: OnError = "raise"
+        self,
+        inputs: Sequence[CheckedText | InputError],
+        request: HeadRequest,
+        errors: OnError = "raise",
     ) -> list[tuple[Encoding, ...] | InputError]:
         """Each input as the wanted sub-models read it, by the numbers of the plan's readers."""
         policy, of_text, of_pair = self._policy, request.text.readers, request.pair.readers

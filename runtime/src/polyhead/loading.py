@@ -118,7 +118,7 @@ def load(
 ) -> Engine:
     """Load one bundle or several, check them, and make one engine.
 
-    The heads of several bundles stand side by side, and each gives the logits of its bundle alone.
+    The heads of several bundles are side by side, and each gives the logits of its bundle alone.
     Bundles with the same tokenizer file share it, and those with the same graph file share one
     session and one pass. Different graphs run at the same time; ``polyhead combine`` makes one pass
     of those over one encoder.

@@ -22,7 +22,7 @@ _SUITABLE = {
 def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = None) -> Graph:
     """The graph that a provider runs best.
 
-    Of the graphs in the best layout for the provider, the one that stands first in the manifest. If
+    Of the graphs in the best layout for the provider, the first in the manifest. If
     heads are named, the smallest one with the same precision, layout and target that has them all,
     so that their answers stay the same to the bit.
 

@@ -1,4 +1,6 @@
-"""Decoders: one file a head kind. Adding a kind is one file and one line here.
+"""Comes in: logits, and the encoding of their text. Goes out: a typed result, by kind of head.
+
+Adding a kind is one file and one line here.
 
 A plugin's decoder is an entry point in the group ``polyhead.heads``.
 """
@@ -55,7 +57,7 @@ def decoder(name: str, spec: HeadSpec) -> Decoder:
         PluginError: when the plugin that knows it cannot be loaded.
     """
     try:
-        face = DECODERS[spec.kind]
+        made = DECODERS[spec.kind]
     except UnknownKind as problem:
         raise ManifestError(f"head {name!r}: {problem} A newer polyhead may know it.") from None
-    return face(spec)
+    return made(spec)

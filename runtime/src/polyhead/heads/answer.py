@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
-from polyhead.heads.trimming import trimmed
+from polyhead.heads._trimming import trimmed
 from polyhead.text.encoding import Encoding
 
 LONGEST = 30

@@ -1,4 +1,4 @@
-"""The decoder face of a head kind: logits in, a typed result out."""
+"""The decoder of a head kind: logits in, a typed result out."""
 
 from __future__ import annotations
 

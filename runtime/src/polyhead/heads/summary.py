@@ -90,7 +90,7 @@ class SummaryDecoder:
         """Logits `(tokens, 1)`, float32, into sentences; a text without any gives none.
 
         Args:
-            logits: of each token; of several windows that count in which it stands farthest from
+            logits: of each token; of several windows that count in which it is farthest from
                 an edge.
             encoding: the text; `polyhead.text.sentences` splits it.
             k: most sentences, at least 1; the head's own number when neither is given. A short text

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
+from polyhead.heads._trimming import trimmed
 from polyhead.heads.activation import log_softmax
-from polyhead.heads.trimming import trimmed
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
@@ -96,7 +96,7 @@ class TokensDecoder:
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
         """Logits `(tokens, tags)`, float32, into spans; no token gives no span.
 
-        Of several windows, each token's logits are those of the window in which it stands farthest
+        Of several windows, each token's logits are those of the window in which it is farthest
         from an edge.
         """
         rows = encoding.body

@@ -1,1 +1,1 @@
-"""Comes in: token ids. Goes out: logits, computed in groups by threads over one session."""
+"""Comes in: token ids. Goes out: logits, computed in groups by the threads of one budget."""

@@ -50,7 +50,7 @@ def failed(provider: str, problem: Exception) -> ProviderUnavailable:
 
     Args:
         provider: onnxruntime's name of it.
-        problem: what onnxruntime raised; its first line is told, a stack trace may follow it.
+        problem: what onnxruntime raised; its first line is shown, a stack trace may follow it.
     """
     said = str(problem).strip().partition("\n")[0]
     return ProviderUnavailable(
@@ -62,7 +62,7 @@ def require_used(provider: str, used: Sequence[str]) -> None:
     """Refuse a session that does not run on the provider that was asked for.
 
     Raises:
-        ProviderUnavailable: when another one stands first.
+        ProviderUnavailable: when another one is first.
     """
     if not used or used[0] != provider:
         raise ProviderUnavailable(

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.errors import EngineClosed
+from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
 from polyhead.inference.grouping import groups, padded_groups
-from polyhead.inference.per_process import PerProcess
 from polyhead.inference.session import MultiThreadedSession
 from polyhead.text.encoding import Encoding
 
@@ -251,7 +251,7 @@ class _Workers:
     def close(self) -> None:
         """End the threads, when they have done what they were given."""
         if self._pool is not None:
-            self._closed = True  # before the pool refuses work, so that a call can tell why
+            self._closed = True  # before the pool refuses work, so that a call can say why
             self._pool.shutdown()
 
     def _in_a_place(self, function: Callable[[Any], T], value: Any) -> T:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from polyhead.bundle.selection import CPU
 from polyhead.errors import GraphError
 from polyhead.inference import providers
-from polyhead.inference.graph_file import GraphFile
+from polyhead.inference._graph_file import GraphFile
+from polyhead.inference._per_process import PerProcess
 from polyhead.inference.options import DISABLED_OPTIMIZERS, cpu_session_options
-from polyhead.inference.per_process import PerProcess
 from polyhead.system.onnx_runtime import ort
 
 _log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _entry(options: ort.SessionOptions, key: str) -> str | None:
 
 
 def _name(file: BinaryIO, path: Path) -> str:
-    """What to open for exactly this file, even if another one stands at `path` meanwhile.
+    """What to open for exactly this file, even if another one is at `path` meanwhile.
 
     onnxruntime loads 58 MB by a name in 59 ms and from bytes in 86 (1.32, MiniLM).
     """

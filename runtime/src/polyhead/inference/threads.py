@@ -15,8 +15,7 @@ from polyhead.system import cgroup as groups
 # Intel Xeon with AVX512-VNNI), and gave the same bits; threads that sleep took 1.17, 1.17, 1.06,
 # 1.03, 0.81 and 0.67. With tokenising and decoding: 0.96, 0.91, 0.79, 0.73, 0.68 and 0.62. Of a
 # list each text has one thread: 1,618 texts/s against 1,305 for one after the other with two each
-# (mean 28 tokens, an AMD server). Measure again: make bench-runtime, the rows of "tokens" in
-# benchmarks/results/runtime.json (polyhead bench runtime BUNDLE; intra_op.py).
+# (mean 28 tokens, an AMD server).
 INTRA_OP = 1
 """Threads of onnxruntime that share the work of one call, when the caller does not say."""
 INTRA_OP_MIN_TOKENS = 16

@@ -90,7 +90,7 @@ class Encoding:
         """For each window the indices of the text tokens that it speaks for.
 
         Every token of the text is in one of them. Of the windows that hold it, it is the one in
-        which it stands farthest from an edge.
+        which it is farthest from an edge.
         """
         bodies = [np.flatnonzero(~self.special[w]) + w.start for w in self.windows]
         found, low = [], self.firsts[0]

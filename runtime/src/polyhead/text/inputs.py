@@ -17,7 +17,7 @@ OnError = Literal["raise", "return"]
 KINDS = {"text": "a lone text", "pair": "a pair of texts"}
 """The kinds of inputs, and how messages call them."""
 
-Texts = tuple[str | None, str]
+CheckedText = tuple[str | None, str]
 """An input that was checked: of a pair both texts; a lone text has no first."""
 
 
@@ -80,7 +80,7 @@ class OverflowPolicy:
 
 
 @dataclass(frozen=True)
-class Reader:
+class InputReader:
     """How an encoder reads inputs of a kind; equal for those that give the same windows.
 
     Attributes:
@@ -99,7 +99,7 @@ def check(
     policy: OverflowPolicy,
     refused: Mapping[str, str],
     errors: OnError = "raise",
-) -> list[Texts | InputError]:
+) -> list[CheckedText | InputError]:
     """Look at all inputs, which is cheap, before the first is tokenised.
 
     Args:
@@ -120,7 +120,7 @@ def check(
         )
     if errors not in ("raise", "return"):
         raise InvalidSetting(f"errors={errors!r}: allowed: raise, return.")
-    found: list[Texts | InputError] = []
+    found: list[CheckedText | InputError] = []
     for index, item in enumerate(texts):
         try:
             query, text = (None, item) if type(item) is str else parts(item, index)
@@ -153,7 +153,7 @@ def without_frames(problem: InputError) -> InputError:
 
 
 def read(
-    texts: Texts, index: int, readers: Sequence[Reader], policy: OverflowPolicy
+    texts: CheckedText, index: int, readers: Sequence[InputReader], policy: OverflowPolicy
 ) -> tuple[Encoding, ...]:
     """An input as each of `readers` reads it; tokenised once for all with one tokenizer.
 

@@ -1,1 +1,1 @@
-"""Comes in: a bundle. Goes out: whether it still gives the trained model's answers."""
+"""Comes in: a bundle or a sub-model. Goes out: whether it gives the trained model's answers."""

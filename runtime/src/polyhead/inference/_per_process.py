@@ -46,7 +46,7 @@ class PerProcess(Generic[T]):
         with self._locks.setdefault(pid, Lock()):
             found = self.made.get(pid)
             if found is None:
-                self.abandon()  # after a fork that did not tell Python
+                self.abandon()  # after a fork that Python did not see
                 found = self.made[pid] = make()
             return found
 
