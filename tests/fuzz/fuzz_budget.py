@@ -16,7 +16,7 @@ HANG_S = 60 + INPUTS // 10
 def fuzzed(share: float) -> Callable[[Any], Any]:
     """Decorates a hypothesis test that tries a share of the inputs."""
     most = settings(
-        max_examples=round(INPUTS * share),
+        max_examples=max(1, round(INPUTS * share)),
         suppress_health_check=list(HealthCheck),
         derandomize=False,
     )

@@ -17,6 +17,7 @@ from polyhead.inference import providers
 from polyhead.inference import threads as thread_budget
 from polyhead.inference.providers import Provider
 from polyhead.inference.session import MultiThreadedSession, OnnxSession
+from polyhead.system.arguments import whole_number
 from polyhead.system.onnx_runtime import ort
 from polyhead.text.inputs import OnOverflow
 from polyhead.text.tokenizer import Tokenizer
@@ -46,8 +47,8 @@ class LoadSettings:
         if not isinstance(self.verify, str) or self.verify not in _VERIFY:
             raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
         if self.intra_op_threads is not None:
-            thread_budget.whole("intra_op_threads", self.intra_op_threads)
-        thread_budget.whole("intra_op_min_tokens", self.intra_op_min_tokens)
+            whole_number("intra_op_threads", self.intra_op_threads)
+        whole_number("intra_op_min_tokens", self.intra_op_min_tokens)
         if type(self.spin) is not bool:
             raise InvalidSetting(f"spin={self.spin!r}: expected True or False.")
         for name, kind, expected in (

@@ -19,6 +19,7 @@ from polyhead.inference import threads as thread_budget
 from polyhead.inference.backend import Backend
 from polyhead.inference.scheduler import Job, Scheduler
 from polyhead.prediction import Prediction
+from polyhead.system.arguments import whole_number
 from polyhead.system.info import system_info
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.inputs import (
@@ -144,7 +145,7 @@ class Engine:
         self._threads = thread_budget.budget(threads)
         self._scheduler = Scheduler(
             thread_budget.workers(self._threads, intra_op_threads),
-            thread_budget.whole("batch_tokens", batch_tokens),
+            whole_number("batch_tokens", batch_tokens),
         )
         self._model, self._policy, self._origin = model, policy, origin
         self._last_info: dict[str, Any] | None = None  # of a closed engine

@@ -195,9 +195,9 @@ def test_a_repository_is_loaded_and_kept(hub, label, revision):
 
 def test_a_cache_that_cannot_be_written_is_read_all_the_same(hub, label, tmp_path):
     assert hub("hf:team/bundle") == label
-    (beside,) = (tmp_path / "cache").rglob("polyhead")
-    shutil.rmtree(beside)
-    beside.write_text("no folder")
+    (copies,) = (tmp_path / "cache").rglob("polyhead")
+    shutil.rmtree(copies)
+    copies.write_text("no folder")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert hub("hf:team/bundle", HF_HUB_OFFLINE="1", TMPDIR=str(scratch)) == label

@@ -29,7 +29,7 @@ def rename_a_label(data):
 CHANGES = [
     pytest.param(rename_a_label, id="label"),
     pytest.param(lambda data: data["heads"].pop("embedding"), id="a_head_less"),
-    pytest.param(lambda data: data["quality"]["topic"].update(fp32=0.99), id="figure"),
+    pytest.param(lambda data: data["quality"]["topic"].update(fp32=0.99), id="metric"),
     pytest.param(lambda data: data["provenance"].update(made_by="x"), id="provenance"),
     pytest.param(lambda data: data.update(digest="0" * 64), id="digest"),
     pytest.param(lambda data: data.update(digest=data["digest"].upper()), id="digest_in_capitals"),

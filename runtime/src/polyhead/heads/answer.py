@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.errors import InvalidSetting
 from polyhead.heads._trimming import trimmed
+from polyhead.system.arguments import whole_number
 from polyhead.text.encoding import Encoding
 
 LONGEST = 30
@@ -119,8 +119,7 @@ class AnswerDecoder:
         Raises:
             InvalidSetting: when `n` is below 1.
         """
-        if type(n) is not int or n < 1:
-            raise InvalidSetting(f"n={n!r}: expected a whole number of at least 1.")
+        whole_number("n", n)
         none = min(float(logits[start].sum()) for start in encoding.starts)
         total, found = none, list[tuple[float, int, int]]()
         for window in encoding.windows:  # a very long text has too many spans for one array

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
 from polyhead.heads.activation import sigmoid
+from polyhead.system.arguments import whole_number
 from polyhead.text.encoding import Encoding
 
 K = 3
@@ -162,6 +163,4 @@ def _count(sentences: int, k: int | None, ratio: float | None) -> int:
         if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
             raise InvalidSetting(f"ratio={ratio!r}: expected a number above 0 and at most 1.")
         return max(1, round(ratio * sentences))
-    if type(k) is not int or k < 1:
-        raise InvalidSetting(f"k={k!r}: expected a whole number of at least 1.")
-    return k
+    return whole_number("k", k)

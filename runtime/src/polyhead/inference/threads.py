@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polyhead.errors import InvalidSetting
 from polyhead.system import cgroup as groups
+from polyhead.system.arguments import whole_number
 
 # A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text,
 # which wait in a busy loop for each other while it is computed, took 0.94, 0.87, 0.75, 0.69, 0.60
@@ -59,18 +60,7 @@ def for_one_text(threads: int) -> int:
 
 def workers(threads: int, intra_op: int) -> int:
     """How many calls of the back end may run at once, so that all of them use `threads`."""
-    return max(1, threads // whole("intra_op_threads", intra_op))
-
-
-def whole(name: str, value: object) -> int:
-    """`value`, when it is a whole number of at least 1.
-
-    Raises:
-        InvalidSetting: otherwise; names the setting.
-    """
-    if type(value) is not int or value < 1:
-        raise InvalidSetting(f"{name}={value!r}: expected a whole number of at least 1.")
-    return value
+    return max(1, threads // whole_number("intra_op_threads", intra_op))
 
 
 def _affinity() -> float:

@@ -21,7 +21,7 @@ from typing import Self
 from polyhead.engine import Engine, Options
 from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
-from polyhead.serving.queue import BatchAnswers, Pending, QueueEntry, answer, job_of
+from polyhead.serving.queue import BatchAnswers, Pending, QueueEntry, answer, entry_for
 from polyhead.serving.stats import BatcherStats, Counters
 from polyhead.system.arguments import number, whole_number
 from polyhead.text.encoding import Input
@@ -111,7 +111,7 @@ class Batcher:
             )
         counters.requests += 1
         future: asyncio.Future[Prediction] = loop.create_future()
-        job = self._joined(job_of(text, heads, options, time.perf_counter()), future)
+        entry = self._joined(entry_for(text, heads, options, time.perf_counter()), future)
         try:
             seconds = None if self._deadline_ms is None else self._deadline_ms / 1e3
             await asyncio.wait((future,), timeout=seconds)
@@ -119,7 +119,7 @@ class Batcher:
                 counters.expired += 1
                 raise DeadlineExceeded(
                     f"no answer after deadline_ms={self._deadline_ms:g}; the request"
-                    f" {'was being computed' if job.started else 'still waited for its turn'}."
+                    f" {'was being computed' if entry.started else 'still waited for its turn'}."
                     " Answer 504, send shorter texts, or allow more time or threads."
                 )
             counters.count_end(future)
@@ -128,7 +128,7 @@ class Batcher:
             counters.cancelled += 1
             raise
         finally:
-            self._leave(job, future)
+            self._leave(entry, future)
 
     def stats(self) -> BatcherStats:
         """What happened so far, as plain numbers; may be called from any thread."""
@@ -182,31 +182,31 @@ class Batcher:
             )
         return self._loop
 
-    def _joined(self, job: QueueEntry, future: asyncio.Future[Prediction]) -> QueueEntry:
-        """The job of this request, an equal one that is in flight or a new one."""
-        equal = self._in_flight.get(job.key)
+    def _joined(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> QueueEntry:
+        """The entry of this request, an equal one that is in flight or a new one."""
+        equal = self._in_flight.get(entry.key)
         if equal is not None:
             self._counters.shared += 1
-            job = equal
+            entry = equal
         else:
-            self._in_flight[job.key] = job
-            self._pending.add(job)
-        job.waiters.add(future)
-        if not job.started:
+            self._in_flight[entry.key] = entry
+            self._pending.add(entry)
+        entry.waiters.add(future)
+        if not entry.started:
             self._pending.waiters += 1
             self._idle.clear()
             self._wake()
-        return job
+        return entry
 
-    def _leave(self, job: QueueEntry, future: asyncio.Future[Prediction]) -> None:
-        """A caller is gone; a job for which nobody waits is forgotten."""
-        if future in job.waiters:
-            job.waiters.remove(future)
-            if not job.started:
+    def _leave(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
+        """A caller is gone; an entry for which nobody waits is forgotten."""
+        if future in entry.waiters:
+            entry.waiters.remove(future)
+            if not entry.started:
                 self._pending.waiters -= 1
-                if not job.waiters:
-                    self._pending.remove(job)
-                    self._in_flight.pop(job.key, None)
+                if not entry.waiters:
+                    self._pending.remove(entry)
+                    self._in_flight.pop(entry.key, None)
                     self._wake()
         if future.done():
             future.exception()  # seen, even when the caller was cancelled in the same moment
@@ -248,7 +248,7 @@ class Batcher:
         """Hand a batch to a thread; False where the system has none; its callers get QueueFull."""
         assert self._loop is not None
         assert self._pool is not None
-        waited = [time.perf_counter() - job.arrived for job in batch]
+        waited = [time.perf_counter() - entry.arrived for entry in batch]
         work = partial(answer, self._engine, batch)
         try:
             answers = self._loop.run_in_executor(self._pool, work)
@@ -259,7 +259,7 @@ class Batcher:
             )
             refused.__cause__ = problem
             self._fail(batch, refused)
-            batch.clear()  # the pool keeps what it could not start: a later thread finds no job
+            batch.clear()  # the pool keeps what it could not start: a later thread finds no entry
             return False
         self._running += 1
         self._running_long += batch[0].long
@@ -272,10 +272,10 @@ class Batcher:
         self._running -= 1
         self._running_long -= batch[0].long
         try:
-            for job, found in zip(batch, self._found(batch, done), strict=True):
-                self._in_flight.pop(job.key, None)
-                job.settle(found)
-        except Exception as problem:  # fewer answers than jobs, say: nobody may wait for ever
+            for entry, found in zip(batch, self._found(batch, done), strict=True):
+                self._in_flight.pop(entry.key, None)
+                entry.settle(found)
+        except Exception as problem:  # fewer answers than entries, say: nobody may wait for ever
             self._fail(batch, problem)
         finally:
             self._look()
@@ -293,10 +293,10 @@ class Batcher:
 
     def _refuse_pending(self) -> None:
         problem = BatcherClosed("The batcher was closed before this request's turn.")
-        while jobs := self._pending.take(self._max_batch, long=True):
-            self._fail(jobs, problem)
+        while entries := self._pending.take(self._max_batch, long=True):
+            self._fail(entries, problem)
 
-    def _fail(self, jobs: list[QueueEntry], problem: Exception) -> None:
-        for job in jobs:
-            self._in_flight.pop(job.key, None)
-            job.settle(problem)
+    def _fail(self, entries: list[QueueEntry], problem: Exception) -> None:
+        for entry in entries:
+            self._in_flight.pop(entry.key, None)
+            entry.settle(problem)

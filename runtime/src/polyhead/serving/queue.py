@@ -1,4 +1,4 @@
-"""The queue of a batcher: jobs, which of them go together, and how a thread answers them."""
+"""The queue of a batcher: entries, which of them go together, and how a thread answers them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BatchAnswers:
     """What a thread brings back.
 
     Attributes:
-        found: an answer or an error for each job.
+        found: an answer or an error for each entry.
         shape: what was computed.
         threads: of the engine now.
     """
@@ -38,7 +38,7 @@ class QueueEntry:
 
     Attributes:
         key: equal for requests that have the same answer.
-        settings: equal for jobs that may go in one call of the engine.
+        settings: equal for entries that may go in one call of the engine.
         item: the text or pair.
         heads: names of the wanted heads; None for all.
         options: settings of single heads.
@@ -77,59 +77,59 @@ class QueueEntry:
 
 
 class Pending:
-    """Jobs that no thread has yet, oldest first."""
+    """Entries that no thread has yet, oldest first."""
 
     def __init__(self) -> None:
-        self._jobs: dict[QueueEntry, None] = {}
+        self._entries: dict[QueueEntry, None] = {}
         self.waiters = 0
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._entries)
 
     @property
     def oldest(self) -> float:
-        """When the oldest job arrived, by `time.perf_counter()`."""
-        return next(iter(self._jobs)).arrived
+        """When the oldest entry arrived, by `time.perf_counter()`."""
+        return next(iter(self._entries)).arrived
 
-    def add(self, job: QueueEntry) -> None:
-        """Append a job without waiters."""
-        self._jobs[job] = None
+    def add(self, entry: QueueEntry) -> None:
+        """Append an entry without waiters."""
+        self._entries[entry] = None
 
-    def remove(self, job: QueueEntry) -> None:
-        """Forget a job without waiters."""
-        del self._jobs[job]
+    def remove(self, entry: QueueEntry) -> None:
+        """Forget an entry without waiters."""
+        del self._entries[entry]
 
     def take(self, most: int, *, long: bool) -> list[QueueEntry]:
-        """Remove and return the next batch: the oldest job and others with its settings.
+        """Remove and return the next batch: the oldest entry and others with its settings.
 
         Args:
-            most: jobs in a batch, at least 1.
+            most: entries in a batch, at least 1.
             long: whether long texts may go now; otherwise they are passed over.
         """
         batch: list[QueueEntry] = []
         characters = 0
-        for job in self._jobs:
-            if job.long and (batch or not long):
+        for entry in self._entries:
+            if entry.long and (batch or not long):
                 continue
-            if batch and job.settings != batch[0].settings:
+            if batch and entry.settings != batch[0].settings:
                 continue
-            characters += job.characters
+            characters += entry.characters
             if batch and characters > _LONG:
                 break
-            batch.append(job)
-            if job.long or len(batch) == most:
+            batch.append(entry)
+            if entry.long or len(batch) == most:
                 break
-        for job in batch:
-            del self._jobs[job]
-            job.started = True
-            self.waiters -= len(job.waiters)
+        for entry in batch:
+            del self._entries[entry]
+            entry.started = True
+            self.waiters -= len(entry.waiters)
         return batch
 
 
-def job_of(
+def entry_for(
     item: Input, heads: Iterable[str] | None, options: Options | None, arrived: float
 ) -> QueueEntry:
-    """A job for a request; what is wrong with it is left for the engine to say."""
+    """An entry for a request; what is wrong with it is left for the engine to say."""
     if isinstance(heads, Iterable) and not isinstance(heads, str):
         heads = tuple(heads)
     settings = _same((_names(heads), options))
@@ -142,20 +142,20 @@ def job_of(
 
 
 def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
-    """Answer jobs with equal settings, in a thread; one that fails leaves the others alone."""
+    """Answer entries with equal settings, in a thread; one that fails leaves the others alone."""
     found: list[Prediction | BaseException] = []
     if batch:
         first = batch[0]
         try:
             answers = engine.predict(
-                [job.item for job in batch],
+                [entry.item for entry in batch],
                 heads=first.heads,
                 options=first.options,
                 errors="return",
             )
             found = [_own(each) if isinstance(each, InputError) else each for each in answers]
         except Exception as problem:  # of no single input, such as an option's value
-            found = [problem] if len(batch) == 1 else [_alone(engine, job) for job in batch]
+            found = [problem] if len(batch) == 1 else [_alone(engine, entry) for entry in batch]
     info = engine.info()  # each time: `Engine.reload` may have changed it
     predictions = [each for each in found if isinstance(each, Prediction)]
     shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
@@ -173,10 +173,10 @@ def _own(problem: InputError) -> InputError:
     return own
 
 
-def _alone(engine: Engine, job: QueueEntry) -> Prediction | BaseException:
-    """The answer or the error of one job."""
+def _alone(engine: Engine, entry: QueueEntry) -> Prediction | BaseException:
+    """The answer or the error of one entry."""
     try:
-        return engine(job.item, heads=job.heads, options=job.options)
+        return engine(entry.item, heads=entry.heads, options=entry.options)
     except Exception as problem:
         return problem
 
