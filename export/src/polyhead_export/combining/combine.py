@@ -54,10 +54,10 @@ class Combined:
 
 
 def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
-    """Put bundles into one, each with its figures and provenance.
+    """Put bundles into one, each with its metrics and provenance.
 
-    Graphs over one encoder become one graph, if every head gives the golden texts the logits that it
-    gave, to the bit, on onnxruntime's CPU provider; its stability is measured again. All other
+    Graphs over one encoder become one graph if every head gives the golden texts the logits that
+    it gave, to the bit, on onnxruntime's CPU provider; its stability is measured again. All other
     graphs are copied; a line of the log says why.
 
     Args:
@@ -84,7 +84,9 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
                     own = names[bundles.index(each.all_uses[0].bundle)]
                     each.path = _renamed_copy(each.path, own, Path(work))
             files = {id(each): store.put(each.path, each.name) for each in groups}
-        by_digest = {sha: (files[id(each)], each.certificate) for each in groups for sha in each.uses}
+        by_digest = {
+            sha: (files[id(each)], each.certificate) for each in groups for sha in each.uses
+        }
         parts = tuple(
             _part(bundle, prefix, own, store, by_digest)
             for (bundle, prefix), own in zip(found, names, strict=True)

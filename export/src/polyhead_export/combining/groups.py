@@ -1,4 +1,4 @@
-"""Which graphs of several bundles become one file; what is merged gives its old logits, measured."""
+"""Which graphs of several bundles become one file, with the logits and the stability of before."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from polyhead import Engine, GraphError, HeadSpec
 from polyhead.bundle import Bundle, Certificate, Graph
 from polyhead.bundle.head_spec import strides
-from polyhead.bundle.onnx_scan import scan
-from polyhead.inference.session import Backend, OnnxSession
-from polyhead.text.tokenizing import Input, Tokenizer
+from polyhead.bundle.onnx_check import check_onnx
+from polyhead.inference.backend import Backend
+from polyhead.inference.session import OnnxSession
+from polyhead.text.encoding import Input
+from polyhead.text.tokenizer import Tokenizer
 from polyhead.verify import stability
 from polyhead_export.combining.union import NotMerged, union
 from polyhead_export.padding import PaddedBackend
@@ -81,7 +83,7 @@ def group(
     for bundle, own in zip(bundles, names, strict=True):
         for graph in bundle.manifest.graphs:
             if graph.sha256 not in uses:
-                scan(bundle.content(graph), str(bundle.file(graph)))
+                check_onnx(bundle.content(graph), str(bundle.file(graph)))
             uses.setdefault(graph.sha256, []).append(GraphUse(bundle, graph, own))
     groups: list[GraphGroup] = []
     for digest, own in uses.items():
@@ -100,7 +102,7 @@ def group(
 
 
 def _of_one_bundle(first: GraphGroup, other: GraphGroup) -> bool:
-    return bool({id(use.bundle) for use in first.all_uses} & {id(use.bundle) for use in other.all_uses})
+    return any(one.bundle is two.bundle for one in first.all_uses for two in other.all_uses)
 
 
 def _merged(first: GraphGroup, other: GraphGroup, folder: Path) -> GraphGroup:

@@ -42,7 +42,11 @@ def union(models: Sequence[ir.Model], outputs: Sequence[Mapping[str, str]]) -> i
         _append(whole, other)
         whole.opset_imports.update(other.opset_imports)
         whole.ir_version = max(whole.ir_version, other.ir_version)
+    declared = {value.name: value for value in whole.graph.outputs}
     _once()(whole)
+    for value in whole.graph.outputs:  # one that was inside another graph says less of itself
+        value.type = declared[value.name].type
+        value.shape = declared[value.name].shape
     shared = sum(alone) - len(whole.graph)
     if 2 * shared < max(alone) * len(others):
         raise NotMerged(
@@ -77,7 +81,9 @@ def rename_outputs(model: ir.Model, names: Mapping[str, str]) -> None:
 def _prepared(model: ir.Model, names: Mapping[str, str]) -> int:
     """Without what it computes twice itself; returns the number of its operators."""
     if model.functions or any(
-        attribute.type in _SUBGRAPHS for node in model.graph for attribute in node.attributes.values()
+        attribute.type in _SUBGRAPHS
+        for node in model.graph
+        for attribute in node.attributes.values()
     ):
         raise NotMerged("one has functions or control flow")
     if any(value.producer() is None for value in model.graph.outputs):
@@ -115,8 +121,12 @@ def _append(whole: ir.Model, other: ir.Model) -> None:
         if not any(str(name).startswith(start) for name in taken)
     )
     outputs = list(more.outputs)
-    if clash := taken & {value.name for value in outputs}:
+    wanted = {value.name for value in outputs}
+    if clash := wanted & {value.name for value in (*graph.inputs, *graph.outputs)}:
         raise NotMerged(f"both have a value {sorted(map(str, clash))[0]!r}")
+    for value in _values(graph):
+        if value.name in wanted:
+            value.name = f"{prefix}first/{value.name}"
     own = {value.name: value for value in graph.inputs}
     for value in more.inputs:
         value.replace_all_uses_with(own[value.name])
@@ -128,7 +138,7 @@ def _append(whole: ir.Model, other: ir.Model) -> None:
     more.initializers.clear()
     more.remove(nodes)
     for node in nodes:
-        node.name = f"{prefix}{node.name}"
+        node.name = f"{prefix}{node.name}" if node.name else None
     for weight in weights:
         graph.register_initializer(weight)
     graph.extend(nodes)
