@@ -58,7 +58,7 @@ def test_help_shows_an_example(polyhead, name):
 def test_the_overview_lists_the_commands(polyhead):
     done = polyhead("--help")
     assert done.returncode == 0
-    assert "commands of polyhead:  combine  import  inspect  push  run  verify\n" in done.stdout
+    assert "commands of polyhead:  inspect  push  run  verify\n" in done.stdout
 
 
 def test_the_version(polyhead):

@@ -85,7 +85,7 @@ def _bundle(source: Path, options: ImportOptions, arguments: argparse.Namespace)
     from polyhead_export.importing import import_folder
 
     made = import_folder(source, arguments.output, options)
-    graph = {"precision": made.graph.precision, "layout": made.graph.layout}
+    graph: dict[str, str] = {"precision": made.graph.precision, "layout": made.graph.layout}
     return _show("bundle", made, graph, as_json=arguments.json)
 
 

@@ -80,11 +80,11 @@ def group(
         GraphError: when a graph is none, or is refused.
     """
     uses: dict[str, list[GraphUse]] = {}
-    for bundle, own in zip(bundles, names, strict=True):
+    for bundle, outputs in zip(bundles, names, strict=True):
         for graph in bundle.manifest.graphs:
             if graph.sha256 not in uses:
                 check_onnx(bundle.content(graph), str(bundle.file(graph)))
-            uses.setdefault(graph.sha256, []).append(GraphUse(bundle, graph, own))
+            uses.setdefault(graph.sha256, []).append(GraphUse(bundle, graph, outputs))
     groups: list[GraphGroup] = []
     for digest, own in uses.items():
         candidate = GraphGroup({digest: own}, own[0].bundle.file(own[0].graph))

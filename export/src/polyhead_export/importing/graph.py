@@ -109,7 +109,7 @@ class OutputAdapter:
         self._opset = versions.get("", versions.get("ai.onnx", 1))
         self._output, self._count = output, 0
 
-    def add(self, kind: str, inputs: list[str], last: bool = False, **attributes: Any) -> str:
+    def add(self, kind: str, inputs: list[str], *, last: bool = False, **attributes: Any) -> str:
         """An operator; gives the name of its output."""
         self._count += 1
         name = self._output if last else f"polyhead/value_{self._count}"
@@ -125,7 +125,7 @@ class OutputAdapter:
         self._model.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
-    def on_axes(self, kind: str, value: str, axis: int, since: int = 13, **more: int) -> str:
+    def on_axes(self, kind: str, value: str, axis: int, since: int = 13, **more: Any) -> str:
         """An operator whose axes became an input with a version of the operators."""
         if self._opset < since:
             return self.add(kind, [value], axes=[axis], **more)
@@ -136,7 +136,7 @@ class OutputAdapter:
         output = helper.make_tensor_value_info(self._output, TensorProto.FLOAT, shape)
         del self._model.graph.output[:]
         self._model.graph.output.append(output)
-        return self._model.SerializeToString()
+        return bytes(self._model.SerializeToString())
 
 
 def same(graph: ForeignGraph, source: str, output: str, width: int) -> bytes:

@@ -69,7 +69,6 @@ def _run(point: EntryPoint, words: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.configure(parser)
     arguments = _parse(parser, words)
-    output.show_log()
     try:
         with output.log_to_stderr(quiet=arguments.quiet):
             code = command.execute(arguments)

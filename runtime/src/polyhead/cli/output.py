@@ -51,23 +51,6 @@ def progress(text: str) -> None:
     _log.info("%s", text)
 
 
-class _OnStderr(logging.Handler):
-    """Log records as notes; a warning says that it is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        start = "warning: " if record.levelno >= logging.WARNING else ""
-        progress(start + record.getMessage())
-
-
-def show_log() -> None:
-    """What polyhead's distributions log goes to stderr from now on, from level INFO."""
-    for name in ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench"):
-        logger = logging.getLogger(name)
-        if not any(isinstance(handler, _OnStderr) for handler in logger.handlers):
-            logger.addHandler(_OnStderr())
-            logger.setLevel(logging.INFO)
-
-
 def listed(values: Iterable[object]) -> str:
     """Values in a sentence: ``1, 8 and 64``."""
     *most, last = map(str, values)
