@@ -140,7 +140,7 @@ def a_branch(model):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (another_bit, "only 0 of 8 operators are computed twice"),
+        (another_bit, "only 0 of 4 operators compute the same"),
         (another_opset, "their versions of the operators differ"),
         (another_input, "their inputs differ"),
         (a_function, "functions or control flow"),

@@ -35,28 +35,33 @@ def union(models: Sequence[ir.Model], outputs: Sequence[Mapping[str, str]]) -> i
         NotMerged: when they cannot stand in one model, or less than half of their operators are the
             same: this would save little, and a call for the heads of one would compute the other.
     """
-    alone = [_prepared(model, names) for model, names in zip(models, outputs, strict=True)]
+    for model, names in zip(models, outputs, strict=True):
+        _prepare(model, names)
     whole, *others = models
+    first = _operators(whole)
     for other in others:
         _refuse_unlike(whole, other)
+        before, own = _operators(whole), _operators(other)
         _append(whole, other)
-        whole.opset_imports.update(other.opset_imports)
-        whole.ir_version = max(whole.ir_version, other.ir_version)
-    declared = {value.name: value for value in whole.graph.outputs}
-    _once()(whole)
-    for value in whole.graph.outputs:  # one that was inside another graph says less of itself
-        value.type = declared[value.name].type
-        value.shape = declared[value.name].shape
-    shared = sum(alone) - len(whole.graph)
-    if 2 * shared < max(alone) * len(others):
-        raise NotMerged(
-            f"only {shared} of {sum(alone)} operators are computed twice; int8 graphs agree when"
-            " they were exported with --calibrated-as"
-        )
+        declared = {value.name: value for value in whole.graph.outputs}
+        _once()(whole)
+        for value in whole.graph.outputs:  # one that was inside another graph says less of itself
+            value.type, value.shape = declared[value.name].type, declared[value.name].shape
+        shared = before + own - _operators(whole)
+        if 2 * shared < max(first, own):
+            raise NotMerged(
+                f"only {shared} of {own} operators compute the same; int8 graphs agree when they"
+                " were exported with --calibrated-as"
+            )
     tensors = (value.const_value for value in whole.graph.initializers.values())
     if sum(tensor.nbytes for tensor in tensors if tensor is not None) > MOST_BYTES:
         raise NotMerged("together they are larger than 2 GB")
     return whole
+
+
+def _operators(model: ir.Model) -> int:
+    """Without `Identity`, which computes nothing."""
+    return sum(node.op_type != "Identity" for node in model.graph)
 
 
 def _once() -> ir.passes.Sequential:
@@ -78,8 +83,8 @@ def rename_outputs(model: ir.Model, names: Mapping[str, str]) -> None:
         value.name = names[str(value.name)]
 
 
-def _prepared(model: ir.Model, names: Mapping[str, str]) -> int:
-    """Without what it computes twice itself; returns the number of its operators."""
+def _prepare(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Refuse what cannot be merged; take out what it computes twice itself."""
     if model.functions or any(
         attribute.type in _SUBGRAPHS
         for node in model.graph
@@ -92,7 +97,6 @@ def _prepared(model: ir.Model, names: Mapping[str, str]) -> int:
         raise NotMerged("an input of one has a weight as its default")
     rename_outputs(model, names)
     _once()(model)
-    return len(model.graph)
 
 
 def _refuse_unlike(first: ir.Model, other: ir.Model) -> None:
@@ -143,6 +147,8 @@ def _append(whole: ir.Model, other: ir.Model) -> None:
         graph.register_initializer(weight)
     graph.extend(nodes)
     graph.outputs.extend(outputs)
+    whole.opset_imports.update(other.opset_imports)
+    whole.ir_version = max(whole.ir_version, other.ir_version)
 
 
 def _values(graph: ir.Graph) -> list[ir.Value]:
