@@ -14,14 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-<<<<<<< HEAD
 from polyhead import BundleError, InvalidSetting, MissingExtra, load
 from polyhead.bundle import hub as hubs
 from polyhead.bundle.hub import Address, address, located
-=======
-from polyhead import BundleError, InvalidSetting, load
-from polyhead.bundle.hub import Address, _without_links, address
->>>>>>> 6b7264b (The runtime no longer merges graphs; a committed collection shows that it reads them)
 
 DATA = Path(__file__).parents[2] / "data"
 COMMIT = "c0ffee" + "0" * 34
@@ -159,7 +154,6 @@ def label(bundle):
         return engine("The parcel was late.")["topic"].label
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("name", ["bundle", "combined"])
 def test_what_was_pushed_is_loaded(hub, name):
     with load(DATA / name) as engine:
@@ -188,19 +182,6 @@ def test_a_download_that_stopped_half_way_goes_on(hub, label):
     assert hub("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleFileMissing")
     hidden.rename(hub.folder / "model.onnx")
     assert hub("hf:team/bundle") == label
-=======
-def test_what_was_pushed_is_loaded(hub, bundle, label):
-    pushed = hub(str(bundle), PUSH, HF_TOKEN="hf_none")
-    assert hub.folder != bundle
-    assert hub(pushed) == label
-
-
-def test_several_sub_models_are_pushed_and_loaded(hub, collection):
-    pushed = hub(str(collection), PUSH, HF_TOKEN="hf_none")
-    assert (hub.folder / "README-2.md").is_file()  # a model card of a part
-    with load(collection) as engine:
-        assert hub(pushed) == engine("The parcel was late.")["a-topic"].label
->>>>>>> 6b7264b (The runtime no longer merges graphs; a committed collection shows that it reads them)
 
 
 @pytest.mark.parametrize("revision", ["", "@v1", f"@{COMMIT}"])

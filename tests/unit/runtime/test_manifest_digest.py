@@ -9,13 +9,9 @@ import pytest
 
 from polyhead import DigestMismatch, ManifestError, load
 from polyhead.bundle import read
-<<<<<<< HEAD:tests/unit/runtime/test_manifest_digest.py
 from polyhead.bundle.digest import compute_digest, with_digest
 
 COMBINED = Path(__file__).parents[2] / "data" / "combined"
-=======
-from polyhead.bundle.seal import digest_of, sealed
->>>>>>> 6b7264b (The runtime no longer merges graphs; a committed collection shows that it reads them):tests/unit/runtime/test_seal.py
 
 
 def change(folder, edit):
@@ -48,18 +44,11 @@ def test_a_changed_value_is_refused(bundle_copy, edit, verify):
         load(bundle_copy, verify=verify)
 
 
-<<<<<<< HEAD:tests/unit/runtime/test_manifest_digest.py
 def test_a_changed_value_of_several_sub_models_is_refused(tmp_path):
     folder = Path(shutil.copytree(COMBINED, tmp_path / "bundle"))
     change(folder, lambda data: data["parts"][0]["encoder"].update(name="x"))
     with pytest.raises(DigestMismatch, match=r"manifest\.json: found SHA-256"):
         load(folder)
-=======
-def test_a_changed_value_of_several_sub_models_is_refused(collection_copy):
-    change(collection_copy, lambda data: data["parts"][0]["encoder"].update(layers=9))
-    with pytest.raises(DigestMismatch, match=r"manifest\.json: found SHA-256"):
-        load(collection_copy)
->>>>>>> 6b7264b (The runtime no longer merges graphs; a committed collection shows that it reads them):tests/unit/runtime/test_seal.py
 
 
 @pytest.mark.parametrize(
