@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import polyhead
-from polyhead.bundle.combining import combine as combine_bundles
 from polyhead.heads import HeadSpec
-from polyhead.importing import Wishes, import_folder
 from polyhead.system import atomic
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.statistics import Interval, ratio
+from polyhead_export.combining import combine as combine_bundles
+from polyhead_export.importing import import_folder
+from polyhead_models.importing import ImportOptions
 
 HEAD, LABELS, MAX_TOKENS = "topic", 6, 256
 TEXTS = tuple(
@@ -205,7 +206,7 @@ def _against_optimum(made: Made, python: Path, rounds: int) -> Interval:
 
         theirs = _numbers(answer())
         bundle = made.work / "imported"
-        import_folder(int8, bundle, Wishes(), note=lambda _: None)
+        import_folder(int8, bundle, ImportOptions())
         with polyhead.load(bundle, threads=1) as engine:
             (head,) = engine.heads
             own = engine.logits([TEXTS[0]])[head][0]

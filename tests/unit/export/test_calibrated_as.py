@@ -1,6 +1,7 @@
 """A head more over a deployed encoder: the int8 logits of the others stay, and all are gated."""
 
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import polyhead
 from polyhead.bundle import read
 from polyhead.cli.main import main
+from polyhead_export.combining import combine as combine_bundles
 from polyhead_export.errors import DeployedError
 from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
@@ -75,32 +77,37 @@ def test_the_deployed_heads_keep_their_int8_logits(exported, grown, exporting):
     assert any(anew[name] != before[name] for name in before)  # another sample, other ranges
 
 
-def test_both_bundles_are_one_graph_when_they_are_loaded_together(exported, grown, exporting):
+def combined(target, *sources):
+    """Bits of what bundles become, and the files of its first graphs."""
+    parts = combine_bundles(sources, target).parts
+    return bits(target), {part.graphs[0].file for part in parts}
+
+
+def test_both_bundles_become_one_graph(exported, grown, exporting, tmp_path):
     before, kept = exported("int8"), exporting(grown, "kept", exported("int8"))
     expected = bits(before) | {f"new-{name}": found for name, found in bits(kept).items()}
-    with polyhead.load(before, kept, prefix=["", "new-"], threads=1, verify="golden") as engine:
-        found = engine.logits(TEXTS).items()
-        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
-        assert engine.info()["shared"]["encoder_passes"] == 1
+    found, files = combined(tmp_path / "both", (before, ""), (kept, "new-"))
+    assert found == expected
+    assert len(files) == 1
 
 
-def test_float_graphs_of_one_encoder_are_one_graph(exported, grown, tmp_path, any_loss):
+def test_float_graphs_of_one_encoder_become_one_graph(exported, grown, tmp_path, any_loss):
     settings = Settings(precision="fp32", heads=("urgent",), limits=any_loss)
     export(grown, tmp_path / "urgent", settings, note=lambda _: None)
     expected = bits(exported("fp32")) | bits(tmp_path / "urgent")
-    with polyhead.load(exported("fp32"), tmp_path / "urgent", threads=1) as engine:
-        found = engine.logits(TEXTS).items()
-        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
-        assert engine.info()["shared"]["encoder_passes"] == 1
+    sources = (exported("fp32"), ""), (tmp_path / "urgent", "")
+    found, files = combined(tmp_path / "both", *sources)
+    assert found == expected
+    assert len(files) == 1
 
 
-def test_graphs_of_two_calibrations_are_not_merged(exported, grown, exporting):
+def test_graphs_of_two_calibrations_stay_apart(exported, grown, exporting, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     before, anew = exported("int8"), exporting(grown, "anew")
-    with polyhead.load(before, anew, prefix=["", "new-"], threads=1) as engine:
-        shared = engine.info()["shared"]
-        assert shared["encoder_passes"] == 2
-        assert "operators compute the same" in shared["notes"][0]
-        assert "--calibrated-as" in shared["notes"][0]
+    _, files = combined(tmp_path / "both", (before, ""), (anew, "new-"))
+    assert len(files) == 2
+    assert "operators compute the same" in caplog.text
+    assert "--calibrated-as" in caplog.text
 
 
 def test_a_second_head_keeps_them_too(exported, grown, add_head, exporting):

@@ -14,7 +14,7 @@ from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.combining import Part, combine
 from polyhead_models.errors import DataError
-from polyhead_models.importing import Wishes, import_model
+from polyhead_models.importing import ImportOptions, import_model
 
 FAMILIES = ("bert", "roberta", "distilbert")
 TASKS = {
@@ -68,7 +68,7 @@ def imported(wordpiece, wordpiece_json, tmp_path):
             model.save_pretrained(folder)
         (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
         target = tmp_path / f"{family}-{task}.checkpoint"
-        return import_model(str(folder), target, Wishes(), note=lambda _: None).path
+        return import_model(str(folder), target, ImportOptions()).path
 
     return make
 

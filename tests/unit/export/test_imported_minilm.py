@@ -13,7 +13,7 @@ from polyhead_export import texts_file
 from polyhead_export.export import Settings, export
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
-from polyhead_models.importing import Wishes, import_model
+from polyhead_models.importing import ImportOptions, import_model
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 SST2 = Path(os.environ.get("POLYHEAD_DATA", ".")) / "sentiment" / "sst2-sentences"
@@ -33,7 +33,7 @@ def texts(split, count):
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
     target = tmp_path_factory.mktemp("minilm") / "checkpoint"
-    return import_model(MINILM, target, Wishes(), note=lambda _: None).path
+    return import_model(MINILM, target, ImportOptions()).path
 
 
 @pytest.fixture(scope="module")

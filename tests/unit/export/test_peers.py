@@ -13,13 +13,14 @@ import torch
 import transformers
 
 import polyhead
-from polyhead.importing import Wishes, import_folder
 from polyhead_bench import environments, portability
 from polyhead_bench.errors import PeerFault
 from polyhead_export import optimum_folder
 from polyhead_export.export import Settings, export
+from polyhead_export.importing import import_folder
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
+from polyhead_models.importing import ImportOptions
 
 MODELS = {
     "classification": ("ForSequenceClassification", transformers.BertForSequenceClassification),
@@ -105,7 +106,7 @@ def test_an_imported_folder_of_optimum_gives_its_logits(foreign, tmp_path, pytho
     (tmp_path / "texts.json").write_text(json.dumps(asked))
     files = [tmp_path / name for name in ("folder", "texts.json", "logits.npz")]
     portability.run_peer(python, "optimum_logits", loader, *files)
-    import_folder(tmp_path / "folder", tmp_path / "bundle", Wishes(), note=lambda _: None)
+    import_folder(tmp_path / "folder", tmp_path / "bundle", ImportOptions())
     with polyhead.load(tmp_path / "bundle") as engine, np.load(tmp_path / "logits.npz") as found:
         assert list(engine.heads) == [kind]
         for i, row in enumerate(engine.logits(asked)[kind]):

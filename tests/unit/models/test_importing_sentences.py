@@ -9,7 +9,7 @@ import transformers
 
 from polyhead_models import checkpoint
 from polyhead_models.errors import SourceError
-from polyhead_models.importing import Wishes, import_model
+from polyhead_models.importing import ImportOptions, import_model
 
 TYPES = "sentence_transformers.models."
 TEXTS = ["The parcel was late.", "anna lives in oslo", "", "thanks"]
@@ -50,8 +50,8 @@ def folder(encoder_folder, tmp_path):
 
 @pytest.fixture
 def load(tmp_path):
-    def made(folder, note=lambda _: None, **wishes):
-        done = import_model(str(folder), tmp_path / "checkpoint", Wishes(**wishes), note=note)
+    def made(folder, **options):
+        done = import_model(str(folder), tmp_path / "checkpoint", ImportOptions(**options))
         return done, checkpoint.load(done.path).engine()
 
     return made
@@ -143,18 +143,17 @@ def test_a_dense_layer_without_a_bias(folder, load, states):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_vectors_that_are_not_normalised_are_told_of(folder, load):
-    notes = []
-    load(folder(("Pooling", POOLING, {})), notes.append)
-    assert "length 1" in notes[0]
+def test_vectors_that_are_not_normalised_are_logged(folder, load, caplog):
+    load(folder(("Pooling", POOLING, {})))
+    assert "length 1" in caplog.text
 
 
-def test_a_usual_prompt_is_told_of(folder, load):
-    top, notes = folder(("Pooling", POOLING, {}), NORMALIZE), []
+def test_a_usual_prompt_is_logged(folder, load, caplog):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
     settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     (top / "config_sentence_transformers.json").write_text(json.dumps(settings))
-    load(top, notes.append)
-    assert "'query: ' before every text" in notes[0]
+    load(top)
+    assert "'query: ' before every text" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,18 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def collection() -> Path:
+    """A bundle of two sub-models with one graph, as `polyhead combine` wrote it once."""
+    return Path(__file__).parents[2] / "data" / "combined"
+
+
+@pytest.fixture
+def collection_copy(collection: Path, tmp_path: Path) -> Path:
+    """One of the test's own, to damage."""
+    return Path(shutil.copytree(collection, tmp_path / "collection"))
+
+
+@pytest.fixture(scope="session")
 def edit_json() -> Callable[[Path, Edit], None]:
     """Changes a JSON file in place: `edit_json(path, lambda data: data.update(…))`.
 

@@ -1,6 +1,6 @@
-"""Models of other libraries as checkpoints of polyhead: one head, the same logits."""
+"""A model of transformers or sentence-transformers in, a checkpoint with one head out."""
 
-from polyhead_models.importing.convert import Imported, import_model
-from polyhead_models.importing.head import Wishes
+from polyhead_models.importing.convert import ImportedCheckpoint, import_model
+from polyhead_models.importing.options import ImportOptions
 
-__all__ = ["Imported", "Wishes", "import_model"]
+__all__ = ["ImportOptions", "ImportedCheckpoint", "import_model"]

@@ -14,8 +14,7 @@ from transformers import PretrainedConfig
 from transformers.models.auto import modeling_auto as auto
 
 from polyhead_models.errors import SourceError
-
-Task = Literal["sequence", "tokens", "answer", "embedding"]
+from polyhead_models.importing.labels import Task
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from transformers import PreTrainedModel
 
 from polyhead.bundle.digest import sha256
 from polyhead.heads import HeadSpec
@@ -19,28 +15,25 @@ from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config, EncoderConfig, HeadConfig
 from polyhead_models.errors import SourceError
-from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.dense import Dense
 from polyhead_models.importing import head as heads
 from polyhead_models.importing import loading
-from polyhead_models.importing.head import Wishes
+from polyhead_models.importing.options import ImportOptions
 from polyhead_models.importing.parity import check
 from polyhead_models.importing.source import Source
-
-logger = logging.getLogger(__name__)
 
 _LONGEST = 512
 _LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers")
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedCheckpoint:
     """Outcome of `import_model`.
 
     Attributes:
         path: the checkpoint.
-        spec: of its head.
         name: of its head.
+        spec: of its head.
         architecture: the class that the weights were of.
         difference: largest difference of a logit from the original's; None for an embedding, whose
             original gives token vectors only.
@@ -53,20 +46,19 @@ class Imported:
     difference: float | None
 
 
-def import_model(
-    name: str, target: Path, wishes: Wishes, *, note: Callable[[str], None] = logger.info
-) -> Imported:
+def import_model(name: str, target: Path, options: ImportOptions) -> ImportedCheckpoint:
     """Make a checkpoint of a model, after its logits were compared with the original's.
+
+    What the user should know, such as labels without names, is logged as a warning.
 
     Args:
         name: a local folder, the name of a model that an installed package ships, or a hub id. The
             library's own settings for working offline are honoured.
         target: folder of the checkpoint; nothing may be there.
-        wishes: what the model's files leave open.
-        note: called with short remarks, such as that labels have no names.
+        options: what the model's files leave open.
 
     Raises:
-        SourceError: when the model cannot be read, or has parts that polyhead has not.
+        SourceError: when the model cannot be read, or has parts that polyhead does not support.
         EncoderError: when the encoder cannot be built without them.
         CheckpointError: when something is at `target`.
     """
@@ -80,22 +72,15 @@ def import_model(
             f"{source.name}: its tokenizer has {tokenizer.vocabulary_size} tokens, but its"
             f" embeddings only {encoder.config.vocab_size}."
         )
-    head = heads.read(source, original, parts, wishes, note)
-    max_tokens = _max_tokens(source, encoder, wishes)
-    kind = head.kind
-    title = wishes.head or kind.partition(".")[0]
-    spec = replace(
-        HeadSpec(kind=kind, output=f"logits/{title}", max_tokens=max_tokens),
-        activation=NETWORKS[kind].activation,
-        stride=max_tokens // 4,
-        **head.spec,
-    )
-    config = _config(source.name, title, spec, head.hidden, max_tokens)
+    head = heads.read(source, original, parts, options)
+    max_tokens = source.max_tokens(encoders.capacity(encoder), options.max_tokens) or _LONGEST
+    title, spec = head.meaning.title(options), head.meaning.spec(options, max_tokens)
+    config = _config(source.name, title, spec, head.hidden)
     model = checkpoints.assemble(encoder, {title: spec}, config.heads).eval()
     head.fill(model.networks[title])
     difference = None
     if parts.task != "embedding":
-        difference = check(original, model, title, head.rows, where=source.name)
+        difference = check(original, model, title, head.meaning.rows, where=source.name)
     made = Checkpoint(
         model,
         tokenizer,
@@ -109,25 +94,10 @@ def import_model(
     )
     with atomic.folder(target) as folder:
         checkpoints.save(folder, made, {})
-    return Imported(target, title, spec, source.architecture, difference)
+    return ImportedCheckpoint(target, title, spec, source.architecture, difference)
 
 
-def _max_tokens(source: Source, encoder: PreTrainedModel, wishes: Wishes) -> int:
-    capacity = encoders.capacity(encoder)
-    if wishes.max_tokens is not None:
-        if capacity is not None and wishes.max_tokens > capacity:
-            raise SourceError(
-                f"{source.name}: max_tokens: found {wishes.max_tokens}; it reads at most"
-                f" {capacity}."
-            )
-        return wishes.max_tokens
-    known = [n for n in (source.longest(), capacity) if n is not None]
-    return min(known, default=_LONGEST)
-
-
-def _config(
-    name: str, title: str, spec: HeadSpec, hidden: tuple[Dense, ...], max_tokens: int
-) -> Config:
+def _config(name: str, title: str, spec: HeadSpec, hidden: tuple[Dense, ...]) -> Config:
     try:
         head = HeadConfig(
             kind=spec.kind,
@@ -136,7 +106,8 @@ def _config(
             hidden=hidden,
             longest=spec.longest,
         )
-        return Config(encoder=EncoderConfig(name=name, max_tokens=max_tokens), heads={title: head})
+        encoder = EncoderConfig(name=name, max_tokens=spec.max_tokens)
+        return Config(encoder=encoder, heads={title: head})
     except ValueError as problem:
         raise SourceError(f"{name}: {problem}") from problem
 

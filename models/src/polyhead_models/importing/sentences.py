@@ -1,26 +1,22 @@
-"""Folders of sentence-transformers: what stands behind the encoder, as pooling and dense layers."""
+"""Folders of sentence-transformers: what follows the encoder, as pooling and dense layers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from torch import Tensor
 
 from polyhead_models.errors import SourceError
 from polyhead_models.heads.dense import ActivationName, Dense
+from polyhead_models.importing.options import ImportOptions, Pooling
 from polyhead_models.importing.source import MODULES, Source, table, weights
 
-_POOLING: dict[str, Literal["cls", "mean", "max"]] = {
-    "cls": "cls",
-    "cls_token": "cls",
-    "mean": "mean",
-    "mean_tokens": "mean",
-    "max": "max",
-    "max_tokens": "max",
-}
+logger = logging.getLogger(__name__)
+
 _ACTIVATIONS: dict[str, ActivationName] = {
     "GELU": "gelu",
     "Identity": "identity",
@@ -43,18 +39,44 @@ class SentenceHead:
         normalised: whether vectors are scaled to length 1 at the end.
     """
 
-    pooling: Literal["cls", "mean", "max"]
+    pooling: Pooling
     hidden: tuple[Dense, ...] = ()
     tensors: tuple[Mapping[str, Mapping[str, Tensor]], ...] = ()
     normalised: bool = False
 
 
-def read(source: Source) -> SentenceHead:
-    """Read the modules behind the first.
+def read(source: Source, options: ImportOptions) -> SentenceHead:
+    """How an encoder's token vectors become one vector; what differs from polyhead's is logged.
 
     Raises:
-        SourceError: when one is of a kind, or has settings, that polyhead has not; names it.
+        SourceError: when a module is of a kind, or has settings, that polyhead does not support,
+            or it pools otherwise than the options say.
     """
+    if not source.is_sentence_model:
+        return SentenceHead(options.pooling or "mean")
+    found = _head(source)
+    if options.pooling not in (None, found.pooling):
+        raise SourceError(f"{source.name}: pools by {found.pooling}, and was trained so.")
+    if not found.normalised:
+        logger.warning(
+            "%s: gives vectors of any length; an embedding here has length 1, so cosines are the"
+            " same and dot products are not.",
+            source.name,
+        )
+    file = source.top / "config_sentence_transformers.json"
+    settings = table(file) if file.is_file() else {}
+    if prompt := (settings.get("prompts") or {}).get(settings.get("default_prompt_name")):
+        logger.warning(
+            "%s: sentence-transformers puts %r before every text; polyhead reads texts as they are,"
+            " so put it there yourself.",
+            source.name,
+            prompt,
+        )
+    return found
+
+
+def _head(source: Source) -> SentenceHead:
+    """Read the modules behind the first."""
     found: SentenceHead | None = None
     for module in source.modules[1:]:
         kind, folder = module.kind, module.folder
@@ -79,15 +101,7 @@ def read(source: Source) -> SentenceHead:
     return found
 
 
-def usual_prompt(source: Source) -> str | None:
-    """What sentence-transformers puts before every text unless it is told not to; None: nothing."""
-    file = source.top / "config_sentence_transformers.json"
-    settings = table(file) if file.is_file() else {}
-    found = (settings.get("prompts") or {}).get(settings.get("default_prompt_name"))
-    return str(found) if found else None
-
-
-def _pooling(folder: Path) -> Literal["cls", "mean", "max"]:
+def _pooling(folder: Path) -> Pooling:
     settings = table(folder / "config.json")
     stated = settings.get("pooling_mode")
     modes = [stated] if isinstance(stated, str) else list(stated or [])
@@ -96,12 +110,13 @@ def _pooling(folder: Path) -> Literal["cls", "mean", "max"]:
         for key, on in settings.items()
         if key.startswith("pooling_mode_") and on is True
     ]
-    if len(modes) != 1 or modes[0] not in _POOLING:
+    short = [str(mode).removesuffix("_tokens").removesuffix("_token") for mode in modes]
+    if len(short) != 1 or short[0] not in ("cls", "mean", "max"):
         raise SourceError(
             f"{folder}: pools by {' and '.join(map(str, modes)) or 'nothing'}; polyhead pools by"
             " one of cls, mean and max."
         )
-    return _POOLING[modes[0]]
+    return cast(Pooling, short[0])
 
 
 def _dense(head: SentenceHead, folder: Path) -> SentenceHead:
@@ -116,7 +131,7 @@ def _dense(head: SentenceHead, folder: Path) -> SentenceHead:
             " torch.nn."
         )
     if differing := [key for key in extra if settings[key] not in usual]:
-        raise SourceError(f"{folder}: the setting {differing[0]!r}, which polyhead has not.")
+        raise SourceError(f"{folder}: the setting {differing[0]!r} is not supported.")
     linear = _part(folder, "linear")
     layer = Dense(width=int(linear["weight"].shape[0]), activation=cast(Any, activation))
     return replace(head, hidden=(*head.hidden, layer), tensors=(*head.tensors, {"linear": linear}))

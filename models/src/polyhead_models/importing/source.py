@@ -67,16 +67,24 @@ class Source:
         """
         place = encoders.locate(name)
         top = Path(place) if Path(place).is_dir() else _fetched(name)
-        modules = _modules(top)
-        folder = modules[0].folder if modules else top
-        config = table(folder / "config.json")
-        if config.get("auto_map"):
+        found = cls.at(top, str(top.resolve()) if Path(name).is_dir() else name)
+        if found.config.get("auto_map"):
             raise SourceError(
                 f"{name}: its config.json calls for Python code of the repository ('auto_map'),"
                 " and polyhead runs none. Take a model whose class is part of transformers."
             )
-        shown = str(top.resolve()) if Path(name).is_dir() else name
-        return cls(shown, folder, top, config, modules)
+        return found
+
+    @classmethod
+    def at(cls, top: Path, name: str) -> Source:
+        """Read what a folder says of the model in it.
+
+        Raises:
+            SourceError: when config.json or modules.json cannot be read.
+        """
+        modules = _modules(top)
+        folder = modules[0].folder if modules else top
+        return cls(name, folder, top, table(folder / "config.json"), modules)
 
     @property
     def is_sentence_model(self) -> bool:
@@ -89,6 +97,12 @@ class Source:
         found = self.config.get("architectures") or [None]
         return str(found[0]) if isinstance(found, list) and found[0] else None
 
+    @property
+    def tokenizer_file(self) -> Path | None:
+        """The tokenizer.json; None where there is none."""
+        files = (self.folder / "tokenizer.json", self.top / "tokenizer.json")
+        return next((file for file in files if file.is_file()), None)
+
     def tokenizer(self) -> Tokenizer:
         """The fast tokenizer, special tokens and all.
 
@@ -96,9 +110,8 @@ class Source:
             SourceError: when there is none.
         """
         try:
-            for folder in dict.fromkeys((self.folder, self.top)):
-                if (folder / "tokenizer.json").is_file():
-                    return Tokenizer.from_file(folder / "tokenizer.json")
+            if (file := self.tokenizer_file) is not None:
+                return Tokenizer.from_file(file)
             return encoders.converted_tokenizer(str(self.folder))
         except (OSError, ValueError, ImportError) as problem:
             raise SourceError(
@@ -106,15 +119,29 @@ class Source:
                 " or files that transformers makes a fast tokenizer of."
             ) from problem
 
-    def longest(self) -> int | None:
-        """Most tokens of an input that the files speak of; None when they do not."""
+    def max_tokens(self, capacity: int | None, asked: int | None) -> int | None:
+        """Longest input: what was asked, else the least that is known; None where nothing is.
+
+        Args:
+            capacity: most tokens that the encoder reads; None where it has no limit.
+            asked: by the user; None for nothing.
+
+        Raises:
+            SourceError: when more is asked than the encoder reads.
+        """
+        if asked is not None:
+            if capacity is not None and asked > capacity:
+                raise SourceError(
+                    f"{self.name}: max_tokens: found {asked}; it reads at most {capacity}."
+                )
+            return asked
         file = self.folder / "tokenizer_config.json"
         stated = table(file).get("model_max_length") if file.is_file() else None
         file = self.top / "sentence_bert_config.json"
         own = table(file).get("max_seq_length") if file.is_file() else None
         # Where nothing is known, transformers writes a number of 31 digits.
-        found = [n for n in (stated, own) if isinstance(n, int) and 3 <= n < 2**20]
-        return min(found, default=None)
+        known = [n for n in (capacity, stated, own) if isinstance(n, int | float)]
+        return min((int(n) for n in known if 3 <= n < 2**20), default=None)
 
     def rows(self, weight: str) -> int | None:
         """Rows of one weight, without loading the rest; None when it cannot be told."""

@@ -5,39 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polyhead import __version__
 from polyhead.bundle import EncoderInfo, Graph, Manifest, digest, writer
+from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.engine import Engine
 from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
-from polyhead.importing import folder as folders
-from polyhead.importing import graph as graphs
-from polyhead.importing import head as heads
-from polyhead.importing.folder import Folder
-from polyhead.importing.graph import KNOWN_INPUTS, Foreign
-from polyhead.importing.head import Head, Wishes
 from polyhead.inference.session import OnnxSession
 from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
+from polyhead_export.importing import graph as graphs
+from polyhead_export.importing import head as heads
+from polyhead_export.importing.graph import MASK, ForeignGraph, graph_of
+from polyhead_export.importing.head import FolderHead
+from polyhead_models.importing import ImportOptions
+from polyhead_models.importing.source import Source
 
 # int8 kernels of another CPU may round in another way.
-TOLERANCE = {"fp32": 1e-3, "int8": 0.5}
-TEXTS = ("A parcel was late.", "Anna lives in Oslo.", "", "né à 東京 👍")
+_TOLERANCE = {"fp32": 1e-3, "int8": 0.5}
+_TEXTS = ("A parcel was late.", "Anna lives in Oslo.", "", "né à 東京 👍")
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What was made.
+class ImportedBundle:
+    """Outcome of `import_folder`.
 
     Attributes:
         path: of the bundle.
-        name: of the head.
-        spec: of the head.
+        name: of its head.
+        spec: of its head.
         graph: what the manifest says of the graph.
     """
 
@@ -47,18 +47,16 @@ class Imported:
     graph: Graph
 
 
-def import_folder(
-    source: Path, target: Path, wishes: Wishes, *, note: Callable[[str], None]
-) -> Imported:
+def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedBundle:
     """Make a bundle of an ONNX folder; the graph's weights and operators stay as they are.
 
-    The golden answers are those of the graph itself, since there is no other model to ask.
+    The golden answers are those of the graph itself, since there is no other model to ask. What the
+    user should know, such as labels without names, is logged as a warning.
 
     Args:
-        source: a folder of Optimum, transformers.js or sentence-transformers, or one of its graphs.
+        path: a folder of Optimum, transformers.js or sentence-transformers, or one of its graphs.
         target: folder of the bundle; an older bundle is replaced.
-        wishes: what the files leave open.
-        note: called with remarks for the user.
+        options: what the files leave open.
 
     Raises:
         SourceError: when a file is missing, or inputs, outputs, sizes or labels are such that
@@ -66,26 +64,41 @@ def import_folder(
         GraphError: for weights outside the graph, or operators of other domains.
         BundleError: when something else is at `target`, or the tokenizer cannot be read.
     """
-    folder = folders.read(source)
-    graph = graphs.read(folder.graph)
-    head = heads.read(folder, graph, wishes, note)
+    file, source, tokenizer = _folder(path)
+    graph = graphs.read(file)
+    head = heads.read(source, graph, options)
     with writer.staged(target) as staged:
-        file = staged / f"model.{graph.precision}.onnx"
-        file.write_bytes(head.content)
-        shutil.copyfile(folder.tokenizer, staged / "tokenizer.json")
-        (staged / "golden.json").write_text(
-            json.dumps(_golden(staged, file, head, graph.precision)), encoding="utf-8"
-        )
-        (staged / "README.md").write_text(_card(folder, head), encoding="utf-8")
-        manifest = _manifest(staged, file, folder, graph, head)
+        made = staged / f"model.{graph.precision}.onnx"
+        made.write_bytes(head.content)
+        shutil.copyfile(tokenizer, staged / "tokenizer.json")
+        golden = json.dumps(_golden(staged, made, head, _TOLERANCE[graph.precision]))
+        (staged / "golden.json").write_text(golden, encoding="utf-8")
+        (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
+        manifest = _manifest(staged, made, source, graph, head)
         writer.write_manifest(staged, manifest)
-    return Imported(target, head.name, head.spec, manifest.graphs[0])
+    return ImportedBundle(target, head.name, head.spec, manifest.graphs[0])
 
 
-def _golden(staged: Path, file: Path, head: Head, precision: str) -> dict[str, Any]:
-    texts: list[Input] = list(TEXTS)
+def _folder(path: Path) -> tuple[Path, Source, Path]:
+    """The graph, what the folder says of it, and the tokenizer."""
+    graph = graph_of(path)
+    if graph is None:
+        raise SourceError(f"{path}: no model.onnx and no onnx/model*.onnx here.")
+    top = path
+    if path.is_file():
+        top = path.parent.parent if path.parent.name == "onnx" else path.parent
+    source = Source.at(top, str(top))
+    if source.tokenizer_file is None:
+        raise SourceError(
+            f"{top}: no tokenizer.json here; an ONNX folder has one next to its graph."
+        )
+    return graph, source, source.tokenizer_file
+
+
+def _golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> dict[str, Any]:
+    texts: list[Input] = list(_TEXTS)
     if head.spec.input == "pair":
-        texts = [("Where does Anna live?", text) for text in TEXTS]
+        texts = [("Where does Anna live?", text) for text in _TEXTS]
     with Engine(
         OnnxSession(file),
         Tokenizer.from_file(staged / "tokenizer.json"),
@@ -111,17 +124,18 @@ def _golden(staged: Path, file: Path, head: Head, precision: str) -> dict[str, A
                 texts, engine.encode(texts), found, answers, strict=True
             )
         ]
-    return {"tolerance": {file.name: {head.name: TOLERANCE[precision]}}, "examples": examples}
+    return {"tolerance": {file.name: {head.name: tolerance}}, "examples": examples}
 
 
-def _manifest(staged: Path, file: Path, folder: Folder, graph: Foreign, head: Head) -> Manifest:
-    weights, config = digest.entry(file), folder.config
-    original = hashlib.sha256(graph.content).hexdigest()
+def _manifest(
+    staged: Path, file: Path, source: Source, graph: ForeignGraph, head: FolderHead
+) -> Manifest:
+    config, original = source.config, hashlib.sha256(graph.content).hexdigest()
     return Manifest(
-        format="polyhead-bundle",
-        version=1,
+        format=FORMAT,
+        version=VERSION,
         encoder=EncoderInfo(
-            name=str(config.get("_name_or_path") or folder.path.resolve().name),
+            name=str(config.get("_name_or_path") or source.top.resolve().name),
             family=str(config.get("model_type") or "unknown"),
             fingerprint=original,
             hidden_size=_number(config, "hidden_size", "dim", "d_model"),
@@ -133,11 +147,9 @@ def _manifest(staged: Path, file: Path, folder: Folder, graph: Foreign, head: He
         card=digest.entry(staged / "README.md"),
         graphs=(
             Graph(
-                file=weights.file,
-                sha256=weights.sha256,
-                size=weights.size,
+                **vars(digest.entry(file)),
                 precision=graph.precision,
-                layout="padded" if KNOWN_INPUTS[1] in graph.inputs else "exact",
+                layout="padded" if MASK in graph.inputs else "exact",
                 target="onnx",
                 heads=(head.name,),
                 inputs=graph.inputs,
@@ -146,8 +158,8 @@ def _manifest(staged: Path, file: Path, folder: Folder, graph: Foreign, head: He
         heads={head.name: head.spec},
         provenance={
             "polyhead": __version__,
-            "imported_from": folder.graph.name,
-            "architecture": folder.architecture,
+            "imported_from": graph.path.name,
+            "architecture": source.architecture,
             "graph_sha256": original,
         },
     )
@@ -157,9 +169,9 @@ def _number(config: Any, *names: str) -> int:
     return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
 
 
-def _card(folder: Folder, head: Head) -> str:
+def _card(source: Source, graph: Path, head: FolderHead) -> str:
     return (
-        f"# {head.name}\n\nImported from `{folder.path.resolve().name}/{folder.graph.name}`"
-        f" ({folder.architecture or 'unnamed class'}): one head of the kind {head.spec.kind}. The"
+        f"# {head.name}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
+        f" ({source.architecture or 'unnamed class'}): one head of the kind {head.spec.kind}. The"
         " golden answers are the graph's own.\n"
     )

@@ -1,0 +1,193 @@
+"""What an ONNX graph of another library takes and gives, and its outputs made those of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from polyhead.bundle.onnx_check import check_onnx
+from polyhead.errors import GraphError, SourceError
+from polyhead.system.onnx_runtime import ort
+from polyhead_models.importing.labels import NEVER
+
+IDS, MASK, TYPES = KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_USUAL = ("model.onnx", "onnx/model.onnx")
+_QUANTISED = {"DynamicQuantizeLinear", "QuantizeLinear", "MatMulInteger", "DequantizeLinear"}
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignGraph:
+    """A graph of another library.
+
+    Attributes:
+        path: of the file.
+        content: of the file.
+        inputs: names.
+        outputs: sizes by name; what the caller chooses is a text or None.
+        precision: int8 when it has operators of quantisation.
+    """
+
+    path: Path
+    content: bytes
+    inputs: tuple[str, ...]
+    outputs: dict[str, tuple[Any, ...]]
+    precision: Literal["fp32", "int8"]
+
+
+def graph_of(path: Path) -> Path | None:
+    """The ONNX file of a folder, or of a path that is one; None where there is none.
+
+    Raises:
+        SourceError: when there are several and none is called model.onnx.
+    """
+    if path.is_file() and path.suffix == ".onnx":
+        return path
+    for name in _USUAL:
+        if (path / name).is_file():
+            return path / name
+    found = sorted(path.glob("model*.onnx")) + sorted((path / "onnx").glob("model*.onnx"))
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in found)
+        raise SourceError(f"{path}: several graphs: {names}. Name one of them as SOURCE.")
+    return found[0] if found else None
+
+
+def read(path: Path) -> ForeignGraph:
+    """Look at a graph and refuse what cannot be served.
+
+    Raises:
+        GraphError: for weights in other files, foreign operators, or what onnxruntime cannot load.
+        SourceError: for inputs that polyhead cannot feed, or sizes that are fixed.
+    """
+    content = path.read_bytes()
+    check_onnx(content, str(path))
+    operators = {node.op_type for node in onnx.load_model_from_string(content).graph.node}
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime raises its own classes, which have no base
+        raise GraphError(f"{path}: onnxruntime cannot load this graph: {problem}") from problem
+    inputs = session.get_inputs()
+    if unknown := [node.name for node in inputs if node.name not in KNOWN_INPUTS]:
+        raise SourceError(
+            f"{path}: its inputs {', '.join(unknown)} are unknown; polyhead feeds"
+            f" {', '.join(KNOWN_INPUTS)}. Export the model without them."
+        )
+    if IDS not in [node.name for node in inputs]:
+        raise SourceError(f"{path}: it has no input {IDS}.")
+    for node in inputs:
+        if node.type != "tensor(int64)":
+            raise SourceError(f"{path}: its input {node.name} is a {node.type}, expected int64.")
+        if len(node.shape) != 2 or any(isinstance(size, int) for size in node.shape):
+            raise SourceError(
+                f"{path}: its input {node.name} has the sizes {node.shape}; both batch and tokens"
+                " must be dynamic. Export it again with dynamic axes."
+            )
+    return ForeignGraph(
+        path,
+        content,
+        tuple(node.name for node in inputs),
+        {node.name: tuple(node.shape) for node in session.get_outputs()},
+        "int8" if operators & _QUANTISED else "fp32",
+    )
+
+
+class OutputAdapter:
+    """Operators behind a graph's outputs that make them the logits of one head."""
+
+    def __init__(self, graph: ForeignGraph, output: str) -> None:
+        """Begin with no operator; `output` is the name that the logits get."""
+        self._model = onnx.load_model_from_string(graph.content)
+        versions = {opset.domain: opset.version for opset in self._model.opset_import}
+        self._opset = versions.get("", versions.get("ai.onnx", 1))
+        self._output, self._count = output, 0
+
+    def add(self, kind: str, inputs: list[str], *, last: bool = False, **attributes: Any) -> str:
+        """An operator; gives the name of its output."""
+        self._count += 1
+        name = self._output if last else f"polyhead/value_{self._count}"
+        node = helper.make_node(kind, inputs, [name], f"polyhead/{name}", **attributes)
+        self._model.graph.node.append(node)
+        return name
+
+    def constant(self, values: Any, kind: type[np.generic] = np.float32) -> str:
+        """A weight; gives its name."""
+        self._count += 1
+        name = f"polyhead/constant_{self._count}"
+        array = np.asarray(values, kind)
+        self._model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    def on_axes(self, kind: str, value: str, axis: int, since: int = 13, **more: Any) -> str:
+        """An operator whose axes became an input with a version of the operators."""
+        if self._opset < since:
+            return self.add(kind, [value], axes=[axis], **more)
+        return self.add(kind, [value, self.constant([axis], np.int64)], **more)
+
+    def model(self, *shape: int | str) -> bytes:
+        """The whole model with the one output of these sizes."""
+        output = helper.make_tensor_value_info(self._output, TensorProto.FLOAT, shape)
+        del self._model.graph.output[:]
+        self._model.graph.output.append(output)
+        return bytes(self._model.SerializeToString())
+
+
+def same(graph: ForeignGraph, source: str, output: str, width: int) -> bytes:
+    """The output `source` `(batch, width)` as it is."""
+    adapter = OutputAdapter(graph, output)
+    adapter.add("Identity", [source], last=True)
+    return adapter.model("batch", width)
+
+
+def arranged(graph: ForeignGraph, source: str, output: str, rows: Sequence[int | None]) -> bytes:
+    """Tag logits `(batch, tokens, n)` in another order, `NEVER` where the model has none."""
+    adapter = OutputAdapter(graph, output)
+    chosen = adapter.constant([row or 0 for row in rows], np.int64)
+    taken = adapter.add("Gather", [source, chosen], axis=2)
+    if None in rows:
+        factor = adapter.constant([0 if row is None else 1 for row in rows])
+        offset = adapter.constant([NEVER if row is None else 0 for row in rows])
+        taken = adapter.add("Add", [adapter.add("Mul", [taken, factor]), offset])
+    adapter.add("Identity", [taken], last=True)
+    return adapter.model("batch", "tokens", len(rows))
+
+
+def spans(graph: ForeignGraph, start: str, stop: str, output: str) -> bytes:
+    """Logits of start and end, `(batch, tokens)` each, side by side."""
+    adapter = OutputAdapter(graph, output)
+    both = [adapter.on_axes("Unsqueeze", name, 2) for name in (start, stop)]
+    adapter.add("Concat", both, last=True, axis=2)
+    return adapter.model("batch", "tokens", 2)
+
+
+def pooled(graph: ForeignGraph, states: str, output: str, pooling: str, width: int) -> bytes:
+    """Token vectors `(batch, tokens, width)` as one vector a text; padding does not count."""
+    adapter = OutputAdapter(graph, output)
+    if pooling == "cls":
+        adapter.add("Gather", [states, adapter.constant(0, np.int64)], last=True, axis=1)
+        return adapter.model("batch", width)
+    if MASK in graph.inputs:
+        mask = adapter.add("Cast", [MASK], to=TensorProto.FLOAT)
+    else:
+        ids = adapter.add("Cast", [IDS], to=TensorProto.FLOAT)
+        nothing = adapter.add("Mul", [ids, adapter.constant(0)])
+        mask = adapter.add("Add", [nothing, adapter.constant(1)])
+    column = adapter.on_axes("Unsqueeze", mask, 2)
+    if pooling == "mean":
+        counted = adapter.add("Mul", [states, column])
+        total = adapter.on_axes("ReduceSum", counted, 1, keepdims=0)
+        count = adapter.on_axes("ReduceSum", column, 1, keepdims=0)
+        adapter.add("Div", [total, count], last=True)
+    else:
+        padding = adapter.add("Sub", [adapter.constant(1), column])
+        seen = adapter.add("Sub", [states, adapter.add("Mul", [padding, adapter.constant(1e9)])])
+        highest = adapter.on_axes("ReduceMax", seen, 1, since=18, keepdims=0)
+        adapter.add("Identity", [highest], last=True)
+    return adapter.model("batch", width)
