@@ -11,8 +11,7 @@
         ├── CalibrationError   no ranges can be measured
         ├── DeployedError      the quantisation of a deployed bundle cannot be kept
         ├── GateError          a head loses more than is allowed
-        ├── StabilityError     a text's answer depends on its batch or on threads
-        └── ProbeError         the graph has no layouts to choose from
+        └── StabilityError     a text's answer depends on its batch or on threads
 """
 
 from __future__ import annotations
@@ -60,7 +59,3 @@ class GateError(ExportError):
 
 class StabilityError(ExportError):
     """A text's logits depend on its batch mates or on the number of threads."""
-
-
-class ProbeError(ExportError):
-    """The graph has no layouts to choose from."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 
+from polyhead.bundle import Graph
+from polyhead.bundle.digest import entry
 from polyhead_export import structure
 from polyhead_export.passes import (
     AttentionLayout,
@@ -93,6 +97,26 @@ def lowered(model: ir.Model) -> ir.Model:
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a graph with its weights in one file, nothing in it twice; `model` stays as it is."""
+    """Write a graph with its weights in one file, nothing duplicated; `model` stays as it is."""
     once = ir.passes.functionalize(deduplicated())(model).model
     ir.save(once, path)
+
+
+def graph_entry(
+    path: Path,
+    *,
+    precision: Literal["fp32", "fp16", "int8"],
+    layout: Literal["exact", "padded"],
+    target: Literal["onnx", "ort-cpu", "ort-cuda"],
+    heads: Sequence[str],
+    inputs: Sequence[str],
+) -> Graph:
+    """The manifest's entry of a graph that has been written."""
+    return Graph(
+        **vars(entry(path)),
+        precision=precision,
+        layout=layout,
+        target=target,
+        heads=tuple(heads),
+        inputs=tuple(inputs),
+    )

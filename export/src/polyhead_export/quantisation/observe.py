@@ -57,7 +57,7 @@ def observe(
     Raises:
         CalibrationError: when a value is not finite, which means NaN in the weights.
     """
-    points = _points(model.graph)
+    points = encoder_points(model.graph)
     names = list(points)
     widths = [len(group[0].weight.numpy()) for group in points.values()]
     low = [np.full(width, np.inf, np.float32) for width in widths]
@@ -87,7 +87,7 @@ def observe(
     ]
 
 
-def _points(graph: ir.Graph) -> dict[str, list[Linear]]:
+def encoder_points(graph: ir.Graph) -> dict[str, list[Linear]]:
     """The linears of the encoder by the tensor that they read, in the graph's order."""
     points: dict[str, list[Linear]] = {}
     for linear in linears(graph):
