@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 
 import polyhead
-from polyhead.bundle import read
+from polyhead.bundle import read, writer
+from polyhead.bundle.digest import entry
+from polyhead.bundle.seal import sealed
 from polyhead.cli.main import main
+from polyhead.errors import DigestMismatch
+from polyhead_export import texts_file
 from polyhead_export.errors import DeployedError
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.combining import Part, combine
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -53,11 +58,15 @@ def exporting(any_loss, tmp_path):
     """`exporting(checkpoint, name, as_bundle)`: an int8 bundle."""
 
     def make(source, name, calibrated_as=None, **more):
-        settings = Settings(limits=any_loss, calibrated_as=calibrated_as, **more)
-        export(source, tmp_path / name, settings, note=lambda _: None)
+        settings = ExportSettings(limits=any_loss, calibrated_as=calibrated_as, **more)
+        export(source, tmp_path / name, settings)
         return tmp_path / name
 
     return make
+
+
+def stored(path):
+    return json.loads((path / "calibration.json").read_text())
 
 
 def bits(path):
@@ -73,34 +82,6 @@ def test_the_deployed_heads_keep_their_int8_logits(exported, grown, exporting):
     assert {name: after[name] for name in before} == before
     anew = bits(exporting(grown, "anew"))
     assert any(anew[name] != before[name] for name in before)  # another sample, other ranges
-
-
-def test_both_bundles_are_one_graph_when_they_are_loaded_together(exported, grown, exporting):
-    before, kept = exported("int8"), exporting(grown, "kept", exported("int8"))
-    expected = bits(before) | {f"new-{name}": found for name, found in bits(kept).items()}
-    with polyhead.load(before, kept, prefix=["", "new-"], threads=1, verify="golden") as engine:
-        found = engine.logits(TEXTS).items()
-        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
-        assert engine.info()["shared"]["encoder_passes"] == 1
-
-
-def test_float_graphs_of_one_encoder_are_one_graph(exported, grown, tmp_path, any_loss):
-    settings = Settings(precision="fp32", heads=("urgent",), limits=any_loss)
-    export(grown, tmp_path / "urgent", settings, note=lambda _: None)
-    expected = bits(exported("fp32")) | bits(tmp_path / "urgent")
-    with polyhead.load(exported("fp32"), tmp_path / "urgent", threads=1) as engine:
-        found = engine.logits(TEXTS).items()
-        assert {name: [array.tobytes() for array in arrays] for name, arrays in found} == expected
-        assert engine.info()["shared"]["encoder_passes"] == 1
-
-
-def test_graphs_of_two_calibrations_are_not_merged(exported, grown, exporting):
-    before, anew = exported("int8"), exporting(grown, "anew")
-    with polyhead.load(before, anew, prefix=["", "new-"], threads=1) as engine:
-        shared = engine.info()["shared"]
-        assert shared["encoder_passes"] == 2
-        assert "operators compute the same" in shared["notes"][0]
-        assert "--calibrated-as" in shared["notes"][0]
 
 
 def test_a_second_head_keeps_them_too(exported, grown, add_head, exporting):
@@ -132,18 +113,47 @@ def test_a_head_that_is_left_out_is_named(exported, grown, exporting):
         exporting(grown, "bundle", exported("int8"), heads=("urgent",))
 
 
-def test_other_texts_are_refused(exported, grown, any_loss, tmp_path):
-    config = checkpoints.describe(grown).config
-    mail = config.data["mail"]
-    other = replace(mail, train=mail.test)
-    config = replace(config, data={**config.data, "mail": other})
-    settings = Settings(limits=any_loss, calibrated_as=exported("int8"))
-    with pytest.raises(DeployedError, match="calibrated on other texts of topic"):
-        export(grown, tmp_path / "bundle", settings, config=config, note=lambda _: None)
+def test_the_texts_of_the_deployed_heads_are_not_needed(exported, grown, any_loss, tmp_path):
+    """Other texts than those of its calibration give the same bits."""
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(f"other words, {n} of them" for n in range(20)))
+    settings = ExportSettings(limits=any_loss, calibrated_as=exported("int8"))
+    export(grown, tmp_path / "bundle", settings, examples=texts_file.read(path))
+    before, after = bits(exported("int8")), bits(tmp_path / "bundle")
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_bundle_without_its_calibration_is_to_be_exported_again(exported, grown, exporting):
+    older = exporting(grown, "older", exported("int8"))
+    manifest = replace(read(older).manifest, calibration=None)
+    writer.write_manifest(older, manifest)
+    with pytest.raises(DeployedError, match=r"holds no calibration.*once again"):
+        exporting(grown, "bundle", older)
+
+
+def test_a_damaged_calibration_is_refused(exported, grown, exporting):
+    damaged = exporting(grown, "damaged", exported("int8"))
+    file = damaged / "calibration.json"
+    file.write_text(file.read_text().replace("0", "1", 1))
+    with pytest.raises(DigestMismatch, match=r"calibration\.json"):
+        exporting(grown, "bundle", damaged)
+
+
+def test_other_logits_are_refused(exported, grown, exporting, tmp_path):
+    """A calibration of other ranges, as after a change of the exporter."""
+    moved = exporting(grown, "moved", exported("int8"))
+    changed = stored(moved)
+    changed["points"][0]["high"] *= 2
+    (moved / "calibration.json").write_text(json.dumps(changed))
+    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest["calibration"] = vars(entry(moved / "calibration.json"))
+    (moved / "manifest.json").write_text(json.dumps(sealed(manifest)))
+    with pytest.raises(DeployedError, match="gives other logits in the new graph"):
+        exporting(grown, "bundle", moved)
 
 
 def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting):
-    with pytest.raises(DeployedError, match="expected an int8 bundle"):
+    with pytest.raises(DeployedError, match="found a fp32 bundle, expected an int8 one"):
         exporting(grown, "bundle", exported("fp32"))
 
 

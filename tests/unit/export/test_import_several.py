@@ -57,7 +57,7 @@ def source(wordpiece, wordpiece_json, tmp_path):
 @pytest.fixture
 def onnx_folder(checkpoint, tmp_path):
     """A folder for Optimum."""
-    optimum_folder.write(checkpoint, tmp_path / "onnx", ["topic"], note=lambda _: None)
+    optimum_folder.write(checkpoint, tmp_path / "onnx", ["topic"])
     return tmp_path / "onnx"
 
 
