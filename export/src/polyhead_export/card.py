@@ -12,16 +12,15 @@ from polyhead_export import gate as gates
 
 def card(
     encoder: EncoderInfo,
-    graph: Graph,
+    graphs: Sequence[Graph],
     heads: Mapping[str, HeadSpec],
     quality: Mapping[str, HeadQuality],
     gate: Gate,
     certificate: Certificate,
     picture: str,
-    *,
-    further: Sequence[Graph] = (),
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
+    graph, *further = graphs
     lines = [
         f"# A polyhead bundle: {', '.join(heads)}",
         "",

@@ -6,7 +6,7 @@
     └── ExportError
         ├── WeightsError       the trained weights are no finite numbers
         ├── TraceError         PyTorch cannot trace the model
-        ├── StructureError     the graph has not the fused operators that it should have
+        ├── StructureError     the graph lacks fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
         ├── CalibrationError   no ranges can be measured
         ├── DeployedError      the quantisation of a deployed bundle cannot be kept
@@ -38,7 +38,7 @@ class TraceError(ExportError):
 
 
 class StructureError(ExportError):
-    """The graph has not the operators that the architecture calls for."""
+    """The graph lacks operators that the architecture calls for."""
 
 
 class ParityError(ExportError):

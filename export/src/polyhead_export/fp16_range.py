@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from polyhead_export.subgraph import session_of
 from polyhead_export.passes.half_precision import LARGEST
 
 LIMIT = LARGEST / 8
@@ -27,10 +27,7 @@ def nodes_beyond_fp16(
     """
     graph = model.graph
     values = [v for node in graph for v in node.outputs if v.dtype == ir.DataType.FLOAT]
-    part = ir.convenience.extract(graph, list(graph.inputs), values)
-    part.opset_imports.update(graph.opset_imports)
-    content = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = session_of(graph, graph.inputs, values)
     names = [value.name for value in values]
     beyond: set[ir.Value] = set()
     for feed in feeds:

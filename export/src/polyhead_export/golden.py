@@ -83,7 +83,7 @@ def write_golden(
 
 
 def _short(value: Any) -> Any:
-    """Plain data with each number in the nine digits that tell a float32 from all others."""
+    """Plain data with each number in the nine digits that identify a float32."""
     if isinstance(value, float):
         return float(f"{value:.9g}")
     if isinstance(value, dict):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx_ir as ir
 
-from polyhead.bundle import Graph
-from polyhead.bundle.digest import entry
 from polyhead_export import structure
 from polyhead_export.passes import (
     AttentionLayout,
@@ -48,7 +44,7 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
 
     Raises:
         TraceError: when the model cannot be traced.
-        StructureError: when the graph has not the operators that the model calls for.
+        StructureError: when the graph does not have the operators that the model calls for.
     """
     traced = trace(model)
     passes = ir.passes.Sequential(
@@ -100,23 +96,3 @@ def save(model: ir.Model, path: Path) -> None:
     """Write a graph with its weights in one file, nothing duplicated; `model` stays as it is."""
     once = ir.passes.functionalize(deduplicated())(model).model
     ir.save(once, path)
-
-
-def graph_entry(
-    path: Path,
-    *,
-    precision: Literal["fp32", "fp16", "int8"],
-    layout: Literal["exact", "padded"],
-    target: Literal["onnx", "ort-cpu", "ort-cuda"],
-    heads: Sequence[str],
-    inputs: Sequence[str],
-) -> Graph:
-    """The manifest's entry of a graph that has been written."""
-    return Graph(
-        **vars(entry(path)),
-        precision=precision,
-        layout=layout,
-        target=target,
-        heads=tuple(heads),
-        inputs=tuple(inputs),
-    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead import Engine
-from polyhead.bundle import Certificate, Manifest, writer
+from polyhead.bundle import Certificate, Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.text.encoding import Encoding
@@ -25,7 +25,7 @@ from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
 from polyhead_export.golden import golden_texts, write_golden
-from polyhead_export.graphs import FloatGraph, graph_entry
+from polyhead_export.graphs import FloatGraph
 from polyhead_export.plan_selection import FLOAT, SelectedPlan, fallback_steps, select_plan
 from polyhead_export.provenance import calibration_facts, encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
@@ -192,8 +192,8 @@ class ExportPipeline:
 
     def variants(self, folder: Path) -> list[WrittenGraph]:
         """All graphs of the bundle: the exact one, and the further ones that were asked for."""
-        first = graph_entry(
-            self._path(folder),
+        first = Graph(
+            **vars(entry(self._path(folder))),
             precision=self.settings.precision,
             layout="exact",
             target="ort-cpu" if self.settings.lowered else "onnx",
@@ -256,16 +256,9 @@ class ExportPipeline:
         if calibrated is not None:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
         encoder, heads = encoder_info(self.checkpoint), self.checkpoint.model.specs
-        first, *further = (each.graph for each in written)
+        entries = [each.graph for each in written]
         page = card(
-            encoder,
-            first,
-            heads,
-            comparison.quality,
-            selected.gate,
-            certificate,
-            _PICTURE,
-            further=further,
+            encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE
         )
         (folder / _CARD).write_text(page, encoding="utf-8")
         manifest = Manifest(
@@ -275,7 +268,7 @@ class ExportPipeline:
             tokenizer=entry(folder / _TOKENIZER),
             golden=entry(folder / _GOLDEN),
             card=entry(folder / _CARD),
-            graphs=(first, *further),
+            graphs=tuple(entries),
             heads=heads,
             quality=comparison.quality,
             provenance=self._provenance(calibrated, plan, written[1:]),

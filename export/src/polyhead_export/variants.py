@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import onnx
 import onnx_ir as ir
 
 from polyhead.bundle import Graph
+from polyhead.bundle.digest import entry
 from polyhead_export import graphs, padding
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.fp16_range import nodes_beyond_fp16
-from polyhead_export.graphs import graph_entry
 from polyhead_export.parity import TOLERANCE
 from polyhead_export.passes import HalfPrecision, PruneHeads, clean
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
@@ -85,29 +85,14 @@ def _pruned(
     PruneHeads([checkpoint.model.specs[name].output for name in heads])(model)
     path = folder / f"model.{first.precision}.{'+'.join(heads)}.onnx"
     graphs.save(model, path)
-    graph = graph_entry(
-        path,
-        precision=first.precision,
-        layout=first.layout,
-        target=first.target,
-        heads=heads,
-        inputs=first.inputs,
-    )
+    graph = _entry(first, path, heads=heads)
     return WrittenGraph(graph, {"attention_nodes": f"{_layers(model)} of {before}"})
 
 
 def _standard(first: Graph, folder: Path) -> WrittenGraph:
     path = folder / QDQ
     onnx.checker.check_model(path, full_check=True)
-    graph = graph_entry(
-        path,
-        precision="int8",
-        layout="exact",
-        target="onnx",
-        heads=first.heads,
-        inputs=first.inputs,
-    )
-    return WrittenGraph(graph, {"checked": "onnx.checker"})
+    return WrittenGraph(_entry(first, path, target="onnx"), {"checked": "onnx.checker"})
 
 
 def _padded(
@@ -127,14 +112,7 @@ def _padded(
     logger.info("padded graph: largest difference from PyTorch %.1e", error)
     found = []
     if "padded" in also:
-        graph = graph_entry(
-            path,
-            precision="fp32",
-            layout="padded",
-            target="onnx",
-            heads=first.heads,
-            inputs=(*first.inputs, ATTENTION_MASK),
-        )
+        graph = _padded_entry(first, path, precision="fp32", target="onnx")
         found.append(WrittenGraph(graph, {"largest_difference": error}))
     else:
         path.unlink()
@@ -154,14 +132,7 @@ def _half(
     graphs.save(padded, path)
     error = padding.check(checkpoint.model, path, max_tokens=max_tokens, tolerance=FP16_TOLERANCE)
     logger.info("fp16 graph: largest difference %.1e on the CPU; not measured on a GPU", error)
-    graph = graph_entry(
-        path,
-        precision="fp16",
-        layout="padded",
-        target="ort-cuda",
-        heads=first.heads,
-        inputs=(*first.inputs, ATTENTION_MASK),
-    )
+    graph = _padded_entry(first, path, precision="fp16", target="ort-cuda")
     facts = {
         "largest_difference": error,
         "allowed_difference": FP16_TOLERANCE,
@@ -179,6 +150,16 @@ def _feeds(
     encodings = checkpoint.tokenizer.encode(sampled.texts[:_RANGE_TEXTS])
     feeds = [e.feeds(inputs) for e in encodings if len(e) <= max_tokens]
     return [{**f, ATTENTION_MASK: f["input_ids"] * 0 + 1} for f in feeds]
+
+
+def _entry(first: Graph, path: Path, **changes: Any) -> Graph:
+    """The manifest's entry of a graph that is as the first, but for `changes`."""
+    return replace(first, **vars(entry(path)), **changes)
+
+
+def _padded_entry(first: Graph, path: Path, **changes: Any) -> Graph:
+    inputs = (*first.inputs, ATTENTION_MASK)
+    return _entry(first, path, layout="padded", inputs=inputs, **changes)
 
 
 def _layers(model: ir.Model) -> int:

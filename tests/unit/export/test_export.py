@@ -150,7 +150,7 @@ def test_a_bar_in_a_label_does_not_break_the_tables_of_the_card(bundle):
     heads = {"a|b": replace(manifest.heads["topic"], labels=("yes|no", "maybe", "never"))}
     page = card(
         manifest.encoder,
-        manifest.graphs[0],
+        manifest.graphs,
         heads,
         {"a|b": manifest.quality["topic"]},
         manifest.gate,

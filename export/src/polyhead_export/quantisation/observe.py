@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -15,6 +14,7 @@ from polyhead.text.encoding import least_room
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError
+from polyhead_export.subgraph import session_of
 from polyhead_export.passes.quantise_linears import Linear, linears
 
 _ENCODER = "encoder."
@@ -64,7 +64,8 @@ def observe(
     high = [np.full(width, -np.inf, np.float32) for width in widths]
     rows: list[list[NDArray[np.float32]]] = [[] for _ in names]
     random = np.random.default_rng(calibration.seed)
-    session = _session(model, [group[0].activation for group in points.values()])
+    activations = [group[0].activation for group in points.values()]
+    session = session_of(model.graph, model.graph.inputs, activations)
     inputs = [node.name for node in session.get_inputs()]
     for encoding in tqdm(
         tokenizer.encode(calibration.texts), desc="calibrate", unit="text", leave=False
@@ -105,11 +106,3 @@ def _check(
                 f"{name}: values from {smallest.min()} to {largest.max()}; expected finite"
                 " numbers. Look for NaN or infinity in the trained weights."
             )
-
-
-def _session(model: ir.Model, values: Sequence[ir.Value]) -> ort.InferenceSession:
-    graph = model.graph
-    part = ir.convenience.extract(graph, list(graph.inputs), list(values))
-    part.opset_imports.update(graph.opset_imports)
-    content = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
-    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])

@@ -120,7 +120,7 @@ def _stored(point: CalibratedPoint, plan: Plan) -> StoredPoint:
 
 
 def _digits(values: NDArray[np.float32]) -> tuple[float, ...]:
-    """Each number in the nine digits that tell a float32 from all others."""
+    """Each number in the nine digits that identify a float32."""
     return tuple(float(f"{value:.9g}") for value in values)
 
 
