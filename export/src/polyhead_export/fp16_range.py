@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.subgraph import session_of
 from polyhead_export.passes.half_precision import LARGEST
+from polyhead_export.subgraph import session_of
 
 LIMIT = LARGEST / 8
 """Texts that were not measured may reach further than those that were."""
