@@ -57,8 +57,8 @@ class DeployedBundle:
             )
         if manifest.calibration is None:
             raise DeployedError(
-                f"{path}: holds no calibration; bundles of older versions, and combined ones, do"
-                " not. Export its checkpoint once again with this version, and name that bundle."
+                f"{path}: holds no calibration, like all bundles of older versions. Export its"
+                " checkpoint once again with this version, and name that bundle."
             )
         stored = StoredCalibration.read(bundle.file(manifest.calibration))
         return cls(path, manifest, stored)

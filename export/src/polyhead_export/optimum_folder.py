@@ -32,18 +32,13 @@ logger = logging.getLogger(__name__)
 
 _GRAPH, _CONFIG = "model.onnx", "config.json"
 _TOKENIZER, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
+_REPLACED = {_GRAPH, _CONFIG, _TOKENIZER, _SETTINGS, "special_tokens_map.json"}
 # By kind of head, the task of transformers and its problem type.
 _TASKS = {
     "classification.v1": ("Sequence", "single_label_classification"),
     "multilabel.v1": ("Sequence", "multi_label_classification"),
     "regression.v1": ("Sequence", "regression"),
     "tokens.v1": ("Token", None),
-}
-_SPECIAL_TOKENS = {
-    "unk_token": ("[UNK]", "<unk>"),
-    "cls_token": ("[CLS]", "<s>"),
-    "sep_token": ("[SEP]", "</s>"),
-    "mask_token": ("[MASK]", "<mask>"),
 }
 
 
@@ -69,8 +64,7 @@ def write(source: Path, target: Path, heads: Sequence[str] = ()) -> str:
             is at `target`, or the graph is not the model's.
     """
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    known = {_GRAPH, _CONFIG, _TOKENIZER, _SETTINGS}
-    if (target.exists() and not target.is_dir()) or not found <= known:
+    if (target.exists() and not target.is_dir()) or not found <= _REPLACED:
         raise ExportError(
             f"{target}: exists and is not such a folder; it is left as it is. Name another."
         )
@@ -153,14 +147,11 @@ def _config(checkpoint: Checkpoint, name: str, spec: HeadSpec) -> dict[str, Any]
 
 
 def _tokenizer_settings(checkpoint: Checkpoint, inputs: Sequence[str]) -> dict[str, Any]:
-    """With the padding token, which batches need, and BERT's or RoBERTa's others that exist."""
+    """With the padding token, which batches need; `tokenizer.json` adds the others by itself."""
     tokenizer = tokenizers.Tokenizer.from_str(checkpoint.tokenizer.to_json())
     pad = getattr(checkpoint.model.encoder.config, "pad_token_id", None)
-    special = {"pad_token": tokenizer.id_to_token(int(pad or 0))}
-    for role, names in _SPECIAL_TOKENS.items():
-        special[role] = next((t for t in names if tokenizer.token_to_id(t) is not None), None)
     return {
-        **{role: token for role, token in special.items() if token is not None},
+        "pad_token": tokenizer.id_to_token(int(pad or 0)),
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": checkpoint.description.config.encoder.max_tokens,
         "model_input_names": list(inputs),
