@@ -218,8 +218,8 @@ def _optimum(arguments: argparse.Namespace) -> int:
         arguments.usage_error(f"--format optimum: {', '.join(found)}: only for bundles")
     from polyhead_export import optimum_folder
 
-    head = optimum_folder.write(arguments.checkpoint, arguments.output, arguments.heads)
-    output.progress(f"{head.loader}: {arguments.output} ({head.name})")
+    loader = optimum_folder.write(arguments.checkpoint, arguments.output, arguments.heads)
+    output.progress(f"{loader}: {arguments.output}")
     return 0
 
 
