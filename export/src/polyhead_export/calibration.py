@@ -33,7 +33,7 @@ def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts
     """Draw up to `count` different texts.
 
     Raises:
-        CalibrationError: when there is no text, or only one that stands again and again: its few
+        CalibrationError: when there is no text, or the same one again and again: its few
             tokens say nothing of others.
     """
     distinct = sorted(set(texts), key=flat)

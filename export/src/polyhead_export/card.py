@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
-from polyhead.cli.output import listed
+from polyhead.cli.output import listed, markdown_table
 from polyhead.heads import HeadSpec
 from polyhead_export import gate as gates
 
 
 def card(
     encoder: EncoderInfo,
-    graph: Graph,
+    graphs: Sequence[Graph],
     heads: Mapping[str, HeadSpec],
     quality: Mapping[str, HeadQuality],
     gate: Gate,
     certificate: Certificate,
     picture: str,
-    *,
-    further: Sequence[Graph] = (),
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
+    graph, *further = graphs
     lines = [
         f"# A polyhead bundle: {', '.join(heads)}",
         "",
@@ -36,7 +35,7 @@ def card(
         'print(engine("some text"))',
         "```",
         "",
-        *_rows(
+        markdown_table(
             ["head", "kind", "labels"],
             [[name, spec.kind, ", ".join(spec.labels) or "–"] for name, spec in heads.items()],
         ),
@@ -63,7 +62,7 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
         " the texts and of their first word or two; for numbers the share is 1 minus the"
         " concordance. The agreement of embeddings is their mean cosine.",
         "",
-        *_rows(
+        markdown_table(
             [
                 *("head", "metric", "split", "texts", "PyTorch", "this graph", "drop"),
                 *("agreement", "decisions changed", "logit error, largest", "mean"),
@@ -71,7 +70,7 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
             [
                 [
                     *(name, q.metric or "–", q.split, str(q.texts)),
-                    *(_figure(q.fp32), _figure(q.exported), q.drop_text),
+                    *(_metric(q.fp32), _metric(q.exported), q.drop_text),
                     *(f"{q.agreement:.4f}", f"{100 * (q.changed or 0):.2f}%"),
                     *(f"{q.max_logit_error:.2g}", f"{q.mean_logit_error or 0:.2g}"),
                 ]
@@ -79,7 +78,7 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
             ],
         ),
         "",
-        f"![Figures of both models, drops, and a histogram of the logit errors]({picture})",
+        f"![Metrics of both models, drops, and a histogram of the logit errors]({picture})",
         "",
     ]
 
@@ -93,7 +92,7 @@ def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) 
         f" head. What was tried (drop in points / decisions changed in percent), the last is this"
         " graph:",
         "",
-        *_rows(
+        markdown_table(
             ["attempt", *heads],
             [
                 [attempt.name]
@@ -122,24 +121,18 @@ def _certificate(found: Certificate) -> list[str]:
     ]
 
 
-def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(header)} |",
-        "|" + "---|" * len(header),
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-
-
 def _further(graphs: Sequence[Graph]) -> list[str]:
     if not graphs:
         return []
     rows = [
-        f"| `{g.file}` | {g.precision} | {g.layout} | {g.target} | {', '.join(g.heads)}"
-        f" | {g.size / 1e6:.1f} |"
+        [
+            *(f"`{g.file}`", g.precision, g.layout, g.target),
+            *(", ".join(g.heads), f"{g.size / 1e6:.1f}"),
+        ]
         for g in graphs
     ]
-    lines = ["Further graphs:", "", "| file | precision | layout | for | heads | MB |"]
-    lines += ["|---|---|---|---|---|---|", *rows, ""]
+    header = ["file", "precision", "layout", "for", "heads", "MB"]
+    lines = ["Further graphs:", "", markdown_table(header, rows), ""]
     if any(g.target == "ort-cuda" for g in graphs):
         lines += [
             "The graph for CUDA was compared with the PyTorch model on the CPU provider. It was not"
@@ -149,5 +142,5 @@ def _further(graphs: Sequence[Graph]) -> list[str]:
     return lines
 
 
-def _figure(value: float | None) -> str:
+def _metric(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def chance(kind: str, references: Sequence[Any]) -> float:
-    """The primary figure of the best constant answer, as far as it is easily told.
+    """The primary metric of the best constant answer, where it is easily found.
 
     Args:
         kind: the head's versioned kind.

@@ -12,7 +12,7 @@ from polyhead_models.metrics import METRICS
 SAME = 0.99
 """Vectors with this cosine, or a larger one, are the same."""
 
-# Their decision is a set of items, each right or wrong by itself, as in their figure.
+# Their decision is a set of items, each right or wrong by itself, as in their metric.
 _OF_ITEMS = ("tokens.v1", "multilabel.v1")
 
 

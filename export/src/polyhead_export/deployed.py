@@ -1,13 +1,13 @@
-"""The quantisation of a deployed bundle, for a checkpoint that has further heads.
+"""A deployed bundle whose quantisation is kept, for a checkpoint that has further heads.
 
-The settings are not copied: they are found again from the same texts, in the order of the deployed
-bundle's seed, and then the logits of its heads are compared to the bit.
+Ranges, smoothing and plan are read from the bundle; then the logits of its heads are compared to
+the bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +15,65 @@ import numpy as np
 
 import polyhead
 from polyhead import Engine
-from polyhead.bundle import Gate, Manifest, read
+from polyhead.bundle import Manifest, read
 from polyhead.text.encoding import Input
-from polyhead_export import calibration, texts
-from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import DeployedError
-from polyhead_export.ladder import Rung
+from polyhead_export.plan_selection import FallbackStep
 from polyhead_export.provenance import encoder_info
-from polyhead_export.quantisation import Plan
-from polyhead_export.selection import select
-from polyhead_models.checkpoint import Checkpoint, Description
-from polyhead_models.config import Config
-from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import inputs
+from polyhead_export.quantisation import StoredCalibration
+from polyhead_models.checkpoint import Checkpoint
+
+_KEPT = ", as deployed"
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployedBundle:
     """A bundle whose quantisation is kept.
 
     Attributes:
         path: of the bundle.
         manifest: what it says of itself.
-        gate: of its export.
-        calibrated: what its provenance says of the calibration.
-        heads: on whose texts it was calibrated.
+        calibration: how its first graph was quantised.
     """
 
     path: Path
     manifest: Manifest
-    gate: Gate
-    calibrated: Mapping[str, Any]
-    heads: tuple[str, ...]
+    calibration: StoredCalibration
+
+    @classmethod
+    def read(cls, path: Path) -> DeployedBundle:
+        """Read a bundle whose quantisation is to be kept.
+
+        Raises:
+            BundleError: when it cannot be read or trusted.
+            DeployedError: when it is not quantised, or does not hold how.
+        """
+        bundle = read(path)
+        manifest = bundle.manifest
+        if manifest.gate is None or manifest.graphs[0].precision != "int8":
+            raise DeployedError(
+                f"{path}: found a {manifest.graphs[0].precision} bundle, expected an int8 one of"
+                " 'polyhead export'. Export all heads without --calibrated-as."
+            )
+        if manifest.calibration is None:
+            raise DeployedError(
+                f"{path}: holds no calibration, like all bundles of older versions. Export its"
+                " checkpoint once again with this version, and name that bundle."
+            )
+        stored = StoredCalibration.read(bundle.file(manifest.calibration))
+        return cls(path, manifest, stored)
 
     @property
-    def rung(self) -> Rung:
+    def step(self) -> FallbackStep:
         """How its linears were quantised."""
-        plan = Plan(per_row=frozenset(self.gate.per_row), fp32=frozenset(self.gate.fp32))
-        return Rung(f"{self.gate.attempts[-1].name}, as deployed", plan)
+        name = self.manifest.gate.attempts[-1].name if self.manifest.gate else "int8"
+        return FallbackStep(f"{name.removesuffix(_KEPT)}{_KEPT}", self.calibration.plan)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its provenance says of the texts that it was calibrated on."""
+        found = self.manifest.provenance.get("calibration")
+        return found if isinstance(found, Mapping) else {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Refuse a checkpoint with another encoder, or without one of the heads.
@@ -74,39 +95,6 @@ class Deployed:
                 f"{self.path}: its head {missing[0]!r} is not exported; found {', '.join(known)}."
             )
 
-    def sample(
-        self,
-        checkpoint: Checkpoint,
-        config: Config | None,
-        examples: tuple[Sequence[Example], Sequence[Example]] | None,
-    ) -> CalibrationTexts:
-        """The texts that it was calibrated on, drawn again.
-
-        Raises:
-            DataError: when the texts are not where they were, or have changed.
-            DeployedError: when others are drawn.
-        """
-        part = select(checkpoint, self.heads)
-        whole = part.description
-        part = replace(
-            part,
-            description=replace(
-                whole, config=_only(whole.config, self.heads), data=_data(whole, self.heads)
-            ),
-        )
-        own = None if config is None else _only(config, self.heads)
-        found = calibration.sample(
-            inputs(texts.load(part, own, examples).train),
-            count=int(self.calibrated["texts"]),
-            seed=int(self.calibrated["seed"]),
-        )
-        if found.digest != self.calibrated["sha256"]:
-            raise DeployedError(
-                f"{self.path}: it was calibrated on other texts of {', '.join(self.heads)} than"
-                " there are now. Name the same file with --texts, or data with --config."
-            )
-        return found
-
     def require_same(self, engine: Engine, asked: Sequence[Input]) -> None:
         """Compare the logits of its heads with those of a new graph, bit for bit.
 
@@ -126,40 +114,3 @@ class Deployed:
                     f" {differing} of {len(read)} texts. It was exported with other versions or"
                     " settings; export all heads anew, without --calibrated-as."
                 )
-
-
-def deployed(path: Path) -> Deployed:
-    """Read a bundle whose quantisation is to be kept.
-
-    Raises:
-        BundleError: when it cannot be read or trusted.
-        DeployedError: when it is not quantised, or does not say how.
-    """
-    manifest = read(path).manifest
-    calibrated = manifest.provenance.get("calibration")
-    calibrated = calibrated if isinstance(calibrated, Mapping) else {}
-    known = {"texts", "seed", "sha256"} <= calibrated.keys()
-    if manifest.gate is None or manifest.graphs[0].precision != "int8" or not known:
-        raise DeployedError(
-            f"{path}: expected an int8 bundle of 'polyhead export', which says how it was"
-            " calibrated; found none."
-        )
-    heads = tuple(calibrated.get("heads", manifest.heads))
-    return Deployed(path, manifest, manifest.gate, calibrated, heads)
-
-
-def _only(config: Config, heads: Sequence[str]) -> Config:
-    """A configuration with some heads and their data."""
-    kept = {name: head for name, head in config.heads.items() if name in heads}
-    of_others = {head.data for head in config.heads.values()} - {h.data for h in kept.values()}
-    data = {name: source for name, source in config.data.items() if name not in of_others}
-    return replace(config, heads=kept, data=data)
-
-
-def _data(description: Description, heads: Sequence[str]) -> dict[str, str]:
-    sources = set(_only(description.config, heads).data)
-    return {
-        key: digest
-        for key, digest in description.data.items()
-        if key.rpartition(".")[0] in {*sources, *heads}
-    }

@@ -6,13 +6,12 @@
     └── ExportError
         ├── WeightsError       the trained weights are no finite numbers
         ├── TraceError         PyTorch cannot trace the model
-        ├── StructureError     the graph has not the fused operators that it should have
+        ├── StructureError     the graph lacks fused operators that it should have
         ├── ParityError        the graph gives other numbers than the model
         ├── CalibrationError   no ranges can be measured
         ├── DeployedError      the quantisation of a deployed bundle cannot be kept
         ├── GateError          a head loses more than is allowed
-        ├── StabilityError     a text's answer depends on its batch or on threads
-        └── ProbeError         the graph has no layouts to choose from
+        └── StabilityError     a text's answer depends on its batch or on threads
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class TraceError(ExportError):
 
 
 class StructureError(ExportError):
-    """The graph has not the operators that the architecture calls for."""
+    """The graph lacks operators that the architecture calls for."""
 
 
 class ParityError(ExportError):
@@ -60,7 +59,3 @@ class GateError(ExportError):
 
 class StabilityError(ExportError):
     """A text's logits depend on its batch mates or on the number of threads."""
-
-
-class ProbeError(ExportError):
-    """The graph has no layouts to choose from."""

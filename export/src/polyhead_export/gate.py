@@ -1,18 +1,18 @@
 """What an export may cost, and whether it does.
 
-The rule, for each head on the validation texts: the head's figure may be at most `max_drop` points
-(100 times the figure) below the PyTorch model's, and at most `max_flips` percent of its decisions
+The rule, for each head on the validation texts: the head's metric may be at most `max_drop` points
+(100 times the metric) below the PyTorch model's, and at most `max_flips` percent of its decisions
 may differ. Both are the measured values, not bounds of an interval. A bound would be a rule about
 the number of texts: the upper one refuses every graph where there are few, the lower one accepts
-every graph. The interval is measured, shown and kept beside the value, so that a reader sees how
-much a pass is worth; `remarks` tells of heads where a single text is beyond the limit.
+every graph. The interval is measured, shown and kept next to the value, so that a reader sees how
+much a pass is worth; `remarks` names heads where a single text is beyond the limit.
 
 An embedding decides nothing; its vectors count as changed below a cosine of 0.99. A share of texts
 and not the worst one: of some thousand texts a single odd one would ask for a slower graph. A mean
 would hide a few far ones: MiniLM's over 200 texts was 0.998 with one at 0.964. With a limit of 0
 (`max_flips`) every vector counts.
 
-A head without references goes by its decisions alone. So does a head whose figure is at chance in
+A head without references goes by its decisions alone. So does a head whose metric is at chance in
 the PyTorch model already: it has nothing to lose, which the gate says.
 """
 
@@ -33,7 +33,7 @@ class Limits:
     """What may be lost.
 
     Attributes:
-        max_drop: points of a head's figure, from 0.
+        max_drop: points of a head's metric, from 0.
         max_flips: percent of a head's decisions, from 0 to 100.
     """
 

@@ -37,37 +37,33 @@ def golden_texts(texts: Sequence[Input], kinds: Collection[str], *, seed: int) -
 
 def write_golden(
     path: Path,
-    graph: str,
-    trained: Engine,
-    exported: Engine,
+    reference: Engine,
+    exported: Mapping[str, Engine],
     texts: Sequence[Input],
     *,
-    also: Mapping[str, Engine] | None = None,
     least: Mapping[str, float] | None = None,
 ) -> list[Encoding]:
     """Write `golden.json`.
 
     Args:
         path: the file.
-        graph: file name of the exported graph.
-        trained: an engine over the PyTorch model; its answers are recorded.
-        exported: an engine over the graph; how far it is off becomes the tolerance.
+        reference: an engine over the PyTorch model; its answers are recorded.
+        exported: engines over the graphs, by file name; how far one is off becomes its tolerance.
         texts: at least one.
-        also: engines over further graphs, by file name; they get tolerances, too.
         least: by file name, a share of a head's largest logit, or of 1 where that is smaller, that
             is tolerated in any case: for graphs made for another machine than this one.
 
     Returns:
         The texts that were written: those that the encoder reads whole.
     """
-    kept = [e.input for e in trained.tokenizer.encode(texts) if len(e) <= _limit(trained)]
-    encodings = trained.tokenizer.encode(kept)
-    expected = trained.logits(kept)
-    predictions = trained.predict(kept)
+    kept = [e.input for e in reference.tokenizer.encode(texts) if len(e) <= _limit(reference)]
+    encodings = reference.tokenizer.encode(kept)
+    expected = reference.logits(kept)
+    predictions = reference.predict(kept)
     golden = Golden(
         tolerance={
             file: _tolerance(engine, kept, expected, (least or {}).get(file, 0.0))
-            for file, engine in {graph: exported, **(also or {})}.items()
+            for file, engine in exported.items()
         },
         examples=tuple(
             GoldenExample(
@@ -87,7 +83,7 @@ def write_golden(
 
 
 def _short(value: Any) -> Any:
-    """Plain data with each number in the nine digits that tell a float32 from all others."""
+    """Plain data with each number in the nine digits that identify a float32."""
     if isinstance(value, float):
         return float(f"{value:.9g}")
     if isinstance(value, dict):

@@ -44,7 +44,7 @@ def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
 
     Raises:
         TraceError: when the model cannot be traced.
-        StructureError: when the graph has not the operators that the model calls for.
+        StructureError: when the graph does not have the operators that the model calls for.
     """
     traced = trace(model)
     passes = ir.passes.Sequential(
@@ -93,6 +93,6 @@ def lowered(model: ir.Model) -> ir.Model:
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a graph with its weights in one file, nothing in it twice; `model` stays as it is."""
+    """Write a graph with its weights in one file, nothing duplicated; `model` stays as it is."""
     once = ir.passes.functionalize(deduplicated())(model).model
     ir.save(once, path)

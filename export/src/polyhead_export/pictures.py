@@ -1,4 +1,4 @@
-"""The picture of a model card: both models' figures, and how far the logits are off."""
+"""The picture of a model card: both models' metrics, and how far the logits are off."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SMALLEST = 1e-7
 def quality(
     heads: Mapping[str, HeadQuality], logit_errors: Mapping[str, NDArray[np.float32]]
 ) -> bytes:
-    """Figure of each head in PyTorch and exported, its drop, and a histogram of logit errors.
+    """Metric of each head in PyTorch and exported, its drop, and a histogram of logit errors.
 
     Args:
-        heads: what was measured, with intervals; heads without a figure are in the histogram only.
+        heads: what was measured, with intervals; heads without a metric are in the histogram only.
         logit_errors: absolute differences by head, float32 `(logits,)`.
 
     Returns:
@@ -52,11 +52,11 @@ def quality(
     return png(figure)
 
 
-def _head(figures: Axes, drops: Axes, row: int, found: HeadQuality) -> None:
-    figures.plot([found.fp32 or 0.0], [row], "o", ms=7, mfc="none", color="black")
-    figures.plot([found.exported or 0.0], [row], "o", ms=4, color=_COLOURS[0])
+def _head(metrics: Axes, drops: Axes, row: int, found: HeadQuality) -> None:
+    metrics.plot([found.fp32 or 0.0], [row], "o", ms=7, mfc="none", color="black")
+    metrics.plot([found.exported or 0.0], [row], "o", ms=4, color=_COLOURS[0])
     drop = found.drop or 0.0
-    # A line and a point, not an error bar: a percentile interval need not hold the figure itself.
+    # A line and a point, not an error bar: a percentile interval need not hold the metric itself.
     low, high = found.drop_interval or (drop, drop)
     drops.hlines(row, low, high, color="black")
     drops.plot([drop], [row], "o", ms=4, color="black")

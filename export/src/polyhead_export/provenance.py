@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ _LIBRARIES = ("polyhead", "torch", "transformers", "onnx", "onnx-ir", "onnxscrip
 
 
 def encoder_info(checkpoint: Checkpoint) -> EncoderInfo:
-    """The encoder of a checkpoint; of a local folder only the last part is told."""
+    """The encoder of a checkpoint; of a local folder only the last part is named."""
     encoder, config = checkpoint.model.encoder, checkpoint.description.config
     name = config.encoder.name
     return EncoderInfo(
@@ -32,38 +32,30 @@ def encoder_info(checkpoint: Checkpoint) -> EncoderInfo:
 
 
 def provenance(
-    source: Path,
-    checkpoint: Checkpoint,
-    *,
-    settings: Mapping[str, Any],
-    sampled: CalibrationTexts | None,
-    alphas: Mapping[str, float | None],
-    heads: Sequence[str],
-) -> Mapping[str, Any]:
+    source: Path, checkpoint: Checkpoint, *, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Digests and versions, as plain data.
 
     Args:
         source: folder of the checkpoint.
         checkpoint: what it holds.
         settings: of the export.
-        sampled: the texts that int8 was calibrated on; None without.
-        alphas: the smoothing of each point, see `polyhead_export.quantisation`; empty without.
-        heads: those whose texts were sampled.
     """
-    facts: dict[str, Any] = {
+    return {
         "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
         "training_config_sha256": checkpoint.description.config.fingerprint,
         "data_sha256": dict(checkpoint.description.data),
         "versions": {name: version(name) for name in _LIBRARIES},
         "settings": dict(settings),
     }
-    if sampled is not None:
-        facts["calibration"] = {
-            "texts": len(sampled.texts),
-            "seed": sampled.seed,
-            "sha256": sampled.digest,
-            "heads": list(heads),
-            "ranges": "least squared error",
-            "alphas": dict(alphas),
-        }
-    return facts
+
+
+def calibration_facts(sampled: CalibrationTexts, heads: Iterable[str]) -> dict[str, Any]:
+    """The texts that int8 was calibrated on, and the heads that they are of, as plain data."""
+    return {
+        "texts": len(sampled.texts),
+        "seed": sampled.seed,
+        "sha256": sampled.digest,
+        "heads": list(heads),
+        "ranges": "least squared error",
+    }

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.encoding import Input
+from polyhead.text.encoding import Encoding, Input
 from polyhead_export.chance import chance
 from polyhead_export.decisions import changed
 from polyhead_models.data.examples import Example
@@ -25,17 +25,17 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One model's logits, by head and input, what they mean, and the figures they reach."""
+class ModelAnswers:
+    """One model's logits, by head and input, what they mean, and the metrics they reach."""
 
     logits: Mapping[str, Sequence[NDArray[np.float32]]]
     predictions: Sequence[Prediction]
-    figures: Mapping[str, HeadFigures]
+    metrics: Mapping[str, HeadFigures]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The exported graph beside the PyTorch model.
+class GraphComparison:
+    """The exported graph next to the PyTorch model.
 
     Attributes:
         exported: what the graph answered.
@@ -43,20 +43,21 @@ class Comparison:
         logit_errors: by head, absolute differences of all its logits, float32 `(logits,)`.
     """
 
-    exported: Answers
+    exported: ModelAnswers
     quality: Mapping[str, HeadQuality]
     logit_errors: Mapping[str, NDArray[np.float32]]
 
 
-class Trained:
-    """What the PyTorch model answers to some texts: asked once, compared with many graphs.
+class ReferenceModel:
+    """What the PyTorch model answers to some texts: run once, compared with many graphs.
 
-    Of embeddings, the share of changed vectors is over the texts and their beginnings. Queries are
-    shorter than what is searched, and int8 is least exact on a word or two: see `beginnings`.
+    Of embeddings, the share of changed vectors is over the texts and short queries made of them.
+    Queries are shorter than what is searched, and int8 is least exact on a word or two: see
+    `short_queries`.
     """
 
     def __init__(self, engine: Engine, examples: Sequence[Example], split: str) -> None:
-        """Ask all texts.
+        """Run all texts.
 
         Args:
             engine: over the PyTorch model.
@@ -65,15 +66,16 @@ class Trained:
         """
         self.heads = engine.heads
         self._count = len(inputs(examples))
-        embeds = any(_reads_beginnings(spec) for spec in self.heads.values())
-        self.examples = [*examples, *(beginnings(examples) if embeds else ())]
+        embeds = any(_reads_queries(spec) for spec in self.heads.values())
+        self.examples = [*examples, *(short_queries(examples) if embeds else ())]
         self.split = split
-        self.answers = _ask(engine, self.examples, "PyTorch")
+        self._encodings = engine.encode(inputs(self.examples))
+        self.answers = self._ask(engine, "PyTorch")
         self._rows = {name: self._texts(name, spec) for name, spec in self.heads.items()}
 
-    def compare(self, engine: Engine) -> Comparison:
-        """Ask a graph the same texts. Intervals take longer: see `with_intervals`."""
-        exported = _ask(engine, self.examples, "exported")
+    def compare(self, engine: Engine) -> GraphComparison:
+        """Run a graph on the same texts. Intervals take longer: see `with_intervals`."""
+        exported = self._ask(engine, "exported")
         errors = {
             name: np.concatenate(
                 [
@@ -85,10 +87,10 @@ class Trained:
             if rows
         }
         quality = {name: self._quality(name, exported, errors[name]) for name in errors}
-        return Comparison(exported, quality, errors)
+        return GraphComparison(exported, quality, errors)
 
-    def with_intervals(self, comparison: Comparison) -> dict[str, HeadQuality]:
-        """The quality of a comparison with bootstrap intervals of the drops."""
+    def with_intervals(self, comparison: GraphComparison) -> GraphComparison:
+        """A comparison with bootstrap intervals of the drops."""
         sides = [
             answered(self.heads, self.examples, side.predictions)
             for side in (self.answers, comparison.exported)
@@ -103,16 +105,25 @@ class Trained:
                 )
                 drop = paired(before, after).difference
                 found[name] = replace(measured, drop_interval=(100 * drop.low, 100 * drop.high))
-        return found
+        return replace(comparison, quality=found)
 
-    def _quality(self, name: str, exported: Answers, errors: NDArray[np.float32]) -> HeadQuality:
+    def _ask(self, engine: Engine, label: str) -> ModelAnswers:
+        """Run each text once, and decode with the encodings of the PyTorch model's run."""
+        logits = _logits(engine, inputs(self.examples), label)
+        predictions = _predictions(self.heads, self._encodings, logits)
+        metrics = figures(self.heads, self.examples, predictions)
+        return ModelAnswers(logits, predictions, metrics)
+
+    def _quality(
+        self, name: str, exported: ModelAnswers, errors: NDArray[np.float32]
+    ) -> HeadQuality:
         rows, kind = self._rows[name], self.heads[name].kind
-        short = range(self._count, len(exported.predictions))
-        every = [*rows, *(short if _reads_beginnings(self.heads[name]) else ())]
+        queries = range(self._count, len(exported.predictions))
+        every = [*rows, *(queries if _reads_queries(self.heads[name]) else ())]
         ours, theirs = (
             [side.predictions[i][name] for i in every] for side in (exported, self.answers)
         )
-        fp32, own = (side.figures.get(name) for side in (self.answers, exported))
+        fp32, own = (side.metrics.get(name) for side in (self.answers, exported))
         references = [e.references[name] for e in self.examples if name in e.references]
         return HeadQuality(
             split=self.split,
@@ -139,35 +150,36 @@ class Trained:
         return [i for i in readable if name in examples[i].references] or readable
 
 
-def beginnings(examples: Sequence[Example]) -> list[Example]:
+def short_queries(examples: Sequence[Example]) -> list[Example]:
     """The first word or the first two, by turns, of each text that has more; without references."""
     found: dict[str, None] = {}
     for i, text in enumerate(inputs(examples)):
         words = text.split() if isinstance(text, str) else []
         if len(words) > 1 + i % 2:
             found[" ".join(words[: 1 + i % 2])] = None
-    return [Example(f"beginning {i}", "beginnings", text, {}) for i, text in enumerate(found)]
+    return [Example(f"query {i}", "queries", text, {}) for i, text in enumerate(found)]
 
 
-def _reads_beginnings(spec: HeadSpec) -> bool:
+def _reads_queries(spec: HeadSpec) -> bool:
     return spec.kind == "embedding.v1" and spec.input == "text"
 
 
-def _ask(engine: Engine, examples: Sequence[Example], label: str) -> Answers:
-    """Run each text once."""
-    texts = inputs(examples)
-    logits = _logits(engine, texts, label)
-    faces = {name: decoder(name, spec) for name, spec in engine.heads.items()}
-    predictions = []
-    for i, encoding in enumerate(engine.encode(texts)):
+def _predictions(
+    heads: Mapping[str, HeadSpec],
+    encodings: Sequence[Encoding],
+    logits: Mapping[str, Sequence[NDArray[np.float32]]],
+) -> list[Prediction]:
+    decoders = {name: decoder(name, spec) for name, spec in heads.items()}
+    found = []
+    for i, encoding in enumerate(encodings):
         results = {
-            name: face.decode(logits[name][i], encoding)
-            for name, face in faces.items()
-            if engine.heads[name].input == encoding.kind
+            name: decoders[name].decode(logits[name][i], encoding)
+            for name, spec in heads.items()
+            if spec.input == encoding.kind
         }
         windows = len(encoding.starts)
-        predictions.append(Prediction(encoding.text, results, len(encoding), windows))
-    return Answers(logits, predictions, figures(engine.heads, examples, predictions))
+        found.append(Prediction(encoding.text, results, len(encoding), windows))
+    return found
 
 
 def _logits(

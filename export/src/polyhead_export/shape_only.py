@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+from polyhead_export.subgraph import session_of
 
 
 def shape_only(graph: ir.Graph) -> set[ir.Value]:
@@ -51,14 +52,7 @@ def evaluate(
     """
     if not values:
         return [[] for _ in shapes]
-    part = ir.convenience.extract(graph, list(graph.inputs), list(values))
-    model = ir.Model(part, ir_version=10)
-    part.opset_imports.update(graph.opset_imports)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_of(graph, graph.inputs, values)
     names = [value.name for value in values]
     return [
         session.run(names, {i.name: np.zeros(shape, np.int64) for i in session.get_inputs()})

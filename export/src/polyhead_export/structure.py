@@ -9,7 +9,7 @@ import onnx_ir as ir
 from polyhead_export.errors import KNOWN, StructureError
 from polyhead_export.shape_only import shape_only
 
-# Each fused ONNX operator, and the ATen operator that it stands for.
+# Each fused ONNX operator, and the ATen operator that it replaces.
 _FUSED = {
     "Attention": "scaled_dot_product_attention",
     "LayerNormalization": "layer_norm",
@@ -33,7 +33,7 @@ def check(
         The number of nodes by operator.
 
     Raises:
-        StructureError: when an operator is missing or stands too often, or an Attention has
+        StructureError: when an operator is missing or there are too many of it, or an Attention has
             the 4-D form or a mask that depends on the tokens: such a graph would be slow, or wrong
             for texts without padding. The mask of a window, which only texts that are longer than
             it need, may stay.

@@ -16,7 +16,7 @@ from polyhead_models.errors import DataError
 
 
 @dataclass(frozen=True)
-class Texts:
+class ExportTexts:
     """Examples to calibrate with, and examples to measure on.
 
     Attributes:
@@ -34,7 +34,7 @@ def load(
     checkpoint: Checkpoint,
     config: Config | None,
     given: tuple[Sequence[Example], Sequence[Example]] | None = None,
-) -> Texts:
+) -> ExportTexts:
     """Read the texts of a checkpoint's heads.
 
     Args:
@@ -49,7 +49,7 @@ def load(
     if given is not None:
         kinds = {spec.input for spec in checkpoint.model.specs.values()}
         train, measured = (_read_by(kinds, examples) for examples in given)
-        return Texts(train or measured, measured or train, texts_file.SPLIT)
+        return ExportTexts(train or measured, measured or train, texts_file.SPLIT)
     if config is None:
         config = checkpoint.description.config
         if not config.data:
@@ -68,7 +68,7 @@ def load(
     train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
     measured = validation or train
     data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
-    return Texts(train, measured, "validation" if validation else "train")
+    return ExportTexts(train, measured, "validation" if validation else "train")
 
 
 def _read_by(kinds: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:

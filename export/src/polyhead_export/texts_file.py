@@ -12,14 +12,14 @@ from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 
 SPLIT = "texts"
-"""What figures of such texts are said to be of."""
+"""What metrics of such texts are said to be of."""
 
 
 def read(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]:
-    """Every other text to calibrate with, the others to measure on; a lone text is both.
+    """Every other text to calibrate with, the others to measure on; a single text is both.
 
     Args:
-        path: JSON lines, as `polyhead run --file` reads them; or, when it ends in ``.txt``, a text
+        path: JSON lines, as `polyhead run --input` reads them; or, when it ends in ``.txt``, a text
             a line. Empty lines are passed over.
         field: key of the text in a line that is an object; two with a comma between for a pair.
 
@@ -29,7 +29,7 @@ def read(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]
     try:
         found = [
             Example(f"{path}:{number}", str(path), text, {})
-            for number, text in enumerate(_texts(path, field), start=1)
+            for number, text in _numbered_texts(path, field)
         ]
     except (OSError, UnicodeDecodeError, InputError) as problem:
         raise DataError(f"{path}: cannot be read: {problem}") from problem
@@ -38,9 +38,13 @@ def read(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]
     return found[::2], found[1::2] or found
 
 
-def _texts(path: Path, field: str) -> Iterator[Input]:
-    if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        yield from (line for line in lines if line.strip())
-    else:
-        yield from json_lines.read(str(path), field)
+def _numbered_texts(path: Path, field: str) -> Iterator[tuple[int, Input]]:
+    """Each text with the number of its line, from 1."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            if path.suffix == ".txt":
+                yield number, line.rstrip("\n")
+            else:
+                yield number, json_lines.parse_line(line, f"{path}:{number}", field)

@@ -134,7 +134,7 @@ def _name_after_modules(model: ir.Model) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of packages that it does not need and of its own deprecations."""
+    """The exporter warns of packages that it does not need and of its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,43 +1,40 @@
-"""Further graphs of a bundle, made if asked, beside the exact one that the CPU runs."""
+"""Further graphs of a bundle, made if asked, next to the exact one that the CPU runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 
-from polyhead import Engine
 from polyhead.bundle import Graph
 from polyhead.bundle.digest import entry
-from polyhead.inference.backend import Backend
-from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, padding
 from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.fp16_range import nodes_beyond_fp16
 from polyhead_export.parity import TOLERANCE
 from polyhead_export.passes import HalfPrecision, PruneHeads, clean
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_export.selection import chosen
-from polyhead_export.wide_values import wide_nodes
+from polyhead_export.settings import Variant
 from polyhead_models.checkpoint import Checkpoint
 
-Variant = Literal["onnx", "padded", "cuda"]
-"""``"onnx"``: the int8 graph in standard ONNX, before it is lowered for onnxruntime's CPU provider;
-``"padded"``: fp32 with a mask; ``"cuda"``: fp16 with a mask, for onnxruntime's CUDA provider."""
+logger = logging.getLogger(__name__)
 
 QDQ, _PADDED, _CUDA = "model.qdq.onnx", "model.padded.onnx", "model.cuda.onnx"
 FP16_TOLERANCE = 2e-2
 """Of the largest absolute logit of a head, or of 1 where that is smaller."""
 
-_WIDE_TEXTS = 64
+_RANGE_TEXTS = 64
 
 
 @dataclass(frozen=True)
-class Further:
-    """A graph that was written beside the first.
+class WrittenGraph:
+    """A graph in the folder of the bundle.
 
     Attributes:
         graph: its entry in the manifest.
@@ -47,17 +44,8 @@ class Further:
     graph: Graph
     facts: dict[str, Any]
 
-    def engine(self, checkpoint: Checkpoint, folder: Path) -> Engine:
-        """An engine over it on the CPU; rows of a padded graph are padded."""
-        max_tokens = checkpoint.description.config.encoder.max_tokens
-        session: Backend = OnnxSession(folder / self.graph.file)
-        if self.graph.layout == "padded":
-            session = padding.PaddedBackend(session, max_tokens=max_tokens, pad=_pad(checkpoint))
-        specs = {name: checkpoint.model.specs[name] for name in self.graph.heads}
-        return Engine(session, checkpoint.tokenizer, specs, max_tokens=max_tokens)
 
-
-def write(
+def write_variants(
     checkpoint: Checkpoint,
     first: Graph,
     folder: Path,
@@ -65,8 +53,7 @@ def write(
     also: Sequence[Variant],
     also_heads: Sequence[Sequence[str]],
     sampled: CalibrationTexts,
-    note: Callable[[str], None],
-) -> tuple[Further, ...]:
+) -> tuple[WrittenGraph, ...]:
     """Write the graphs that were asked for.
 
     Args:
@@ -76,7 +63,6 @@ def write(
         also: which.
         also_heads: for each, one more graph like the first, with these heads only.
         sampled: texts that show which values fp16 cannot hold.
-        note: called with short remarks.
 
     Raises:
         UnknownHead: on a head that the checkpoint does not have.
@@ -84,23 +70,29 @@ def write(
     """
     found = [_pruned(checkpoint, first, folder, names) for names in also_heads]
     if "onnx" in also and (folder / QDQ).is_file():
-        onnx.checker.check_model(folder / QDQ, full_check=True)
-        standard = _entry(folder / QDQ, "int8", "exact", "onnx", first.heads, first.inputs)
-        found.append(Further(standard, {"checked": "onnx.checker"}))
+        found.append(_standard(first, folder))
     if "padded" in also or "cuda" in also:
-        found += _padded(checkpoint, first, folder, also=also, sampled=sampled, note=note)
+        found += _padded(checkpoint, first, folder, also=also, sampled=sampled)
     return tuple(found)
 
 
-def _pruned(checkpoint: Checkpoint, first: Graph, folder: Path, names: Sequence[str]) -> Further:
+def _pruned(
+    checkpoint: Checkpoint, first: Graph, folder: Path, names: Sequence[str]
+) -> WrittenGraph:
     heads = chosen(names, first.heads)
     model = ir.load(folder / first.file)
     before = _layers(model)
     PruneHeads([checkpoint.model.specs[name].output for name in heads])(model)
     path = folder / f"model.{first.precision}.{'+'.join(heads)}.onnx"
     graphs.save(model, path)
-    graph = _entry(path, first.precision, first.layout, first.target, heads, first.inputs)
-    return Further(graph, {"attention_nodes": f"{_layers(model)} of {before}"})
+    graph = _entry(first, path, heads=heads)
+    return WrittenGraph(graph, {"attention_nodes": f"{_layers(model)} of {before}"})
+
+
+def _standard(first: Graph, folder: Path) -> WrittenGraph:
+    path = folder / QDQ
+    onnx.checker.check_model(path, full_check=True)
+    return WrittenGraph(_entry(first, path, target="onnx"), {"checked": "onnx.checker"})
 
 
 def _padded(
@@ -110,75 +102,65 @@ def _padded(
     *,
     also: Sequence[Variant],
     sampled: CalibrationTexts,
-    note: Callable[[str], None],
-) -> list[Further]:
+) -> list[WrittenGraph]:
     model, max_tokens = checkpoint.model, checkpoint.description.config.encoder.max_tokens
-    note("tracing with a mask")
+    logger.info("tracing with a mask")
     traced = graphs.padded_graph(model, max_tokens=max_tokens).model
-    inputs = (*first.inputs, ATTENTION_MASK)
     path = folder / _PADDED
     graphs.save(traced, path)
     error = padding.check(model, path, max_tokens=max_tokens, tolerance=TOLERANCE)
-    note(f"padded graph: largest difference from PyTorch {error:.1e}")
+    logger.info("padded graph: largest difference from PyTorch %.1e", error)
     found = []
     if "padded" in also:
-        fp32 = _entry(path, "fp32", "padded", "onnx", first.heads, inputs)
-        found.append(Further(fp32, {"largest_difference": error}))
-    if "cuda" in also:
-        wide = wide_nodes(traced, _feeds(checkpoint, sampled, first.inputs, max_tokens))
-        ir.passes.Sequential(HalfPrecision(wide), clean())(traced)
-        half = folder / _CUDA
-        graphs.save(traced, half)
-        error = padding.check(model, half, max_tokens=max_tokens, tolerance=FP16_TOLERANCE)
-        note(f"fp16 graph: largest difference {error:.1e} on the CPU; not measured on a GPU")
-        facts = {
-            "largest_difference": error,
-            "allowed_difference": FP16_TOLERANCE,
-            "checked_on": "CPUExecutionProvider",
-            "measured_on_gpu": False,
-            "fp32_nodes_for_wide_values": sorted(wide),
-        }
-        found.append(
-            Further(_entry(half, "fp16", "padded", "ort-cuda", first.heads, inputs), facts)
-        )
-    if "padded" not in also:
+        graph = _padded_entry(first, path, precision="fp32", target="onnx")
+        found.append(WrittenGraph(graph, {"largest_difference": error}))
+    else:
         path.unlink()
+    if "cuda" in also:
+        found.append(_half(checkpoint, first, folder, traced, sampled))
     return found
+
+
+def _half(
+    checkpoint: Checkpoint, first: Graph, folder: Path, padded: ir.Model, sampled: CalibrationTexts
+) -> WrittenGraph:
+    """The graph for CUDA; `padded` is changed into it."""
+    max_tokens = checkpoint.description.config.encoder.max_tokens
+    kept = nodes_beyond_fp16(padded, _feeds(checkpoint, sampled, first.inputs, max_tokens))
+    ir.passes.Sequential(HalfPrecision(kept), clean())(padded)
+    path = folder / _CUDA
+    graphs.save(padded, path)
+    error = padding.check(checkpoint.model, path, max_tokens=max_tokens, tolerance=FP16_TOLERANCE)
+    logger.info("fp16 graph: largest difference %.1e on the CPU; not measured on a GPU", error)
+    graph = _padded_entry(first, path, precision="fp16", target="ort-cuda")
+    facts = {
+        "largest_difference": error,
+        "allowed_difference": FP16_TOLERANCE,
+        "checked_on": "CPUExecutionProvider",
+        "measured_on_gpu": False,
+        "fp32_nodes_for_wide_values": sorted(kept),
+    }
+    return WrittenGraph(graph, facts)
 
 
 def _feeds(
     checkpoint: Checkpoint, sampled: CalibrationTexts, inputs: Sequence[str], max_tokens: int
 ) -> list[dict[str, Any]]:
     """Some of the texts, each in its first window and alone."""
-    encodings = checkpoint.tokenizer.encode(sampled.texts[:_WIDE_TEXTS])
+    encodings = checkpoint.tokenizer.encode(sampled.texts[:_RANGE_TEXTS])
     feeds = [e.feeds(inputs) for e in encodings if len(e) <= max_tokens]
     return [{**f, ATTENTION_MASK: f["input_ids"] * 0 + 1} for f in feeds]
 
 
-def _entry(
-    path: Path,
-    precision: Literal["fp32", "fp16", "int8"],
-    layout: Literal["exact", "padded"],
-    target: Literal["onnx", "ort-cpu", "ort-cuda"],
-    heads: Sequence[str],
-    inputs: Sequence[str],
-) -> Graph:
-    file = entry(path)
-    return Graph(
-        file=file.file,
-        sha256=file.sha256,
-        size=file.size,
-        precision=precision,
-        layout=layout,
-        target=target,
-        heads=tuple(heads),
-        inputs=tuple(inputs),
-    )
+def _entry(first: Graph, path: Path, **changes: Any) -> Graph:
+    """The manifest's entry of a graph that is as the first, but for `changes`."""
+    return replace(first, **vars(entry(path)), **changes)
+
+
+def _padded_entry(first: Graph, path: Path, **changes: Any) -> Graph:
+    inputs = (*first.inputs, ATTENTION_MASK)
+    return _entry(first, path, layout="padded", inputs=inputs, **changes)
 
 
 def _layers(model: ir.Model) -> int:
     return sum(node.op_type == "Attention" for node in model.graph)
-
-
-def _pad(checkpoint: Checkpoint) -> int:
-    return int(getattr(checkpoint.model.encoder.config, "pad_token_id", None) or 0)

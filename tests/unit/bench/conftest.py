@@ -14,7 +14,8 @@ from polyhead_bench.preparation import Models as Forms
 from polyhead_bench.results import Results
 from polyhead_bench.run import Settings, run
 from polyhead_bench.scenarios import SCENARIOS
-from polyhead_export import export as exports
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
 from polyhead_models.training import train
@@ -63,9 +64,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Mod
         training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
     )
     checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
-    exports.export(
-        checkpoint, folder / "bundle", exports.Settings(precision="fp32"), note=lambda _: None
-    )
+    export(checkpoint, folder / "bundle", ExportSettings(precision="fp32"))
     return Models(checkpoint, folder / "bundle")
 
 

@@ -67,7 +67,7 @@ def test_what_optimum_does_wrong_is_a_fault(work, tmp_path, monkeypatch, script,
     from polyhead_export import optimum_folder
 
     made = work / "made"
-    optimum_folder.write(made / "checkpoint-0", tmp_path / "optimum-int8", note=lambda _: None)
+    optimum_folder.write(made / "checkpoint-0", tmp_path / "optimum-int8")
     (tmp_path / "peer.py").write_text(script)
     monkeypatch.setattr(compose, "_OPTIMUM", tmp_path / "peer.py")
     monkeypatch.setattr(compose, "_export", lambda *_: None)

@@ -21,7 +21,8 @@ from polyhead_bench.peers import padded
 from polyhead_bench.preparation import CONVERTED, Models
 from polyhead_bench.process import Worker
 from polyhead_bench.run import Settings
-from polyhead_export import export as exports
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -85,8 +86,8 @@ def several(tmp_path_factory, wordpiece_json):
         training=TrainingConfig(epochs=30, batch_tokens=64, precision="fp32", learning_rate=5e-3),
     )
     checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
-    settings = exports.Settings(precision="fp32")
-    exports.export(checkpoint, folder / "bundle", settings, note=lambda _: None)
+    settings = ExportSettings(precision="fp32")
+    export(checkpoint, folder / "bundle", settings)
     return Models(
         bundle=folder / "bundle",
         checkpoint=checkpoint,

@@ -15,7 +15,9 @@ from polyhead_bench.checks import Check
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.graphs import serving
 from polyhead_bench.peers import padded
-from polyhead_export import export as exports
+from polyhead_export.gate import Limits
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 
 COMMITTED = Path(__file__).parents[2] / "data" / "bundle"
@@ -27,8 +29,8 @@ TINY = [word for name, size in SIZES.items() for word in (f"--{name}", str(size)
 def int8(models, tmp_path_factory):
     """The tiny model in int8."""
     folder = tmp_path_factory.mktemp("int8") / "bundle"
-    limits = exports.Limits(max_drop=100, max_flips=100)
-    exports.export(models.checkpoint, folder, exports.Settings(limits=limits), note=lambda _: None)
+    limits = Limits(max_drop=100, max_flips=100)
+    export(models.checkpoint, folder, ExportSettings(limits=limits))
     return folder
 
 

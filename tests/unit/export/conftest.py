@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 
 from polyhead.heads import HeadSpec
 from polyhead_export import graphs
-from polyhead_export.export import Settings, export
 from polyhead_export.gate import Limits
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -276,8 +277,8 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     @cache
     def get(precision: Any) -> Path:
         target = tmp_path_factory.mktemp(precision) / "bundle"
-        settings = Settings(precision=precision, limits=ANY_LOSS)
-        export(checkpoint, target, settings, note=lambda _: None)
+        settings = ExportSettings(precision=precision, limits=ANY_LOSS)
+        export(checkpoint, target, settings)
         return target
 
     return get

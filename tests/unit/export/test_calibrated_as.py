@@ -7,11 +7,15 @@ from dataclasses import replace
 import pytest
 
 import polyhead
-from polyhead.bundle import read
+from polyhead.bundle import read, writer
+from polyhead.bundle.digest import entry, with_digest
 from polyhead.cli.main import main
+from polyhead.errors import DigestMismatch
+from polyhead_export import texts_file
 from polyhead_export.combining import combine as combine_bundles
 from polyhead_export.errors import DeployedError
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.combining import Part, combine
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -55,11 +59,15 @@ def exporting(any_loss, tmp_path):
     """`exporting(checkpoint, name, as_bundle)`: an int8 bundle."""
 
     def make(source, name, calibrated_as=None, **more):
-        settings = Settings(limits=any_loss, calibrated_as=calibrated_as, **more)
-        export(source, tmp_path / name, settings, note=lambda _: None)
+        settings = ExportSettings(limits=any_loss, calibrated_as=calibrated_as, **more)
+        export(source, tmp_path / name, settings)
         return tmp_path / name
 
     return make
+
+
+def stored(path):
+    return json.loads((path / "calibration.json").read_text())
 
 
 def bits(path):
@@ -92,8 +100,8 @@ def test_both_bundles_become_one_graph(exported, grown, exporting, tmp_path):
 
 
 def test_float_graphs_of_one_encoder_become_one_graph(exported, grown, tmp_path, any_loss):
-    settings = Settings(precision="fp32", heads=("urgent",), limits=any_loss)
-    export(grown, tmp_path / "urgent", settings, note=lambda _: None)
+    settings = ExportSettings(precision="fp32", heads=("urgent",), limits=any_loss)
+    export(grown, tmp_path / "urgent", settings)
     expected = bits(exported("fp32")) | bits(tmp_path / "urgent")
     sources = (exported("fp32"), ""), (tmp_path / "urgent", "")
     found, files = combined(tmp_path / "both", *sources)
@@ -139,18 +147,47 @@ def test_a_head_that_is_left_out_is_named(exported, grown, exporting):
         exporting(grown, "bundle", exported("int8"), heads=("urgent",))
 
 
-def test_other_texts_are_refused(exported, grown, any_loss, tmp_path):
-    config = checkpoints.describe(grown).config
-    mail = config.data["mail"]
-    other = replace(mail, train=mail.test)
-    config = replace(config, data={**config.data, "mail": other})
-    settings = Settings(limits=any_loss, calibrated_as=exported("int8"))
-    with pytest.raises(DeployedError, match="calibrated on other texts of topic"):
-        export(grown, tmp_path / "bundle", settings, config=config, note=lambda _: None)
+def test_the_texts_of_the_deployed_heads_are_not_needed(exported, grown, any_loss, tmp_path):
+    """Other texts than those of its calibration give the same bits."""
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(f"other words, {n} of them" for n in range(20)))
+    settings = ExportSettings(limits=any_loss, calibrated_as=exported("int8"))
+    export(grown, tmp_path / "bundle", settings, examples=texts_file.read(path))
+    before, after = bits(exported("int8")), bits(tmp_path / "bundle")
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_bundle_without_its_calibration_is_to_be_exported_again(exported, grown, exporting):
+    older = exporting(grown, "older", exported("int8"))
+    manifest = replace(read(older).manifest, calibration=None)
+    writer.write_manifest(older, manifest)
+    with pytest.raises(DeployedError, match=r"holds no calibration.*once again"):
+        exporting(grown, "bundle", older)
+
+
+def test_a_damaged_calibration_is_refused(exported, grown, exporting):
+    damaged = exporting(grown, "damaged", exported("int8"))
+    file = damaged / "calibration.json"
+    file.write_text(file.read_text().replace("0", "1", 1))
+    with pytest.raises(DigestMismatch, match=r"calibration\.json"):
+        exporting(grown, "bundle", damaged)
+
+
+def test_other_logits_are_refused(exported, grown, exporting, tmp_path):
+    """A calibration of other ranges, as after a change of the exporter."""
+    moved = exporting(grown, "moved", exported("int8"))
+    changed = stored(moved)
+    changed["points"][0]["high"] *= 2
+    (moved / "calibration.json").write_text(json.dumps(changed))
+    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest["calibration"] = vars(entry(moved / "calibration.json"))
+    (moved / "manifest.json").write_text(json.dumps(with_digest(manifest)))
+    with pytest.raises(DeployedError, match="gives other logits in the new graph"):
+        exporting(grown, "bundle", moved)
 
 
 def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting):
-    with pytest.raises(DeployedError, match="expected an int8 bundle"):
+    with pytest.raises(DeployedError, match="found a fp32 bundle, expected an int8 one"):
         exporting(grown, "bundle", exported("fp32"))
 
 

@@ -81,7 +81,7 @@ def test_int8_is_the_same_to_the_bit_with_one_pooler(traced, wordpiece, tmp_path
     calibrated = quantisation.calibrate(
         traced, wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40
     )
-    quantised = graphs.lowered(quantisation.apply(calibrated, quantisation.Plan()))
+    quantised = graphs.lowered(quantisation.quantised(calibrated, quantisation.Plan()))
     ir.save(quantised, tmp_path / "twice.onnx")
     graphs.save(quantised, tmp_path / "once.onnx")
     twice, once = (OnnxSession(tmp_path / f"{name}.onnx") for name in ("twice", "once"))

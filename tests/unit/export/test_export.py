@@ -1,6 +1,8 @@
 import json
 import math
+import re
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -11,14 +13,16 @@ from polyhead import bundle as bundles
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
 from polyhead.verify.golden import verify
+from polyhead_export.card import card
 from polyhead_export.errors import WeightsError
-from polyhead_export.export import Settings, export
 from polyhead_export.golden import write_golden
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.errors import CheckpointError, DataError
 
 NAMES = ["topic", "first", "highest", "entities", "embedding"]
-FP32 = Settings(precision="fp32")
+FP32 = ExportSettings(precision="fp32")
 
 
 @pytest.fixture(params=["fp32", "int8"])
@@ -116,7 +120,7 @@ def test_golden_logits_are_the_trained_models(bundle, checkpoint):
 
 def test_golden_texts_that_the_encoder_would_cut_are_left_out(checkpoint, tmp_path):
     engine = checkpoints.load(checkpoint).engine()
-    write_golden(tmp_path / "golden.json", "g", engine, engine, ["", "late " * 99, "late"])
+    write_golden(tmp_path / "golden.json", engine, {"g": engine}, ["", "late " * 99, "late"])
     examples = json.loads((tmp_path / "golden.json").read_text())["examples"]
     assert [example["text"] for example in examples] == ["", "late"]
 
@@ -141,6 +145,24 @@ def test_the_card_tells_the_gate_and_the_certificate_and_shows_the_picture(bundl
     assert bundle.file(manifest.picture).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_bar_in_a_label_does_not_break_the_tables_of_the_card(bundle):
+    manifest = bundle.manifest
+    heads = {"a|b": replace(manifest.heads["topic"], labels=("yes|no", "maybe", "never"))}
+    page = card(
+        manifest.encoder,
+        manifest.graphs,
+        heads,
+        {"a|b": manifest.quality["topic"]},
+        manifest.gate,
+        manifest.certificate,
+        "quality.png",
+    )
+    rows = [line for line in page.splitlines() if line.startswith("| a")]
+    assert len(rows) == 3
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows[:2]] == [4, 12]
+    assert r"yes\|no" in rows[0]
+
+
 def test_the_certificate_is_what_verify_measures_again(bundle):
     found = bundle.manifest.certificate
     assert (found.texts, found.max_difference) == (6, 0)
@@ -148,13 +170,13 @@ def test_the_certificate_is_what_verify_measures_again(bundle):
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(exported, checkpoint, any_loss, tmp_path):
-    export(checkpoint, tmp_path / "again", Settings(limits=any_loss), note=lambda _: None)
+    export(checkpoint, tmp_path / "again", ExportSettings(limits=any_loss))
     assert contents(tmp_path / "again") == contents(exported("int8"))
 
 
 def test_the_test_split_is_not_needed(own_checkpoint, tmp_path):
     (own_checkpoint.parent / "test.jsonl").unlink()
-    assert export(own_checkpoint, tmp_path / "bundle", FP32, note=lambda _: None)
+    assert export(own_checkpoint, tmp_path / "bundle", FP32)
 
 
 def _data_gone(checkpoint):
@@ -196,7 +218,7 @@ def test_a_failing_export_leaves_the_old_bundle_and_nothing_else(
     before = contents(target)
     damage(own_checkpoint)
     with pytest.raises(error, match=message):
-        export(own_checkpoint, target, Settings(), note=lambda _: None)
+        export(own_checkpoint, target, ExportSettings())
     assert contents(target) == before
     assert [path.name for path in target.parent.iterdir()] == ["bundle"]
 
@@ -206,7 +228,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(checkpoint, tmp_path):
     target.mkdir(parents=True)
     (target / "thesis.txt").write_text("years of work")
     with pytest.raises(BundleError, match="not a bundle"):
-        export(checkpoint, target, FP32, note=lambda _: None)
+        export(checkpoint, target, FP32)
     assert contents(target) == {"thesis.txt": b"years of work"}
     assert [path.name for path in target.parent.iterdir()] == ["thesis"]
 
@@ -219,6 +241,6 @@ def test_a_config_names_other_data_and_an_older_bundle_is_replaced(
     elsewhere.mkdir()
     _data_gone(own_checkpoint)
     config = make_config(elsewhere)
-    export(own_checkpoint, target, FP32, config=config, note=lambda _: None)
+    export(own_checkpoint, target, FP32, config=config)
     assert bundles.read(target).manifest.graphs[0].precision == "fp32"
     assert not (target / "model.int8.onnx").exists()

@@ -46,7 +46,7 @@ def int8(case, family, wordpiece, tmp_path_factory):
     model = ir.load(case(family).path)
     sampled = CalibrationTexts(TEXTS, 0)
     calibrated = quantisation.calibrate(model, wordpiece, sampled, max_tokens=40)
-    model = graphs.lowered(quantisation.apply(calibrated, quantisation.Plan()))
+    model = graphs.lowered(quantisation.quantised(calibrated, quantisation.Plan()))
     path = tmp_path_factory.mktemp(f"{family}-int8") / "int8.onnx"
     graphs.save(model, path)
     return path

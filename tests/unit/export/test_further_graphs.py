@@ -10,7 +10,8 @@ from polyhead import bundle as bundles
 from polyhead.cli.main import main
 from polyhead.inference.session import OnnxSession
 from polyhead.verify.golden import verify
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_export.variants import FP16_TOLERANCE
 from polyhead_models import checkpoint as checkpoints
 
@@ -20,8 +21,8 @@ TEXTS = ["The parcel to Oslo was 3 days late.", "", "Thanks!"]
 @pytest.fixture(scope="module")
 def bundle(checkpoint, tmp_path_factory, any_loss):
     target = tmp_path_factory.mktemp("further") / "bundle"
-    settings = Settings(precision="int8", also=("cuda", "padded", "onnx"), limits=any_loss)
-    export(checkpoint, target, settings, note=lambda _: None)
+    settings = ExportSettings(precision="int8", also=("cuda", "padded", "onnx"), limits=any_loss)
+    export(checkpoint, target, settings)
     return bundles.read(target)
 
 

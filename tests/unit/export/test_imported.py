@@ -9,7 +9,8 @@ import transformers
 
 import polyhead
 from polyhead_export import texts_file
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.combining import Part, combine
@@ -90,7 +91,7 @@ def test_imported_heads_over_one_encoder_are_one_graph(imported, write, tmp_path
     parts = [Part(imported(family, task)) for task in TASKS]
     combine(parts, tmp_path / "all")
     given = texts_file.read(write([*TEXTS, *PAIRS]))
-    export(tmp_path / "all", tmp_path / "bundle", Settings(precision="fp32"), examples=given)
+    export(tmp_path / "all", tmp_path / "bundle", ExportSettings(precision="fp32"), examples=given)
     assert len(list((tmp_path / "bundle").glob("*.onnx"))) == 1
     with polyhead.load(tmp_path / "bundle") as engine:
         assert list(engine.heads) == ["classification", "tokens", "answer"]
@@ -105,14 +106,16 @@ def test_imported_heads_over_one_encoder_are_one_graph(imported, write, tmp_path
 
 def test_an_int8_bundle_needs_texts_and_no_targets(imported, write, tmp_path):
     path = imported("bert", "sequence")
-    manifest = export(path, tmp_path / "bundle", Settings(), examples=texts_file.read(write(TEXTS)))
+    manifest = export(
+        path, tmp_path / "bundle", ExportSettings(), examples=texts_file.read(write(TEXTS))
+    )
     quality = manifest.quality["classification"]
     assert (quality.split, quality.texts, quality.metric) == ("texts", 12, None)
 
 
 def test_without_texts_an_imported_checkpoint_says_what_to_do(imported, tmp_path):
     with pytest.raises(DataError, match=r"remembers no data.*--texts"):
-        export(imported("bert", "sequence"), tmp_path / "bundle", Settings())
+        export(imported("bert", "sequence"), tmp_path / "bundle", ExportSettings())
 
 
 def test_a_file_of_texts_is_parted(write, tmp_path):
@@ -121,6 +124,13 @@ def test_a_file_of_texts_is_parted(write, tmp_path):
     (tmp_path / "a.txt").write_text("one\n\n", encoding="utf-8")
     train, measured = texts_file.read(tmp_path / "a.txt")
     assert [e.text for e in train] == [e.text for e in measured] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_text_knows_the_line_that_it_stands_in(tmp_path, name):
+    (tmp_path / name).write_text('\n"one"\n\n  \n"two"\n', encoding="utf-8")
+    (first,), (second,) = texts_file.read(tmp_path / name)
+    assert (first.where, second.where) == (f"{tmp_path / name}:2", f"{tmp_path / name}:5")
 
 
 @pytest.mark.parametrize(

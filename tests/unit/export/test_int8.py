@@ -21,7 +21,7 @@ def int8(case, wordpiece, tmp_path_factory):
     calibrated = quantisation.calibrate(
         ir.load(case("bert").path), wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40
     )
-    model = graphs.lowered(quantisation.apply(calibrated, quantisation.Plan()))
+    model = graphs.lowered(quantisation.quantised(calibrated, quantisation.Plan()))
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     graphs.save(model, path)
     return path

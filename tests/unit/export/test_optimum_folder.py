@@ -17,7 +17,6 @@ TEXTS = ["The parcel to Oslo was 3 days late.", "Thanks!"]
 FILES = [
     "config.json",
     "model.onnx",
-    "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
 ]
@@ -26,7 +25,7 @@ FILES = [
 @pytest.fixture(scope="module")
 def topic(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("optimum") / "topic"
-    optimum_folder.write(checkpoint, folder, ["topic"], note=lambda _: None)
+    optimum_folder.write(checkpoint, folder, ["topic"])
     return folder
 
 
@@ -105,7 +104,7 @@ def numbers(checkpoint, tmp_path):
 
 
 def test_a_number_comes_in_its_own_unit(numbers, tmp_path):
-    optimum_folder.write(numbers, tmp_path / "f", ["days"], note=lambda _: None)
+    optimum_folder.write(numbers, tmp_path / "f", ["days"])
     ids = np.arange(5, 12).reshape(1, 7)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     (found,) = OnnxSession(tmp_path / "f" / "model.onnx").run(["logits"], feeds)
@@ -121,7 +120,7 @@ def test_a_number_comes_in_its_own_unit(numbers, tmp_path):
 
 
 def test_thresholds_of_labels_are_written_down(numbers, tmp_path):
-    optimum_folder.write(numbers, tmp_path / "f", ["tags"], note=lambda _: None)
+    optimum_folder.write(numbers, tmp_path / "f", ["tags"])
     found = config(tmp_path / "f")
     assert found["problem_type"] == "multi_label_classification"
     assert found["polyhead"]["thresholds"] == {"billing": 0.5, "delivery": 0.25, "praise": 0.75}
@@ -143,17 +142,17 @@ def test_thresholds_of_labels_are_written_down(numbers, tmp_path):
 )
 def test_what_the_format_cannot_hold_is_refused(checkpoint, tmp_path, heads, error, message):
     with pytest.raises(error, match=message):
-        optimum_folder.write(checkpoint, tmp_path / "f", heads, note=lambda _: None)
+        optimum_folder.write(checkpoint, tmp_path / "f", heads)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(checkpoint, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ExportError, match="left as it is"):
-        optimum_folder.write(checkpoint, tmp_path, ["topic"], note=lambda _: None)
+        optimum_folder.write(checkpoint, tmp_path, ["topic"])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_an_older_folder_is_replaced(topic, checkpoint):
-    optimum_folder.write(checkpoint, topic, ["topic"], note=lambda _: None)
+    optimum_folder.write(checkpoint, topic, ["topic"])
     assert sorted(path.name for path in topic.iterdir()) == FILES

@@ -11,8 +11,8 @@ import torch
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, padding
 from polyhead_export.errors import ParityError
+from polyhead_export.fp16_range import nodes_beyond_fp16
 from polyhead_export.passes import HalfPrecision, clean
-from polyhead_export.wide_values import wide_nodes
 from polyhead_models.model import MultiHeadModel
 
 FAMILIES = ["minilm", "bert", "roberta", "distilbert"]
@@ -152,7 +152,7 @@ def test_fp16_alone_loses_values_that_are_too_large(wide, tmp_path):
 
 def test_nodes_that_see_large_values_stay_in_fp32(wide, tmp_path):
     model, traced, path = wide
-    keep = wide_nodes(traced, [FEEDS])
+    keep = nodes_beyond_fp16(traced, [FEEDS])
     assert len(keep) == 4  # product, bias, residual and the norm that reads it
     assert all(".layer.0." in name for name in keep)
     half(path, tmp_path / "half.onnx", keep)
@@ -160,4 +160,4 @@ def test_nodes_that_see_large_values_stay_in_fp32(wide, tmp_path):
 
 
 def test_an_ordinary_model_has_no_such_nodes(padded):
-    assert wide_nodes(ir.load(padded("bert")[1]), [FEEDS]) == frozenset()
+    assert nodes_beyond_fp16(ir.load(padded("bert")[1]), [FEEDS]) == frozenset()

@@ -16,8 +16,9 @@ import polyhead
 from polyhead_bench import environments, portability
 from polyhead_bench.errors import PeerFault
 from polyhead_export import optimum_folder
-from polyhead_export.export import Settings, export
 from polyhead_export.importing import import_folder
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.importing import ImportOptions
@@ -44,8 +45,8 @@ def python(request):
 
 @pytest.mark.parametrize("python", ["openvino"], indirect=True)
 def test_openvino_decides_as_the_bundle_does(checkpoint, tmp_path, python, any_loss):
-    settings = Settings(precision="int8", also=("onnx",), limits=any_loss)
-    export(checkpoint, tmp_path / "bundle", settings, note=lambda _: None)
+    settings = ExportSettings(precision="int8", also=("onnx",), limits=any_loss)
+    export(checkpoint, tmp_path / "bundle", settings)
     found = portability.openvino(tmp_path / "bundle", TEXTS, python)
     assert [agreement.head for agreement in found][:2] == ["topic", "first"]
     for agreement in found:
@@ -58,10 +59,10 @@ def test_openvino_decides_as_the_bundle_does(checkpoint, tmp_path, python, any_l
 @pytest.mark.parametrize("python", ["optimum"], indirect=True)
 @pytest.mark.parametrize("head", ["topic", "entities"])
 def test_optimum_loads_the_folder_and_gives_our_logits(checkpoint, tmp_path, python, head):
-    written = optimum_folder.write(checkpoint, tmp_path / "f", [head], note=lambda _: None)
+    loader = optimum_folder.write(checkpoint, tmp_path / "f", [head])
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
     files = [tmp_path / name for name in ("f", "texts.json", "logits.npz")]
-    portability.run_peer(python, "optimum_logits", written.loader, *files)
+    portability.run_peer(python, "optimum_logits", loader, *files)
     expected = checkpoints.load(checkpoint).engine().logits(TEXTS)[head]
     with np.load(tmp_path / "logits.npz") as found:
         for i, row in enumerate(expected):

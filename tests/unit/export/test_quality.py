@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from polyhead_export.quality import Trained, beginnings
+from polyhead_export.quality import ReferenceModel, short_queries
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import DataConfig
 from polyhead_models.data import examples
@@ -30,8 +30,8 @@ def rows(checkpoint, tmp_path):
 
 
 def test_a_head_is_measured_on_its_own_texts_and_an_untrained_one_on_all(engine, rows):
-    trained = Trained(engine, rows, "validation")
-    found = trained.compare(engine).quality
+    reference = ReferenceModel(engine, rows, "validation")
+    found = reference.compare(engine).quality
     assert {name: q.texts for name, q in found.items()} == {
         "topic": 3,
         "first": 3,
@@ -42,9 +42,9 @@ def test_a_head_is_measured_on_its_own_texts_and_an_untrained_one_on_all(engine,
 
 
 def test_a_model_compared_with_itself_has_changed_nothing(engine, rows):
-    trained = Trained(engine, rows, "validation")
-    comparison = trained.compare(engine)
-    for name, found in trained.with_intervals(comparison).items():
+    reference = ReferenceModel(engine, rows, "validation")
+    comparison = reference.compare(engine)
+    for name, found in reference.with_intervals(comparison).quality.items():
         assert found.drop in (None, 0)
         assert found.changed == pytest.approx(0, abs=1e-6)
         assert found.max_logit_error == found.mean_logit_error == 0
@@ -53,19 +53,19 @@ def test_a_model_compared_with_itself_has_changed_nothing(engine, rows):
 
 
 def test_logit_errors_are_of_every_logit(engine, rows):
-    errors = Trained(engine, rows, "validation").compare(engine).logit_errors
+    errors = ReferenceModel(engine, rows, "validation").compare(engine).logit_errors
     assert errors["topic"].shape == (3 * 3,)
     assert errors["embedding"].shape == (5 * 32,)
 
 
-def test_beginnings_are_a_word_or_two_of_longer_texts_each_once():
+def test_short_queries_are_a_word_or_two_of_longer_texts_each_once():
     texts = ["where is it", "where is it", "thanks", "thank you", ("who", "anna lives"), "where to"]
-    made = beginnings([Example(f"x:{i}", "x", text, {}) for i, text in enumerate(texts)])
+    made = short_queries([Example(f"x:{i}", "x", text, {}) for i, text in enumerate(texts)])
     assert [example.text for example in made] == ["where", "where is"]
     assert not any(example.references for example in made)
 
 
-def test_the_vectors_of_beginnings_count_as_changed_and_for_nothing_else(engine, rows):
+def test_the_vectors_of_short_queries_count_as_changed_and_for_nothing_else(engine, rows):
     class Forgetful:
         """Gives other vectors to texts of one word."""
 
@@ -77,9 +77,31 @@ def test_the_vectors_of_beginnings_count_as_changed_and_for_nothing_else(engine,
             vectors = [-row if " " not in text else row for text, row in turned]
             return {**found, "embedding": vectors}
 
-    trained = Trained(engine, rows, "validation")
-    found = trained.compare(Forgetful()).quality
+    reference = ReferenceModel(engine, rows, "validation")
+    found = reference.compare(Forgetful()).quality
     assert found["embedding"].changed == pytest.approx(2 / 7)  # five texts, "late", "thanks"
     assert found["embedding"].agreement == pytest.approx(1)
     assert found["embedding"].max_logit_error == 0
     assert {name for name, q in found.items() if q.changed > 1e-6} == {"embedding"}
+
+
+def test_a_graph_is_compared_without_encoding_the_texts_again(engine, rows):
+    class Counting:
+        """The same engine; each text it is given is noted."""
+
+        def __init__(self):
+            self.heads, self.encoded, self.asked = engine.heads, [], []
+
+        def encode(self, texts):
+            self.encoded += texts
+            return engine.encode(texts)
+
+        def logits(self, texts):
+            self.asked += texts
+            return engine.logits(texts)
+
+    reference, graph = Counting(), Counting()
+    model = ReferenceModel(reference, rows, "validation")
+    model.compare(graph)
+    assert len(reference.encoded) == len(reference.asked) == len(graph.asked) == 7
+    assert graph.encoded == []

@@ -1,4 +1,4 @@
-"""A model that int8 hurts: the gate climbs, or refuses and leaves everything as it was."""
+"""A model that int8 hurts: the gate falls back, or refuses and leaves everything as it was."""
 
 import json
 import os
@@ -17,8 +17,9 @@ import torch
 from polyhead import bundle as bundles
 from polyhead.cli.main import main
 from polyhead_export.errors import GateError
-from polyhead_export.export import Settings, export
 from polyhead_export.gate import Limits
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import DataConfig, HeadConfig
 from polyhead_models.errors import CheckpointError
@@ -109,12 +110,12 @@ def own_answers(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def climbed(undecided, own_answers, any_loss, tmp_path_factory):
+def fallen_back(undecided, own_answers, any_loss, tmp_path_factory):
     """An export that may change just over half of the decisions that the fastest graph changes."""
-    folder, config = tmp_path_factory.mktemp("climbed"), own_answers(undecided, JUMBLED)
-    fastest = export(undecided, folder / "a", Settings(limits=any_loss), config=config, note=quiet)
+    folder, config = tmp_path_factory.mktemp("fallen_back"), own_answers(undecided, JUMBLED)
+    fastest = export(undecided, folder / "a", ExportSettings(limits=any_loss), config=config)
     limits = replace(any_loss, max_flips=60 * (fastest.quality["topic"].changed or 0.0))
-    export(undecided, folder / "b", Settings(limits=limits), config=config, note=quiet)
+    export(undecided, folder / "b", ExportSettings(limits=limits), config=config)
     return bundles.read(folder / "b")
 
 
@@ -127,21 +128,21 @@ def contents(folder):
 
 
 def test_a_learnt_model_passes_with_the_fastest_graph(learnt, own_answers, tmp_path):
-    found = export(learnt, tmp_path / "b", Settings(), config=own_answers(learnt), note=quiet)
+    found = export(learnt, tmp_path / "b", ExportSettings(), config=own_answers(learnt))
     assert [a.name for a in found.gate.attempts] == ["static scales"]
 
 
 def test_an_outlying_channel_is_smoothed_and_the_fastest_graph_passes(
     outliers, own_answers, tmp_path
 ):
-    found = export(outliers, tmp_path / "b", Settings(), config=own_answers(outliers), note=quiet)
+    found = export(outliers, tmp_path / "b", ExportSettings(), config=own_answers(outliers))
     assert [attempt.name for attempt in found.gate.attempts] == ["static scales"]
     alphas = found.provenance["calibration"]["alphas"]
     assert sum(alpha is not None for alpha in alphas.values()) > 0
 
 
-def test_a_model_that_int8_hurts_makes_the_gate_climb_and_the_limits_are_met(climbed):
-    gate, quality = climbed.manifest.gate, climbed.manifest.quality
+def test_a_model_that_int8_hurts_makes_the_gate_fall_back_and_the_limits_are_met(fallen_back):
+    gate, quality = fallen_back.manifest.gate, fallen_back.manifest.quality
     first, *_, last = gate.attempts
     assert "topic" in first.failed
     assert not last.failed
@@ -149,8 +150,8 @@ def test_a_model_that_int8_hurts_makes_the_gate_climb_and_the_limits_are_met(cli
     assert 100 * quality["topic"].changed <= gate.max_flips < first.changed["topic"]
 
 
-def test_the_manifest_names_linears_of_the_graph(climbed):
-    graph = bundles.read(climbed.path).manifest.gate
+def test_the_manifest_names_linears_of_the_graph(fallen_back):
+    graph = bundles.read(fallen_back.path).manifest.gate
     assert all(name.startswith("encoder.") for name in (*graph.fp32, *graph.per_row))
 
 
@@ -164,9 +165,9 @@ def test_where_nothing_may_be_lost_it_refuses_and_an_older_bundle_stays(
     undecided, own_answers, older, tmp_path
 ):
     before = contents(older)
-    settings = Settings(limits=Limits(max_drop=0.0, max_flips=100.0))
+    settings = ExportSettings(limits=Limits(max_drop=0.0, max_flips=100.0))
     with pytest.raises(GateError, match="no graph keeps every head within 0 points") as refused:
-        export(undecided, older, settings, config=own_answers(undecided, JUMBLED), note=quiet)
+        export(undecided, older, settings, config=own_answers(undecided, JUMBLED))
     assert "static scales" in str(refused.value)
     assert "fp32 for the worst" in str(refused.value)
     assert contents(older) == before
@@ -174,13 +175,12 @@ def test_where_nothing_may_be_lost_it_refuses_and_an_older_bundle_stays(
 
 
 def test_the_float_graph_passes_where_nothing_may_be_lost(undecided, own_answers, tmp_path):
-    settings = Settings(precision="fp32", limits=Limits(max_drop=0.0, max_flips=0.001))
+    settings = ExportSettings(precision="fp32", limits=Limits(max_drop=0.0, max_flips=0.001))
     found = export(
         undecided,
         tmp_path / "bundle",
         settings,
         config=own_answers(undecided, JUMBLED),
-        note=quiet,
     )
     assert [a.name for a in found.gate.attempts] == ["fp32"]
 
@@ -196,25 +196,26 @@ def test_the_command_refuses_with_exit_code_1_and_a_table(undecided, tmp_path, c
     assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
 
 
-def test_a_head_at_chance_is_said_to_be_and_goes_by_its_decisions(learnt, any_loss, tmp_path):
+def test_a_head_at_chance_is_said_to_be_and_goes_by_its_decisions(
+    learnt, any_loss, tmp_path, caplog
+):
     """All validation rows have one topic, which a constant answer gets right, too."""
     config = checkpoints.describe(learnt).config
     path = tmp_path / "validation.jsonl"
     rows = [{"text": f"Thanks, {n} stars from Lima!", "topic": "praise"} for n in range(9)]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     source = DataConfig(train=config.data["mail"].train, validation=str(path))
-    notes = []
+    caplog.set_level("INFO", logger="polyhead_export")
     found = export(
         learnt,
         tmp_path / "bundle",
-        Settings(limits=any_loss),
+        ExportSettings(limits=any_loss),
         config=replace(config, data={"mail": source}),
-        note=notes.append,
     )
     assert found.quality["topic"].at_chance
     assert "topic" not in found.gate.attempts[-1].drop
     assert "topic" in found.gate.attempts[-1].changed
-    [remark] = [note for note in notes if "no better than an answer" in note]
+    [remark] = [m for m in caplog.messages if "no better than an answer" in m]
     assert f"- {remark}" in (tmp_path / "bundle" / "README.md").read_text()
 
 
@@ -244,5 +245,5 @@ def test_a_checkpoint_of_a_newer_version_is_refused(checkpoint, older, tmp_path)
     (newer / "polyhead.json").write_text(json.dumps(description))
     before = contents(older)
     with pytest.raises(CheckpointError, match="format version 2; this polyhead reads up to 1"):
-        export(newer, older, Settings(), note=quiet)
+        export(newer, older, ExportSettings())
     assert contents(older) == before

@@ -11,7 +11,8 @@ import polyhead
 from polyhead import bundle as bundles
 from polyhead.system.schema import plain
 from polyhead.verify.golden import verify
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig
 from polyhead_models.data import examples
@@ -43,8 +44,8 @@ def exported(learnt, any_loss, tmp_path_factory):
     @cache
     def get(precision):
         target = tmp_path_factory.mktemp(precision) / "bundle"
-        settings = Settings(precision=precision, limits=any_loss)
-        export(learnt, target, settings, note=lambda _: None)
+        settings = ExportSettings(precision=precision, limits=any_loss)
+        export(learnt, target, settings)
         return target
 
     return get

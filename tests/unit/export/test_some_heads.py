@@ -13,8 +13,9 @@ from polyhead.cli.main import main
 from polyhead.errors import UnknownHead
 from polyhead.inference.session import OnnxSession
 from polyhead.verify.golden import verify
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
 from polyhead_export.selection import chosen, select
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.config import HeadConfig
@@ -53,8 +54,8 @@ def deep(checkpoint, tmp_path_factory):
 def whole(deep, tmp_path_factory, any_loss):
     target = tmp_path_factory.mktemp("whole") / "bundle"
     parts = (("intent",), ("places", "intent"))
-    settings = Settings(precision="int8", also_heads=parts, limits=any_loss)
-    export(deep, target, settings, note=lambda _: None)
+    settings = ExportSettings(precision="int8", also_heads=parts, limits=any_loss)
+    export(deep, target, settings)
     return bundles.read(target)
 
 
@@ -69,8 +70,8 @@ def part(deep, tmp_path_factory):
     @cache
     def get(head):
         target = tmp_path_factory.mktemp("part") / "bundle"
-        settings = Settings(precision="fp32", heads=() if head is None else (head,))
-        export(deep, target, settings, note=lambda _: None)
+        settings = ExportSettings(precision="fp32", heads=() if head is None else (head,))
+        export(deep, target, settings)
         return bundles.read(target)
 
     return get
@@ -92,8 +93,8 @@ def test_a_float_graph_of_one_head_gives_the_bits_of_the_whole_graph(part, head)
 
 
 def test_int8_of_one_head_ends_there_too_and_passes_verification(deep, tmp_path, any_loss):
-    settings = Settings(precision="int8", heads=("intent",), limits=any_loss)
-    manifest = export(deep, tmp_path / "bundle", settings, note=lambda _: None)
+    settings = ExportSettings(precision="int8", heads=("intent",), limits=any_loss)
+    manifest = export(deep, tmp_path / "bundle", settings)
     assert attention(tmp_path / "bundle" / manifest.graphs[0].file) == 3
     assert verify(tmp_path / "bundle").passed
 
@@ -142,7 +143,7 @@ def test_an_unknown_head_is_refused_with_the_nearest(deep, tmp_path, setting, he
     given = heads if setting == "heads" else (heads,)
     message = r"no head 'intend'; the checkpoint has queue, intent, places\. Did you mean 'intent'"
     with pytest.raises(UnknownHead, match=message):
-        export(deep, tmp_path / "bundle", Settings(**{setting: given}), note=lambda _: None)
+        export(deep, tmp_path / "bundle", ExportSettings(**{setting: given}))
     assert list(tmp_path.iterdir()) == []
 
 

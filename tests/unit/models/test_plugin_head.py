@@ -12,7 +12,8 @@ import pytest
 import polyhead
 from polyhead.errors import PluginError, UnknownKind
 from polyhead.verify.golden import verify
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import config as configs
 from polyhead_models.data import examples
@@ -74,7 +75,7 @@ def checkpoint(config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(checkpoint, tmp_path_factory):
     target = tmp_path_factory.mktemp("exported") / "bundle"
-    export(checkpoint, target, Settings(precision="fp32"), note=lambda _: None)
+    export(checkpoint, target, ExportSettings(precision="fp32"))
     return target
 
 

@@ -118,7 +118,7 @@ def _quantised(checkpoint: Any, bundle: Bundle, model: Any) -> Any:
     plan = quantisation.Plan(
         per_row=frozenset(gate.per_row if gate else ()), fp32=frozenset(gate.fp32 if gate else ())
     )
-    return quantisation.apply(replace(found, model=model), plan)
+    return quantisation.quantised(replace(found, model=model), plan)
 
 
 def _exact(bundle: Bundle) -> Any:

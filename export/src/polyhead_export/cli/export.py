@@ -1,13 +1,13 @@
 """Make a bundle of a checkpoint: one ONNX graph with all heads, tokenizer and golden answers.
 
 The checkpoint remembers its training and validation data: int8 ranges are measured on the former,
-the figures of the manifest on the latter. --config names other data. A checkpoint that was imported
+the metrics of the manifest on the latter. --config names other data. A checkpoint that was imported
 remembers none: --texts names a file of texts such as it will read, a JSON line or, in a .txt, a
 line each. Half of them calibrate; on the others the graph's decisions are held against PyTorch's.
 
-Gate: on the validation texts, the figure of a head may be at most --max-drop points (0.5 is 0.005
+Gate: on the validation texts, the metric of a head may be at most --max-drop points (0.5 is 0.005
 of an accuracy) below the PyTorch model's, and at most --max-flips percent of its decisions may
-differ. The measured values count; 95% intervals are shown beside them. A head without references,
+differ. The measured values count; 95% intervals are shown next to them. A head without references,
 or one that is no better than chance in PyTorch, goes by its decisions alone. A decision is a text's
 label, answer or summary, a span of `tokens`, a label of `multilabel`; an embedding is changed below
 a cosine of 0.99, of the texts and of their first word or two; for numbers the share is 1 minus the
@@ -15,15 +15,16 @@ concordance. Where static int8 is beyond a limit, the worst linears get a scale 
 worst of them stay in float. If nothing helps: exit code 1, a table of what was tried, and an older
 bundle is left as it is.
 
---also adds graphs to the bundle, beside the exact one that the CPU runs: "onnx" is the int8 graph
+--also adds graphs to the bundle, next to the exact one that the CPU runs: "onnx" is the int8 graph
 in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
 attention_mask; "cuda" an fp16 graph with it, for onnxruntime's CUDA provider (compared with PyTorch
 on the CPU, not measured on a GPU). --also-heads adds a graph with some heads only. Each graph holds
 its own weights.
 
 --calibrated-as keeps the quantisation of a deployed int8 bundle for a checkpoint that has further
-heads over the same frozen encoder: its texts and plan are taken, and the logits of its heads have
-to stay the same to the bit. Where a new head is beyond the limits so, nothing is written.
+heads over the same frozen encoder: the bundle holds its ranges, smoothing and plan, and the logits
+of its heads have to stay the same to the bit. Where a new head is beyond the limits so, nothing is
+written.
 
 --format optimum writes one head as a folder for Optimum's ORTModelForSequenceClassification or
 ORTModelForTokenClassification instead of a bundle: fp32, with attention_mask. It needs no data.
@@ -40,10 +41,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyhead.bundle.digest import with_digest
 from polyhead.cli import output
 from polyhead.errors import nearest
+
+if TYPE_CHECKING:
+    from polyhead.bundle import Manifest
+    from polyhead_export.settings import ExportSettings
 
 _ALSO = ("onnx", "padded", "cuda")
 
@@ -52,6 +58,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead export`."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE")
+    _add_quantisation(parser)
+    _add_graphs(parser)
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the Python code of an encoder outside transformers",
+    )
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_quantisation(parser: argparse.ArgumentParser) -> None:
+    """Precision, the texts that it is measured on, and what it may cost."""
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="int8", help="of the encoder (int8)"
     )
@@ -68,6 +87,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration-texts", type=int, default=256, metavar="N", help="for int8 ranges (256)"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
+    parser.add_argument(
+        "--calibrated-as", type=Path, metavar="BUNDLE", help="keep this bundle's int8 for its heads"
+    )
+    parser.add_argument(
+        "--max-drop", type=float, default=0.5, metavar="POINTS", help="of a head's metric (0.5)"
+    )
+    parser.add_argument(
+        "--max-flips", type=float, default=1.0, metavar="PERCENT", help="of its decisions (1.0)"
+    )
+
+
+def _add_graphs(parser: argparse.ArgumentParser) -> None:
+    """Which graphs are written, and in what form."""
     parser.add_argument(
         "--heads",
         type=_names,
@@ -101,92 +134,74 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=["bundle", "optimum"], default="bundle", help="what to write (bundle)"
     )
-    parser.add_argument(
-        "--calibrated-as", type=Path, metavar="BUNDLE", help="keep this bundle's int8 for its heads"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample of texts (0)")
-    parser.add_argument(
-        "--max-drop", type=float, default=0.5, metavar="POINTS", help="of a head's figure (0.5)"
-    )
-    parser.add_argument(
-        "--max-flips", type=float, default=1.0, metavar="PERCENT", help="of its decisions (1.0)"
-    )
-    parser.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run the Python code of an encoder outside transformers",
-    )
-    parser.add_argument(
-        "--probe", action="store_true", help="then time the layout alternatives on this CPU"
-    )
-    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
-    parser.set_defaults(usage_error=parser.error)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead export`."""
+    _check(arguments)
+    if arguments.format == "optimum":
+        return _optimum(arguments)
+    from polyhead_export import texts_file
+    from polyhead_export.pipeline import export
+    from polyhead_models import config
+
+    manifest = export(
+        arguments.checkpoint,
+        arguments.output,
+        _settings(arguments),
+        config=config.load(arguments.config) if arguments.config else None,
+        examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
+    )
+    _show(manifest, arguments.output, as_json=arguments.json)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
     if arguments.calibration_texts < 1:
         arguments.usage_error("--calibration-texts: expected at least 1")
-    lowered = arguments.precision == "int8" and arguments.target == "ort-cpu"
-    if arguments.probe and (arguments.json or not lowered):
-        arguments.usage_error(
-            "--probe: goes with int8 for ort-cpu and without --json; see 'polyhead probe'"
-        )
     if not arguments.max_drop >= 0:
         arguments.usage_error("--max-drop: expected points, at least 0")
     if not 0 <= arguments.max_flips <= 100:
         arguments.usage_error("--max-flips: expected percent, 0 to 100")
     if arguments.calibrated_as is not None and arguments.precision != "int8":
         arguments.usage_error("--calibrated-as: goes with --precision int8")
-    if arguments.format == "optimum":
-        return _optimum(arguments)
-    from polyhead.system.schema import plain
-    from polyhead_export import texts_file
-    from polyhead_export.export import Settings, export
+
+
+def _settings(arguments: argparse.Namespace) -> ExportSettings:
     from polyhead_export.gate import Limits
-    from polyhead_models import config
+    from polyhead_export.settings import ExportSettings
 
-    manifest = export(
-        arguments.checkpoint,
-        arguments.output,
-        Settings(
-            precision=arguments.precision,
-            calibration_texts=arguments.calibration_texts,
-            seed=arguments.seed,
-            heads=tuple(arguments.heads),
-            target=arguments.target,
-            also=tuple(arguments.also),
-            also_heads=tuple(arguments.also_heads),
-            limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
-            trust_remote_code=arguments.trust_remote_code,
-            calibrated_as=arguments.calibrated_as,
-        ),
-        config=config.load(arguments.config) if arguments.config else None,
-        examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
-        note=output.progress,
+    return ExportSettings(
+        precision=arguments.precision,
+        calibration_texts=arguments.calibration_texts,
+        seed=arguments.seed,
+        heads=tuple(arguments.heads),
+        target=arguments.target,
+        also=tuple(arguments.also),
+        also_heads=tuple(arguments.also_heads),
+        limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
+        trust_remote_code=arguments.trust_remote_code,
+        calibrated_as=arguments.calibrated_as,
     )
-    if arguments.json:
+
+
+def _show(manifest: Manifest, target: Path, *, as_json: bool) -> None:
+    from polyhead.system.schema import plain
+
+    if as_json:
         output.write_json(with_digest(plain(manifest)))
-        return 0
-    if arguments.probe:
-        from polyhead_export.cli import probe
-
-        probe.run(arguments.output, tokens=[16, 128])
-    output.write(
-        output.table(
-            ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"],
-            [
-                [
-                    *(name, q.metric, q.split, q.fp32, q.exported, q.drop_text),
-                    None if q.changed is None else 100 * q.changed,
-                ]
-                for name, q in manifest.quality.items()
-            ],
-        )
-    )
+        return
+    header = ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"]
+    rows = [
+        [
+            *(name, q.metric, q.split, q.fp32, q.exported, q.drop_text),
+            None if q.changed is None else 100 * q.changed,
+        ]
+        for name, q in manifest.quality.items()
+    ]
+    output.write(output.table(header, rows))
     files = ", ".join(f"{graph.file}, {graph.size / 1e6:.1f} MB" for graph in manifest.graphs)
-    output.progress(f"bundle: {arguments.output} ({files})")
-    return 0
+    output.progress(f"bundle: {target} ({files})")
 
 
 def _optimum(arguments: argparse.Namespace) -> int:
@@ -196,7 +211,6 @@ def _optimum(arguments: argparse.Namespace) -> int:
         "--calibrated-as": arguments.calibrated_as,
         "--config": arguments.config,
         "--json": arguments.json,
-        "--probe": arguments.probe,
         "--target onnx": arguments.target != "ort-cpu",
         "--texts": arguments.texts,
     }
@@ -204,10 +218,8 @@ def _optimum(arguments: argparse.Namespace) -> int:
         arguments.usage_error(f"--format optimum: {', '.join(found)}: only for bundles")
     from polyhead_export import optimum_folder
 
-    head = optimum_folder.write(
-        arguments.checkpoint, arguments.output, arguments.heads, note=output.progress
-    )
-    output.progress(f"{head.loader}: {arguments.output} ({head.name})")
+    loader = optimum_folder.write(arguments.checkpoint, arguments.output, arguments.heads)
+    output.progress(f"{loader}: {arguments.output}")
     return 0
 
 

@@ -29,13 +29,13 @@ class AttentionLayout(ir.passes.InPlacePass):
 
     def ensures(self, model: ir.Model) -> None:
         """No Attention whose result is read has the form above."""
-        found = [(n.name, _form(n)) for n in model.graph if n.op_type == "Attention"]
+        found = [(n.name, _split_attention(n)) for n in model.graph if n.op_type == "Attention"]
         if left := [name for name, form in found if form is not None and _is_read(form.merged)]:
             raise ir.passes.PostconditionError(f"left: {left}")
 
 
 @dataclass(frozen=True)
-class _Form:
+class _SplitAttention:
     """An Attention between transposes.
 
     Attributes:
@@ -51,13 +51,13 @@ class _Form:
     key_heads: int
 
 
-def _form(node: ir.Node) -> _Form | None:
+def _split_attention(node: ir.Node) -> _SplitAttention | None:
     split = [unsplit(value) for value in node.inputs[:3]]
     merged = _merge(node.outputs[0])
     heads, key_heads = (_heads(value) for value in node.inputs[:2])
     if merged is None or None in split or heads is None or key_heads is None:
         return None
-    return _Form(split, merged, heads, key_heads)
+    return _SplitAttention(split, merged, heads, key_heads)
 
 
 def _is_read(value: ir.Value) -> bool:
@@ -65,7 +65,7 @@ def _is_read(value: ir.Value) -> bool:
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
-    if (form := _form(node)) is None:
+    if (form := _split_attention(node)) is None:
         return False
     merged = form.merged
     attributes = {

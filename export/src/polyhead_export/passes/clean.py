@@ -1,4 +1,4 @@
-"""Takes out what no output needs, and what stands twice."""
+"""Removes what no output needs, and what is duplicated."""
 
 from __future__ import annotations
 

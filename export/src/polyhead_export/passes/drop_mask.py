@@ -1,4 +1,4 @@
-"""Takes masks out that mask nothing.
+"""Removes masks that mask nothing.
 
 before: Attention(q, k, v, ones) · Where(none, lowest, scores) · Add(scores, zeros) · Mul(x, ones)
 after:  Attention(q, k, v)       · scores                      · scores             · x
@@ -31,7 +31,7 @@ class DropMask(ir.passes.InPlacePass):
         self._shapes = [(1, 1), (2, 7), (1, max_tokens)]
 
     def requires(self, model: ir.Model) -> None:
-        """The graph is told of no padding; `PaddingMask` is the pass for one that is."""
+        """The graph knows of no padding; `PaddingMask` is the pass for one that is."""
         if ATTENTION_MASK in (value.name for value in model.graph.inputs):
             raise ir.passes.PreconditionError(f"has the input {ATTENTION_MASK!r}")
 

@@ -7,6 +7,12 @@ fp16 ends at 65,504. So heads, softmaxes and sums stay in fp32, as do nodes with
 constant outside that range, and nodes that the caller names because their values were seen outside
 it. Attention computes its softmax in fp32 (`softmax_precision`), LayerNormalization its mean and
 variance (`stash_type`, 1 by default).
+
+Why not `onnxruntime.transformers.float16.convert_float_to_float16` (onnxruntime 1.32): it puts a
+Cast to fp16 behind every node that is kept in fp32, also where the next node is kept too. So a
+value beyond 65,504 between two of them becomes infinite, and all logits pass through fp16. It clips
+larger constants to 65,504 without a word, does not set `softmax_precision`, and appends its Casts
+at the end of the graph, which `onnx.checker` refuses as not sorted.
 """
 
 from __future__ import annotations

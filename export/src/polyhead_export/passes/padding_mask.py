@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from polyhead_export.initializer import add_constant
+from polyhead_export.subgraph import session_of
 
 ATTENTION_MASK = "attention_mask"
 
@@ -67,12 +67,7 @@ def _plain(graph: ir.Graph, masks: Sequence[ir.Value]) -> set[ir.Value]:
     """The masks that hide padding and nothing else."""
     if not masks:
         return set()
-    part = ir.convenience.extract(graph, list(graph.inputs), list(masks))
-    part.opset_imports.update(graph.opset_imports)
-    content = ir.to_proto(ir.Model(part, ir_version=10)).SerializeToString()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = session_of(graph, graph.inputs, masks)
     found = set(masks)
     for lengths in _LENGTHS:
         padding = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)

@@ -5,17 +5,17 @@ before: x (batch, tokens, n) -> Reshape, Transpose, Slice, Squeeze … in some o
 after:  x -> Slice (its last axis, where n is more than heads * width) -> Reshape (batch, tokens,
         heads, width) -> Transpose (batch, heads, tokens, width)
 
-What the nodes do is found by running them on numbers that tell where each element came from.
+What the nodes do is found by running them on numbers that show where each element came from.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from polyhead_export.initializer import add_constant
 from polyhead_export.passes.attention_layout import unsplit
+from polyhead_export.subgraph import session_of
 
 _MOVES = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Split", "Gather"}
 _SHAPES = ((2, 3), (1, 1), (3, 5))
@@ -124,15 +124,7 @@ def _first(
     assert source.shape is not None
     total = source.shape[2]
     assert isinstance(total, int)
-    part = ir.convenience.extract(graph, list(dict.fromkeys([*graph.inputs, source])), [value])
-    part.opset_imports.update(graph.opset_imports)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        ir.to_proto(ir.Model(part, ir_version=10)).SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
+    session = session_of(graph, list(dict.fromkeys([*graph.inputs, source])), [value])
     found = set()
     for batch, tokens in _SHAPES:
         feeds = {i.name: np.zeros((batch, tokens), np.int64) for i in session.get_inputs()}

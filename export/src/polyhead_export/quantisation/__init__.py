@@ -2,11 +2,21 @@
 
 A *point* is a tensor that linears of the encoder read. Each has one smoothing and one range, found
 by the error that they cause in what its linears compute. A `Plan` says which linears are too
-sensitive for that.
+sensitive for that. A bundle stores what was found, so that another export can take it over.
 """
 
 from __future__ import annotations
 
-from polyhead_export.quantisation.calibrate import Calibrated, Plan, apply, calibrate
+from polyhead_export.quantisation.calibrate import Calibrated, CalibratedPoint, Plan, calibrate
+from polyhead_export.quantisation.rewrite import quantised
+from polyhead_export.quantisation.stored import StoredCalibration, StoredPoint
 
-__all__ = ["Calibrated", "Plan", "apply", "calibrate"]
+__all__ = [
+    "Calibrated",
+    "CalibratedPoint",
+    "Plan",
+    "StoredCalibration",
+    "StoredPoint",
+    "calibrate",
+    "quantised",
+]

@@ -1,4 +1,4 @@
-"""From a float graph to an int8 one, with a plan for what is too sensitive."""
+"""The smoothing and the range of every point of a float graph."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from tqdm import tqdm
 
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.calibration import CalibrationTexts
-from polyhead_export.passes.clean import clean
-from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
-from polyhead_export.passes.quantise_linears import QuantiseLinears, linears
-from polyhead_export.passes.smooth import Smooth, folds, smoothed
-from polyhead_export.quantisation.observe import Observation, observe
+from polyhead_export.passes.smooth import folds
+from polyhead_export.quantisation.observe import Observation, encoder_points, observe
 from polyhead_export.quantisation.search import Setting, Smoothing, search, search_by_token
 
 # The Mul of a smoothing takes time as its point is wide. With one behind each of MiniLM's 18 points
@@ -40,39 +37,59 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class CalibratedPoint:
+    """How one point is quantised.
+
+    Attributes:
+        linears: names of the encoder's linears that read it.
+        setting: for a static scale.
+        by_token: its smoothing where all that reads it has a scale for each token.
+    """
+
+    linears: tuple[str, ...]
+    setting: Setting
+    by_token: Smoothing
+
+    def smoothing(self, plan: Plan) -> Smoothing:
+        """How it is smoothed in the graph of a plan."""
+        static = set(self.linears) - plan.fp32 - plan.per_row
+        return self.setting if static else self.by_token
+
+
+@dataclass(frozen=True)
 class Calibrated:
     """A float graph, and how to quantise it.
 
     Attributes:
         model: the float graph; not to be changed.
-        settings: by point, for a static scale.
-        by_token: by point, its smoothing where all that reads it has a scale for each token.
-        ranking: linears with their relative error of the output, the worst first.
+        points: by the name of the tensor.
     """
 
     model: ir.Model
-    settings: Mapping[str, Setting]
-    by_token: Mapping[str, Smoothing]
-    ranking: tuple[tuple[str, float], ...]
+    points: Mapping[str, CalibratedPoint]
 
-    def smoothings(self, plan: Plan) -> dict[str, Smoothing]:
-        """How each point is smoothed in the graph of a plan."""
-        readers: dict[str, set[str]] = {name: set() for name in self.settings}
-        for linear in linears(self.model.graph):
-            readers.get(linear.activation.name or "", set()).add(str(linear.node.name))
-        observed = {name for name, _ in self.ranking}
-        return {
-            name: self.by_token[name] if (read & observed) - plan.fp32 <= plan.per_row else setting
-            for (name, setting), read in zip(self.settings.items(), readers.values(), strict=True)
+    @property
+    def ranking(self) -> list[tuple[str, float]]:
+        """Linears with their relative error of the output, the worst first."""
+        errors = {
+            name: error
+            for point in self.points.values()
+            for name, error in zip(point.linears, point.setting.errors, strict=True)
         }
+        return sorted(errors.items(), key=lambda item: (-item[1], item[0]))
 
     def alphas(self, plan: Plan) -> dict[str, float | None]:
         """The smoothing of each point in the graph of a plan; None for none."""
-        return {name: found.alpha for name, found in self.smoothings(plan).items()}
+        return {name: point.smoothing(plan).alpha for name, point in self.points.items()}
 
 
 def calibrate(
-    model: ir.Model, tokenizer: Tokenizer, sampled: CalibrationTexts, *, max_tokens: int
+    model: ir.Model,
+    tokenizer: Tokenizer,
+    sampled: CalibrationTexts,
+    *,
+    max_tokens: int,
+    known: Mapping[str, CalibratedPoint] | None = None,
 ) -> Calibrated:
     """Find smoothing and range of every point.
 
@@ -81,45 +98,27 @@ def calibrate(
         tokenizer: of the model.
         sampled: texts to observe.
         max_tokens: longest input.
+        known: points that need not be found. No text is run where these are all points.
 
     Raises:
         CalibrationError: when a value is not finite.
     """
+    known = known or {}
+    if known.keys() == encoder_points(model.graph).keys():
+        return Calibrated(model, known)
     points = observe(model, tokenizer, sampled, max_tokens=max_tokens)
     uses = collections.Counter(id(linear.weight) for p in points for linear in p.linears)
     narrowest = min((len(point.low) for point in points), default=0)
-    settings, by_token, errors = {}, {}, {}
+    found = {}
     for point in tqdm(points, desc="smooth", unit="point", leave=False):
         shared = any(uses[id(linear.weight)] > 1 for linear in point.linears)
         worth = None if shared else _worth(point, narrowest)
-        setting = settings[point.name] = search(point, worth=worth)
-        by_token[point.name] = search_by_token(point, worth=worth)
-        for linear, error in zip(point.linears, setting.errors, strict=True):
-            errors[str(linear.node.name)] = error
-    ranking = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
-    return Calibrated(model, settings, by_token, tuple(ranking))
-
-
-def apply(calibrated: Calibrated, plan: Plan) -> ir.Model:
-    """A quantised copy of the graph, in standard ONNX.
-
-    A linear of a head may read what linears of the encoder read; it was not observed and stays.
-    """
-    model = ir.from_proto(ir.to_proto(calibrated.model))
-    observed = {name for name, _ in calibrated.ranking}
-    names = {str(linear.node.name) for linear in linears(model.graph)}
-    skip = plan.fp32 | (names - observed)
-    smoothings = calibrated.smoothings(plan)
-    factors = {n: s.factors for n, s in smoothings.items() if s.factors is not None}
-    ranges = {name: (s.low, s.high) for name, s in calibrated.settings.items()}
-    ranges |= {smoothed(name): ranges[name] for name in factors}
-    ir.passes.Sequential(
-        Smooth(factors, skip=skip),
-        QuantiseLinears(ranges, per_row=plan.per_row, skip=skip),
-        QuantiseEmbeddings(),
-        clean(),
-    )(model)
-    return model
+        found[point.name] = known.get(point.name) or CalibratedPoint(
+            linears=tuple(str(linear.node.name) for linear in point.linears),
+            setting=search(point, worth=worth),
+            by_token=search_by_token(point, worth=worth),
+        )
+    return Calibrated(model, found)
 
 
 def _worth(point: Observation, narrowest: int) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError
 from polyhead_export.passes.quantise_linears import Linear, linears
+from polyhead_export.subgraph import session_of
 
 _ENCODER = "encoder."
 _ROWS = 1024
@@ -57,14 +57,15 @@ def observe(
     Raises:
         CalibrationError: when a value is not finite, which means NaN in the weights.
     """
-    points = _points(model.graph)
+    points = encoder_points(model.graph)
     names = list(points)
     widths = [len(group[0].weight.numpy()) for group in points.values()]
     low = [np.full(width, np.inf, np.float32) for width in widths]
     high = [np.full(width, -np.inf, np.float32) for width in widths]
     rows: list[list[NDArray[np.float32]]] = [[] for _ in names]
     random = np.random.default_rng(calibration.seed)
-    session = _session(model, [group[0].activation for group in points.values()])
+    activations = [group[0].activation for group in points.values()]
+    session = session_of(model.graph, model.graph.inputs, activations)
     inputs = [node.name for node in session.get_inputs()]
     for encoding in tqdm(
         tokenizer.encode(calibration.texts), desc="calibrate", unit="text", leave=False
@@ -87,7 +88,7 @@ def observe(
     ]
 
 
-def _points(graph: ir.Graph) -> dict[str, list[Linear]]:
+def encoder_points(graph: ir.Graph) -> dict[str, list[Linear]]:
     """The linears of the encoder by the tensor that they read, in the graph's order."""
     points: dict[str, list[Linear]] = {}
     for linear in linears(graph):
@@ -105,11 +106,3 @@ def _check(
                 f"{name}: values from {smallest.min()} to {largest.max()}; expected finite"
                 " numbers. Look for NaN or infinity in the trained weights."
             )
-
-
-def _session(model: ir.Model, values: Sequence[ir.Value]) -> ort.InferenceSession:
-    graph = model.graph
-    part = ir.convenience.extract(graph, list(graph.inputs), list(values))
-    part.opset_imports.update(graph.opset_imports)
-    content = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
-    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])

@@ -101,6 +101,8 @@ class Manifest:
         gate: what the export was allowed to lose; None where nothing was asked.
         certificate: that a text's answer does not depend on its batch; None without a graph in the
             exact layout.
+        calibration: `calibration.json`, with which another export can quantise in the same way;
+            None where there was none, and in older bundles.
     """
 
     format: Literal["polyhead-bundle"]
@@ -116,6 +118,7 @@ class Manifest:
     picture: FileEntry | None = None
     gate: Gate | None = None
     certificate: Certificate | None = None
+    calibration: FileEntry | None = None
 
     def __post_init__(self) -> None:
         if not self.graphs:
@@ -132,8 +135,8 @@ class Manifest:
     @property
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the manifest vouches for."""
-        pictures = () if self.picture is None else (self.picture,)
-        return (self.tokenizer, self.golden, self.card, *pictures, *self.graphs)
+        others = [entry for entry in (self.picture, self.calibration) if entry is not None]
+        return (self.tokenizer, self.golden, self.card, *others, *self.graphs)
 
 
 def _plain_name(name: str) -> None:

@@ -28,6 +28,7 @@ _MANIFEST_LIMIT = 8 * 2**20
 _GOLDEN_LIMIT = 64 * 2**20
 _TOKENIZER_LIMIT = 256 * 2**20
 _CARD_LIMIT = 8 * 2**20
+_CALIBRATION_LIMIT = 64 * 2**20
 _GRAPH_LIMIT = 2**31  # of protobuf; weights outside a graph are refused
 _NEXT_STEP = "Copy the bundle again from where it was made, or export it again."
 
@@ -196,6 +197,7 @@ def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
         (manifest.golden, _GOLDEN_LIMIT),
         (manifest.card, _CARD_LIMIT),
         *([(manifest.picture, _CARD_LIMIT)] if manifest.picture is not None else []),
+        *([(manifest.calibration, _CALIBRATION_LIMIT)] if manifest.calibration is not None else []),
         *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
     ]
 

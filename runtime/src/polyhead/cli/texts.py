@@ -33,12 +33,17 @@ def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[Input]:
     try:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield _text(line, f"{name}:{number}", field)
+                yield parse_line(line, f"{name}:{number}", field)
     except UnicodeDecodeError as problem:
         raise InvalidText(f"{name}: not UTF-8: {problem}. Convert the file first.") from problem
 
 
-def _text(line: str, where: str, field: str) -> Input:
+def parse_line(line: str, where: str, field: str) -> Input:
+    """The text or pair of one line; `where` and `field` are for messages and objects, see `read`.
+
+    Raises:
+        InvalidText: when it is no JSON or has no text.
+    """
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as problem:

@@ -54,7 +54,7 @@ def test_heads_stay_in_float_that_read_what_the_encoder_reads_too(case, calibrat
         if node.op_type == "MatMul" and node.name.startswith("heads.head_lower_tags")
     }
     assert shared
-    model = quantisation.apply(calibrated, Plan())
+    model = quantisation.quantised(calibrated, Plan())
     quantised = {n.inputs[0].producer().op_type: set() for n in model.graph if n.name in shared}
     assert "DequantizeLinear" not in quantised
     assert not any(name.startswith("heads.") for name, _ in calibrated.ranking)
@@ -94,12 +94,12 @@ def test_every_linear_is_ranked_the_worst_first(calibrated):
 
 def test_applying_leaves_the_float_graph_as_it_is(calibrated):
     before = ir.to_proto(calibrated.model).SerializeToString(deterministic=True)
-    quantisation.apply(calibrated, Plan())
+    quantisation.quantised(calibrated, Plan())
     assert ir.to_proto(calibrated.model).SerializeToString(deterministic=True) == before
 
 
 def test_the_canonical_graph_is_standard_onnx(calibrated):
-    proto = ir.to_proto(quantisation.apply(calibrated, Plan()))
+    proto = ir.to_proto(quantisation.quantised(calibrated, Plan()))
     onnx.checker.check_model(proto, full_check=True)
     assert {node.domain for node in proto.graph.node} == {""}
 
@@ -118,7 +118,7 @@ def test_a_plan_is_kept_and_logits_stay_close(case, calibrated, batch, tmp_path,
     names = [name for name, _ in calibrated.ranking]
     exact = frozenset(names[:fp32])
     plan = Plan(per_row=frozenset(names[:rows]) - exact, fp32=exact)
-    model = graphs.lowered(quantisation.apply(calibrated, plan))
+    model = graphs.lowered(quantisation.quantised(calibrated, plan))
     graphs.save(model, tmp_path / "model.onnx")
     fast = [node.name for node in model.graph if node.op_type == "MatMulIntegerToFloat"]
     assert sorted(fast) == sorted(set(names) - exact)
@@ -141,10 +141,12 @@ def test_a_point_is_smoothed_for_what_reads_it(calibrated):
     one = next(point for point, read in readers.items() if len(read) == 3)
     some = Plan(per_row=frozenset(readers[one][:2]))
     rest = Plan(per_row=some.per_row, fp32=frozenset(readers[one][2:]))
-    assert calibrated.smoothings(Plan()) == calibrated.settings
-    assert calibrated.smoothings(some) == calibrated.settings
-    assert calibrated.smoothings(rest)[one] is calibrated.by_token[one]
-    assert calibrated.smoothings(Plan(per_row=frozenset(names))) == calibrated.by_token
+    every = Plan(per_row=frozenset(names))
+    for name, point in calibrated.points.items():
+        assert point.smoothing(Plan()) is point.setting
+        assert point.smoothing(some) is point.setting
+        assert point.smoothing(rest) is (point.by_token if name == one else point.setting)
+        assert point.smoothing(every) is point.by_token
 
 
 def test_an_outlying_channel_is_smoothed_away(make_model, wordpiece, tmp_path, batch):
@@ -159,14 +161,14 @@ def test_an_outlying_channel_is_smoothed_away(make_model, wordpiece, tmp_path, b
     calibrated = quantisation.calibrate(graph, wordpiece, TEXTS, max_tokens=40)
     name = input_of(graph, "encoder.encoder.layer.0.output.dense/MatMul")
     assert calibrated.alphas(Plan())[name] is not None
-    smooth = calibrated.settings[name].factors
+    smooth = calibrated.points[name].setting.factors
     assert int(np.argmax(smooth)) == 3
 
 
 @pytest.mark.parametrize("rows", [0, 12], ids=["static", "by_token"])
 def test_logits_are_the_same_to_the_bit_alone_and_in_a_batch(calibrated, batch, tmp_path, rows):
     plan = Plan(per_row=frozenset(name for name, _ in calibrated.ranking[:rows]))
-    graphs.save(graphs.lowered(quantisation.apply(calibrated, plan)), tmp_path / "model.onnx")
+    graphs.save(graphs.lowered(quantisation.quantised(calibrated, plan)), tmp_path / "model.onnx")
     session = OnnxSession(tmp_path / "model.onnx")
     together = session.run(session.outputs, {"input_ids": batch})
     for index, row in enumerate(batch):

@@ -1,7 +1,8 @@
-"""From the fastest graph to the most exact one, as far as the gate calls for it."""
+"""The fastest quantisation plan that is within the limits of the gate."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,17 +11,19 @@ from polyhead.cli.output import listed, table
 from polyhead_export import gate
 from polyhead_export.errors import GateError
 from polyhead_export.gate import Limits
-from polyhead_export.quality import Comparison
+from polyhead_export.quality import GraphComparison
 from polyhead_export.quantisation import Plan
 
+logger = logging.getLogger(__name__)
+
 # A per-row scale costs about a sixth of the time, float about three times as much: few linears
-# first. The last rung leaves half of them in int8; beyond it, the float graph is the better choice.
+# first. The last step leaves half of them in int8; beyond it, the float graph is the better choice.
 _PER_ROW = (8, 2, 1)
 _FLOAT = (8, 4, 2)
 
 
 @dataclass(frozen=True)
-class Rung:
+class FallbackStep:
     """One way to quantise.
 
     Attributes:
@@ -32,85 +35,77 @@ class Rung:
     plan: Plan
 
 
-FLOAT = Rung("fp32", Plan())
-"""The only rung of an export that is not quantised."""
+FLOAT = FallbackStep("fp32", Plan())
+"""The only step of an export that is not quantised."""
 
 
 @dataclass(frozen=True)
-class Climbed:
-    """The rung that passed.
+class SelectedPlan:
+    """The first step that passed the gate.
 
     Attributes:
-        rung: how the graph was made.
+        step: how the graph was made.
         comparison: what it answers.
         gate: what was allowed and tried.
     """
 
-    rung: Rung
-    comparison: Comparison
+    step: FallbackStep
+    comparison: GraphComparison
     gate: Gate
 
 
-def rungs(ranking: Sequence[str]) -> list[Rung]:
-    """The ladder over some linears.
+def fallback_steps(ranking: Sequence[str]) -> list[FallbackStep]:
+    """The plans for some linears, from the fastest graph to the most exact one.
 
     Static scales for all; per-row scales for the worst eighth, the worst half, all; float for the
-    worst eighth, quarter, half, with per-row scales for the others. Fewer rungs for few linears.
+    worst eighth, quarter, half, with per-row scales for the others. Fewer steps for few linears.
 
     Args:
         ranking: names of the linears, the one with the largest output error first.
     """
-    count, found = len(ranking), [Rung("static scales", Plan())]
+    count, found = len(ranking), [FallbackStep("static scales", Plan())]
     for part in _PER_ROW:
         worst = frozenset(ranking[: -(-count // part)])
         name = f"per-row scales for {_of(len(worst), count)} linears"
-        found.append(Rung(name, Plan(per_row=worst)))
+        found.append(FallbackStep(name, Plan(per_row=worst)))
     for part in _FLOAT:
         worst = frozenset(ranking[: -(-count // part)])
         name = f"fp32 for {_of(len(worst), count)} linears, per-row scales for the others"
-        found.append(Rung(name, Plan(per_row=frozenset(ranking) - worst, fp32=worst)))
-    quantised = [rung for rung in found if rung.plan.fp32 != frozenset(ranking)]
-    return list({rung.plan: rung for rung in quantised}.values())
+        plan = Plan(per_row=frozenset(ranking) - worst, fp32=worst)
+        found.append(FallbackStep(name, plan))
+    quantised = [step for step in found if step.plan.fp32 != frozenset(ranking)]
+    return list({step.plan: step for step in quantised}.values())
 
 
-def climb(
-    ladder: Sequence[Rung],
-    compare: Callable[[Plan], Comparison],
+def select_plan(
+    steps: Sequence[FallbackStep],
+    compare: Callable[[Plan], GraphComparison],
     limits: Limits,
     *,
     heads: Collection[str] = (),
-    note: Callable[[str], None],
-) -> Climbed:
-    """Try rung after rung until all heads are within the limits.
+) -> SelectedPlan:
+    """Try step after step until all heads are within the limits; the log has each outcome.
 
     Args:
-        ladder: at least one rung, the fastest first.
-        compare: makes the graph of a plan and asks it the validation texts.
+        steps: at least one, the fastest first.
+        compare: makes the graph of a plan and runs the validation texts through it.
         limits: what may be lost.
-        heads: the names of all heads, to tell those that no text is for.
-        note: called with the outcome of each attempt.
+        heads: the names of all heads, to report those that no text is for.
 
     Raises:
-        GateError: when no rung passes; shows what was tried.
+        GateError: when no step passes; shows what was tried.
     """
     attempts: list[Attempt] = []
-    for rung in ladder:
-        comparison = compare(rung.plan)
-        attempt = gate.judge(rung.name, comparison.quality, limits)
+    for step in steps:
+        comparison = compare(step.plan)
+        attempt = gate.judge(step.name, comparison.quality, limits)
         if not attempts:
             for remark in gate.remarks(comparison.quality, limits, heads):
-                note(remark)
+                logger.info(remark)
         attempts.append(attempt)
-        note(_told(attempt))
+        logger.info(_summary(attempt))
         if not attempt.failed:
-            tried = Gate(
-                max_drop=limits.max_drop,
-                max_flips=limits.max_flips,
-                attempts=tuple(attempts),
-                per_row=tuple(sorted(rung.plan.per_row)),
-                fp32=tuple(sorted(rung.plan.fp32)),
-            )
-            return Climbed(rung, comparison, tried)
+            return SelectedPlan(step, comparison, _gate(step.plan, limits, attempts))
     raise GateError(
         f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
         f" changed decisions; nothing was written. Tried:\n\n{attempts_table(attempts)}\n\n"
@@ -138,7 +133,17 @@ def attempts_table(attempts: Sequence[Attempt]) -> str:
     )
 
 
-def _told(attempt: Attempt) -> str:
+def _gate(plan: Plan, limits: Limits, attempts: Sequence[Attempt]) -> Gate:
+    return Gate(
+        max_drop=limits.max_drop,
+        max_flips=limits.max_flips,
+        attempts=tuple(attempts),
+        per_row=tuple(sorted(plan.per_row)),
+        fp32=tuple(sorted(plan.fp32)),
+    )
+
+
+def _summary(attempt: Attempt) -> str:
     verdict = f"beyond the limits: {listed(attempt.failed)}" if attempt.failed else "passed"
     drop = max(attempt.drop.values(), default=0.0)
     changed = max(attempt.changed.values(), default=0.0)

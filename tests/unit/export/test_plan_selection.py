@@ -6,8 +6,8 @@ import pytest
 from polyhead.bundle import HeadQuality
 from polyhead_export.errors import GateError
 from polyhead_export.gate import Limits
-from polyhead_export.ladder import climb, rungs
-from polyhead_export.quality import Answers, Comparison
+from polyhead_export.plan_selection import fallback_steps, select_plan
+from polyhead_export.quality import GraphComparison, ModelAnswers
 
 LINEARS = [f"linear.{i}" for i in range(36)]
 
@@ -16,50 +16,52 @@ def comparison(changed):
     quality = HeadQuality(
         split="validation", texts=500, agreement=1 - changed, max_logit_error=0.1, changed=changed
     )
-    return Comparison(Answers({}, [], {}), {"topic": quality}, {"topic": np.zeros(1, np.float32)})
+    errors = {"topic": np.zeros(1, np.float32)}
+    return GraphComparison(ModelAnswers({}, [], {}), {"topic": quality}, errors)
 
 
-def test_the_ladder_goes_from_the_fastest_graph_to_the_most_exact():
-    sizes = [(len(rung.plan.per_row), len(rung.plan.fp32)) for rung in rungs(LINEARS)]
+def test_the_steps_go_from_the_fastest_graph_to_the_most_exact():
+    sizes = [(len(step.plan.per_row), len(step.plan.fp32)) for step in fallback_steps(LINEARS)]
     assert sizes == [(0, 0), (5, 0), (18, 0), (36, 0), (31, 5), (27, 9), (18, 18)]
 
 
 def test_the_worst_linears_are_treated_first():
-    ladder = rungs(LINEARS)
-    assert ladder[1].plan.per_row == set(LINEARS[:5])
-    assert ladder[4].plan.fp32 == set(LINEARS[:5])
-    assert ladder[4].plan.per_row == set(LINEARS[5:])
-    assert ladder[1].name == "per-row scales for the worst 5 of 36 linears"
+    steps = fallback_steps(LINEARS)
+    assert steps[1].plan.per_row == set(LINEARS[:5])
+    assert steps[4].plan.fp32 == set(LINEARS[:5])
+    assert steps[4].plan.per_row == set(LINEARS[5:])
+    assert steps[1].name == "per-row scales for the worst 5 of 36 linears"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_linears_make_a_shorter_ladder_of_different_rungs(count):
-    plans = [rung.plan for rung in rungs(LINEARS[:count])]
+def test_few_linears_have_fewer_and_different_steps(count):
+    plans = [step.plan for step in fallback_steps(LINEARS[:count])]
     assert len(set(plans)) == len(plans) <= 6
     assert all(len(plan.fp32) < count for plan in plans)
 
 
-def test_climbing_ends_with_the_first_graph_that_passes():
-    tried, notes = [], []
+def test_it_ends_with_the_first_graph_that_passes(caplog):
+    caplog.set_level("INFO", logger="polyhead_export")
+    tried = []
 
     def compare(plan):
         tried.append(plan)
         return comparison(0.02 if len(tried) < 3 else 0.01)
 
-    ladder = rungs(LINEARS)
-    found = climb(ladder, compare, Limits(), note=notes.append)
-    assert tried == [rung.plan for rung in ladder[:3]]
-    assert found.rung == ladder[2]
+    steps = fallback_steps(LINEARS)
+    found = select_plan(steps, compare, Limits())
+    assert tried == [step.plan for step in steps[:3]]
+    assert found.step == steps[2]
     assert found.gate.per_row == tuple(sorted(LINEARS[:18]))
     assert [a.failed for a in found.gate.attempts] == [("topic",), ("topic",), ()]
     assert (found.gate.max_drop, found.gate.max_flips) == (0.5, 1.0)
-    assert notes[0].endswith("most decisions changed 2.00%; beyond the limits: topic")
-    assert notes[-1].endswith("passed")
+    assert caplog.messages[0].endswith("most decisions changed 2.00%; beyond the limits: topic")
+    assert caplog.messages[-1].endswith("passed")
 
 
 def test_giving_up_shows_what_was_tried():
     with pytest.raises(GateError) as refused:
-        climb(rungs(LINEARS), lambda _: comparison(0.02), Limits(), note=lambda _: None)
+        select_plan(fallback_steps(LINEARS), lambda _: comparison(0.02), Limits())
     lines = str(refused.value).splitlines()
     assert "no graph keeps every head within 0.5 points and 1% of changed decisions" in lines[0]
     assert sum("  topic  " in line and line.endswith(" no") for line in lines) == 7

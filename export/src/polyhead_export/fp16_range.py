@@ -1,4 +1,4 @@
-"""Which nodes of a float graph see values that fp16 cannot hold?"""
+"""The nodes of a float graph that see values which fp16 cannot hold."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from polyhead_export.passes.half_precision import LARGEST
+from polyhead_export.subgraph import session_of
 
 LIMIT = LARGEST / 8
 """Texts that were not measured may reach further than those that were."""
 
 
-def wide_nodes(
+def nodes_beyond_fp16(
     model: ir.Model, feeds: Iterable[Mapping[str, NDArray[np.int64]]], *, limit: float = LIMIT
 ) -> frozenset[str]:
     """Names of the nodes that make or read a value outside -limit to limit.
@@ -27,15 +27,12 @@ def wide_nodes(
     """
     graph = model.graph
     values = [v for node in graph for v in node.outputs if v.dtype == ir.DataType.FLOAT]
-    part = ir.convenience.extract(graph, list(graph.inputs), values)
-    part.opset_imports.update(graph.opset_imports)
-    content = ir.to_proto(ir.Model(part, ir_version=model.ir_version)).SerializeToString()
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = session_of(graph, graph.inputs, values)
     names = [value.name for value in values]
-    wide: set[ir.Value] = set()
+    beyond: set[ir.Value] = set()
     for feed in feeds:
         for value, array in zip(values, session.run(names, dict(feed)), strict=True):
             if array.size and not float(np.abs(array).max()) <= limit:
-                wide.add(value)
-    nodes = [v.producer() for v in wide] + [use.node for v in wide for use in v.uses()]
+                beyond.add(value)
+    nodes = [v.producer() for v in beyond] + [use.node for v in beyond for use in v.uses()]
     return frozenset(str(node.name) for node in nodes if node is not None)

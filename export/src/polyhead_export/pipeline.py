@@ -1,0 +1,320 @@
+"""From a checkpoint to a bundle, stage by stage.
+
+::
+
+    checkpoint ─► trace ─► calibrate ─► gate ─► variants ─► golden ─► certify ─► write ─► bundle
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polyhead import Engine
+from polyhead.bundle import Certificate, Graph, Manifest, writer
+from polyhead.bundle.digest import entry
+from polyhead.bundle.manifest import FORMAT, VERSION
+from polyhead.text.encoding import Encoding
+from polyhead_export import calibration, graphs, parity, pictures, texts, variants
+from polyhead_export.card import card
+from polyhead_export.certificate import certify
+from polyhead_export.deployed import DeployedBundle
+from polyhead_export.engines import engine_over
+from polyhead_export.errors import WeightsError
+from polyhead_export.golden import golden_texts, write_golden
+from polyhead_export.graphs import FloatGraph
+from polyhead_export.plan_selection import FLOAT, SelectedPlan, fallback_steps, select_plan
+from polyhead_export.provenance import calibration_facts, encoder_info, provenance
+from polyhead_export.quality import GraphComparison, ReferenceModel
+from polyhead_export.quantisation import (
+    Calibrated,
+    Plan,
+    StoredCalibration,
+    calibrate,
+    quantised,
+)
+from polyhead_export.selection import chosen, select
+from polyhead_export.settings import ExportSettings
+from polyhead_export.variants import WrittenGraph, write_variants
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.config import Config
+from polyhead_models.data.examples import Example
+from polyhead_models.evaluation import inputs
+
+logger = logging.getLogger(__name__)
+
+_TOKENIZER, _GOLDEN, _CARD, _PICTURE = "tokenizer.json", "golden.json", "README.md", "quality.png"
+_CALIBRATION = "calibration.json"
+
+
+def export(
+    source: Path,
+    target: Path,
+    settings: ExportSettings,
+    *,
+    config: Config | None = None,
+    examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
+) -> Manifest:
+    """Trace, check, quantise, measure and write a bundle.
+
+    int8 begins with the fastest graph and falls back to more exact ones until every head is within
+    the limits; see `polyhead_export.gate` and `polyhead_export.plan_selection`.
+
+    Args:
+        source: a checkpoint.
+        target: folder of the bundle; an older bundle there is replaced at the very end.
+        settings: how to export.
+        config: where the training and validation texts are; None takes what the checkpoint
+            remembers.
+        examples: texts to calibrate with and texts to measure on, in place of both; see
+            `texts_file.read`.
+
+    Raises:
+        CheckpointError: when the checkpoint cannot be read, or a newer version wrote it.
+        UnknownHead: when a head is named that it does not have.
+        DataError: when its texts are not where they were, or have changed.
+        ExportError: when the model cannot be traced, the graph is not the model's, loses more than
+            is allowed, or gives a text another answer in another batch.
+        BundleError: when something other than a bundle is at `target`.
+        OSError: when the disk refuses; like after all errors, an older bundle is then untouched.
+    """
+    pipeline = ExportPipeline(source, settings, config=config, examples=examples)
+    with writer.staged(target) as folder:
+        return pipeline.run(folder)
+
+
+class ExportPipeline:
+    """A checkpoint, the texts that it is measured on, and the stages of its export.
+
+    Raises what `export` raises.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        settings: ExportSettings,
+        *,
+        config: Config | None = None,
+        examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
+    ) -> None:
+        """Read checkpoint and texts, and refuse what cannot be exported before anything is slow.
+
+        Args as for `export`.
+        """
+        self.source, self.settings = source, settings
+        loaded = checkpoints.load(source, trust_remote_code=settings.trust_remote_code)
+        self.checkpoint = select(loaded, settings.heads)
+        for names in settings.also_heads:
+            chosen(names, self.checkpoint.model.specs)
+        self.deployed: DeployedBundle | None = None
+        if settings.calibrated_as is not None:
+            self.deployed = DeployedBundle.read(settings.calibrated_as)
+            self.deployed.check(self.checkpoint)
+        self.texts = texts.load(self.checkpoint, config, examples)
+        self.sampled = calibration.sample(
+            inputs(self.texts.train), count=settings.calibration_texts, seed=settings.seed
+        )
+        self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
+
+    def run(self, folder: Path) -> Manifest:
+        """All stages, into a folder that is to become the bundle."""
+        traced = self.trace(folder)
+        calibrated = self.calibrate(traced)
+        selected = self.gate(calibrated, folder)
+        written = self.variants(folder)
+        golden = self.golden(folder, written)
+        certificate = self.certify(folder, written, golden)
+        return self.write(folder, calibrated, selected, written, certificate)
+
+    def trace(self, folder: Path) -> FloatGraph:
+        """The float graph of encoder and heads, held against the PyTorch model."""
+        self._refuse_wrong_weights()
+        logger.info("tracing encoder and heads")
+        traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.max_tokens)
+        path = self._path(folder)
+        graphs.save(traced.model, path)
+        error = parity.check(self.checkpoint.model, path, max_tokens=self.max_tokens)
+        logger.info(
+            "float graph: %d nodes, %d fused Attention, largest difference from PyTorch %.1e",
+            sum(traced.nodes.values()),
+            traced.nodes.get("Attention", 0),
+            error,
+        )
+        return traced
+
+    def calibrate(self, traced: FloatGraph) -> Calibrated | None:
+        """How each linear can be quantised; None for a float bundle.
+
+        What a deployed bundle has stored is taken over; only deeper layers are calibrated then.
+        """
+        if self.settings.precision != "int8":
+            return None
+        known = None
+        if self.deployed is None:
+            logger.info("calibrating on %d training texts", len(self.sampled.texts))
+        else:
+            logger.info("taking the calibration of %s", self.deployed.path)
+            known = self.deployed.calibration.points_of(traced.model.graph)
+        return calibrate(
+            traced.model,
+            self.checkpoint.tokenizer,
+            self.sampled,
+            max_tokens=self.max_tokens,
+            known=known,
+        )
+
+    def gate(self, calibrated: Calibrated | None, folder: Path) -> SelectedPlan:
+        """The fastest graph that is within the limits; it is in the folder then."""
+        measured, split = self.texts.measured, self.texts.split
+        logger.info("running %s texts of the %s split in PyTorch", f"{len(measured):,}", split)
+        reference = ReferenceModel(self.checkpoint.engine(), measured, split)
+        steps = [FLOAT]
+        if self.deployed is not None:
+            steps = [self.deployed.step]
+        elif calibrated is not None:
+            steps = fallback_steps([name for name, _ in calibrated.ranking])
+
+        def compare(plan: Plan) -> GraphComparison:
+            if calibrated is not None:
+                self._save_quantised(calibrated, plan, folder)
+            with self._engine(folder) as engine:
+                return reference.compare(engine)
+
+        heads = list(self.checkpoint.model.specs)
+        selected = select_plan(steps, compare, self.settings.limits, heads=heads)
+        if self.deployed is not None:
+            with self._engine(folder) as engine:
+                self.deployed.require_same(engine, inputs(measured))
+        return replace(selected, comparison=reference.with_intervals(selected.comparison))
+
+    def variants(self, folder: Path) -> list[WrittenGraph]:
+        """All graphs of the bundle: the exact one, and the further ones that were asked for."""
+        first = Graph(
+            **vars(entry(self._path(folder))),
+            precision=self.settings.precision,
+            layout="exact",
+            target="ort-cpu" if self.settings.lowered else "onnx",
+            heads=tuple(self.checkpoint.model.specs),
+            inputs=self.checkpoint.model.inputs,
+        )
+        further = write_variants(
+            self.checkpoint,
+            first,
+            folder,
+            also=self.settings.also,
+            also_heads=self.settings.also_heads,
+            sampled=self.sampled,
+        )
+        return [WrittenGraph(first, {}), *further]
+
+    def golden(self, folder: Path, written: Sequence[WrittenGraph]) -> list[Encoding]:
+        """Write the PyTorch model's answers to a few texts; returns these texts."""
+        kinds = {spec.input for spec in self.checkpoint.model.specs.values()}
+        selected = golden_texts(inputs(self.texts.measured), kinds, seed=self.settings.seed)
+        entries = [each.graph for each in written]
+        # A GPU adds up in another order than the CPU that these were compared on: on an H200 the
+        # fp16 graph of SNIPS was off by 1.5 times as much as here.
+        least = {g.file: variants.FP16_TOLERANCE for g in entries if g.precision == "fp16"}
+        exported = {
+            graph.file: engine_over(
+                self.checkpoint,
+                folder / graph.file,
+                heads=graph.heads,
+                padded=graph.layout == "padded",
+            )
+            for graph in entries
+        }
+        reference = self.checkpoint.engine()
+        return write_golden(folder / _GOLDEN, reference, exported, selected, least=least)
+
+    def certify(
+        self, folder: Path, written: Sequence[WrittenGraph], golden: Sequence[Encoding]
+    ) -> Certificate:
+        """Refuse a graph in which a text's logits depend on its batch or on threads."""
+        logger.info("comparing batches and threads")
+        exact = [each.graph for each in written if each.graph.layout == "exact"]
+        first, *_ = [certify(folder / graph.file, golden) for graph in exact]
+        return first
+
+    def write(
+        self,
+        folder: Path,
+        calibrated: Calibrated | None,
+        selected: SelectedPlan,
+        written: Sequence[WrittenGraph],
+        certificate: Certificate,
+    ) -> Manifest:
+        """Write tokenizer, calibration, model card and manifest."""
+        plan, comparison = selected.step.plan, selected.comparison
+        tokenizer = self.checkpoint.tokenizer.to_json()
+        (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        picture = pictures.quality(comparison.quality, comparison.logit_errors)
+        (folder / _PICTURE).write_bytes(picture)
+        if calibrated is not None:
+            StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
+        encoder, heads = encoder_info(self.checkpoint), self.checkpoint.model.specs
+        entries = [each.graph for each in written]
+        page = card(
+            encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE
+        )
+        (folder / _CARD).write_text(page, encoding="utf-8")
+        manifest = Manifest(
+            format=FORMAT,
+            version=VERSION,
+            encoder=encoder,
+            tokenizer=entry(folder / _TOKENIZER),
+            golden=entry(folder / _GOLDEN),
+            card=entry(folder / _CARD),
+            graphs=tuple(entries),
+            heads=heads,
+            quality=comparison.quality,
+            provenance=self._provenance(calibrated, plan, written[1:]),
+            picture=entry(folder / _PICTURE),
+            gate=selected.gate,
+            certificate=certificate,
+            calibration=None if calibrated is None else entry(folder / _CALIBRATION),
+        )
+        writer.write_manifest(folder, manifest)
+        return manifest
+
+    def _refuse_wrong_weights(self) -> None:
+        for name, tensor in self.checkpoint.model.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise WeightsError(
+                    f"{name}: found NaN or infinity among {tensor.numel():,} weights; expected"
+                    " finite numbers. Train again, with a lower learning rate or in fp32."
+                )
+
+    def _path(self, folder: Path) -> Path:
+        """Where the exact graph is."""
+        return folder / f"model.{self.settings.precision}.onnx"
+
+    def _engine(self, folder: Path) -> Engine:
+        """An engine over the exact graph, as it is now."""
+        return engine_over(self.checkpoint, self._path(folder), heads=self.checkpoint.model.specs)
+
+    def _save_quantised(self, calibrated: Calibrated, plan: Plan, folder: Path) -> None:
+        model = quantised(calibrated, plan)
+        if self.settings.lowered:
+            if "onnx" in self.settings.also:
+                graphs.save(model, folder / variants.QDQ)
+            model = graphs.lowered(model)
+        graphs.save(model, self._path(folder))
+
+    def _provenance(
+        self, calibrated: Calibrated | None, plan: Plan, further: Sequence[WrittenGraph]
+    ) -> dict[str, Any]:
+        settings = {"precision": self.settings.precision, "seed": self.settings.seed}
+        facts = provenance(self.source, self.checkpoint, settings=settings)
+        if calibrated is not None:
+            found = calibration_facts(self.sampled, self.checkpoint.model.specs)
+            if self.deployed is not None:
+                found = {**self.deployed.facts}
+                found["taken_from"] = self.deployed.manifest.graphs[0].sha256
+            facts["calibration"] = {**found, "alphas": calibrated.alphas(plan)}
+        if further:
+            facts["further_graphs"] = {f.graph.file: f.facts for f in further}
+        return facts

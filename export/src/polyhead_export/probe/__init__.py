@@ -1,1 +1,0 @@
-"""Is the built-in layout still the best in this onnxruntime on this CPU?"""
