@@ -23,6 +23,9 @@ test-transformers4: .venv4/ready  ## all encoder families on the last transforme
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+docs: .venv/ready  ## the documentation as a site in build/docs, offline; each warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 # Minutes on two slow cores, exports included: environments 2, one-head 10 (eleven peers), serving 7
 # (five), heads 6 (seven exports), embedding 3; 28 in all. QUICK: 2 + 2 + 1.
 BENCH := $(BIN)/polyhead bench run build/demo/bundle --checkpoint build/demo/checkpoint --texts build/demo/data/test.jsonl
@@ -83,4 +86,4 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime bench-compose
+.PHONY: demo test test-lean fuzz test-transformers4 lint docs bench readme smoke soak bench-export bench-runtime bench-compose
