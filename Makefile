@@ -12,7 +12,7 @@ test: .venv/ready  ## the whole test suite, offline
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
-	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz' tests/unit/runtime tests/fuzz tests/contract
+	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
 
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
