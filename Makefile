@@ -47,8 +47,9 @@ else
 	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/embedding
 endif
 
-readme: .venv/ready  ## the benchmark in README.md, from the newest run in benchmarks/results
-	$(BIN)/python -m polyhead_bench.published README.md benchmarks/results
+readme: .venv/ready  ## the measured tables, from the newest run in benchmarks/results
+	$(BIN)/polyhead bench publish benchmarks/results README.md README.zh-CN.md --models demo
+	$(BIN)/polyhead bench publish benchmarks/results benchmarks/results/README.md
 
 smoke: .venv/ready  ## does every peer of this environment answer right? No times
 	$(BIN)/polyhead bench --smoke
