@@ -30,7 +30,8 @@ from polyhead_models.heads.dense import Dense
 
 READMES = ["README.md", "README.zh-CN.md"]
 GUIDES = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))
-PAGES = [*READMES, "CONTRIBUTING.md", *GUIDES]
+MEMBERS = ["benchmarks/README.md", "export/README.md", "models/README.md", "runtime/README.md"]
+PAGES = [*READMES, "CONTRIBUTING.md", *MEMBERS, *GUIDES]
 WITH_OTHER_HEADS = {"docs/guides/pairs.md"}
 """Their snippets need heads of every kind: tests/unit/runtime/test_guides.py runs them."""
 
