@@ -135,6 +135,20 @@ def test_every_make_target_and_file_of_the_text_exists(page):
             assert (ROOT / page).parent.joinpath(place).exists(), place
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_flag_of_the_text_exists(page):
+    reference = text("docs/reference/cli.md")
+    prose = re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        for name, verb in re.findall(r"\bpolyhead ([a-z]+)(?: ([a-z]+)\b)?", code):
+            assert f"\n## polyhead {name}\n" in reference, code
+            if verb and name == "bench":
+                assert f"\n### polyhead {name} {verb}\n" in reference, code
+        if not code.startswith("pip "):
+            for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", code):
+                assert re.search(rf"{flag}\b", reference), code
+
+
 def test_the_reference_of_commands_is_that_of_the_installed_commands():
     script = ROOT / "docs" / "cli_reference.py"
     spec = util.spec_from_file_location("cli_reference", script)
