@@ -41,6 +41,8 @@ def test_the_times_of_the_text_are_those_of_the_published_report():
     report = text(place)
     assert f"| polyhead-int8 | 4 | {joint} |" in report
     assert f"| separate-int8 | 4 | {separate} |" in report
+    (faster,) = re.findall(r"PyTorch took ([\d.]+) times as long", source)
+    assert re.search(rf"^\| torch \|.*\| {faster} \(", report, flags=re.MULTILINE)
 
 
 def test_the_table_of_peers_is_that_of_the_published_report():
