@@ -12,7 +12,7 @@ test: .venv/ready  ## the whole test suite, offline
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
-	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz' tests/unit/runtime tests/fuzz tests/contract
+	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
 
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
@@ -22,6 +22,9 @@ test-transformers4: .venv4/ready  ## all encoder families on the last transforme
 
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: .venv/ready  ## the documentation as a site in build/docs, offline; each warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 # Minutes on two slow cores, exports included: environments 2, one-head 10 (eleven peers), serving 7
 # (five), heads 6 (seven exports), embedding 3; 28 in all. QUICK: 2 + 2 + 1.
@@ -44,8 +47,9 @@ else
 	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/embedding
 endif
 
-readme: .venv/ready  ## the benchmark in README.md, from the newest run in benchmarks/results
-	$(BIN)/python -m polyhead_bench.published README.md benchmarks/results
+readme: .venv/ready  ## the measured tables, from the newest run in benchmarks/results
+	$(BIN)/polyhead bench publish benchmarks/results README.md README.zh-CN.md --models demo
+	$(BIN)/polyhead bench publish benchmarks/results benchmarks/results/README.md
 
 smoke: .venv/ready  ## does every peer of this environment answer right? No times
 	$(BIN)/polyhead bench --smoke
@@ -83,4 +87,4 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean fuzz test-transformers4 lint bench readme smoke soak bench-export bench-runtime bench-compose
+.PHONY: demo test test-lean fuzz test-transformers4 lint docs bench readme smoke soak bench-export bench-runtime bench-compose
