@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from polyhead.cli import output
 
 if TYPE_CHECKING:
-    from polyhead_models.data.report import HeadReport, Report
+    from polyhead_models.data.report import DataReport, HeadReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from polyhead_models import config
     from polyhead_models.data.report import report
 
-    found = report(config.load(arguments.config), note=output.progress)
+    found = report(config.load(arguments.config))
     if arguments.json:
         output.write_json(plain(found))
         return 0
@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write(found: Report) -> None:
+def _write(found: DataReport) -> None:
     _table(
         ["source", "split", "rows"],
         [[s, split, n] for s, splits in found.rows.items() for split, n in splits.items()],

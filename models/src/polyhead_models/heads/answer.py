@@ -123,7 +123,7 @@ class AnswerNetwork(HeadNetwork):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of starts and ends over windows; 0 when no window has a target."""
-        rows = (targets != IGNORED).any(dim=1)
+        rows = self.known(targets).any(dim=1)
         if not bool(rows.any()):
             return logits.sum() * 0.0
         targets, logits = targets[rows], logits[rows].float()

@@ -1,4 +1,4 @@
-"""The network face of a head kind: hidden states in, logits out; its loss and its targets."""
+"""The network of a head kind: hidden states in, logits out; its loss and its targets."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class HeadNetwork(nn.Module, ABC):
         """A raw target into its reference form.
 
         Args:
-            raw: as it stands in the row; never None.
+            raw: as it is in the row; never None.
             text: what the head reads; of a pair the second text.
 
         Raises:
@@ -114,10 +114,10 @@ class HeadNetwork(nn.Module, ABC):
 
     @classmethod
     def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
-        """A raw target that may stand on the words of a text, as one that stands on characters.
+        """A raw target that may be on the words of a text, as one on its characters.
 
         Args:
-            raw: as it stands in the row.
+            raw: as it is in the row.
             words: the words, and where they stand in the text.
             tags: the configuration's key `tags`.
 
@@ -199,9 +199,13 @@ class HeadNetwork(nn.Module, ABC):
                 batch[row] = target
         return batch
 
+    def known(self, targets: Tensor) -> Tensor:
+        """Which of the targets of a batch the loss counts, bool."""
+        return targets != IGNORED
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy over the targets that are not `IGNORED`; 0 when all are."""
-        if not bool((targets != IGNORED).any()):
+        if not bool(self.known(targets).any()):
             return logits.sum() * 0.0
         flat = logits.float().flatten(0, -2)
         return nn.functional.cross_entropy(

@@ -81,9 +81,13 @@ class EmbeddingNetwork(HeadNetwork):
             batch[row, 1] = target
         return batch
 
+    def known(self, targets: Tensor) -> Tensor:
+        """Which texts belong to a pair: bool `(batch,)`."""
+        return targets[:, 0] >= 0
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over the pairs of the batch and the sizes of the vector; 0 when there is no pair."""
-        rows = torch.nonzero(targets[:, 0] >= 0).flatten()
+        rows = torch.nonzero(self.known(targets)).flatten()
         if not len(rows):
             return logits.sum() * 0.0
         first, second = logits[rows[::2]].float(), logits[rows[1::2]].float()

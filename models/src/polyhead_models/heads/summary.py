@@ -99,7 +99,7 @@ class SummaryNetwork(HeadNetwork):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean binary cross-entropy over the sentences of all texts; 0 when there are none."""
-        known = targets != IGNORED
+        known = self.known(targets)
         if not bool(known.any()):
             return logits.sum() * 0.0
         rows = torch.arange(len(targets), device=targets.device).unsqueeze(1).expand_as(targets)

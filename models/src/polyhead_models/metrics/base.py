@@ -1,4 +1,4 @@
-"""The metric face of a head kind: results and references into figures."""
+"""The metric of a head kind: results and references into numbers."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from polyhead_models.training.objective import Objective
 from polyhead_models.training.optimisation import freeze, optimizer
 from polyhead_models.training.rows import TrainingRow
 
+logger = logging.getLogger(__name__)
+
 _VALIDATION = "validation"
 
 
@@ -42,7 +45,6 @@ class MultiHeadTrainer(transformers.Trainer):
         rows: Sequence[TrainingRow],
         validation: Sequence[Example],
         folder: Path,
-        note: Callable[[str], None],
     ) -> None:
         """Prepare a run.
 
@@ -51,7 +53,6 @@ class MultiHeadTrainer(transformers.Trainer):
             rows: what to learn from; at least one.
             validation: what to watch after each epoch; may be empty.
             folder: where the run keeps its state.
-            note: called with the validation figures of each epoch.
         """
         config = checkpoint.description.config
         settings = config.training
@@ -69,7 +70,6 @@ class MultiHeadTrainer(transformers.Trainer):
         taught = [name for name, head in trained.items() if head.teacher is not None]
         self._collate = Collator(checkpoint.model, list(trained), taught)
         self._checkpoint = checkpoint
-        self._note = note
         freeze(checkpoint.model, settings.freeze)
         objective = Objective(
             checkpoint.model,
@@ -114,7 +114,7 @@ class MultiHeadTrainer(transformers.Trainer):
         mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
         self.state.log_history.append({"epoch": epoch, _VALIDATION: plain(found), "mean": mean})
         figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
-        self._note(f"epoch {epoch}: {figures}")
+        logger.info("epoch %d: %s", epoch, figures)
         metrics = {"eval_mean": mean}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -131,7 +131,8 @@ class MultiHeadTrainer(transformers.Trainer):
         """Figures and facts of the finished run, as plain data; figures are made in fp32.
 
         `history` has an entry an epoch: its number, the mean training loss and, with validation
-        data, the figures of all heads and their mean. `seconds` are of all sittings together.
+        data, the metrics of all heads and their mean. `seconds` is the wall time over all resumed
+        runs.
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
