@@ -111,37 +111,27 @@ def page(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     metrics = [
         [
-            *(recipe["recipe"], name, head["metric"]),
-            *(_shown(head[values], head["metric"]) for values in ("test", "baseline")),
-            *(f"{head['test_texts']:,}", f"{head['training_texts']:,}"),
+            *(recipe["recipe"], name, head["metric"], head["test"][head["metric"]]),
+            head["baseline"] and head["baseline"][head["metric"]],
+            *(head["test_texts"], head["training_texts"]),
         ]
         for recipe in report["recipes"]
         for name, head in recipe["heads"].items()
     ]
     training = [
         [
-            *(recipe["recipe"], recipe["encoder"], f"{recipe['seconds']:,.0f}"),
+            *(recipe["recipe"], recipe["encoder"], round(recipe["seconds"])),
             *(recipe[key] for key in ("epochs", "best_epoch", "precision", "seed")),
         ]
         for recipe in report["recipes"]
     ]
     libraries = [f"{name} {number}" for name, number in report["evaluated_with"].items()]
     return PAGE.format(
-        metrics=table([METRICS, *metrics]),
-        training=table([TRAINING, *training]),
+        metrics=output.markdown_table(METRICS, metrics),
+        training=output.markdown_table(TRAINING, training),
         cpu=f"{report['cpu']['model']} ({', '.join(report['cpu']['flags'])})",
         libraries=", ".join(libraries),
     )
-
-
-def table(rows: list[list[Any]]) -> str:
-    """Rows, the header first, as a Markdown table."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _shown(values: dict[str, float] | None, metric: str) -> str:
-    return "-" if values is None else f"{values[metric]:.4f}"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from polyhead_models.training import Trained, train
 
 logger = logging.getLogger(__name__)
 
+HEADER = ("head", "metric", "split", "texts", "windowed", "joint", "single", "difference")
 _PAGE = """\
 # Joint training against single heads
 
@@ -31,11 +32,9 @@ Encoder `{encoder}`. Single: the same encoder, `[training]` table and seed, one 
 difference is joint minus single on the same texts; intervals are 95%, percentile bootstrap over
 texts. Validation metrics also chose the epoch. Seconds are of this machine, validation included.
 
-```
 {metrics}
 
 {runs}
-```
 """
 
 
@@ -87,21 +86,23 @@ def compare(
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     atomic.write_text(folder / "report.json", text + "\n")
-    lines = output.table(["run", *costs], [[name, *row.values()] for name, row in runs.items()])
-    page = _PAGE.format(encoder=config.encoder.name, metrics=table(heads), runs=lines)
+    page = _PAGE.format(
+        encoder=config.encoder.name,
+        metrics=output.markdown_table(HEADER, rows(heads)),
+        runs=output.markdown_table(["run", *costs], [[n, *r.values()] for n, r in runs.items()]),
+    )
     atomic.write_text(folder / "report.md", page)
     return heads
 
 
-def table(heads: Mapping[str, HeadComparison]) -> str:
-    """A row a head: the metric of both models and the difference, with intervals."""
-    header = ["head", "metric", "split", "texts", "windowed", "joint", "single", "difference"]
-    rows = []
+def rows(heads: Mapping[str, HeadComparison]) -> list[list[object]]:
+    """A row a head, in the order of `HEADER`; intervals in brackets."""
+    found: list[list[object]] = []
     for name, head in heads.items():
         estimates = (head.joint, head.single, head.difference)
         shown = [f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in estimates]
-        rows.append([name, head.metric, head.split, head.texts, head.windowed, *shown])
-    return output.table(header, rows)
+        found.append([name, head.metric, head.split, head.texts, head.windowed, *shown])
+    return found
 
 
 def single(config: Config, head: str) -> Config:

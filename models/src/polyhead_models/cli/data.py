@@ -79,14 +79,14 @@ def _sizes(name: str, head: HeadReport) -> list[list[object]]:
 
 
 def _targets(name: str, head: HeadReport) -> list[list[object]]:
-    from polyhead_models.data.statistics import Labels, Numbers, Spans
+    from polyhead_models.data.statistics import Labels, NumberRange, Spans
 
     lines: list[list[object]] = []
     for split, statistics in head.splits.items():
         match statistics.target:
             case Labels() as labels:
                 lines.append([name, split, labels.distinct, _counts(labels.counts, labels.without)])
-            case Numbers() as numbers:
+            case NumberRange() as numbers:
                 text = f"{numbers.minimum:g} to {numbers.maximum:g}, mean {numbers.mean:.4g}"
                 lines.append([name, split, None, text])
             case Spans() as spans:

@@ -83,7 +83,7 @@ def _train(arguments: argparse.Namespace) -> int:
         if arguments.json:
             output.write((folder / "report.json").read_text(encoding="utf-8").rstrip())
         else:
-            output.write(comparison.table(heads))
+            output.write(output.table(comparison.HEADER, comparison.rows(heads)))
             output.progress(f"checkpoint: {arguments.output}")
         output.progress(f"report: {folder}")
     else:

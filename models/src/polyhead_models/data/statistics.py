@@ -12,7 +12,7 @@ import numpy as np
 
 from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.summary import Salient
 
 Texts = Sequence[tuple[Input, Any]]
@@ -35,7 +35,7 @@ class Labels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class NumberRange:
     """The numbers of a regression head, in their own unit."""
 
     minimum: float
@@ -98,7 +98,7 @@ class SplitStatistics:
     """
 
     rows: int
-    target: Labels | Numbers | Spans | None
+    target: Labels | NumberRange | Spans | None
     tokens: Lengths
     duplicates: Repeated
 
@@ -138,12 +138,12 @@ def of_split(texts: Texts, tokens: Sequence[int], max_tokens: int) -> SplitStati
     )
 
 
-def target(references: Sequence[Any], top: int = 10) -> Labels | Numbers | Spans | None:
+def target(references: Sequence[Any], top: int = 10) -> Labels | NumberRange | Spans | None:
     """Labels of the references with the `top` most frequent, the range of numbers, or spans."""
     if references and all(isinstance(reference, float) for reference in references):
         low, mean, high = min(references), float(np.mean(references)), max(references)
-        return Numbers(minimum=low, mean=mean, maximum=high)
-    if references and all(isinstance(reference, Answers | Salient) for reference in references):
+        return NumberRange(minimum=low, mean=mean, maximum=high)
+    if references and all(isinstance(reference, AnswerSpans | Salient) for reference in references):
         counted = [len(reference.spans) for reference in references]
         return Spans(count=sum(counted), without=counted.count(0))
     found = [_labels(reference) for reference in references]

@@ -21,7 +21,7 @@ _START, _END = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AnswerSpans:
     """What annotators took for the answer.
 
     Attributes:
@@ -54,7 +54,7 @@ class AnswerNetwork(HeadNetwork):
         return 2
 
     @classmethod
-    def reference(cls, raw: Any, text: str) -> Answers:
+    def reference(cls, raw: Any, text: str) -> AnswerSpans:
         """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer."""
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of answers with text and start")
@@ -63,16 +63,16 @@ class AnswerNetwork(HeadNetwork):
             span = _span(item, text)
             found[span] = found.get(span, 0) + 1
         spans = tuple(sorted(found, key=lambda span: -found[span]))
-        return Answers(spans, tuple(text[start:end] for start, end in spans))
+        return AnswerSpans(spans, tuple(text[start:end] for start, end in spans))
 
     @classmethod
-    def fitted(cls, spec: HeadSpec, references: Sequence[Answers]) -> HeadSpec:
+    def fitted(cls, spec: HeadSpec, references: Sequence[AnswerSpans]) -> HeadSpec:
         """With the longest answer of the kind where the configuration sets none."""
         return replace(spec, longest=spec.longest or LONGEST)
 
     @classmethod
     def tuned(
-        cls, spec: HeadSpec, results: Sequence[Answer], references: Sequence[Answers]
+        cls, spec: HeadSpec, results: Sequence[Answer], references: Sequence[AnswerSpans]
     ) -> HeadSpec:
         """With the threshold for "no answer" that makes F1 highest on the validation questions.
 

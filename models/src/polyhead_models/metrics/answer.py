@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyhead.heads import Answer
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.overlap import f1, words
 from polyhead_models.metrics.base import same_decisions
 
@@ -22,7 +22,9 @@ class AnswerMetric:
 
     primary = "f1"
 
-    def score(self, results: Sequence[Answer], references: Sequence[Answers]) -> dict[str, float]:
+    def score(
+        self, results: Sequence[Answer], references: Sequence[AnswerSpans]
+    ) -> dict[str, float]:
         """Means over the questions."""
         pairs = [(r.text, ref.texts or ("",)) for r, ref in zip(results, references, strict=True)]
         return {

@@ -12,9 +12,9 @@ from polyhead_models.data.formats import (
     squad,
     tables,
 )
-from polyhead_models.data.formats.base import Format, Layout, Row, each
+from polyhead_models.data.formats.base import FileLayout, Format, Row, each
 
-__all__ = ["FORMATS", "Format", "Layout", "Row"]
+__all__ = ["FORMATS", "FileLayout", "Format", "Row"]
 
 FORMATS: dict[str, Format] = {
     "jsonl": Format(read=each(jsonl.read), endings=("jsonl",)),

@@ -24,7 +24,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FileLayout:
     """What the configuration says of a file beside its place.
 
     Attributes:
@@ -39,20 +39,20 @@ class Layout:
     split: str = "train"
 
 
-Reader = Callable[[Sequence[str], Layout], Iterator[Row]]
+Reader = Callable[[Sequence[str], FileLayout], Iterator[Row]]
 
 
-def each(read: Callable[[str, Layout], Iterable[Row]]) -> Reader:
+def each(read: Callable[[str, FileLayout], Iterable[Row]]) -> Reader:
     """A reader of one place as a reader of several, one after another."""
 
-    def read_all(places: Sequence[str], layout: Layout) -> Iterator[Row]:
+    def read_all(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
         for place in places:
             yield from read(place, layout)
 
     return read_all
 
 
-def plain_files(places: Sequence[str], layout: Layout) -> list[Path]:
+def plain_files(places: Sequence[str], layout: FileLayout) -> list[Path]:
     """The places themselves."""
     return [Path(place) for place in places]
 
@@ -70,7 +70,7 @@ class Format:
     """
 
     read: Reader
-    files: Callable[[Sequence[str], Layout], list[Path]] = plain_files
+    files: Callable[[Sequence[str], FileLayout], list[Path]] = plain_files
     endings: tuple[str, ...] = ()
     columns: Literal["refused", "allowed", "needed"] = "refused"
     header: bool = False

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats.base import Layout, Row, lines, named
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row an item: objects with keys, or arrays whose parts `layout.columns` names.
 
     Raises:
@@ -28,7 +28,7 @@ def read(place: str, layout: Layout) -> Iterator[Row]:
         yield Row(where, _fields(item, layout.columns, where))
 
 
-def files(places: Sequence[str], layout: Layout) -> list[Path]:
+def files(places: Sequence[str], layout: FileLayout) -> list[Path]:
     """The files of the places, without their keys."""
     return [split_key(place)[0] for place in places]
 

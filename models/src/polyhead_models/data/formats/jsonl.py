@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from polyhead_models.data.formats.base import Layout, Row, lines
+from polyhead_models.data.formats.base import FileLayout, Row, lines
 from polyhead_models.errors import DataError
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a line; blank lines are passed over.
 
     Raises:

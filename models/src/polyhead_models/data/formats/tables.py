@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyhead_models.data.formats.base import Layout, Row, lines, named, without_end
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
 from polyhead_models.errors import DataError
 
 Records = Iterator[tuple[int, list[str]]]
 
 
-def read_csv(place: str, layout: Layout) -> Iterator[Row]:
+def read_csv(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a record; blank lines are passed over, and an empty cell is an absent value.
 
     Raises:
@@ -23,7 +23,7 @@ def read_csv(place: str, layout: Layout) -> Iterator[Row]:
     return _rows(place, _csv_records(Path(place)), layout)
 
 
-def read_tsv(place: str, layout: Layout) -> Iterator[Row]:
+def read_tsv(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a line; blank lines are passed over, and an empty cell is an absent value.
 
     Raises:
@@ -50,7 +50,7 @@ def _tsv_records(path: Path) -> Records:
             yield number, text.split("\t")
 
 
-def _rows(place: str, records: Records, layout: Layout) -> Iterator[Row]:
+def _rows(place: str, records: Records, layout: FileLayout) -> Iterator[Row]:
     columns = list(layout.columns)
     if layout.header or (layout.header is None and not columns):
         for line, header in records:
