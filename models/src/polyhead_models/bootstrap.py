@@ -33,11 +33,8 @@ def paired(
 ) -> tuple[Estimate, Estimate, Estimate]:
     """The primary metric of two models, and the first minus the second; always the same draws.
 
-    Args:
-        kind: versioned kind of the head, one with a primary metric.
-        first: results of one model, at least one.
-        second: results of the other, of the same texts in the same order.
-        references: of these texts.
+    Results and references are of the same texts in the same order, at least one; the kind is
+    versioned, one with a primary metric.
     """
     metric, texts = METRICS[kind], len(references)
 
@@ -53,8 +50,9 @@ def paired(
     low = high = values = scores(np.arange(texts))  # of one text there is one draw
     if texts > 1:
         sums = [part for side in (first, second) for part in _sums(kind, side, references)]
+        data: list[Any] = sums or [np.arange(texts)]
         found = stats.bootstrap(
-            sums or [np.arange(texts)],
+            data,
             _ratios if sums else scored,
             paired=True,
             vectorized=True,

@@ -84,8 +84,7 @@ def compare(
         runs[f"{head} alone"], alone = _measured(run, own, examples)
         heads[head] = _compared(own.heads[head].versioned_kind, split, joint[head], alone[head])
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    atomic.write_text(folder / "report.json", text + "\n")
+    atomic.write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     page = _PAGE.format(
         encoder=config.encoder.name,
         metrics=output.markdown_table(HEADER, rows(heads)),
@@ -116,10 +115,9 @@ def _held_out(config: Config) -> tuple[list[Example], dict[str, str]]:
     examples: list[Example] = []
     splits: dict[str, str] = {}
     for split in ("test", "validation"):
-        for example in data.load(config, split):
-            known = example.references.items()
-            own = {name: ref for name, ref in known if splits.setdefault(name, split) == split}
-            examples += [replace(example, references=own)] if own else []
+        for e in data.load(config, split):
+            own = {n: r for n, r in e.references.items() if splits.setdefault(n, split) == split}
+            examples += [replace(e, references=own)] if own else []
     trained = [name for name, head in config.heads.items() if head.data is not None]
     if len(trained) < 2 or len(splits) < len(trained):
         raise ConfigError(

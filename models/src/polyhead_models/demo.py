@@ -87,17 +87,18 @@ class Demo:
             self._polyhead(["export", self.checkpoint, "-o", self.bundle, "--precision", "int8"])
         self._polyhead(["verify", self.bundle])
         exported = self._json(["evaluate", self.bundle, self.config, "--json"])
-        latency = self._json(
-            [
-                *("bench", "latency", self.bundle, "--against", self.checkpoint, "--json"),
-                *("--texts", self.config.parent / "test.jsonl"),
-                *("--limit", _TEXTS, "--rounds", _ROUNDS),
-            ]
-        )
         output.write("")
         self._show_predictions()
-        self._show_figures(trained, exported)
-        _show_latency(latency)
+        self._show_metrics(trained, exported)
+        output.write("\n(c) one message at a time against PyTorch\n")
+        self._polyhead(
+            [
+                *("bench", "run", self.bundle, "--checkpoint", self.checkpoint),
+                *("--texts", self.config.parent / "test.jsonl", "--limit", _TEXTS),
+                *("--scenarios", "single", "--peers", "polyhead-int8,torch", "--rounds", _ROUNDS),
+                *("--cache", self.folder / "cache", "-o", self.folder / "report"),
+            ]
+        )
 
     def _copy_data(self) -> None:
         missing = [name for name in FILES if not (self.source / name).is_file()]
@@ -123,6 +124,7 @@ class Demo:
     def _polyhead(self, words: list[Any], *, capture: bool = False) -> str:
         arguments = [str(word) for word in words]
         output.progress(f"\n$ polyhead {shlex.join(arguments)}")
+        sys.stdout.flush()
         done = subprocess.run(
             [sys.executable, "-m", "polyhead.cli.main", *arguments],
             stdout=subprocess.PIPE if capture else None,
@@ -145,7 +147,7 @@ class Demo:
                 output.write(prediction.text)
                 output.write("    " + str(prediction).replace("\n", "\n    ") + "\n")
 
-    def _show_figures(self, trained: dict[str, Any], exported: dict[str, Any]) -> None:
+    def _show_metrics(self, trained: dict[str, Any], exported: dict[str, Any]) -> None:
         quality = read(self.bundle).manifest.quality
         rows: list[list[object]] = []
         for head, measured in quality.items():
@@ -153,26 +155,8 @@ class Demo:
             if metric is None:
                 rows.append([head, "cosine", None, 1.0, measured.agreement])
                 continue
-            figures = [trained["baseline"][head], trained["heads"][head]["figures"]]
-            figures.append(exported["heads"][head]["figures"])
-            rows.append([head, metric, *(f[metric] for f in figures)])
+            measured_by = [trained["baseline"][head], trained["heads"][head]["figures"]]
+            measured_by.append(exported["heads"][head]["figures"])
+            rows.append([head, metric, *(values[metric] for values in measured_by)])
         output.write("(b) the test set: what each head reaches\n")
         output.write(output.table(["head", "metric", "TF-IDF", "PyTorch", "int8 bundle"], rows))
-
-
-def _show_latency(found: dict[str, Any]) -> None:
-    low, high = found["interval"]
-    output.write(
-        f"\n(c) one message at a time, {found['texts']} test messages, {found['rounds']} rounds,"
-        f" {found['threads']} threads each\n"
-    )
-    names: dict[str, str] = {"polyhead": "int8 bundle", "torch": "PyTorch"}
-    rows = [
-        [names[e["engine"]], f"{e['p50']:.2f}", f"{e['p99']:.2f}", f"{e['same_decisions']:.3f}"]
-        for e in found["engines"]
-    ]
-    output.write(output.table(["engine", "p50 ms", "p99 ms", "same decisions"], rows))
-    output.write(
-        f"\nThe bundle is {found['speedup']:.1f}x faster at p50"
-        f" (95% interval {low:.1f} to {high:.1f})."
-    )

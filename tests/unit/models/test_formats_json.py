@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead_models.data.formats.json_list import items
+from polyhead_models.data.formats.json_files import items
 from polyhead_models.data.rows import FileLayout, Row, files, read
 from polyhead_models.errors import DataError
 

@@ -1,7 +1,7 @@
 """What is in the data of a configuration: rows, labels, lengths, duplicates, shared texts.
 
-Nothing is trained and no weights are loaded. Texts of the test split that stand in the training
-split, too, flatter every figure: look at the last table before you believe one.
+Nothing is trained and no weights are loaded. Texts of the test split that are in the training
+split, too, flatter every metric: look at the last table before you believe one.
 
 Example:
   polyhead data config.toml
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead data`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument("--json", action="store_true", help="all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="all statistics as JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def _write(found: DataReport) -> None:
     if lines:
         _table(["head", "split", "also in", "texts", "differing"], lines, last=True)
     else:
-        output.write("No text stands in two splits.")
+        output.write("No text is in two splits.")
 
 
 def _sizes(name: str, head: HeadReport) -> list[list[object]]:

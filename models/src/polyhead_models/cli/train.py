@@ -1,6 +1,6 @@
 """Train a model with many heads from a TOML configuration.
 
-Progress goes to stderr, the validation figures to stdout. A run that was stopped goes on with
+Progress goes to stderr, the validation metrics to stdout. A run that was stopped goes on with
 --resume; a finished checkpoint of the same settings and data is then kept as it is. Processes that
 torchrun starts train one model together, each on its own batches; --resume takes as many again.
 
@@ -81,7 +81,7 @@ def _train(arguments: argparse.Namespace) -> int:
         heads = comparison.compare(made, arguments.output, **flags)
         folder = comparison.report_folder(arguments.output)
         if arguments.json:
-            output.write((folder / "report.json").read_text(encoding="utf-8").rstrip())
+            output.write((folder / "report.json").read_text(encoding="utf-8"))
         else:
             output.write(output.table(comparison.HEADER, comparison.rows(heads)))
             output.progress(f"checkpoint: {arguments.output}")

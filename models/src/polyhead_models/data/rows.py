@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyhead.errors import nearest
 from polyhead_models.data.formats import FORMATS, FileLayout, Row
-from polyhead_models.data.formats.json_list import split_key
+from polyhead_models.data.formats.json_files import split_key
 from polyhead_models.errors import DataError
 
 __all__ = ["FileLayout", "Place", "Row", "files", "places", "read"]

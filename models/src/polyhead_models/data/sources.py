@@ -84,7 +84,7 @@ def _parts(cell: Any, separator: str) -> list[str]:
         return cell.split()
     parts = [part.strip() for part in cell.split(separator)]
     if "" in parts:
-        raise ValueError(f"found {cell!r}, which has an empty value beside a {separator!r}")
+        raise ValueError(f"found {cell!r}, which has an empty value next to a {separator!r}")
     return parts
 
 

@@ -38,7 +38,7 @@ class AnswerNetwork(HeadNetwork):
     """Each token vector into a start and an end logit, after Devlin et al. 2018, section 4.2.
 
     The loss is the cross-entropy of the first and of the last token of the most frequent answer,
-    among the tokens of the text and the first token of the window, which stands for "no answer in
+    among the tokens of the text and the first token of the window, which means "no answer in
     this window". The question's tokens are no candidates, as in the decoder.
     """
 
@@ -95,10 +95,6 @@ class AnswerNetwork(HeadNetwork):
         best_cut = int(np.where(possible, total, -np.inf).argmax())
         return replace(spec, no_answer=float(limits[best_cut]))
 
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
-
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """What each token of a window is, int64 `(tokens,)`.
 
@@ -147,7 +143,7 @@ def _span(item: Any, text: str) -> tuple[int, int]:
     if text[start : start + len(answer)] != answer:
         raise ValueError(
             f"the answer {answer!r} is not at {start}, where"
-            f" {text[start : start + len(answer)]!r} stands"
+            f" {text[start : start + len(answer)]!r} is"
         )
     return start, start + len(answer)
 

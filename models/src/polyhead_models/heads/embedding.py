@@ -61,10 +61,6 @@ class EmbeddingNetwork(HeadNetwork):
         """With the sizes in order."""
         return replace(spec, dimensions=tuple(sorted(set(spec.dimensions))))
 
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
-
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """The score, float32 `()`; NaN where the texts belong together. The same for both texts."""
         return torch.tensor(math.nan if reference is None else reference, dtype=torch.float32)

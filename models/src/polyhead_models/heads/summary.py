@@ -83,10 +83,6 @@ class SummaryNetwork(HeadNetwork):
         marked = " ".join(text[start:end] for start, end in spans)
         return Salient(spans, tuple(texts) or ((marked,) if marked else ()))
 
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
-
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """Sentence and mark of each token, int64 `(tokens,)`: `2 * sentence + salient`."""
         spans = sentences.split(encoding.text)

@@ -92,7 +92,7 @@ def encoded(engine: Engine, examples: Sequence[Example], inputs: Sequence[Input]
     """Token ids of the texts of `examples`.
 
     Raises:
-        DataError: when the engine does not read one; says where it stands.
+        DataError: when the engine does not read one; says where it is.
     """
     try:
         return engine.encode(inputs)

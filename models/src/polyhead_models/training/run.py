@@ -12,6 +12,7 @@ import transformers
 
 from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
+from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.plots import learning_curves
@@ -48,8 +49,8 @@ def train(
 ) -> Trained:
     """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
-    The run keeps its state in ``.NAME.partial`` beside the target; the target itself appears whole,
-    at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
+    The run keeps its state in ``.NAME.partial`` next to the target; the target itself appears
+    whole, at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
 
     Started by `torchrun`, several processes call this and train one model; only the first writes.
     An error in one is an error in all.
@@ -80,7 +81,7 @@ def train(
         checkpoint = prepare(config, identity, train_set)
         data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
         rows = training_rows(checkpoint, train_set)
-        # What cannot be read is told now, not after the first epoch.
+        # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     partial = state.partial_folder(target)
     processes.first(lambda: state.claim(partial, identity, resume=resume, overwrite=overwrite))
@@ -89,15 +90,19 @@ def train(
     last = processes.first(lambda: state.last_complete(partial))
     with processes.ending():
         trainer.train(resume_from_checkpoint=last)
+    return processes.first(
+        lambda: _finish(trainer, tuned(checkpoint, validation_set), target, len(train_set))
+    )
 
-    def finish() -> Trained:
-        made = tuned(checkpoint, validation_set)
-        metrics = {"examples": len(train_set), **trainer.summary()}
-        curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
-        with atomic.folder(target) as folder:
-            checkpoints.save(folder, made, metrics)
-            (folder / _CURVES).write_bytes(curves)
-        shutil.rmtree(partial, ignore_errors=True)
-        return Trained(target, metrics)
 
-    return processes.first(finish)
+def _finish(
+    trainer: MultiHeadTrainer, checkpoint: Checkpoint, target: Path, examples: int
+) -> Trained:
+    """Write the checkpoint, and remove the run's state."""
+    metrics = {"examples": examples, **trainer.summary()}
+    curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
+    with atomic.folder(target) as folder:
+        checkpoints.save(folder, checkpoint, metrics)
+        (folder / _CURVES).write_bytes(curves)
+    shutil.rmtree(state.partial_folder(target), ignore_errors=True)
+    return Trained(target, metrics)

@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class FileLayout:
-    """What the configuration says of a file beside its place.
+    """What the configuration says of a file next to its place.
 
     Attributes:
         columns: names of the columns, by position; empty where the file names them itself. What is

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead_models.data.formats.base import FileLayout, Row
-from polyhead_models.data.formats.json_list import items
+from polyhead_models.data.formats.json_files import items
 from polyhead_models.errors import DataError
 
 
