@@ -146,8 +146,8 @@ def _measured(
 def _compared(
     kind: str, split: str, joint: Sequence[Answered], alone: Sequence[Answered]
 ) -> HeadComparison:
-    sides = [[row.result for row in rows] for rows in (joint, alone)]
-    both, one, difference = paired(kind, *sides, [row.reference for row in joint])
+    first, second = ([row.result for row in rows] for rows in (joint, alone))
+    both, one, difference = paired(kind, first, second, [row.reference for row in joint])
     return HeadComparison(
         metric=str(METRICS[kind].primary),
         split=split,

@@ -113,7 +113,7 @@ def test_the_most_frequent_answer_comes_first_and_of_equals_the_first():
         ([{"text": "late", "start": -1}], "at -1 is outside the text"),
         ([{"text": "anna", "start": 36}], "at 36 is outside the text"),
         ([{"text": "late", "start": True}], "at True is outside the text"),
-        ([{"text": "late", "start": 14}], "'late' is not at 14, where ' lat' stands"),
+        ([{"text": "late", "start": 14}], "'late' is not at 14, where ' lat' is"),
     ],
 )
 def test_an_answer_that_is_not_in_the_text_is_refused(raw, message):

@@ -144,7 +144,7 @@ def test_a_stride_as_long_as_a_text_is_refused(made):
         pytest.param(
             ANSWER,
             {**QUESTION, "answers": [{"text": "oslo", "start": 4}]},
-            "'answers': the answer 'oslo' is not at 4, where 'parc' stands",
+            "'answers': the answer 'oslo' is not at 4, where 'parc' is",
             id="elsewhere",
         ),
         pytest.param(ANSWER, {"context": "a", "answers": []}, "no key 'question'", id="question"),
