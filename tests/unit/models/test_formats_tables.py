@@ -75,7 +75,9 @@ def test_an_empty_tsv_cell_is_an_absent_value_and_a_blank_line_is_none(file):
             "found a header of 2 columns (a, b), but columns names 1: x",
             id="header",
         ),
-        pytest.param("a\ta\n1\t2\n", FileLayout(), 1, "'a' is duplicated in the header", id="twice"),
+        pytest.param(
+            "a\ta\n1\t2\n", FileLayout(), 1, "'a' is duplicated in the header", id="twice"
+        ),
     ],
 )
 def test_what_does_not_fit_the_columns_is_named(file, content, layout, line, part):
