@@ -46,13 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead train`; of several processes only the first speaks."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from polyhead_models.training import processes
 
     processes.join()
+    logger = logging.getLogger("polyhead_models")
     if processes.index() != 0:
-        logging.getLogger("polyhead_models").setLevel(logging.WARNING)
+        logger.setLevel(logging.WARNING)
     try:
-        code = _train(arguments)
+        with logging_redirect_tqdm([logger]):  # lines between the bars, not inside one
+            code = _train(arguments)
     except (PolyheadError, OSError):
         if processes.index() == 0:
             raise

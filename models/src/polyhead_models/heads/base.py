@@ -13,7 +13,7 @@ from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.dense import Hidden, last_width, stack
-from polyhead_models.heads.reading import Reader
+from polyhead_models.heads.reading import LayerReader
 
 IGNORED = -100
 """Target value that no loss counts, as in `torch.nn.CrossEntropyLoss`."""
@@ -72,7 +72,7 @@ class HeadNetwork(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.register_buffer("class_weights", None, persistent=False)
-        self.reader = Reader(spec.layers, spec.pooling, depth)
+        self.reader = LayerReader(spec.layers, spec.pooling, depth)
         self.count = self.outputs(spec, last_width(width, hidden))
         self.projection = self._projection(width, hidden, self.count, dropout)
 

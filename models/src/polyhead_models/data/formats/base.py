@@ -39,10 +39,10 @@ class FileLayout:
     split: str = "train"
 
 
-Reader = Callable[[Sequence[str], FileLayout], Iterator[Row]]
+ReadPlaces = Callable[[Sequence[str], FileLayout], Iterator[Row]]
 
 
-def each(read: Callable[[str, FileLayout], Iterable[Row]]) -> Reader:
+def each(read: Callable[[str, FileLayout], Iterable[Row]]) -> ReadPlaces:
     """A reader of one place as a reader of several, one after another."""
 
     def read_all(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
@@ -69,7 +69,7 @@ class Format:
         header: whether the configuration may say that there is a header.
     """
 
-    read: Reader
+    read: ReadPlaces
     files: Callable[[Sequence[str], FileLayout], list[Path]] = plain_files
     endings: tuple[str, ...] = ()
     columns: Literal["refused", "allowed", "needed"] = "refused"
