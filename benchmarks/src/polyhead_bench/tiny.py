@@ -104,7 +104,7 @@ def make(folder: Path, *, note: Callable[[str], None]) -> None:
     lines = [json.dumps(row) for row in rows()]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
-    train(config.load(folder / "config.toml"), folder / "checkpoint", note=note)
+    train(config.load(folder / "config.toml"), folder / "checkpoint")
     words = ["export", str(folder / "checkpoint"), "-o", str(folder / "bundle")]
     note(f"$ polyhead {shlex.join(words)}")
     done = subprocess.run(

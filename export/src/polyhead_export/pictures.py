@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from polyhead.bundle import HeadQuality
-from polyhead_models.report.plots import png
+from polyhead_models.plots import png
 
 _COLOURS = list(mpl.color_sequences["tab10"])
 _GREY = "0.55"

@@ -15,11 +15,10 @@ from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
 from polyhead_export.chance import chance
 from polyhead_export.decisions import changed
+from polyhead_models.bootstrap import paired
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import HeadFigures, answered, figures, inputs
 from polyhead_models.metrics import METRICS
-from polyhead_models.report.bootstrap import paired
-from polyhead_models.report.statistic import Statistic
 
 _CHUNK = 256
 
@@ -99,11 +98,9 @@ class ReferenceModel:
         for name, measured in comparison.quality.items():
             if measured.metric is not None:
                 kind = self.heads[name].kind
-                before, after = (
-                    Statistic(kind, [r.result for r in rows], [r.reference for r in rows])
-                    for rows in (side[name] for side in sides)
-                )
-                drop = paired(before, after).difference
+                before, after = ([row.result for row in side[name]] for side in sides)
+                references = [row.reference for row in sides[0][name]]
+                _, _, drop = paired(kind, before, after, references)
                 found[name] = replace(measured, drop_interval=(100 * drop.low, 100 * drop.high))
         return replace(comparison, quality=found)
 

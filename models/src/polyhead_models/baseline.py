@@ -6,60 +6,65 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
-from polyhead.heads import Classification, Entities, MultiLabel, Regression, Span
+from polyhead.heads import (
+    Classification,
+    Entities,
+    MultiLabel,
+    Regression,
+    Sentence,
+    Span,
+    Summary,
+)
+from polyhead.text import sentences
 from polyhead.text.encoding import flat
-from polyhead_models.baseline_summary import summaries
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.multilabel import Reference as LabelSet
+from polyhead_models.heads.summary import Salient
 from polyhead_models.heads.tokens import Reference as Spans
 from polyhead_models.metrics import METRICS
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CONTEXT = 2
 
-Texts = Sequence[str]
+Strings = Sequence[str]
 
 
 def baseline(
     kind: str, head: str, train: Sequence[Example], test: Sequence[Example], *, seed: int = 0
 ) -> dict[str, float] | None:
-    """Figures of the baseline for one head, by the head's own metric.
+    """Metrics of the baseline for one head, by the head's own metric.
 
     For heads that answer per text, TF-IDF of words and word pairs: logistic regression for a label,
     one for each label of a set, ridge regression for a number; both texts of a pair count as one.
     Tokens: for each word, TF-IDF of the character n-grams of itself and of its neighbours, one BIO
     tag a word. Summaries: the sentences whose TF-IDF vectors are nearest to the text's (Radev et
-    al. 2004), as many as training texts have on average; the figures of the first sentences are
-    beside it, as ``first_…``.
+    al. 2004), as many as training texts have on average; the metrics of the first sentences are
+    next to it, as ``first_…``.
 
     Returns:
         None for kinds that have no baseline.
     """
-    if kind == "summary.v1":
-        return summaries(
-            [(flat(e.text), e.references[head]) for e in train if head in e.references],
-            [(flat(e.text), e.references[head]) for e in test if head in e.references],
-        )
     if kind not in _ANSWERS:
         return None
     learn = [e for e in train if head in e.references]
     ask = [e for e in test if head in e.references]
-    found = _ANSWERS[kind](
-        [flat(e.text) for e in learn],
-        [e.references[head] for e in learn],
-        [flat(e.text) for e in ask],
-        seed,
-    )
-    return METRICS[kind].score(found, [e.references[head] for e in ask])
+    texts, targets = [flat(e.text) for e in learn], [e.references[head] for e in learn]
+    asked, expected = [flat(e.text) for e in ask], [e.references[head] for e in ask]
+    found = METRICS[kind].score(_ANSWERS[kind](texts, targets, asked, seed), expected)
+    if kind != "summary.v1":
+        return found
+    first = [_summary(text, range(_count(targets))) for text in asked]
+    return {**found, **{f"first_{k}": v for k, v in METRICS[kind].score(first, expected).items()}}
 
 
 def _classification(
-    texts: Texts, targets: Sequence[str], asked: Texts, seed: int
+    texts: Strings, targets: Sequence[str], asked: Strings, seed: int
 ) -> list[Classification]:
     model = make_pipeline(_words_and_pairs(), _classifier(targets, seed))
     model.fit(texts, targets)
@@ -67,7 +72,7 @@ def _classification(
 
 
 def _multilabel(
-    texts: Texts, targets: Sequence[LabelSet], asked: Texts, seed: int
+    texts: Strings, targets: Sequence[LabelSet], asked: Strings, seed: int
 ) -> list[MultiLabel]:
     words = _words_and_pairs()
     known, unknown = words.fit_transform(texts), words.transform(asked)
@@ -80,14 +85,14 @@ def _multilabel(
 
 
 def _regression(
-    texts: Texts, targets: Sequence[float], asked: Texts, seed: int
+    texts: Strings, targets: Sequence[float], asked: Strings, seed: int
 ) -> list[Regression]:
     model = make_pipeline(_words_and_pairs(), Ridge(random_state=seed))
     model.fit(texts, targets)
     return [Regression(float(value)) for value in model.predict(asked)]
 
 
-def _tokens(texts: Texts, targets: Sequence[Spans], asked: Texts, seed: int) -> list[Entities]:
+def _tokens(texts: Strings, targets: Sequence[Spans], asked: Strings, seed: int) -> list[Entities]:
     words, tags = [], []
     for text, spans in zip(texts, targets, strict=True):
         places = list(_WORD.finditer(text))
@@ -98,10 +103,36 @@ def _tokens(texts: Texts, targets: Sequence[Spans], asked: Texts, seed: int) -> 
     return [_tagged(tagger, text) for text in asked]
 
 
+def _summaries(
+    texts: Strings, targets: Sequence[Salient], asked: Strings, seed: int
+) -> list[Summary]:
+    """The sentences that are nearest to the text's own vector."""
+    words = TfidfVectorizer(sublinear_tf=True).fit(texts)
+    count, found = _count(targets), []
+    for text in asked:
+        vectors = words.transform([text[start:end] for start, end in sentences.split(text)])
+        cosines = np.asarray((vectors @ words.transform([text]).T).todense()).ravel()
+        nearest = np.argsort(-cosines, kind="stable")[:count]
+        found.append(_summary(text, np.sort(nearest).tolist()))
+    return found
+
+
+def _count(targets: Sequence[Salient]) -> int:
+    """Sentences of a training text, on average."""
+    return max(1, round(float(np.mean([len(salient.spans) for salient in targets]))))
+
+
+def _summary(text: str, rows: Sequence[int]) -> Summary:
+    spans = sentences.split(text)
+    chosen = [spans[row] for row in rows if row < len(spans)]
+    return Summary(tuple(Sentence(text[start:end], start, end, 1.0) for start, end in chosen))
+
+
 _ANSWERS: dict[str, Callable[..., Sequence[Any]]] = {
     "classification.v1": _classification,
     "multilabel.v1": _multilabel,
     "regression.v1": _regression,
+    "summary.v1": _summaries,
     "tokens.v1": _tokens,
 }
 

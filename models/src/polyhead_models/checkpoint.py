@@ -141,7 +141,7 @@ def metrics(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{file}: no such file. Train again or copy it again.")
     found = read_json(file, limit_bytes=_JSON_LIMIT, error=CheckpointError)
     if not isinstance(found, Mapping):
-        raise CheckpointError(f"{file}: found no table of figures. Copy the checkpoint again.")
+        raise CheckpointError(f"{file}: found no table of metrics. Copy the checkpoint again.")
     return found
 
 

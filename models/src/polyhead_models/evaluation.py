@@ -1,4 +1,4 @@
-"""Figures of a model on labelled data; the same code for a checkpoint and a bundle."""
+"""Metrics of a model on labelled data; the same code for a checkpoint and a bundle."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFigures:
-    """One head's figures.
+    """One head's metrics.
 
     Attributes:
-        metric: name of the primary figure.
-        value: the primary figure.
-        figures: all figures of the kind.
+        metric: name of the primary metric.
+        value: the primary metric.
+        figures: all metrics of the kind.
         texts: texts that had a reference.
         windowed: how many of them were longer than the encoder reads, and read in windows.
     """
@@ -58,7 +58,7 @@ def inputs(examples: Iterable[Example]) -> list[Input]:
 def evaluate(
     engine: Engine, examples: Sequence[Example], *, label: str = "evaluate"
 ) -> dict[str, HeadFigures]:
-    """Figures by head; heads without a reference in `examples` are absent.
+    """Metrics by head; heads without a reference in `examples` are absent.
 
     Args:
         engine: over a checkpoint or a bundle.
@@ -92,7 +92,7 @@ def figures(
     examples: Iterable[Example],
     predictions: Iterable[Prediction],
 ) -> dict[str, HeadFigures]:
-    """Figures of predictions that stand in the order of `inputs(examples)`."""
+    """Metrics of predictions in the order of `inputs(examples)`."""
     found = {}
     for name, rows in answered(heads, examples, predictions).items():
         metric = METRICS[heads[name].kind]
@@ -111,7 +111,7 @@ def figures(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One head's result for one example, beside its reference.
+    """One head's result for one example, with its reference.
 
     Attributes:
         result: the head's result; for an example with a twin the results of both texts.

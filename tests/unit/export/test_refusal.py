@@ -53,7 +53,7 @@ def learnt(make_config, tmp_path_factory):
     made = make_config(folder)
     settings = replace(made.training, epochs=30, learning_rate=3e-3)
     config = replace(made, heads=HEADS, training=settings)
-    return train(config, folder / "checkpoint", note=quiet).path
+    return train(config, folder / "checkpoint").path
 
 
 @pytest.fixture(scope="module")

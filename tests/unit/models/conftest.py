@@ -1,9 +1,11 @@
 """A tiny encoder on disk, rows that it can learn, and a configuration over both."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,52 @@ def trained_config(trained: Path) -> Config:
 def learnt(trained: Path) -> Checkpoint:
     """The trained checkpoint, loaded; nobody changes it."""
     return checkpoint.load(trained)
+
+
+class _Stop(Exception):
+    """What stops a run."""
+
+
+class _StopAt(logging.Handler):
+    def __init__(self, prefix: str, nth: int) -> None:
+        super().__init__(logging.INFO)
+        self._prefix, self._left = prefix, nth
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._left -= record.getMessage().startswith(self._prefix)
+        if self._left == 0:
+            raise _Stop
+
+
+@contextmanager
+def _stopped_at(prefix: str, nth: int = 1) -> Iterator[None]:
+    logger, handler = logging.getLogger("polyhead_models"), _StopAt(prefix, nth)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with pytest.raises(_Stop):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+@pytest.fixture(scope="session")
+def stopped_at() -> Callable[..., AbstractContextManager[None]]:
+    """Stops a run with its n-th line of progress: `with stopped_at("epoch ", nth=3): train(…)`."""
+    return _stopped_at
+
+
+@pytest.fixture
+def notes(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The lines of progress so far."""
+    caplog.set_level(logging.INFO, "polyhead_models")
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("polyhead_models")
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import torch
 
 from polyhead.heads import HeadSpec
 from polyhead_models.heads import NETWORKS
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.base import IGNORED
 
 ANSWER = NETWORKS["answer.v1"]
@@ -113,7 +113,7 @@ def test_the_most_frequent_answer_comes_first_and_of_equals_the_first():
         ([{"text": "late", "start": -1}], "at -1 is outside the text"),
         ([{"text": "anna", "start": 36}], "at 36 is outside the text"),
         ([{"text": "late", "start": True}], "at True is outside the text"),
-        ([{"text": "late", "start": 14}], "'late' is not at 14, where ' lat' stands"),
+        ([{"text": "late", "start": 14}], "'late' is not at 14, where ' lat' is"),
     ],
 )
 def test_an_answer_that_is_not_in_the_text_is_refused(raw, message):
@@ -123,7 +123,7 @@ def test_an_answer_that_is_not_in_the_text_is_refused(raw, message):
 
 
 def test_an_empty_list_says_that_there_is_no_answer():
-    assert ANSWER.reference([], TEXT) == Answers((), ())
+    assert ANSWER.reference([], TEXT) == AnswerSpans((), ())
 
 
 def test_the_loss_is_the_cross_entropy_of_first_and_last_token(head):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from polyhead.heads import Answer, AnswerSpan, HeadSpec
 from polyhead_models.heads import NETWORKS
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.metrics import METRICS
 
 METRIC, NETWORK = METRICS["answer.v1"], NETWORKS["answer.v1"]
@@ -22,7 +22,7 @@ def answer(text, margin=0.0, best=None):
 
 
 def reference(*texts):
-    return Answers(tuple((0, len(text)) for text in texts), texts)
+    return AnswerSpans(tuple((0, len(text)) for text in texts), texts)
 
 
 @pytest.mark.parametrize(

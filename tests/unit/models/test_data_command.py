@@ -84,7 +84,7 @@ def test_the_tables_go_to_stdout_and_the_progress_to_stderr(polyhead, described)
 def test_without_a_shared_text_it_says_so(polyhead, described, write_rows, tmp_path):
     write_rows(tmp_path / "data" / "test.jsonl", [{"text": "x", "topic": "late", "entities": []}])
     _, out, _ = polyhead("data", described)
-    assert out.endswith("\n\nNo text stands in two splits.\n")
+    assert out.endswith("\n\nNo text is in two splits.\n")
 
 
 def test_json_has_all_figures(polyhead, described):

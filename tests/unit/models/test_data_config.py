@@ -30,7 +30,7 @@ def test_every_format_can_be_named():
     ("changes", "part"),
     [
         pytest.param({"train": []}, "train: an empty list", id="no_files"),
-        pytest.param({"columns": ["a", "_", "a"]}, "columns: 'a' stands twice", id="twice"),
+        pytest.param({"columns": ["a", "_", "a"]}, "columns: 'a' is duplicated", id="twice"),
         pytest.param({"header": False}, "header: false leaves the columns", id="header"),
         pytest.param({"lists": {"tags": ""}}, "lists: found an empty separator", id="separator"),
         pytest.param({"limit": {"trian": 3}}, "Did you mean 'train'?", id="limit_split"),

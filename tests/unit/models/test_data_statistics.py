@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from polyhead_models.data import statistics
 from polyhead_models.data.examples import Example
-from polyhead_models.data.statistics import Labels, Leak, Lengths, Numbers, Repeated
+from polyhead_models.data.statistics import Labels, Leak, Lengths, NumberRange, Repeated
 
 TEXTS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xy")), max_size=12)
 
@@ -28,7 +28,7 @@ TEXTS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xy")), max_
             Labels(distinct=2, counts={"PER": 2, "LOC": 1}, without=1),
             id="spans",
         ),
-        pytest.param([1.0, -2.0], Numbers(minimum=-2.0, mean=-0.5, maximum=1.0), id="number"),
+        pytest.param([1.0, -2.0], NumberRange(minimum=-2.0, mean=-0.5, maximum=1.0), id="number"),
         pytest.param([{"a": 1}], None, id="another_form"),
         pytest.param([], Labels(distinct=0, counts={}, without=0), id="none"),
     ],

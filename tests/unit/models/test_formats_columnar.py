@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from polyhead_models.data.formats import FORMATS
-from polyhead_models.data.rows import Layout, Row, read
+from polyhead_models.data.rows import FileLayout, Row, read
 from polyhead_models.errors import DataError
 
 
@@ -30,7 +30,7 @@ def test_what_is_no_parquet_is_refused(tmp_path, content):
 def test_a_missing_file_of_any_format_is_named(tmp_path, format):
     columns = ("a", "b") if FORMATS[format].columns == "needed" else ()
     with pytest.raises(DataError, match=r"absent: no such file"):
-        read(tmp_path / "absent", format, Layout(columns=columns))
+        read(tmp_path / "absent", format, FileLayout(columns=columns))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_label_numbers_of_the_hub_become_names(hub):
     ids=["train", "test", "configuration", "split"],
 )
 def test_a_place_of_the_hub_may_name_configuration_and_split(hub, rest, split, count):
-    assert len(read(f"{hub}{rest}", "hub", Layout(split=split))) == count
+    assert len(read(f"{hub}{rest}", "hub", FileLayout(split=split))) == count
 
 
 @pytest.mark.parametrize("rest", [":other", ":default/other"], ids=["configuration", "split"])

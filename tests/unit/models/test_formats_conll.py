@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from polyhead_models.data.rows import Layout, Row, read
+from polyhead_models.data.rows import FileLayout, Row, read
 from polyhead_models.errors import DataError
 
-WORDS = Layout(columns=("words", "tags"))
+WORDS = FileLayout(columns=("words", "tags"))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_line_of_tabs_alone_is_blank(file):
 
 def test_comments_with_a_key_are_fields_of_the_sentence(file):
     path = file("# text = a = b\n# slots: 1\n#intent=x/y\n1\ta\tx\tO\n\n2\tb\tx\tO\n")
-    first, second = read(path, None, Layout(columns=("_", "words")))
+    first, second = read(path, None, FileLayout(columns=("_", "words")))
     assert first == Row(f"{path}:4", {"text": "a = b", "intent": "x/y", "words": ["a"]})
     assert second.fields == {"words": ["b"]}
 
@@ -56,7 +56,7 @@ def test_a_column_goes_before_a_comment_of_its_name(file):
 
 def test_ranges_and_empty_nodes_of_conllu_are_no_words(file):
     path = file("1-2\tdon't\t_\n1\tdo\t_\n2\tn't\t_\n2.1\tx\t_\n", "rows.conllu")
-    assert read(path, None, Layout(columns=("id", "words")))[0].fields["words"] == ["do", "n't"]
+    assert read(path, None, FileLayout(columns=("id", "words")))[0].fields["words"] == ["do", "n't"]
 
 
 def test_a_score_is_a_word(file):
@@ -65,7 +65,7 @@ def test_a_score_is_a_word(file):
 
 def test_the_beginning_of_a_document_is_no_word(file):
     path = file("-DOCSTART- -X- O\n\na NN O\n")
-    assert [row.where for row in read(path, None, Layout(columns=("words",)))] == [f"{path}:3"]
+    assert [row.where for row in read(path, None, FileLayout(columns=("words",)))] == [f"{path}:3"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def folder(file):
     return write
 
 
-PARALLEL = Layout(columns=("words", "label"))
+PARALLEL = FileLayout(columns=("words", "label"))
 
 
 def test_the_lines_of_parallel_files_are_rows(folder):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyhead_models.data.formats.json_list import items
-from polyhead_models.data.rows import Layout, Row, files, read
+from polyhead_models.data.formats.json_files import items
+from polyhead_models.data.rows import FileLayout, Row, files, read
 from polyhead_models.errors import DataError
 
 SQUAD = {
@@ -51,7 +51,7 @@ def test_a_list_of_objects_is_rows_with_their_lines(file):
 
 def test_a_key_picks_a_list_of_arrays(file):
     path = file('{"x": {"train": 1}, "train":\n[["a",\n "t"],\n ["b", "u"]], "y": []}')
-    rows = read(f"{path}#train", None, Layout(columns=("text", "label")))
+    rows = read(f"{path}#train", None, FileLayout(columns=("text", "label")))
     assert rows == [
         Row(f"{path}:2", {"text": "a", "label": "t"}),
         Row(f"{path}:4", {"text": "b", "label": "u"}),
@@ -111,7 +111,7 @@ def test_what_is_no_list_of_rows_is_named(file, content, key, line, part):
 def test_an_array_of_another_length_than_the_columns_is_named(file, item):
     path = file([["a", "b"], item])
     with pytest.raises(DataError, match=r"rows\.json:1: found .* array of 2: text, label\."):
-        read(path, None, Layout(columns=("text", "label")))
+        read(path, None, FileLayout(columns=("text", "label")))
 
 
 def test_deep_nesting_is_an_error_of_the_file(file):

@@ -144,7 +144,7 @@ def test_a_stride_as_long_as_a_text_is_refused(made):
         pytest.param(
             ANSWER,
             {**QUESTION, "answers": [{"text": "oslo", "start": 4}]},
-            "'answers': the answer 'oslo' is not at 4, where 'parc' stands",
+            "'answers': the answer 'oslo' is not at 4, where 'parc' is",
             id="elsewhere",
         ),
         pytest.param(ANSWER, {"context": "a", "answers": []}, "no key 'question'", id="question"),
@@ -193,7 +193,7 @@ def test_so_is_a_question_of_the_validation_split(made, tmp_path):
 
 def test_figures_need_questions_that_fit(made, tmp_path):
     path = made(ANSWER, [QUESTION])
-    done = train(config.load(path), tmp_path / "checkpoint", note=lambda _: None)
+    done = train(config.load(path), tmp_path / "checkpoint")
     bad = [*[QUESTION] * 1030, LONG]
     known = examples.load(config.load(made(ANSWER, bad)), "train")
     with pytest.raises(DataError, match=r"train\.jsonl:1031: .*the first text of the pair"):

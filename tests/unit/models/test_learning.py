@@ -32,7 +32,7 @@ def learn(write_config, write_rows, tmp_path_factory):
         )
         write_rows(folder / "data" / "train.jsonl", rows)
         made = config.load(path)
-        learnt = checkpoint.load(train(made, folder / "checkpoint", note=lambda _: None).path)
+        learnt = checkpoint.load(train(made, folder / "checkpoint").path)
         engine = learnt.engine()
         return evaluate(engine, examples.load(made, "train"))["it"], engine
 

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from polyhead.heads import HeadSpec
 from polyhead_models import checkpoint
+from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.base import IGNORED
 from polyhead_models.training.objective import Objective
 
@@ -62,3 +64,42 @@ def test_a_head_without_a_weight_has_no_loss(model, losses):
     assert len(objective.log_variances) == 1
     found = objective(IDS, MASK, {"topic": TARGETS["topic"]})["loss"]
     assert found.item() == pytest.approx(losses["topic"].item())
+
+
+@pytest.mark.parametrize("without", [0, 1, 9])
+def test_the_learnt_factor_does_not_depend_on_the_share_of_batches_with_targets(
+    model, losses, without
+):
+    """Its optimum is the logarithm of twice the loss: there the gradients add up to 0."""
+    objective = Objective(model, {"topic": 1.0}, "uncertainty")
+    with torch.no_grad():
+        objective.log_variances.fill_(math.log(2 * losses["topic"].item()))
+    missing = {"topic": torch.tensor([IGNORED])}
+    for targets in ({"topic": TARGETS["topic"]}, *[missing] * without):
+        objective(IDS, MASK, targets)["loss"].backward()
+    assert objective.log_variances.grad.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [
+        pytest.param("multilabel.v1", [None, [1.0, 0.0]], id="multilabel"),
+        pytest.param("regression.v1", [None, [0.5]], id="regression"),
+        pytest.param("embedding.v1", [0.5, 0.5], id="embedding_scores"),
+        pytest.param("embedding.v1", [math.nan, math.nan], id="embedding_partners"),
+    ],
+)
+def test_every_kind_knows_whether_a_batch_has_its_targets(kind, targets):
+    spec = HeadSpec(
+        kind=kind,
+        output="logits/x",
+        labels=("a", "b") if kind == "multilabel.v1" else (),
+        activation=NETWORKS[kind].activation,
+        pooling="mean",
+        scale=(0.0, 1.0) if kind == "regression.v1" else None,
+        max_tokens=8,
+    )
+    network = NETWORKS[kind](spec, width=4, depth=2)
+    made = [None if target is None else torch.tensor(target) for target in targets]
+    assert bool(network.known(network.collate(made, 8)).any())
+    assert not bool(network.known(network.collate([None] * len(made), 8)).any())

@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyhead_models import config
-from polyhead_models.report import plots
-from polyhead_models.report.bootstrap import Estimate
-from polyhead_models.report.contents import HeadComparison, Report, Run, Totals
+from polyhead_models import config, plots
 from polyhead_models.training import train
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -20,31 +17,6 @@ def history(epochs=3, heads=("topic",), *, watched=True):
         figures = {"metric": "accuracy", "value": 0.02 * entry["epoch"]}
         entry["validation"] = dict.fromkeys(heads, figures)
     return entries
-
-
-def report(names):
-    estimate = Estimate(value=0.5, low=0.4, high=0.45)  # an interval need not hold the value
-    head = HeadComparison(
-        metric="f1",
-        split="test",
-        texts=9,
-        windowed=0,
-        joint=estimate,
-        single=estimate,
-        difference=estimate,
-        samples=1000,
-    )
-    run = Run(
-        heads=names, parameters=1, seconds=None, epochs=1, best_epoch=1, examples=9, history=[]
-    )
-    return Report(
-        encoder="tiny",
-        heads=dict.fromkeys(names, head),
-        joint=run,
-        singles=dict.fromkeys(names, run),
-        singles_together=Totals(parameters=2, seconds=None),
-        seed=0,
-    )
 
 
 def pixels(png):
@@ -84,12 +56,6 @@ def test_each_head_has_a_line_of_its_own():
     )
     assert one.shape == two.shape
     assert (one != two).any()
-
-
-@pytest.mark.parametrize("heads", [2, 12])
-def test_a_comparison_grows_with_its_heads(heads):
-    found = pixels(plots.comparison(report([f"head-{i}" for i in range(heads)])))
-    assert found.shape[0] > 60 * heads
 
 
 def test_a_picture_is_the_same_again():

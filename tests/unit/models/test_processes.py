@@ -30,7 +30,7 @@ from polyhead_models.training import train
 finished, folder = Path(sys.argv[1]), Path(sys.argv[2])
 processes.join()
 rows = [TrainingRow(np.full(3 + row % 20, row)) for row in range(101)]
-trainer = MultiHeadTrainer(checkpoint.load(finished), rows, [], folder / "state", print)
+trainer = MultiHeadTrainer(checkpoint.load(finished), rows, [], folder / "state")
 loader = trainer.get_train_dataloader()
 epochs = []
 for epoch in range(2):
@@ -52,6 +52,24 @@ refused("differs", lambda: processes.same(processes.index(), what="numbers"))
 processes.leave()
 """
 
+FAILING = """
+import os, sys
+from polyhead.cli.main import main
+from polyhead_models.training.trainer import MultiHeadTrainer
+
+step = MultiHeadTrainer.training_step
+
+
+def failing(self, *args, **kwargs):
+    if os.environ["RANK"] == sys.argv[1] and self.state.global_step == 2:
+        raise OSError("no space left")
+    return step(self, *args, **kwargs)
+
+
+MultiHeadTrainer.training_step = failing
+sys.exit(main(["train", sys.argv[2], "-o", sys.argv[3]]))
+"""
+
 
 @pytest.fixture(scope="module")
 def torchrun(command):
@@ -64,9 +82,11 @@ def torchrun(command):
 def run(torchrun):
     """Run two processes to their end."""
 
-    def finish(*words):
+    def finish(*words, timeout=120):
         start, environment = torchrun(*words)
-        return subprocess.run(start, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            start, env=environment, capture_output=True, text=True, timeout=timeout
+        )
 
     return finish
 
@@ -196,4 +216,17 @@ def test_an_error_in_one_process_ends_both(run, write_config, write_rows, tmp_pa
     assert done.stderr.count("polyhead train: ") == 1
     assert "process 1" in done.stderr
     assert done.stderr.count("Traceback") == 1, "the launcher's own, and no other"
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_the_middle_of_training_ends_both_within_a_minute(
+    run, write_config, tmp_path, rank
+):
+    (tmp_path / "script.py").write_text(FAILING)
+    done = run(
+        *(tmp_path / "script.py", rank, write_config(tmp_path), tmp_path / "made"), timeout=60
+    )
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
     assert not (tmp_path / "made").exists()

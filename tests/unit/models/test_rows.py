@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from polyhead_models.data.rows import Layout, Row, read
+from polyhead_models.data.rows import FileLayout, Row, read
 from polyhead_models.errors import DataError
 
 
@@ -181,10 +181,10 @@ def test_files_of_a_list_are_read_one_after_another(file):
 @pytest.mark.parametrize(
     ("format", "layout", "part"),
     [
-        pytest.param("conll", Layout(), "needs the names of its columns", id="conll"),
-        pytest.param("parallel", Layout(), "needs the names of its columns", id="parallel"),
-        pytest.param("jsonl", Layout(columns=("a",)), "names its fields itself", id="jsonl"),
-        pytest.param("json", Layout(header=True), "has no header; leave header out", id="json"),
+        pytest.param("conll", FileLayout(), "needs the names of its columns", id="conll"),
+        pytest.param("parallel", FileLayout(), "needs the names of its columns", id="parallel"),
+        pytest.param("jsonl", FileLayout(columns=("a",)), "names its fields itself", id="jsonl"),
+        pytest.param("json", FileLayout(header=True), "has no header; leave header out", id="json"),
     ],
 )
 def test_a_layout_that_the_format_does_not_take_is_refused(file, format, layout, part):

@@ -23,7 +23,7 @@ def trainer(trained, write_config, tmp_path):
     settings = config.load(write_config(tmp_path, heads=heads))
     loaded = checkpoint.load(trained)
     made = replace(loaded, description=replace(loaded.description, config=settings))
-    return MultiHeadTrainer(made, ROWS, [], tmp_path / "state", lambda text: None)
+    return MultiHeadTrainer(made, ROWS, [], tmp_path / "state")
 
 
 @pytest.fixture

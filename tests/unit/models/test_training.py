@@ -102,15 +102,14 @@ def test_without_validation_rows_there_are_no_figures(write_config, tmp_path):
     assert train(made, tmp_path / "checkpoint").metrics["validation"] == {}
 
 
-def test_over_long_training_texts_are_cut_and_counted(write_config, tmp_path):
+def test_over_long_training_texts_are_cut_and_counted(write_config, tmp_path, notes):
     made = config.load(write_config(tmp_path, encoder={"max_tokens": 16}, training={"epochs": 1}))
-    notes = []
-    train(made, tmp_path / "checkpoint", note=notes.append)
+    train(made, tmp_path / "checkpoint")
     tokenizer = checkpoint.load(tmp_path / "checkpoint").tokenizer
     texts = [example.text for example in examples.load(made, "train")]
     long = sum(len(encoding) > 16 for encoding in tokenizer.encode(texts))
     assert 0 < long < 36
-    assert notes[0].startswith(f"{long} of 36 training texts are longer than max_tokens = 16")
+    assert notes()[0].startswith(f"{long} of 36 training texts are longer than max_tokens = 16")
 
 
 def test_what_is_there_is_not_replaced_without_a_flag(finished, copy):

@@ -130,7 +130,7 @@ def test_chinese_words_are_joined_by_nothing(of_rows):
 
 def test_parts_of_speech_are_learnt_and_told(of_rows, tmp_path):
     rows = [{"text": ["the", "late", "parcel"], "tags": ["DET", "ADJ", "NOUN"]}] * 8
-    done = train(of_rows(rows, tags="words"), tmp_path / "checkpoint", note=lambda _: None)
+    done = train(of_rows(rows, tags="words"), tmp_path / "checkpoint")
     assert checkpoint.describe(done.path).heads["it"].labels == ("ADJ", "DET", "NOUN")
 
 
@@ -140,16 +140,16 @@ def test_as_many_parts_of_speech_as_words_are_needed(of_rows):
         examples.load(of_rows(rows, tags="words"), "train")
 
 
-def test_long_texts_are_a_row_a_window_where_a_head_answers_per_token(of_rows, tmp_path):
+def test_long_texts_are_a_row_a_window_where_a_head_answers_per_token(of_rows, tmp_path, notes):
     text = "anna lives in oslo " * 20
     rows = [{"text": text, "tags": [{"label": "PLACE", "start": 375, "end": 379}]}]
     assert text[375:379] == "oslo"
-    made, notes = of_rows(rows), []
-    done = train(made, tmp_path / "checkpoint", note=notes.append)
-    assert any("1 of 1 training texts are longer than max_tokens = 48" in note for note in notes)
+    made = of_rows(rows)
+    done = train(made, tmp_path / "checkpoint")
+    assert any("1 of 1 training texts are longer than max_tokens = 48" in note for note in notes())
     # 80 words, 46 a window, 12 of them shared.
     assert json.loads((done.path / "metrics.json").read_text())["rows"] == 2
     encoder = replace(made.encoder, max_tokens=24)
-    done = train(replace(made, encoder=encoder), tmp_path / "other", note=notes.append)
+    done = train(replace(made, encoder=encoder), tmp_path / "other")
     # 22 a window, 6 shared: 0, 16, 32, 48, 58.
     assert json.loads((done.path / "metrics.json").read_text())["rows"] == 5

@@ -1,7 +1,7 @@
 """What is in the data of a configuration: rows, labels, lengths, duplicates, shared texts.
 
-Nothing is trained and no weights are loaded. Texts of the test split that stand in the training
-split, too, flatter every figure: look at the last table before you believe one.
+Nothing is trained and no weights are loaded. Texts of the test split that are in the training
+split, too, flatter every metric: look at the last table before you believe one.
 
 Example:
   polyhead data config.toml
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from polyhead.cli import output
 
 if TYPE_CHECKING:
-    from polyhead_models.data.report import HeadReport, Report
+    from polyhead_models.data.report import DataReport, HeadReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead data`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument("--json", action="store_true", help="all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="all statistics as JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from polyhead_models import config
     from polyhead_models.data.report import report
 
-    found = report(config.load(arguments.config), note=output.progress)
+    found = report(config.load(arguments.config))
     if arguments.json:
         output.write_json(plain(found))
         return 0
@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write(found: Report) -> None:
+def _write(found: DataReport) -> None:
     _table(
         ["source", "split", "rows"],
         [[s, split, n] for s, splits in found.rows.items() for split, n in splits.items()],
@@ -65,7 +65,7 @@ def _write(found: Report) -> None:
     if lines:
         _table(["head", "split", "also in", "texts", "differing"], lines, last=True)
     else:
-        output.write("No text stands in two splits.")
+        output.write("No text is in two splits.")
 
 
 def _sizes(name: str, head: HeadReport) -> list[list[object]]:
@@ -79,14 +79,14 @@ def _sizes(name: str, head: HeadReport) -> list[list[object]]:
 
 
 def _targets(name: str, head: HeadReport) -> list[list[object]]:
-    from polyhead_models.data.statistics import Labels, Numbers, Spans
+    from polyhead_models.data.statistics import Labels, NumberRange, Spans
 
     lines: list[list[object]] = []
     for split, statistics in head.splits.items():
         match statistics.target:
             case Labels() as labels:
                 lines.append([name, split, labels.distinct, _counts(labels.counts, labels.without)])
-            case Numbers() as numbers:
+            case NumberRange() as numbers:
                 text = f"{numbers.minimum:g} to {numbers.maximum:g}, mean {numbers.mean:.4g}"
                 lines.append([name, split, None, text])
             case Spans() as spans:

@@ -1,4 +1,4 @@
-"""Figures of a checkpoint or a bundle on labelled data, through the same decoders.
+"""Metrics of a checkpoint or a bundle on labelled data, through the same decoders.
 
 Example:
   polyhead evaluate checkpoint/ config.toml --split test --baseline
@@ -8,13 +8,17 @@ Example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 
 if TYPE_CHECKING:
-    from polyhead import Engine
+    from polyhead import Engine, HeadSpec
+    from polyhead_models.config import Config
+    from polyhead_models.data.examples import Example
+    from polyhead_models.evaluation import HeadFigures
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also what TF-IDF and a linear model reach, trained on the training split",
     )
-    parser.add_argument("--json", action="store_true", help="all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="all metrics as JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead evaluate`."""
-    from polyhead.system.schema import plain
     from polyhead_models import config as configuration
-    from polyhead_models.baseline import baseline
     from polyhead_models.data import examples as data
-    from polyhead_models.errors import ConfigError, DataError
+    from polyhead_models.errors import DataError
     from polyhead_models.evaluation import evaluate
 
     config = configuration.load(arguments.config)
@@ -46,45 +48,73 @@ def execute(arguments: argparse.Namespace) -> int:
     if not examples:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
     engine = _engine(arguments.model)
-    for head, settings in config.heads.items():
-        if head not in engine.heads:
-            output.progress(f"{head}: the model has no such head; passed over")
-        elif settings.versioned_kind != engine.heads[head].kind:
-            raise ConfigError(
-                f"{arguments.config}: head {head!r}: kind {settings.kind!r}, but the model's head"
-                f" is a {engine.heads[head].kind}."
-            )
-        elif settings.input != engine.heads[head].input:
-            raise ConfigError(
-                f"{arguments.config}: head {head!r}: 'text' names a {settings.input}, but the"
-                f" model's head reads a {engine.heads[head].input}."
-            )
+    _check_heads(config, engine.heads, arguments.config)
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
-    found = evaluate(engine, examples, label=str(arguments.split))
-    for head, figures in found.items():
-        if figures.windowed:
+    found = evaluate(engine, examples, label=arguments.split)
+    for head, metrics in found.items():
+        if metrics.windowed:
             output.progress(
-                f"{head}: {figures.windowed} of {figures.texts} texts are longer than the encoder"
+                f"{head}: {metrics.windowed} of {metrics.texts} texts are longer than the encoder"
                 " reads and were read in windows"
             )
-    compared = {}
-    if arguments.baseline:
-        train = data.load(config, "train")
-        for head in found:
-            output.progress(f"baseline of {head} …")
-            compared[head] = baseline(engine.heads[head].kind, head, train, examples)
+    baselines = _baselines(config, examples, found, engine.heads) if arguments.baseline else {}
+    _show(arguments, found, baselines)
+    return 0
+
+
+def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> None:
+    from polyhead_models.errors import ConfigError
+
+    for head, settings in config.heads.items():
+        if head not in heads:
+            output.progress(f"{head}: the model does not have this head; passed over")
+        elif settings.versioned_kind != heads[head].kind:
+            raise ConfigError(
+                f"{path}: head {head!r}: kind {settings.kind!r}, but the model's head is a"
+                f" {heads[head].kind}."
+            )
+        elif settings.input != heads[head].input:
+            raise ConfigError(
+                f"{path}: head {head!r}: 'text' names a {settings.input}, but the model's head"
+                f" reads a {heads[head].input}."
+            )
+
+
+def _baselines(
+    config: Config,
+    examples: Sequence[Example],
+    found: Mapping[str, HeadFigures],
+    heads: Mapping[str, HeadSpec],
+) -> dict[str, Mapping[str, float] | None]:
+    from polyhead_models.baseline import baseline
+    from polyhead_models.data import examples as data
+
+    train = data.load(config, "train")
+    compared: dict[str, Mapping[str, float] | None] = {}
+    for head in found:
+        output.progress(f"baseline of {head} …")
+        compared[head] = baseline(heads[head].kind, head, train, examples)
+    return compared
+
+
+def _show(
+    arguments: argparse.Namespace,
+    found: Mapping[str, HeadFigures],
+    baselines: Mapping[str, Mapping[str, float] | None],
+) -> None:
+    from polyhead.system.schema import plain
+
     if arguments.json:
         report = {"split": arguments.split, "heads": plain(found)}
-        output.write_json({**report, **({"baseline": compared} if compared else {})})
-        return 0
-    header = ["head", "metric", str(arguments.split), "texts"]
+        output.write_json({**report, **({"baseline": baselines} if baselines else {})})
+        return
+    header = ["head", "metric", arguments.split, "texts"]
     rows: list[list[object]] = [[h, f.metric, f.value, f.texts] for h, f in found.items()]
-    if compared:
+    if baselines:
         header.append("TF-IDF")
-        for row in rows:
-            row.append((compared[str(row[0])] or {}).get(str(row[1])))
+        for row, (head, metrics) in zip(rows, found.items(), strict=True):
+            row.append((baselines[head] or {}).get(metrics.metric))
     output.write(output.table(header, rows))
-    return 0
 
 
 def _engine(path: Path) -> Engine:

@@ -1,13 +1,13 @@
 """Train a model with many heads from a TOML configuration.
 
-Progress goes to stderr, the validation figures to stdout. A run that was stopped goes on with
+Progress goes to stderr, the validation metrics to stdout. A run that was stopped goes on with
 --resume; a finished checkpoint of the same settings and data is then kept as it is. Processes that
 torchrun starts train one model together, each on its own batches; --resume takes as many again.
 
 The checkpoint has its learning curves in learning_curves.png. With --compare-single each trained
-head is then trained alone with the same recipe, and CHECKPOINT-report/ beside the checkpoint gets
-report.md, report.json and report.png (joint against single on the test split, or validation without
-one, with bootstrap intervals) and the single checkpoints in single/HEAD/.
+head is then trained alone with the same recipe, and CHECKPOINT-report/ next to the checkpoint gets
+report.md and report.json (joint against single on the test split, or validation without one, with
+bootstrap intervals) and the single checkpoints in single/HEAD/.
 
 Example:
   polyhead train config.toml -o checkpoint/
@@ -18,8 +18,7 @@ Example:
 from __future__ import annotations
 
 import argparse
-import sys
-from functools import partial
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ from polyhead.cli import output
 from polyhead.errors import PolyheadError
 
 if TYPE_CHECKING:
-    from polyhead_models.report.comparison import Compared
     from polyhead_models.training import Trained
 
 
@@ -48,11 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead train`; of several processes only the first speaks."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from polyhead_models.training import processes
 
     processes.join()
+    logger = logging.getLogger("polyhead_models")
+    if processes.index() != 0:
+        logger.setLevel(logging.WARNING)
     try:
-        code = _train(arguments)
+        with logging_redirect_tqdm([logger]):  # lines between the bars, not inside one
+            code = _train(arguments)
     except (PolyheadError, OSError):
         if processes.index() == 0:
             raise
@@ -63,8 +67,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from polyhead_models import config
     from polyhead_models.errors import ConfigError
     from polyhead_models.training import processes
@@ -76,17 +78,22 @@ def _train(arguments: argparse.Namespace) -> int:
                 "--compare-single trains and measures in one process: leave torchrun out. Both"
                 " sides of the comparison would otherwise have other batches than one process has."
             )
-    note = partial(tqdm.write, file=sys.stderr)  # between the bars, not inside one
     flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     if arguments.compare_single:
-        from polyhead_models.report.comparison import compare
+        from polyhead_models import comparison
 
-        compared = compare(made, arguments.output, note=note, **flags)
-        _show_comparison(compared, as_json=arguments.json)
+        heads = comparison.compare(made, arguments.output, **flags)
+        folder = comparison.report_folder(arguments.output)
+        if arguments.json:
+            output.write((folder / "report.json").read_text(encoding="utf-8"))
+        else:
+            output.write(output.table(comparison.HEADER, comparison.rows(heads)))
+            output.progress(f"checkpoint: {arguments.output}")
+        output.progress(f"report: {folder}")
     else:
         from polyhead_models.training import train
 
-        trained = train(made, arguments.output, note=note, **flags)
+        trained = train(made, arguments.output, **flags)
         if processes.index() == 0:
             _show(trained, as_json=arguments.json)
     return 0
@@ -105,28 +112,3 @@ def _show(trained: Trained, *, as_json: bool) -> None:
     if rows:
         output.write(output.table(["head", "metric", "validation", "texts"], rows))
     output.progress(f"checkpoint: {trained.path}")
-
-
-def _show_comparison(compared: Compared, *, as_json: bool) -> None:
-    from polyhead.system.schema import plain
-
-    if as_json:
-        output.write_json(plain(compared.report))
-        return
-    header = ["head", "metric", "split", "texts", "joint", "single", "difference", "95% interval"]
-    rows = [
-        [
-            name,
-            head.metric,
-            head.split,
-            head.texts,
-            head.joint.value,
-            head.single.value,
-            head.difference.value,
-            f"{head.difference.low:+.4f} to {head.difference.high:+.4f}",
-        ]
-        for name, head in compared.report.heads.items()
-    ]
-    output.write(output.table(header, rows))
-    output.progress(f"checkpoint: {compared.trained.path}")
-    output.progress(f"report: {compared.folder}")

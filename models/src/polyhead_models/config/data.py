@@ -29,7 +29,7 @@ class DataConfig:
         lists: column -> separator, for cells that hold several values; a blank stands for any
             white space.
         names: column -> file with one name a line; the cells are numbers of lines, from 0.
-        joiner: what stands between the words of a text that is a list: a blank, or nothing for
+        joiner: what is between the words of a text that is a list: a blank, or nothing for
             Chinese and Japanese.
         validation_share: share of the training rows, 0 to below 1, that is the validation split of
             a source without one; chosen by a shuffle with `seed`, whatever else is set.
@@ -67,7 +67,7 @@ class DataConfig:
                 + nearest(unknown[0], SPLITS)
             )
         if twice := [c for c in self.columns if c not in ("", "_") and self.columns.count(c) > 1]:
-            raise ValueError(f"columns: {twice[0]!r} stands twice.")
+            raise ValueError(f"columns: {twice[0]!r} is duplicated.")
         if self.header is False and not self.columns:
             raise ValueError("header: false leaves the columns without names; set columns = [...].")
         if "" in self.lists.values():

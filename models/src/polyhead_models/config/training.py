@@ -23,9 +23,9 @@ class TrainingConfig:
         freeze: what of the encoder does not learn: ``"nothing"``, ``"encoder"``, or a number: the
             embeddings and that many layers, from the first.
         loss_weighting: ``"fixed"`` takes the heads' `loss_weight`; ``"uncertainty"`` learns a
-            factor for each head beside it.
+            factor for each head as well.
         patience: stop after this many epochs without a better mean of the heads' validation
-            figures; None trains all epochs. The best epoch is kept either way.
+            metrics; None trains all epochs. The best epoch is kept either way.
         precision: ``"auto"`` takes bf16 autocast where this CPU or GPU has the instructions.
         seed: of everything random.
     """

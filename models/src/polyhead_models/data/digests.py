@@ -9,7 +9,7 @@ from pathlib import Path
 from polyhead.bundle.digest import sha256
 from polyhead_models.config import DataConfig
 from polyhead_models.data import rows, sources
-from polyhead_models.data.formats.json_list import split_key
+from polyhead_models.data.formats.json_files import split_key
 from polyhead_models.errors import DataError
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +27,7 @@ class HeadReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DataReport:
     """All sources and heads.
 
     Attributes:
@@ -41,12 +41,8 @@ class Report:
     max_tokens: int
 
 
-def report(config: Config, *, note: Callable[[str], None] = logger.info) -> Report:
+def report(config: Config) -> DataReport:
     """Read all data of a configuration and count.
-
-    Args:
-        config: what would be trained.
-        note: called with short remarks for whoever watches.
 
     Raises:
         DataError: when the data cannot be used.
@@ -57,12 +53,12 @@ def report(config: Config, *, note: Callable[[str], None] = logger.info) -> Repo
     for source, data in config.data.items():
         for split in SPLITS:
             if found := sources.load(data, split):
-                note(f"{source}: {split}: {len(found):,} rows")
+                logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
                 rows[source][split] = len(found)
                 made = examples.of_source(config, source, split, found)
                 for head in (name for name in texts if config.heads[name].data == source):
                     texts[head][split] = statistics.of_head(made, head)
-    lengths = _Lengths(encoders.tokenizer(config.encoder.name), note)
+    lengths = _TokenCounts(encoders.tokenizer(config.encoder.name))
     heads = {
         name: HeadReport(
             source=str(config.heads[name].data),
@@ -78,21 +74,20 @@ def report(config: Config, *, note: Callable[[str], None] = logger.info) -> Repo
         )
         for name, splits in texts.items()
     }
-    return Report(rows=rows, heads=heads, max_tokens=config.encoder.max_tokens)
+    return DataReport(rows=rows, heads=heads, max_tokens=config.encoder.max_tokens)
 
 
-class _Lengths:
+class _TokenCounts:
     """Lengths in tokens; a text that several heads read is tokenised once."""
 
-    def __init__(self, tokenizer: Tokenizer, note: Callable[[str], None]) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._note = note
         self._known: dict[Input, int] = {}
 
     def __call__(self, texts: Sequence[Input]) -> list[int]:
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
         if new:
-            self._note(f"tokenising {len(new):,} texts")
+            logger.info("tokenising %s texts", f"{len(new):,}")
         for text, encoding in zip(new, self._tokenizer.encode(new), strict=True):
             self._known[text] = len(encoding)
         return [self._known[text] for text in texts]

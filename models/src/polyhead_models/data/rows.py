@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats import FORMATS, Layout, Row
-from polyhead_models.data.formats.json_list import split_key
+from polyhead_models.data.formats import FORMATS, FileLayout, Row
+from polyhead_models.data.formats.json_files import split_key
 from polyhead_models.errors import DataError
 
-__all__ = ["Layout", "Place", "Row", "files", "places", "read"]
+__all__ = ["FileLayout", "Place", "Row", "files", "places", "read"]
 
 Place = str | Path | Sequence[str]
 
 
-def read(place: Place, format: str | None = None, layout: Layout | None = None) -> list[Row]:
+def read(place: Place, format: str | None = None, layout: FileLayout | None = None) -> list[Row]:
     """Read all rows of a place.
 
     Args:
@@ -27,7 +27,7 @@ def read(place: Place, format: str | None = None, layout: Layout | None = None) 
         DataError: when a file is missing, empty, of an unknown format, not UTF-8, or has a row
             that cannot be read; names file and line.
     """
-    found, layout = places(place), layout or Layout()
+    found, layout = places(place), layout or FileLayout()
     shown = ", ".join(found)
     name = _format(found, format)
     _check(shown, name, layout)
@@ -44,14 +44,14 @@ def read(place: Place, format: str | None = None, layout: Layout | None = None) 
     return rows
 
 
-def files(place: Place, format: str | None = None, layout: Layout | None = None) -> list[Path]:
+def files(place: Place, format: str | None = None, layout: FileLayout | None = None) -> list[Path]:
     """The files that `read` would read, whether they exist or not.
 
     Raises:
         DataError: when the format is unknown, or the place does not fit it.
     """
     found = places(place)
-    return FORMATS[_format(found, format)].files(found, layout or Layout())
+    return FORMATS[_format(found, format)].files(found, layout or FileLayout())
 
 
 def places(place: Place) -> list[str]:
@@ -72,7 +72,7 @@ def _format(found: Sequence[str], format: str | None) -> str:
     )
 
 
-def _check(shown: str, name: str, layout: Layout) -> None:
+def _check(shown: str, name: str, layout: FileLayout) -> None:
     """Refuse a layout that the format does not take."""
     format = FORMATS[name]
     if format.columns == "needed" and not layout.columns:

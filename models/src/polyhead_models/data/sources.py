@@ -13,7 +13,7 @@ from polyhead.errors import nearest
 from polyhead_models.config import DataConfig
 from polyhead_models.data import rows as files
 from polyhead_models.data.formats.base import lines
-from polyhead_models.data.rows import Layout, Row
+from polyhead_models.data.rows import FileLayout, Row
 from polyhead_models.errors import DataError
 
 
@@ -40,9 +40,9 @@ def shown(data: DataConfig, split: str) -> str:
     return ", ".join(files.places(data.path(split) or data.train))
 
 
-def layout(data: DataConfig, split: str) -> Layout:
+def layout(data: DataConfig, split: str) -> FileLayout:
     """What the readers have to know of a source."""
-    return Layout(columns=data.columns, header=data.header, split=split)
+    return FileLayout(columns=data.columns, header=data.header, split=split)
 
 
 def _read(data: DataConfig, split: str) -> list[Row]:
@@ -84,7 +84,7 @@ def _parts(cell: Any, separator: str) -> list[str]:
         return cell.split()
     parts = [part.strip() for part in cell.split(separator)]
     if "" in parts:
-        raise ValueError(f"found {cell!r}, which has an empty value beside a {separator!r}")
+        raise ValueError(f"found {cell!r}, which has an empty value next to a {separator!r}")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""What is in the data: sizes, labels, lengths, duplicates, and texts that stand in two splits."""
+"""What is in the data: sizes, labels, lengths, duplicates, and texts that are in two splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.summary import Salient
 
 Texts = Sequence[tuple[Input, Any]]
@@ -21,7 +21,7 @@ Texts = Sequence[tuple[Input, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """How often the labels of a head stand in its references.
+    """How often the labels of a head are in its references.
 
     Attributes:
         distinct: number of labels.
@@ -35,7 +35,7 @@ class Labels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class NumberRange:
     """The numbers of a regression head, in their own unit."""
 
     minimum: float
@@ -78,8 +78,8 @@ class Repeated:
     """Texts that were there before, character by character.
 
     Attributes:
-        rows: rows whose text stands in an earlier row, or in the other split.
-        differing: those of them whose reference stands with none of the other rows.
+        rows: rows whose text is in an earlier row, or in the other split.
+        differing: those of them whose reference is that of none of the other rows.
     """
 
     rows: int
@@ -98,14 +98,14 @@ class SplitStatistics:
     """
 
     rows: int
-    target: Labels | Numbers | Spans | None
+    target: Labels | NumberRange | Spans | None
     tokens: Lengths
     duplicates: Repeated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """Rows of `split` whose text stands in the split `also_in`, too."""
+    """Rows of `split` whose text is in the split `also_in`, too."""
 
     split: str
     also_in: str
@@ -138,12 +138,12 @@ def of_split(texts: Texts, tokens: Sequence[int], max_tokens: int) -> SplitStati
     )
 
 
-def target(references: Sequence[Any], top: int = 10) -> Labels | Numbers | Spans | None:
+def target(references: Sequence[Any], top: int = 10) -> Labels | NumberRange | Spans | None:
     """Labels of the references with the `top` most frequent, the range of numbers, or spans."""
     if references and all(isinstance(reference, float) for reference in references):
         low, mean, high = min(references), float(np.mean(references)), max(references)
-        return Numbers(minimum=low, mean=mean, maximum=high)
-    if references and all(isinstance(reference, Answers | Salient) for reference in references):
+        return NumberRange(minimum=low, mean=mean, maximum=high)
+    if references and all(isinstance(reference, AnswerSpans | Salient) for reference in references):
         counted = [len(reference.spans) for reference in references]
         return Spans(count=sum(counted), without=counted.count(0))
     found = [_labels(reference) for reference in references]
@@ -164,7 +164,7 @@ def lengths(tokens: Sequence[int], max_tokens: int) -> Lengths:
 
 
 def duplicates(texts: Texts) -> Repeated:
-    """Rows whose text stands in an earlier row of the same split."""
+    """Rows whose text is in an earlier row of the same split."""
     before: dict[Input, list[Any]] = {}
     rows = differing = 0
     for text, reference in texts:
@@ -176,7 +176,7 @@ def duplicates(texts: Texts) -> Repeated:
 
 
 def shared(texts: Texts, others: Texts) -> Repeated:
-    """Rows of `texts` whose text stands in `others`, too."""
+    """Rows of `texts` whose text is in `others`, too."""
     known: dict[Input, list[Any]] = {}
     for text, reference in others:
         known.setdefault(text, []).append(reference)
@@ -186,7 +186,7 @@ def shared(texts: Texts, others: Texts) -> Repeated:
 
 
 def leaks(splits: Mapping[str, Texts]) -> list[Leak]:
-    """Every split against each that stands before it; pairs that share nothing are left out."""
+    """Every split against each before it; pairs that share nothing are left out."""
     found = [
         Leak(split=later, also_in=earlier, repeated=shared(splits[later], splits[earlier]))
         for earlier, later in itertools.combinations(splits, 2)

@@ -48,8 +48,8 @@ class Words:
     """The words of a text that is given as a list.
 
     Attributes:
-        words: as they stand in the row; those of no characters are no part of the text.
-        joiner: what stands between two of them.
+        words: as they are in the row; those of no characters are no part of the text.
+        joiner: what is between two of them.
     """
 
     words: Sequence[str]

@@ -21,7 +21,7 @@ _START, _END = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AnswerSpans:
     """What annotators took for the answer.
 
     Attributes:
@@ -38,7 +38,7 @@ class AnswerNetwork(HeadNetwork):
     """Each token vector into a start and an end logit, after Devlin et al. 2018, section 4.2.
 
     The loss is the cross-entropy of the first and of the last token of the most frequent answer,
-    among the tokens of the text and the first token of the window, which stands for "no answer in
+    among the tokens of the text and the first token of the window, which means "no answer in
     this window". The question's tokens are no candidates, as in the decoder.
     """
 
@@ -54,7 +54,7 @@ class AnswerNetwork(HeadNetwork):
         return 2
 
     @classmethod
-    def reference(cls, raw: Any, text: str) -> Answers:
+    def reference(cls, raw: Any, text: str) -> AnswerSpans:
         """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer."""
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of answers with text and start")
@@ -63,16 +63,16 @@ class AnswerNetwork(HeadNetwork):
             span = _span(item, text)
             found[span] = found.get(span, 0) + 1
         spans = tuple(sorted(found, key=lambda span: -found[span]))
-        return Answers(spans, tuple(text[start:end] for start, end in spans))
+        return AnswerSpans(spans, tuple(text[start:end] for start, end in spans))
 
     @classmethod
-    def fitted(cls, spec: HeadSpec, references: Sequence[Answers]) -> HeadSpec:
+    def fitted(cls, spec: HeadSpec, references: Sequence[AnswerSpans]) -> HeadSpec:
         """With the longest answer of the kind where the configuration sets none."""
         return replace(spec, longest=spec.longest or LONGEST)
 
     @classmethod
     def tuned(
-        cls, spec: HeadSpec, results: Sequence[Answer], references: Sequence[Answers]
+        cls, spec: HeadSpec, results: Sequence[Answer], references: Sequence[AnswerSpans]
     ) -> HeadSpec:
         """With the threshold for "no answer" that makes F1 highest on the validation questions.
 
@@ -94,10 +94,6 @@ class AnswerNetwork(HeadNetwork):
         possible = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
         best_cut = int(np.where(possible, total, -np.inf).argmax())
         return replace(spec, no_answer=float(limits[best_cut]))
-
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """What each token of a window is, int64 `(tokens,)`.
@@ -123,7 +119,7 @@ class AnswerNetwork(HeadNetwork):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of starts and ends over windows; 0 when no window has a target."""
-        rows = (targets != IGNORED).any(dim=1)
+        rows = self.known(targets).any(dim=1)
         if not bool(rows.any()):
             return logits.sum() * 0.0
         targets, logits = targets[rows], logits[rows].float()
@@ -147,7 +143,7 @@ def _span(item: Any, text: str) -> tuple[int, int]:
     if text[start : start + len(answer)] != answer:
         raise ValueError(
             f"the answer {answer!r} is not at {start}, where"
-            f" {text[start : start + len(answer)]!r} stands"
+            f" {text[start : start + len(answer)]!r} is"
         )
     return start, start + len(answer)
 

@@ -1,4 +1,4 @@
-"""The network face of a head kind: hidden states in, logits out; its loss and its targets."""
+"""The network of a head kind: hidden states in, logits out; its loss and its targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.dense import Hidden, last_width, stack
-from polyhead_models.heads.reading import Reader
+from polyhead_models.heads.reading import LayerReader
 
 IGNORED = -100
 """Target value that no loss counts, as in `torch.nn.CrossEntropyLoss`."""
@@ -72,7 +72,7 @@ class HeadNetwork(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.register_buffer("class_weights", None, persistent=False)
-        self.reader = Reader(spec.layers, spec.pooling, depth)
+        self.reader = LayerReader(spec.layers, spec.pooling, depth)
         self.count = self.outputs(spec, last_width(width, hidden))
         self.projection = self._projection(width, hidden, self.count, dropout)
 
@@ -105,7 +105,7 @@ class HeadNetwork(nn.Module, ABC):
         """A raw target into its reference form.
 
         Args:
-            raw: as it stands in the row; never None.
+            raw: as it is in the row; never None.
             text: what the head reads; of a pair the second text.
 
         Raises:
@@ -114,10 +114,10 @@ class HeadNetwork(nn.Module, ABC):
 
     @classmethod
     def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
-        """A raw target that may stand on the words of a text, as one that stands on characters.
+        """A raw target that may be on the words of a text, as one on its characters.
 
         Args:
-            raw: as it stands in the row.
+            raw: as it is in the row.
             words: the words, and where they stand in the text.
             tags: the configuration's key `tags`.
 
@@ -160,9 +160,8 @@ class HeadNetwork(nn.Module, ABC):
         raise NotImplementedError
 
     @classmethod
-    @abstractmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """Refuse a reference whose label was not seen in training.
+        """Refuse a reference whose label was not seen in training; nothing for other kinds.
 
         Raises:
             ValueError: names the label and the nearest known one.
@@ -199,9 +198,13 @@ class HeadNetwork(nn.Module, ABC):
                 batch[row] = target
         return batch
 
+    def known(self, targets: Tensor) -> Tensor:
+        """Which of the targets of a batch the loss counts, bool."""
+        return targets != IGNORED
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy over the targets that are not `IGNORED`; 0 when all are."""
-        if not bool((targets != IGNORED).any()):
+        if not bool(self.known(targets).any()):
             return logits.sum() * 0.0
         flat = logits.float().flatten(0, -2)
         return nn.functional.cross_entropy(

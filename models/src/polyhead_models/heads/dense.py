@@ -28,7 +28,7 @@ class Dense:
 
     Attributes:
         width: of the vectors that the layer gives.
-        activation: what stands between this linear layer and the next.
+        activation: what is between this linear layer and the next.
         norm: epsilon of a layer normalisation behind the activation; None for no normalisation.
     """
 

@@ -61,10 +61,6 @@ class EmbeddingNetwork(HeadNetwork):
         """With the sizes in order."""
         return replace(spec, dimensions=tuple(sorted(set(spec.dimensions))))
 
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
-
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """The score, float32 `()`; NaN where the texts belong together. The same for both texts."""
         return torch.tensor(math.nan if reference is None else reference, dtype=torch.float32)
@@ -81,9 +77,13 @@ class EmbeddingNetwork(HeadNetwork):
             batch[row, 1] = target
         return batch
 
+    def known(self, targets: Tensor) -> Tensor:
+        """Which texts belong to a pair: bool `(batch,)`."""
+        return targets[:, 0] >= 0
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over the pairs of the batch and the sizes of the vector; 0 when there is no pair."""
-        rows = torch.nonzero(targets[:, 0] >= 0).flatten()
+        rows = torch.nonzero(self.known(targets)).flatten()
         if not len(rows):
             return logits.sum() * 0.0
         first, second = logits[rows[::2]].float(), logits[rows[1::2]].float()

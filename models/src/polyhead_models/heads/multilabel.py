@@ -106,7 +106,7 @@ def best_threshold(probabilities: NDArray[np.float64], expected: NDArray[np.bool
     """The threshold with the highest F1 of one label.
 
     It lies half-way between two neighbouring probabilities. Where 0.5 does as well, or the label
-    never stands in the references, it is 0.5; of other equals it is the nearest to 0.5.
+    is never in the references, it is 0.5; of other equals it is the nearest to 0.5.
 
     Args:
         probabilities: float64 `(texts,)`, at least one.

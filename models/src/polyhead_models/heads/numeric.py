@@ -22,9 +22,13 @@ class NumericNetwork(HeadNetwork):
         missing = torch.full((self.count,), MISSING)
         return torch.stack([missing if target is None else target for target in targets])
 
+    def known(self, targets: Tensor) -> Tensor:
+        """Which texts have a target: bool `(batch,)`."""
+        return ~targets[:, 0].isnan()
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over the texts whose targets are not `MISSING`; 0 when all are."""
-        known = ~targets[:, 0].isnan()
+        known = self.known(targets)
         if not bool(known.any()):
             return logits.sum() * 0.0
         return self.criterion(logits[known].float(), targets[known])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from polyhead_models.errors import ConfigError
 
 
-class Reader(nn.Module):
+class LayerReader(nn.Module):
     """Chooses or mixes layers, then pools token vectors.
 
     The mix is the scalar mix of ELMo (Peters et al. 2018, equation 1): a softmax-weighted mean of

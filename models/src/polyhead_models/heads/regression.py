@@ -56,10 +56,6 @@ class RegressionNetwork(NumericNetwork):
         factor = float(np.std(values / largest)) * largest if values.min() < values.max() else 1.0
         return replace(spec, scale=(offset, factor or 1.0))
 
-    @classmethod
-    def check(cls, reference: float, labels: Sequence[str]) -> None:
-        """Any number will do."""
-
     def target(self, reference: float, encoding: Encoding) -> Tensor:
         """The number on the head's scale: float32 `(1,)`."""
         offset, factor = self.spec.scale or (0.0, 1.0)

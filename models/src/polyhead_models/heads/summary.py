@@ -83,10 +83,6 @@ class SummaryNetwork(HeadNetwork):
         marked = " ".join(text[start:end] for start, end in spans)
         return Salient(spans, tuple(texts) or ((marked,) if marked else ()))
 
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """There are no labels."""
-
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """Sentence and mark of each token, int64 `(tokens,)`: `2 * sentence + salient`."""
         spans = sentences.split(encoding.text)
@@ -99,7 +95,7 @@ class SummaryNetwork(HeadNetwork):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean binary cross-entropy over the sentences of all texts; 0 when there are none."""
-        known = targets != IGNORED
+        known = self.known(targets)
         if not bool(known.any()):
             return logits.sum() * 0.0
         rows = torch.arange(len(targets), device=targets.device).unsqueeze(1).expand_as(targets)

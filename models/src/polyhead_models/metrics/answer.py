@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyhead.heads import Answer
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.overlap import f1, words
-from polyhead_models.metrics.base import same_decisions
+from polyhead_models.metrics.base import DecisionMetric
 
 
-class AnswerMetric:
+class AnswerMetric(DecisionMetric):
     """F1 of words against the nearest of the references (Rajpurkar et al. 2016, section 6.1).
 
     Lower case, without punctuation and the articles a, an, the. Where there is no answer, only "no
@@ -22,7 +22,9 @@ class AnswerMetric:
 
     primary = "f1"
 
-    def score(self, results: Sequence[Answer], references: Sequence[Answers]) -> dict[str, float]:
+    def score(
+        self, results: Sequence[Answer], references: Sequence[AnswerSpans]
+    ) -> dict[str, float]:
         """Means over the questions."""
         pairs = [(r.text, ref.texts or ("",)) for r, ref in zip(results, references, strict=True)]
         return {
@@ -33,7 +35,3 @@ class AnswerMetric:
                 np.mean([any(words(found) == words(t) for t in texts) for found, texts in pairs])
             ),
         }
-
-    def agreement(self, results: Sequence[Answer], others: Sequence[Answer]) -> float:
-        """Share of questions with exactly the same answer."""
-        return same_decisions(results, others)

@@ -1,4 +1,4 @@
-"""The metric face of a head kind: results and references into figures."""
+"""The metric of a head kind: results and references into numbers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 
 class Metric(Protocol):
-    """Figures of a kind.
+    """The metrics of a kind.
 
-    The primary figure is at most 1, and larger is better. So are the others, but for errors, which
+    The primary metric is at most 1, and larger is better. So are the others, but for errors, which
     have the unit of the targets; the kind's `score` names them.
     """
 
     @property
     def primary(self) -> str | None:
-        """The figure to show when there is room for one; None for kinds without references."""
+        """The metric to show when there is room for one; None for kinds without references."""
         ...
 
     def score(self, results: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
@@ -27,7 +27,10 @@ class Metric(Protocol):
         ...
 
 
-def same_decisions(results: Sequence[Any], others: Sequence[Any]) -> float:
-    """Share of texts with the same decision."""
-    same: int = sum(a.decision == b.decision for a, b in zip(results, others, strict=True))
-    return same / len(results)
+class DecisionMetric:
+    """What the metrics of kinds that decide have in common."""
+
+    def agreement(self, results: Sequence[Any], others: Sequence[Any]) -> float:
+        """Share of texts with exactly the same decision."""
+        same: int = sum(a.decision == b.decision for a, b in zip(results, others, strict=True))
+        return same / len(results)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sklearn.metrics import accuracy_score, f1_score
 
 from polyhead.heads import Classification
-from polyhead_models.metrics.base import same_decisions
+from polyhead_models.metrics.base import DecisionMetric
 
 
-class ClassificationMetric:
+class ClassificationMetric(DecisionMetric):
     """Accuracy; references are labels."""
 
     primary = "accuracy"
@@ -25,9 +25,3 @@ class ClassificationMetric:
             "accuracy": float(accuracy_score(expected, found)),
             "macro_f1": float(f1_score(expected, found, average="macro", zero_division=0)),
         }
-
-    def agreement(
-        self, results: Sequence[Classification], others: Sequence[Classification]
-    ) -> float:
-        """Share of texts with the same label."""
-        return same_decisions(results, others)

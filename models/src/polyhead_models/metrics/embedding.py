@@ -19,7 +19,7 @@ _CHUNK = 1024
 class EmbeddingMetric:
     """Ranking of pairs; two models are compared by the cosine of their vectors.
 
-    The primary figure is Spearman's correlation of cosines and scores (Reimers & Gurevych 2019,
+    The primary metric is Spearman's correlation of cosines and scores (Reimers & Gurevych 2019,
     section 4). For texts that belong together it is the mean reciprocal rank of each text's partner
     among the partners of all.
     """

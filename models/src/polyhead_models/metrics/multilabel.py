@@ -10,10 +10,10 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from polyhead.heads import MultiLabel
 from polyhead_models.heads.multilabel import Reference
-from polyhead_models.metrics.base import same_decisions
+from polyhead_models.metrics.base import DecisionMetric
 
 
-class MultiLabelMetric:
+class MultiLabelMetric(DecisionMetric):
     """Micro-averaged F1: every label of every text is right or wrong by itself."""
 
     primary = "micro_f1"
@@ -24,7 +24,7 @@ class MultiLabelMetric:
         """Precision, recall and F1 over all labels of all texts, and F1 averaged over labels.
 
         The average is over the labels that are found or expected at least once; where there are
-        none of them, all figures are 0.
+        none of them, all metrics are 0.
         """
         found = [result.labels for result in results]
         expected = list(references)
@@ -41,7 +41,3 @@ class MultiLabelMetric:
             "precision": float(precision_score(*flat, zero_division=0)),
             "recall": float(recall_score(*flat, zero_division=0)),
         }
-
-    def agreement(self, results: Sequence[MultiLabel], others: Sequence[MultiLabel]) -> float:
-        """Share of texts with exactly the same labels."""
-        return same_decisions(results, others)

@@ -11,12 +11,12 @@ from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 from polyhead.heads import Summary
 from polyhead_models.cjk import CHARACTER
 from polyhead_models.heads.summary import Salient
-from polyhead_models.metrics.base import same_decisions
+from polyhead_models.metrics.base import DecisionMetric
 
 _KINDS = ("rouge1", "rouge2", "rougeL")
 
 
-class SummaryMetric:
+class SummaryMetric(DecisionMetric):
     """ROUGE-1, ROUGE-2 and ROUGE-L as F1 (Lin 2004), stemmed.
 
     Each against the reference that it is nearest to: the summaries in other words where the data
@@ -34,10 +34,6 @@ class SummaryMetric:
             for kind, values in found.items():
                 values.append(max((score[kind].fmeasure for score in scores), default=0.0))
         return {kind: float(np.mean(values)) for kind, values in found.items()}
-
-    def agreement(self, results: Sequence[Summary], others: Sequence[Summary]) -> float:
-        """Share of texts with exactly the same sentences."""
-        return same_decisions(results, others)
 
 
 class _Words(Tokenizer):  # type: ignore[misc]  # rouge-score has no types

@@ -9,10 +9,10 @@ from seqeval.scheme import IOB2
 
 from polyhead.heads import Entities
 from polyhead_models.heads.tokens import Reference
-from polyhead_models.metrics.base import same_decisions
+from polyhead_models.metrics.base import DecisionMetric
 
 
-class TokensMetric:
+class TokensMetric(DecisionMetric):
     """Micro-averaged span F1: label, start and end must all be right.
 
     Spans are compared as BIO tags on characters, so that neither tokens nor words matter.
@@ -37,10 +37,6 @@ class TokensMetric:
             "precision": float(precision_score(expected, found, **strict)),
             "recall": float(recall_score(expected, found, **strict)),
         }
-
-    def agreement(self, results: Sequence[Entities], others: Sequence[Entities]) -> float:
-        """Share of texts with exactly the same spans."""
-        return same_decisions(results, others)
 
 
 def _characters(spans: Reference, length: int, numbers: Mapping[str, int]) -> list[str]:

@@ -34,11 +34,11 @@ class Clock(transformers.TrainerCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Go on from the seconds of the sittings before."""
+        """Go on from the seconds of the runs that this one resumes."""
         before = [entry[ELAPSED] for entry in state.log_history if ELAPSED in entry]
         self._start = time.perf_counter() - (before[-1] if before else 0.0)
 
-    def _tell(
+    def _record(
         self,
         args: transformers.TrainingArguments,
         state: transformers.TrainerState,
@@ -47,7 +47,9 @@ class Clock(transformers.TrainerCallback):
     ) -> None:
         state.log_history.append({ELAPSED: time.perf_counter() - self._start})
 
-    on_epoch_end = on_evaluate = on_train_end = _tell  # the first two come before a state is saved
+    on_epoch_end = on_evaluate = on_train_end = (
+        _record  # the first two come before a state is saved
+    )
 
 
 class Marked(transformers.TrainerCallback):

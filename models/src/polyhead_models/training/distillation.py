@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig, TeacherConfig
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 512
 
@@ -112,12 +115,11 @@ def load(name: str, config: TeacherConfig, spec: HeadSpec) -> Teacher:
     return Teacher(engine, head, spec)
 
 
-def lessons(
+def teacher_logits(
     heads: Mapping[str, HeadConfig],
     specs: Mapping[str, HeadSpec],
     examples: Sequence[Example],
     encodings: Sequence[Encoding],
-    note: Callable[[str], None],
 ) -> list[dict[str, list[Tensor]]]:
     """For each example the teachers' logits by head and window; texts of other heads have none.
 
@@ -130,7 +132,10 @@ def lessons(
             continue
         teacher = load(name, head.teacher, specs[name])
         rows = [i for i, example in enumerate(examples) if name in example.references]
-        note(f"{name}: asking the teacher {head.teacher.checkpoint} about {len(rows):,} texts")
+        logger.info(
+            "%s: asking the teacher %s about %s texts",
+            *(name, head.teacher.checkpoint, f"{len(rows):,}"),
+        )
         made = teacher.logits([encodings[i] for i in rows], [examples[i] for i in rows])
         for i, logits in zip(rows, made, strict=True):
             found[i][name] = logits

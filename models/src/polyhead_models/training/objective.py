@@ -30,7 +30,8 @@ class Objective(nn.Module):
             weights: a factor for the loss of each head that is trained.
             weighting: ``"fixed"`` leaves it at the factors. ``"uncertainty"`` learns one more for
                 each head, with Kendall, Gal & Cipolla 2018: ``exp(-s) * loss + s / 2``, where s is
-                the logarithm of the head's variance and starts at 0.
+                the logarithm of the head's variance and starts at 0. Batches without a target of
+                the head leave its s alone, so that it does not depend on their share.
             teachers: settings of the heads that learn from a teacher as well.
         """
         super().__init__()
@@ -64,10 +65,15 @@ class Objective(nn.Module):
             ``{"loss": scalar}``.
         """
         logits = self.model(input_ids, attention_mask, token_type_ids)
-        losses = [
-            self._weighted(name, self._loss(name, logits[name], targets[name], teachers))
-            for name in self._weights
-        ]
+        losses = []
+        for name, weight in self._weights.items():
+            loss = self._loss(name, logits[name], targets[name], teachers)
+            if self.log_variances is not None:
+                s = self.log_variances[self._rows[name]]
+                loss = torch.exp(-s) * loss
+                if bool(self.model.networks[name].known(targets[name]).any()):
+                    loss = loss + s / 2
+            losses.append(weight * loss)
         return {"loss": torch.stack(losses).sum()}
 
     def _loss(
@@ -79,9 +85,3 @@ class Objective(nn.Module):
             return loss
         taught = network.distil(logits, teachers[name], settings.temperature)
         return (1 - settings.weight) * loss + settings.weight * taught
-
-    def _weighted(self, name: str, loss: Tensor) -> Tensor:
-        if self.log_variances is not None:
-            s = self.log_variances[self._rows[name]]
-            loss = torch.exp(-s) * loss + s / 2
-        return self._weights[name] * loss

@@ -1,14 +1,16 @@
 """The processes of one training run, as `torchrun` starts them; alone, all of this is trivial.
 
 Every process runs the same code. What one of them must do for all goes through `first`, what all do
-and any may fail at stands in `together`: an error in one process is then an error in all, so that
-none waits for another that has left.
+and any may fail at is inside `together`: an error in one process is then an error in all, so that
+none waits for another that has left. Where the processes meet all the time, as in the steps of the
+training, an error is nobody else's: `ending` then ends the process, and the launcher all others.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -65,6 +67,31 @@ def outlast_first() -> None:
     """Wait until the first process has ended: a launcher stops all when one ends with an error."""
     with suppress(RuntimeError):  # "connection closed by peer", in the words of the back end
         wait()
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """An error inside the block ends this process at once, with code 1 and a message on stderr.
+
+    Other processes wait for this one inside of torch, where no error reaches them; the launcher
+    ends them when it sees one end. The first process, and one alone, raise as usual.
+
+    Raises:
+        PeerError: an error that all processes know of already.
+    """
+    try:
+        yield
+    except PeerError:
+        raise
+    except Exception as problem:
+        if index() == 0:
+            raise
+        if not _known(problem):
+            traceback.print_exc()
+        sys.stderr.write(f"polyhead: process {index()}: {_words(problem)}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def first(action: Callable[[], T]) -> T:
@@ -142,5 +169,9 @@ def _several() -> bool:
 
 
 def _words(problem: Exception) -> str:
-    known = isinstance(problem, PolyheadError | OSError)
-    return str(problem) if known else f"{type(problem).__name__}: {problem}"
+    return str(problem) if _known(problem) else f"{type(problem).__name__}: {problem}"
+
+
+def _known(problem: Exception) -> bool:
+    """Whether its message alone tells a user what is wrong."""
+    return isinstance(problem, PolyheadError | OSError)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,9 @@ from polyhead.text.encoding import Encoding, Input
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
-from polyhead_models.training.distillation import lessons
+from polyhead_models.training.distillation import teacher_logits
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,7 @@ class TrainingRow:
         return sum(len(row.ids) for row in self.all)
 
 
-def training_rows(
-    checkpoint: Checkpoint, train_set: Sequence[Example], note: Callable[[str], None]
-) -> list[TrainingRow]:
+def training_rows(checkpoint: Checkpoint, train_set: Sequence[Example]) -> list[TrainingRow]:
     """Token ids and targets of every training example.
 
     What is longer than the encoder reads is a row for each window that a head learns from. Heads
@@ -61,9 +62,9 @@ def training_rows(
     encodings = encoded(engine, train_set, [example.text for example in train_set])
     twins = encoded(engine, train_set, [example.twin or "" for example in train_set])
     heads = checkpoint.description.config.heads
-    taught = lessons(heads, checkpoint.model.specs, train_set, encodings, note)
+    taught = teacher_logits(heads, checkpoint.model.specs, train_set, encodings)
     rows, long = [], 0
-    for example, encoding, twin, lesson in zip(train_set, encodings, twins, taught, strict=True):
+    for example, encoding, twin, teachers in zip(train_set, encodings, twins, taught, strict=True):
         windows = encoding.split()
         long += len(windows) > 1
         found = {n: networks[n].targets(r, encoding) for n, r in example.references.items()}
@@ -72,16 +73,17 @@ def training_rows(
             second = None
             if example.twin is not None:
                 second = TrainingRow(twin.split()[0].ids, targets)
-            logits = {name: made[i] for name, made in lesson.items() if i < len(made)}
+            logits = {name: made[i] for name, made in teachers.items() if i < len(made)}
             if targets or i == 0:
                 rows.append(
                     TrainingRow(window.ids, targets, example.source, window.types, logits, second)
                 )
     if long:
         limit = checkpoint.description.config.encoder.max_tokens
-        note(
-            f"{long:,} of {len(train_set):,} training texts are longer than max_tokens = {limit}:"
-            " heads that answer per token learn from all windows, the others from the first"
+        logger.info(
+            "%s of %s training texts are longer than max_tokens = %d: heads that answer per token"
+            " learn from all windows, the others from the first",
+            *(f"{long:,}", f"{len(train_set):,}", limit),
         )
     return rows
 
@@ -90,7 +92,7 @@ def encoded(engine: Engine, examples: Sequence[Example], inputs: Sequence[Input]
     """Token ids of the texts of `examples`.
 
     Raises:
-        DataError: when the engine does not read one; says where it stands.
+        DataError: when the engine does not read one; says where it is.
     """
     try:
         return engine.encode(inputs)

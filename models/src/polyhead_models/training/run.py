@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,15 @@ import transformers
 
 from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
+from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
-from polyhead_models.report.plots import learning_curves
+from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
 from polyhead_models.training.preparation import prepare
 from polyhead_models.training.rows import encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer
 from polyhead_models.training.tuning import tuned
-
-logger = logging.getLogger(__name__)
 
 _CURVES = "learning_curves.png"
 
@@ -48,22 +46,20 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    note: Callable[[str], None] = logger.info,
 ) -> Trained:
     """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
-    The run keeps its state in ``.NAME.partial`` beside the target; the target itself appears whole,
-    at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
+    The run keeps its state in ``.NAME.partial`` next to the target; the target itself appears
+    whole, at the end. Whatever stops the run, `resume` goes on after the last finished epoch.
 
-    Started by `torchrun`, several processes call this and train one model; only the first writes
-    and calls `note`. An error in one is an error in all.
+    Started by `torchrun`, several processes call this and train one model; only the first writes.
+    An error in one is an error in all.
 
     Args:
         config: what to train.
         target: folder of the checkpoint.
         resume: go on with an interrupted run; a finished one is left as it is.
         overwrite: start anew, whatever is there.
-        note: called with short remarks for whoever watches.
 
     Raises:
         DataError: when the data cannot be used.
@@ -73,7 +69,6 @@ def train(
         PeerError: when another process of the run raises one of these.
     """
     processes.join()
-    note = note if processes.index() == 0 else _silent
     with processes.together():
         identity = state.identity(config)
     processes.same(identity, what="settings or data")
@@ -85,27 +80,29 @@ def train(
         transformers.set_seed(config.training.seed)
         checkpoint = prepare(config, identity, train_set)
         data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
-        rows = training_rows(checkpoint, train_set, note)
-        # What cannot be read is told now, not after the first epoch.
+        rows = training_rows(checkpoint, train_set)
+        # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     partial = state.partial_folder(target)
     processes.first(lambda: state.claim(partial, identity, resume=resume, overwrite=overwrite))
     with processes.together():
-        trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial, note)
-    trainer.train(resume_from_checkpoint=processes.first(lambda: state.last_complete(partial)))
-
-    def finish() -> Trained:
-        made = tuned(checkpoint, validation_set)
-        metrics = {"examples": len(train_set), **trainer.summary()}
-        curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
-        with atomic.folder(target) as folder:
-            checkpoints.save(folder, made, metrics)
-            (folder / _CURVES).write_bytes(curves)
-        shutil.rmtree(partial, ignore_errors=True)
-        return Trained(target, metrics)
-
-    return processes.first(finish)
+        trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial)
+    last = processes.first(lambda: state.last_complete(partial))
+    with processes.ending():
+        trainer.train(resume_from_checkpoint=last)
+    return processes.first(
+        lambda: _finish(trainer, tuned(checkpoint, validation_set), target, len(train_set))
+    )
 
 
-def _silent(text: str) -> None:
-    """What processes other than the first say."""
+def _finish(
+    trainer: MultiHeadTrainer, checkpoint: Checkpoint, target: Path, examples: int
+) -> Trained:
+    """Write the checkpoint, and remove the run's state."""
+    metrics = {"examples": examples, **trainer.summary()}
+    curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
+    with atomic.folder(target) as folder:
+        checkpoints.save(folder, checkpoint, metrics)
+        (folder / _CURVES).write_bytes(curves)
+    shutil.rmtree(state.partial_folder(target), ignore_errors=True)
+    return Trained(target, metrics)

@@ -21,7 +21,7 @@ _STATE = "run.json"
 def resumable(config: Config, target: Path) -> bool:
     """Whether ``train(…, resume=True)`` would go on, or keep what is there.
 
-    False when `target`, or an interrupted run beside it, was made with other settings or data.
+    False when `target`, or an interrupted run next to it, was made with other settings or data.
     """
     file = partial_folder(target) / _STATE
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from polyhead_models.training.objective import Objective
 from polyhead_models.training.optimisation import freeze, optimizer
 from polyhead_models.training.rows import TrainingRow
 
+logger = logging.getLogger(__name__)
+
 _VALIDATION = "validation"
 
 
@@ -33,7 +36,7 @@ class MultiHeadTrainer(transformers.Trainer):
     """Trains a model on rows of any mix of heads; after each epoch it looks at the validation set.
 
     With validation data the weights of the best epoch are kept: the one with the highest mean of
-    the heads' primary figures, which all grow as the model gets better.
+    the heads' primary metrics, which all grow as the model gets better.
     """
 
     def __init__(
@@ -42,7 +45,6 @@ class MultiHeadTrainer(transformers.Trainer):
         rows: Sequence[TrainingRow],
         validation: Sequence[Example],
         folder: Path,
-        note: Callable[[str], None],
     ) -> None:
         """Prepare a run.
 
@@ -51,41 +53,27 @@ class MultiHeadTrainer(transformers.Trainer):
             rows: what to learn from; at least one.
             validation: what to watch after each epoch; may be empty.
             folder: where the run keeps its state.
-            note: called with the validation figures of each epoch.
         """
         config = checkpoint.description.config
         settings = config.training
-        self._batches = TokenBudgetBatches(
-            [row.tokens for row in rows],
-            [row.source for row in rows],
-            batch_tokens=settings.batch_tokens,
-            sampling=settings.sampling,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            process=processes.index(),
-            processes=processes.count(),
-        )
-        trained = {name: head for name, head in config.heads.items() if head.data is not None}
-        taught = [name for name, head in trained.items() if head.teacher is not None]
-        self._collate = Collator(checkpoint.model, list(trained), taught)
         self._checkpoint = checkpoint
-        self._note = note
+        self._batches = _batches(rows, settings)
+        trained = {name: head for name, head in config.heads.items() if head.data is not None}
+        taught = {name: head.teacher for name, head in trained.items() if head.teacher is not None}
+        self._collate = Collator(checkpoint.model, list(trained), list(taught))
         freeze(checkpoint.model, settings.freeze)
-        objective = Objective(
-            checkpoint.model,
-            {name: head.loss_weight for name, head in trained.items()},
-            settings.loss_weighting,
-            {name: head.teacher for name, head in trained.items() if head.teacher is not None},
-        )
-        stop = [transformers.EarlyStoppingCallback(settings.patience)] if settings.patience else []
+        weights = {name: head.loss_weight for name, head in trained.items()}
+        objective = Objective(checkpoint.model, weights, settings.loss_weighting, taught)
+        steps = len(self._batches) * settings.epochs
+        callbacks: list[transformers.TrainerCallback] = [Marked(), Clock()]
+        if validation and settings.patience:
+            callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
         super().__init__(
             model=objective,
-            args=_arguments(
-                settings, folder, len(self._batches) * settings.epochs, watch=bool(validation)
-            ),
+            args=_arguments(settings, folder, steps, watch=bool(validation)),
             train_dataset=list(rows),
             eval_dataset=list(validation),
-            callbacks=[Marked(), Clock(), *(stop if validation else [])],
+            callbacks=callbacks,
             optimizers=(optimizer(objective, settings), None),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
@@ -104,7 +92,7 @@ class MultiHeadTrainer(transformers.Trainer):
         return prepared
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Figures on the validation set, in the precision of the training.
+        """Metrics on the validation set, in the precision of the training.
 
         The first process makes them for all: they decide on the best epoch and on an early stop.
         """
@@ -113,8 +101,8 @@ class MultiHeadTrainer(transformers.Trainer):
             found = processes.first(lambda: self.figures(f"validation, epoch {epoch}"))
         mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
         self.state.log_history.append({"epoch": epoch, _VALIDATION: plain(found), "mean": mean})
-        figures = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
-        self._note(f"epoch {epoch}: {figures}")
+        shown = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
+        logger.info("epoch %d: %s", epoch, shown)
         metrics = {"eval_mean": mean}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -122,16 +110,17 @@ class MultiHeadTrainer(transformers.Trainer):
         return metrics
 
     def figures(self, label: str) -> dict[str, HeadFigures]:
-        """Validation figures of the model as it is now; empty without validation data."""
+        """Validation metrics of the model as it is now; empty without validation data."""
         examples: list[Any] = list(self.eval_dataset)  # type: ignore[arg-type]
         engine = self._checkpoint.engine()  # with the specs of this moment
         return evaluate(engine, examples, label=label) if examples else {}
 
     def summary(self) -> dict[str, Any]:
-        """Figures and facts of the finished run, as plain data; figures are made in fp32.
+        """Metrics and facts of the finished run, as plain data; metrics are computed in fp32.
 
         `history` has an entry an epoch: its number, the mean training loss and, with validation
-        data, the figures of all heads and their mean. `seconds` are of all sittings together.
+        data, the metrics of all heads and their mean. `seconds` is the wall time over all resumed
+        runs.
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
@@ -147,6 +136,20 @@ class MultiHeadTrainer(transformers.Trainer):
             "processes": processes.count(),
             "precision": "bf16" if self.args.bf16 else "fp32",
         }
+
+
+def _batches(rows: Sequence[TrainingRow], settings: TrainingConfig) -> TokenBudgetBatches:
+    """The batches of this process."""
+    return TokenBudgetBatches(
+        [row.tokens for row in rows],
+        [row.source for row in rows],
+        batch_tokens=settings.batch_tokens,
+        sampling=settings.sampling,
+        temperature=settings.temperature,
+        seed=settings.seed,
+        process=processes.index(),
+        processes=processes.count(),
+    )
 
 
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from polyhead_models.data.formats import (
     conll,
     hub,
-    json_list,
-    jsonl,
+    json_files,
     parallel,
     parquet,
     squad,
     tables,
 )
-from polyhead_models.data.formats.base import Format, Layout, Row, each
+from polyhead_models.data.formats.base import FileLayout, Format, Row, each
 
-__all__ = ["FORMATS", "Format", "Layout", "Row"]
+__all__ = ["FORMATS", "FileLayout", "Format", "Row"]
 
 FORMATS: dict[str, Format] = {
-    "jsonl": Format(read=each(jsonl.read), endings=("jsonl",)),
+    "jsonl": Format(read=each(json_files.read_lines), endings=("jsonl",)),
     "csv": Format(read=each(tables.read_csv), endings=("csv",), columns="allowed", header=True),
     "tsv": Format(read=each(tables.read_tsv), endings=("tsv",), columns="allowed", header=True),
     "json": Format(
-        read=each(json_list.read), files=json_list.files, endings=("json",), columns="allowed"
+        read=each(json_files.read_list),
+        files=json_files.files,
+        endings=("json",),
+        columns="allowed",
     ),
     "conll": Format(read=each(conll.read), endings=("conll", "conllu", "iob2"), columns="needed"),
     "parallel": Format(read=parallel.read, files=parallel.files, columns="needed"),

@@ -24,8 +24,8 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What the configuration says of a file beside its place.
+class FileLayout:
+    """What the configuration says of a file next to its place.
 
     Attributes:
         columns: names of the columns, by position; empty where the file names them itself. What is
@@ -39,20 +39,20 @@ class Layout:
     split: str = "train"
 
 
-Reader = Callable[[Sequence[str], Layout], Iterator[Row]]
+ReadPlaces = Callable[[Sequence[str], FileLayout], Iterator[Row]]
 
 
-def each(read: Callable[[str, Layout], Iterable[Row]]) -> Reader:
+def each(read: Callable[[str, FileLayout], Iterable[Row]]) -> ReadPlaces:
     """A reader of one place as a reader of several, one after another."""
 
-    def read_all(places: Sequence[str], layout: Layout) -> Iterator[Row]:
+    def read_all(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
         for place in places:
             yield from read(place, layout)
 
     return read_all
 
 
-def plain_files(places: Sequence[str], layout: Layout) -> list[Path]:
+def plain_files(places: Sequence[str], layout: FileLayout) -> list[Path]:
     """The places themselves."""
     return [Path(place) for place in places]
 
@@ -69,8 +69,8 @@ class Format:
         header: whether the configuration may say that there is a header.
     """
 
-    read: Reader
-    files: Callable[[Sequence[str], Layout], list[Path]] = plain_files
+    read: ReadPlaces
+    files: Callable[[Sequence[str], FileLayout], list[Path]] = plain_files
     endings: tuple[str, ...] = ()
     columns: Literal["refused", "allowed", "needed"] = "refused"
     header: bool = False

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from polyhead_models.data.formats.base import Layout, Row, lines, named
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
 
 _COMMENT = re.compile(r"#\s*(\S.*?)\s*=\s*(.*)")
@@ -14,7 +14,7 @@ _SPACED_COMMENT = re.compile(r"#\s*(\S.*?) = (.*)")
 _BETWEEN_WORDS = re.compile(r"\d+[-.]\d+")  # CoNLL-U: "3-4" spans words, "8.1" is no word
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a sentence: each named column as a list, and a text for each ``# key = value``.
 
     Columns stand between tabs where the file has any, else between blanks. Columns after the last
@@ -50,7 +50,7 @@ def _comment(line: str, tabs: bool) -> re.Match[str] | str | None:
 class _Sentence:
     """The lines of a sentence, as they come."""
 
-    def __init__(self, place: str, layout: Layout) -> None:
+    def __init__(self, place: str, layout: FileLayout) -> None:
         self._place = place
         self._columns = layout.columns
         self._comments: dict[str, str] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from polyhead_models.data.formats.base import Layout, Row
+from polyhead_models.data.formats.base import FileLayout, Row
 from polyhead_models.errors import DataError
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a row; numbers that stand for labels become the labels' names.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from polyhead_models.data.formats.base import Layout, Row, lines, named
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
 
 
-def read(places: Sequence[str], layout: Layout) -> Iterator[Row]:
+def read(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
     """One row a line; lines that are blank in all files are passed over.
 
     White space around a line is dropped; a line that is then empty is an absent value. A row's
@@ -30,7 +30,7 @@ def read(places: Sequence[str], layout: Layout) -> Iterator[Row]:
             yield Row(f"{paths[0]}:{number}", named(layout.columns, cells))
 
 
-def files(places: Sequence[str], layout: Layout) -> list[Path]:
+def files(places: Sequence[str], layout: FileLayout) -> list[Path]:
     """The files, in the order of the columns.
 
     Args:

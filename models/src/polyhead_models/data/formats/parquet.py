@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from polyhead_models.data.formats.base import Layout, Row
+from polyhead_models.data.formats.base import FileLayout, Row
 from polyhead_models.errors import DataError
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a row; null is an absent value.
 
     Raises:

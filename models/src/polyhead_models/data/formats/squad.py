@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyhead_models.data.formats.base import Layout, Row
-from polyhead_models.data.formats.json_list import items
+from polyhead_models.data.formats.base import FileLayout, Row
+from polyhead_models.data.formats.json_files import items
 from polyhead_models.errors import DataError
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """Rows with id, question, context, answers and impossible.
 
     ``answers`` is a list of ``{text, start}``, start in code points of the context; empty where the

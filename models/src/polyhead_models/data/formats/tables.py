@@ -1,4 +1,8 @@
-"""CSV (RFC 4180) and TSV (IANA: no quotes, so that a cell has neither tab nor line end)."""
+"""CSV (RFC 4180) and TSV (IANA: no quotes, so that a cell has neither tab nor line end).
+
+By Python's csv, because the readers of pyarrow and datasets (26.0, 5.2) know no line of the file
+where a row is wrong, and take a quote that is never closed as a cell.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyhead_models.data.formats.base import Layout, Row, lines, named, without_end
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
 from polyhead_models.errors import DataError
 
 Records = Iterator[tuple[int, list[str]]]
 
 
-def read_csv(place: str, layout: Layout) -> Iterator[Row]:
+def read_csv(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a record; blank lines are passed over, and an empty cell is an absent value.
 
     Raises:
@@ -23,7 +27,7 @@ def read_csv(place: str, layout: Layout) -> Iterator[Row]:
     return _rows(place, _csv_records(Path(place)), layout)
 
 
-def read_tsv(place: str, layout: Layout) -> Iterator[Row]:
+def read_tsv(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a line; blank lines are passed over, and an empty cell is an absent value.
 
     Raises:
@@ -50,7 +54,7 @@ def _tsv_records(path: Path) -> Records:
             yield number, text.split("\t")
 
 
-def _rows(place: str, records: Records, layout: Layout) -> Iterator[Row]:
+def _rows(place: str, records: Records, layout: FileLayout) -> Iterator[Row]:
     columns = list(layout.columns)
     if layout.header or (layout.header is None and not columns):
         for line, header in records:
@@ -76,7 +80,7 @@ def _check_header(where: str, header: list[str], columns: list[str]) -> None:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice and not columns:
         raise DataError(
-            f"{where}: the column {twice[0]!r} stands twice in the header. Name the columns with"
+            f"{where}: the column {twice[0]!r} is duplicated in the header. Name the columns with"
             " columns = [...] and header = true."
         )
 

@@ -1,4 +1,8 @@
-"""A list in a JSON file: the file itself, or what ``file.json#key`` picks from its table."""
+"""JSON Lines, and a list in a JSON file: all of it, or what ``file.json#key`` picks from its table.
+
+Own readers, because those of pyarrow and datasets (26.0, 5.2) guess one type for all rows, so that
+the text "2024-01-01" becomes a timestamp, and know no line of the file where a row is wrong.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,36 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats.base import Layout, Row, lines, named
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def read(place: str, layout: Layout) -> Iterator[Row]:
+def read_lines(place: str, layout: FileLayout) -> Iterator[Row]:
+    """JSON Lines: one row a line; blank lines are passed over.
+
+    Raises:
+        DataError: for a line that is no JSON object.
+    """
+    for number, line in lines(Path(place)):
+        if line.strip():
+            where = f"{place}:{number}"
+            try:
+                item = json.loads(line)
+            except json.JSONDecodeError as problem:
+                raise DataError(
+                    f"{where}: not a JSON line: {problem.msg} at column {problem.colno}."
+                ) from problem
+            except (ValueError, RecursionError) as problem:
+                raise DataError(f"{where}: not a JSON line: {problem}.") from problem
+            if not isinstance(item, dict):
+                raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
+            yield Row(where, item)
+
+
+def read_list(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row an item: objects with keys, or arrays whose parts `layout.columns` names.
 
     Raises:
@@ -28,7 +54,7 @@ def read(place: str, layout: Layout) -> Iterator[Row]:
         yield Row(where, _fields(item, layout.columns, where))
 
 
-def files(places: Sequence[str], layout: Layout) -> list[Path]:
+def files(places: Sequence[str], layout: FileLayout) -> list[Path]:
     """The files of the places, without their keys."""
     return [split_key(place)[0] for place in places]
 

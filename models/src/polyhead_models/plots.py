@@ -1,4 +1,4 @@
-"""Pictures: learning curves of a run, and a comparison of runs. PNG, drawn without a display."""
+"""Learning curves of a training run as a PNG, drawn without a display."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from polyhead_models.report.bootstrap import Estimate
-from polyhead_models.report.contents import Report
-
 _DPI = 120
 _COLOURS = list(mpl.color_sequences["tab10"])
 _LINES = ("-", "--", ":", "-.")
@@ -22,7 +19,7 @@ _GREY = "0.55"
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) -> bytes:
-    """Training loss and, with validation data, the primary figure of each head, by epoch.
+    """Training loss and, with validation data, the primary metric of each head, by epoch.
 
     Args:
         history: as in `metrics.json`: an entry an epoch, at least one.
@@ -36,7 +33,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) ->
     panels = figure.subplots(1, 2 if watched else 1, squeeze=False)[0]
     _loss(panels[0], history)
     if watched:
-        _figures(panels[1], watched)
+        _metrics(panels[1], watched)
         figure.legend(*panels[1].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     for axes in panels:
         axes.axvline(best_epoch, color=_GREY, linewidth=0.8, linestyle=":")
@@ -54,7 +51,7 @@ def _loss(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     axes.set_title("training loss", fontsize=10)
 
 
-def _figures(axes: Axes, watched: Sequence[Mapping[str, Any]]) -> None:
+def _metrics(axes: Axes, watched: Sequence[Mapping[str, Any]]) -> None:
     heads = list(dict.fromkeys(name for entry in watched for name in entry["validation"]))
     for i, head in enumerate(heads):
         known = [entry for entry in watched if head in entry["validation"]]
@@ -69,39 +66,6 @@ def _figures(axes: Axes, watched: Sequence[Mapping[str, Any]]) -> None:
             label=f"{known[0]['validation'][head]['metric']} of {head}",
         )
     axes.set_title("validation", fontsize=10)
-
-
-def comparison(report: Report) -> bytes:
-    """Joint and single figures of each head with their intervals, and the paired differences.
-
-    Returns:
-        A PNG file.
-    """
-    heads = list(report.heads.items())
-    figure = Figure(figsize=(10, 1.6 + 0.55 * len(heads)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    rows = range(len(heads))
-    for shift, name, colour in ((-0.13, "joint", _COLOURS[0]), (0.13, "single", _COLOURS[1])):
-        estimates = [getattr(head, name) for _, head in heads]
-        _points(left, [row + shift for row in rows], estimates, colour, name)
-    _points(right, list(rows), [head.difference for _, head in heads], "black", "difference")
-    right.axvline(0, color=_GREY, linewidth=0.8)
-    left.set_yticks(list(rows), [f"{name}\n{h.metric}, {h.split}" for name, h in heads], fontsize=8)
-    left.set_ylim(len(heads) - 0.5, -0.5)
-    left.set_title("figure, 95% interval", fontsize=10)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    right.set_title("joint minus single, 95% interval", fontsize=10)
-    for axes in (left, right):
-        axes.grid(axis="x", alpha=0.25)
-    return png(figure)
-
-
-def _points(
-    axes: Axes, rows: Sequence[float], estimates: Sequence[Estimate], colour: Any, label: str
-) -> None:
-    # Lines and points, not error bars: a percentile interval need not hold the figure itself.
-    axes.hlines(rows, [e.low for e in estimates], [e.high for e in estimates], color=colour)
-    axes.plot([e.value for e in estimates], rows, "o", ms=4, color=colour, label=label)
 
 
 def png(figure: Figure) -> bytes:

@@ -1,0 +1,159 @@
+"""Joint training against each head trained alone with the same recipe, as a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from polyhead.cli import output
+from polyhead.system import atomic
+from polyhead.system.schema import plain
+from polyhead_models import checkpoint as checkpoints
+from polyhead_models.bootstrap import Estimate, paired
+from polyhead_models.config import Config
+from polyhead_models.data import examples as data
+from polyhead_models.data.examples import Example
+from polyhead_models.errors import ConfigError
+from polyhead_models.evaluation import Answered, answered, answers
+from polyhead_models.metrics import METRICS
+from polyhead_models.training import Trained, train
+
+logger = logging.getLogger(__name__)
+
+HEADER = ("head", "metric", "split", "texts", "windowed", "joint", "single", "difference")
+_PAGE = """\
+# Joint training against single heads
+
+Encoder `{encoder}`. Single: the same encoder, `[training]` table and seed, one head at a time. The
+difference is joint minus single on the same texts; intervals are 95%, percentile bootstrap over
+texts. Validation metrics also chose the epoch. Seconds are of this machine, validation included.
+
+{metrics}
+
+{runs}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadComparison:
+    """A head's primary metric: trained jointly, alone, and joint minus single, on the same texts.
+
+    They are the `texts` of the split that have a reference; `windowed` were read in windows.
+    """
+
+    metric: str
+    split: str
+    texts: int
+    windowed: int
+    joint: Estimate
+    single: Estimate
+    difference: Estimate
+
+
+def report_folder(target: Path) -> Path:
+    """Where the report of a checkpoint goes: ``NAME-report`` next to it."""
+    return target.with_name(f"{target.name}-report")
+
+
+def compare(
+    config: Config, target: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, HeadComparison]:
+    """Train all heads together, then each alone, and write ``report.md`` and ``report.json``.
+
+    They are in `report_folder`, with the checkpoint of each head that was trained alone in
+    ``single/HEAD``. Arguments and errors are those of `polyhead_models.training.train`; single
+    runs that are there are always resumed.
+
+    Raises:
+        ConfigError: when there are not two heads to compare, or no texts for one.
+    """
+    examples, splits = _held_out(config)
+    folder = report_folder(target)
+    run = train(config, target, resume=resume, overwrite=overwrite)
+    costs, joint = _measured(run, config, examples)
+    heads: dict[str, HeadComparison] = {}
+    runs = {"joint": costs}
+    for head, split in splits.items():
+        logger.info("%s alone:", head)
+        own, path = single(config, head), folder / "single" / head
+        run = train(own, path, resume=True, overwrite=overwrite)
+        runs[f"{head} alone"], alone = _measured(run, own, examples)
+        heads[head] = _compared(own.heads[head].versioned_kind, split, joint[head], alone[head])
+    report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
+    atomic.write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+    page = _PAGE.format(
+        encoder=config.encoder.name,
+        metrics=output.markdown_table(HEADER, rows(heads)),
+        runs=output.markdown_table(["run", *costs], [[n, *r.values()] for n, r in runs.items()]),
+    )
+    atomic.write_text(folder / "report.md", page)
+    return heads
+
+
+def rows(heads: Mapping[str, HeadComparison]) -> list[list[object]]:
+    """A row a head, in the order of `HEADER`; intervals in brackets."""
+    found: list[list[object]] = []
+    for name, head in heads.items():
+        estimates = (head.joint, head.single, head.difference)
+        shown = [f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in estimates]
+        found.append([name, head.metric, head.split, head.texts, head.windowed, *shown])
+    return found
+
+
+def single(config: Config, head: str) -> Config:
+    """The same configuration with one trained head and its source only."""
+    own = config.heads[head]
+    return replace(config, heads={head: own}, data={str(own.data): config.data[str(own.data)]})
+
+
+def _held_out(config: Config) -> tuple[list[Example], dict[str, str]]:
+    """Texts with references, and the split of each trained head: test, or else validation."""
+    examples: list[Example] = []
+    splits: dict[str, str] = {}
+    for split in ("test", "validation"):
+        for e in data.load(config, split):
+            own = {n: r for n, r in e.references.items() if splits.setdefault(n, split) == split}
+            examples += [replace(e, references=own)] if own else []
+    trained = [name for name, head in config.heads.items() if head.data is not None]
+    if len(trained) < 2 or len(splits) < len(trained):
+        raise ConfigError(
+            f"heads: found {', '.join(trained) or 'none'} with 'data' and 'target', and test or"
+            f" validation texts for {', '.join(splits) or 'none'}; joint training is compared with"
+            " single heads from two on, each with such texts. Train without --compare-single, or"
+            " add a head or a split, such as test_share = 0.1."
+        )
+    return examples, {name: splits[name] for name in trained}
+
+
+def _measured(
+    run: Trained, config: Config, examples: Sequence[Example]
+) -> tuple[dict[str, Any], dict[str, list[Answered]]]:
+    """What a run took, and the answers of its heads."""
+    checkpoint = checkpoints.load(run.path)
+    engine = checkpoint.engine()
+    asked = [e for e in examples if engine.heads.keys() & e.references.keys()]
+    data.check(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
+    found = answered(engine.heads, asked, answers(engine, asked, label=run.path.name))
+    parameters = sum(weight.numel() for weight in checkpoint.model.parameters())
+    costs = {key: run.metrics[key] for key in ("seconds", "best_epoch", "examples")}
+    return {"parameters": parameters, **costs, "epochs": len(run.metrics["history"])}, found
+
+
+def _compared(
+    kind: str, split: str, joint: Sequence[Answered], alone: Sequence[Answered]
+) -> HeadComparison:
+    first, second = ([row.result for row in rows] for rows in (joint, alone))
+    both, one, difference = paired(kind, first, second, [row.reference for row in joint])
+    return HeadComparison(
+        metric=str(METRICS[kind].primary),
+        split=split,
+        texts=len(joint),
+        windowed=sum(row.windows > 1 for row in joint),
+        joint=both,
+        single=one,
+        difference=difference,
+    )

@@ -1,1 +1,0 @@
-"""The demo corpus: written customer messages with topic, sentiment and entity spans."""

@@ -1,1 +1,0 @@
-"""What checkpoints reach on their test splits, beside a baseline, as one report."""
