@@ -7,8 +7,8 @@ demo: .venv/ready  ## train, export, verify and measure a model with four heads
 	$(BIN)/polyhead demo -o build/demo
 
 # Threads of PyTorch in two processes that wait in busy loops slow each other tenfold.
-test: .venv/ready  ## the whole test suite, offline
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
+test: test-lean .venv/ready  ## the whole test suite, offline
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit/models tests/unit/export tests/unit/bench tests/e2e
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
@@ -77,7 +77,7 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 
 .venv-lean/ready: Makefile constraints.txt runtime/pyproject.toml
 	$(PYTHON) -m venv .venv-lean
-	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client pytest pytest-xdist
+	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client "pyright[nodejs]" pytest pytest-xdist
 	touch $@
 
 .venv4/ready: Makefile constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml

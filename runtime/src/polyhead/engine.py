@@ -205,7 +205,7 @@ class Engine:
     ) -> list[Prediction] | list[Prediction | InputError]:
         """Answer many texts; results stand in the order of `texts`, an empty list gives one.
 
-        CheckedText are answered by the heads for texts, pairs by the heads for pairs; one list may hold
+        Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
         both. An answer does not depend on the other texts of the call: texts are never padded,
         unless the engine runs a graph in the padded layout.
 
