@@ -79,5 +79,6 @@ def test_the_history_has_the_training_loss_of_each_epoch(trained):
 def test_the_history_without_validation_data_is_the_loss(write_config, tmp_path):
     made = config.load(write_config(tmp_path, data={"messages": {"validation": None}}))
     done = train(made, tmp_path / "checkpoint")
+    assert done.metrics["validation"] == {}
     assert [set(entry) for entry in done.metrics["history"]] == [{"epoch", "loss"}] * 2
     pixels((done.path / "learning_curves.png").read_bytes())
