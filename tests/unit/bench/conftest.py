@@ -63,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Mod
         heads={"topic": HeadConfig(kind="classification", data="mail", target="topic")},
         training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
     )
-    checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
+    checkpoint = train(config, folder / "checkpoint").path
     export(checkpoint, folder / "bundle", ExportSettings(precision="fp32"))
     return Models(checkpoint, folder / "bundle")
 

@@ -38,7 +38,7 @@ def checkpoint(models, tmp_path_factory):
         },
         training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
     )
-    return train(config, folder / "checkpoint", note=lambda _: None).path
+    return train(config, folder / "checkpoint").path
 
 
 def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):

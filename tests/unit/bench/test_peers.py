@@ -85,7 +85,7 @@ def several(tmp_path_factory, wordpiece_json):
         },
         training=TrainingConfig(epochs=30, batch_tokens=64, precision="fp32", learning_rate=5e-3),
     )
-    checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
+    checkpoint = train(config, folder / "checkpoint").path
     settings = ExportSettings(precision="fp32")
     export(checkpoint, folder / "bundle", settings)
     return Models(

@@ -6,7 +6,7 @@ import pytest
 from polyhead.heads import Classification, Embedding, Entities, MultiLabel, Regression, Span
 from polyhead_export.chance import chance
 from polyhead_export.decisions import changed
-from polyhead_models.heads.answer import Answers
+from polyhead_models.heads.answer import AnswerSpans
 
 
 def label(name):
@@ -70,7 +70,9 @@ def test_share_of_changed_decisions(kind, one, other, share):
         pytest.param("classification.v1", ["a", "b", "a", "c"], 0.5, id="most_frequent_label"),
         pytest.param("multilabel.v1", [("a",), ("a", "b"), ()], 4 / 6, id="f1_of_one_label"),
         pytest.param("multilabel.v1", [()], 0, id="no_labels"),
-        pytest.param("answer.v1", [Answers((), ()), Answers(("x",), ((0, 1),))], 0.5, id="none"),
+        pytest.param(
+            "answer.v1", [AnswerSpans((), ()), AnswerSpans(("x",), ((0, 1),))], 0.5, id="none"
+        ),
         pytest.param("tokens.v1", [()], 0, id="spans"),
         pytest.param("regression.v1", [1.0, 2.0], 0, id="numbers"),
     ],
