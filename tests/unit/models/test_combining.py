@@ -167,7 +167,7 @@ def test_encoders_of_other_names_with_the_same_weights_are_shared(trained, chang
         ),
         pytest.param(
             lambda c: [head.update(stride=3) for head in c["heads"].values()],
-            "share 12 tokens and those of .* 3",
+            "share 12 tokens and .* 3",
             id="stride",
         ),
     ],

@@ -34,6 +34,8 @@ from polyhead_export.combining.union import rename_outputs
 
 _CARD = "README.md"
 _Value = TypeVar("_Value")
+_StoredGraphs = dict[str, tuple[FileEntry, Certificate | None]]
+"""By SHA-256 of a graph, its file in the new folder, and what was measured on a merged one."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +70,17 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
         HeadClash: when two heads have one name.
         BundleError: when a bundle cannot be read or trusted, or something else is at `target`.
     """
-    found = [(bundle, prefix) for path, prefix in sources for bundle in read_parts(path)]
-    _refuse_clash(found)
-    bundles = [bundle for bundle, _ in found]
-    owners, names = _output_names([bundle.manifest for bundle in bundles])
+    found = [read_parts(path) for path, _ in sources]
+    prefixes = [prefix for _, prefix in sources]
+    _refuse_clash([(b, p) for own, p in zip(found, prefixes, strict=True) for b in own])
     with writer.staged(target) as folder:
         store = FileStore(folder, _CARD)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            groups = group(bundles, names, Path(work))
-            merged = [each for each in groups if len(each.uses) > 1]
-            moved = {owners[bundles.index(use.bundle)] for each in merged for use in each.all_uses}
-            names = [own if i in moved else {} for i, own in zip(owners, names, strict=True)]
-            for each in groups:
-                if each not in merged:
-                    own = names[bundles.index(each.all_uses[0].bundle)]
-                    each.path = _renamed_copy(each.path, own, Path(work))
-            files = {id(each): store.put(each.path, each.name) for each in groups}
-        by_digest = {
-            sha: (files[id(each)], each.certificate) for each in groups for sha in each.uses
-        }
+            graphs, names, merged = _graphs(found, store, Path(work))
         parts = tuple(
-            _part(bundle, prefix, own, store, by_digest)
-            for (bundle, prefix), own in zip(found, names, strict=True)
+            _part(bundle, prefixes[number], names[number], store, graphs[number])
+            for number, bundles in enumerate(found)
+            for bundle in bundles
         )
         (folder / _CARD).write_text(_card(parts), encoding="utf-8")
         whole = Collection(
@@ -99,7 +90,7 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
             parts=parts,
             provenance={
                 "combined_of": [part.encoder.name for part in parts],
-                "merged": {files[id(each)].file: list(each.uses) for each in merged},
+                "merged": merged,
             },
         )
         writer.write_manifest(folder, whole)
@@ -108,29 +99,41 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
     return Combined(target, parts, size, max(0, before - size))
 
 
-def _output_names(parts: Sequence[Manifest]) -> tuple[list[int], list[dict[str, str]]]:
-    """A number for sub-models that have a graph in common, and a free name for each output."""
-    owners: list[int] = []
-    for number, part in enumerate(parts):
-        digests = {graph.sha256 for graph in part.graphs}
-        same = {
-            owner
-            for owner, other in zip(owners, parts, strict=False)
-            if digests & {graph.sha256 for graph in other.graphs}
-        }
-        owner = min(same, default=number)
-        owners = [*(owner if known in same else known for known in owners), owner]
-    taken: dict[str, tuple[int, str]] = {}
-    found = []
-    for part, owner in zip(parts, owners, strict=True):
-        outputs = {spec.output for spec in part.heads.values()}
-        found.append({output: _free(output, (owner, output), taken) for output in outputs})
-    return owners, found
+def _graphs(
+    sources: Sequence[Sequence[Bundle]], store: FileStore, work: Path
+) -> tuple[list[_StoredGraphs], list[dict[str, str]], dict[str, list[str]]]:
+    """Graphs in the new folder and new names of outputs, by source; what merged files are of."""
+    names = _output_names(sources)
+    groups = group(sources, names, work)
+    moved = {number for each in groups if len(each.uses) > 1 for number, _ in each.uses}
+    names = [own if number in moved else {} for number, own in enumerate(names)]
+    graphs: list[_StoredGraphs] = [{} for _ in sources]
+    merged = {}
+    for each in groups:
+        path = each.path
+        if len(each.uses) == 1:
+            path = _renamed_copy(path, names[each.first.source], work)
+        file = store.put(path, each.first.graph.file)
+        if len(each.uses) > 1:
+            merged[file.file] = [sha256 for _, sha256 in each.uses]
+        for number, sha256 in each.uses:
+            graphs[number][sha256] = file, each.certificate
+    return graphs, names, merged
 
 
-def _free(name: str, of: tuple[int, str], taken: dict[str, tuple[int, str]]) -> str:
-    numbered = (f"{name}-{n}" for n in itertools.count(2))
-    return next(n for n in itertools.chain([name], numbered) if taken.setdefault(n, of) == of)
+def _output_names(sources: Sequence[Sequence[Bundle]]) -> list[dict[str, str]]:
+    """For each source, names of its outputs that no source before it has."""
+    taken: set[str] = set()
+    found: list[dict[str, str]] = []
+    for bundles in sources:
+        found.append({})
+        for output in (s.output for b in bundles for s in b.manifest.heads.values()):
+            if output not in found[-1]:
+                numbered = (f"{output}-{n}" for n in itertools.count(2))
+                free = next(n for n in itertools.chain([output], numbered) if n not in taken)
+                found[-1][output] = free
+                taken.add(free)
+    return found
 
 
 def _renamed_copy(path: Path, names: Mapping[str, str], work: Path) -> Path:
@@ -149,12 +152,12 @@ def _part(
     prefix: str,
     names: Mapping[str, str],
     store: FileStore,
-    by_digest: Mapping[str, tuple[FileEntry, Certificate | None]],
+    stored: _StoredGraphs,
 ) -> Manifest:
     """A sub-model's manifest with its files in the new folder."""
     manifest = bundle.manifest
     graphs = tuple(
-        replace(graph, **vars(by_digest[graph.sha256][0]), heads=_prefixed(graph.heads, prefix))
+        replace(graph, **vars(stored[graph.sha256][0]), heads=_prefixed(graph.heads, prefix))
         for graph in manifest.graphs
     )
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
@@ -174,18 +177,18 @@ def _part(
         quality=_prefixed_keys(manifest.quality, prefix),
         picture=shown,
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
-        certificate=_certificate(manifest, files, by_digest),
+        certificate=_certificate(manifest, files, stored),
     )
 
 
 def _certificate(
     manifest: Manifest,
     files: Mapping[str, str],
-    by_digest: Mapping[str, tuple[FileEntry, Certificate | None]],
+    stored: _StoredGraphs,
 ) -> Certificate | None:
     """That of the first exact graph: measured again where it was merged."""
     exact = next((graph for graph in manifest.graphs if graph.layout == "exact"), None)
-    measured = None if exact is None else by_digest[exact.sha256][1]
+    measured = None if exact is None else stored[exact.sha256][1]
     found = measured or manifest.certificate
     if exact is None or found is None:
         return found

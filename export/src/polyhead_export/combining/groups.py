@@ -28,8 +28,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class GraphUse:
-    """A graph as one sub-model has it; `names` are new names of its outputs."""
+    """A graph as one sub-model has it.
 
+    Attributes:
+        source: number of the folder that the sub-model is of.
+        bundle: the sub-model.
+        graph: one of its graphs.
+        names: new names of the graph's outputs.
+    """
+
+    source: int
     bundle: Bundle
     graph: Graph
     names: Mapping[str, str]
@@ -46,19 +54,19 @@ class GraphGroup:
     """Graphs that one file computes.
 
     Attributes:
-        uses: by the SHA-256 of a graph, the sub-models that have it.
+        uses: by source and SHA-256 of a graph, the sub-models that have it.
         path: of the file.
         certificate: measured on what was merged; None for a single graph and in the padded layout.
     """
 
-    uses: dict[str, list[GraphUse]]
+    uses: dict[tuple[int, str], list[GraphUse]]
     path: Path
     certificate: Certificate | None = None
 
     @property
-    def name(self) -> str:
-        """Of the first graph's file."""
-        return self.all_uses[0].graph.file
+    def first(self) -> GraphUse:
+        """One that stands for all."""
+        return self.all_uses[0]
 
     @property
     def all_uses(self) -> list[GraphUse]:
@@ -67,29 +75,31 @@ class GraphGroup:
 
 
 def group(
-    bundles: Sequence[Bundle], names: Sequence[Mapping[str, str]], folder: Path
+    sources: Sequence[Sequence[Bundle]], names: Sequence[Mapping[str, str]], folder: Path
 ) -> list[GraphGroup]:
     """Graphs of one kind in one file where most of it is the same; why others stay apart is logged.
 
     Args:
-        bundles: the sub-models.
-        names: for each, new names of its outputs; no two graphs have an output of one name.
+        sources: the sub-models of each folder.
+        names: for each folder, new names of outputs, which no other folder has.
         folder: for the files of merged graphs.
 
     Raises:
         GraphError: when a graph is none, or is refused.
     """
-    uses: dict[str, list[GraphUse]] = {}
-    for bundle, outputs in zip(bundles, names, strict=True):
-        for graph in bundle.manifest.graphs:
-            if graph.sha256 not in uses:
-                check_onnx(bundle.content(graph), str(bundle.file(graph)))
-            uses.setdefault(graph.sha256, []).append(GraphUse(bundle, graph, outputs))
+    uses: dict[tuple[int, str], list[GraphUse]] = {}
+    for number, bundles in enumerate(sources):
+        for bundle in bundles:
+            for graph in bundle.manifest.graphs:
+                own = uses.setdefault((number, graph.sha256), [])
+                own.append(GraphUse(number, bundle, graph, names[number]))
     groups: list[GraphGroup] = []
-    for digest, own in uses.items():
-        candidate = GraphGroup({digest: own}, own[0].bundle.file(own[0].graph))
+    for key, own in uses.items():
+        candidate = GraphGroup({key: own}, own[0].bundle.file(own[0].graph))
+        check_onnx(candidate.path.read_bytes(), str(candidate.path))
         for place, known in enumerate(groups):
-            if known.all_uses[0].kind != own[0].kind or _of_one_bundle(known, candidate):
+            of_one_source = key[0] in {number for number, _ in known.uses}
+            if of_one_source or known.first.kind != candidate.first.kind:
                 continue
             try:
                 groups[place] = _merged(known, candidate, folder)
@@ -101,21 +111,17 @@ def group(
     return groups
 
 
-def _of_one_bundle(first: GraphGroup, other: GraphGroup) -> bool:
-    return any(one.bundle is two.bundle for one in first.all_uses for two in other.all_uses)
-
-
 def _merged(first: GraphGroup, other: GraphGroup, folder: Path) -> GraphGroup:
     whole = GraphGroup({**first.uses, **other.uses}, folder / f"{len(list(folder.iterdir()))}.onnx")
     _refuse_other_reading(whole.all_uses)
     parts = whole.uses.values()
-    names = [{old: new for use in uses for old, new in use.names.items()} for uses in parts]
+    names = [uses[0].names for uses in parts]
     files = [uses[0].bundle.file(uses[0].graph) for uses in parts]
     ir.save(union([ir.load(file) for file in files], names), whole.path)
     for use in whole.all_uses:
         if not _same_logits(use, whole.path):
             raise NotMerged("onnxruntime gives other bits for what they make together")
-    if whole.all_uses[0].graph.layout == "exact":
+    if whole.first.graph.layout == "exact":
         whole.certificate = _certificate(whole)
     return whole
 
@@ -126,13 +132,12 @@ def _refuse_other_reading(uses: Sequence[GraphUse]) -> None:
     for other in (use.bundle.manifest for use in uses[1:]):
         if first.tokenizer.sha256 != other.tokenizer.sha256:
             raise NotMerged("their tokenizers differ")
-        limits = first.encoder.max_tokens, other.encoder.max_tokens
-        if limits[0] != limits[1]:
-            raise NotMerged(f"they read {limits[0]} and {limits[1]} tokens")
         own, theirs = strides(first.heads.values()), strides(other.heads.values())
-        for kind in own.keys() & theirs.keys():
-            if own[kind] != theirs[kind]:
-                raise NotMerged(f"their windows share {own[kind]} and {theirs[kind]} tokens")
+        pairs = [("they read", first.encoder.max_tokens, other.encoder.max_tokens)]
+        pairs += [("their windows share", own[k], theirs[k]) for k in own.keys() & theirs.keys()]
+        for how, here, there in pairs:
+            if here != there:
+                raise NotMerged(f"{how} {here} and {there} tokens")
 
 
 def _same_logits(use: GraphUse, merged: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.bundle.digest import sha256
+from polyhead.bundle.head_spec import strides
 from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
 from polyhead.system import atomic
@@ -120,13 +121,12 @@ def _write(opened: Sequence[_Opened], target: Path) -> Description:
     first = opened[0].checkpoint
     networks: dict[str, HeadNetwork] = {}
     for one in opened:
-        own, strides = one.checkpoint.model.networks, sharing.strides(one.checkpoint)
+        own, stride = one.checkpoint.model.networks, strides(one.checkpoint.model.specs.values())
         for name, before in one.names.items():
             networks[name] = own[before]
             spec = own[before].spec
             # Of the head with the longest stride, which may be one that is not taken.
-            stride = strides[spec.input]
-            networks[name].spec = replace(spec, output=f"logits/{name}", stride=stride)
+            networks[name].spec = replace(spec, output=f"logits/{name}", stride=stride[spec.input])
     specs: dict[str, HeadSpec] = {name: network.spec for name, network in networks.items()}
     config, data = _config(opened)
     description = Description(

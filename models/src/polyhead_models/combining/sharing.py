@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
+from polyhead.bundle.head_spec import strides
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
@@ -16,6 +17,8 @@ from polyhead_models.errors import CombineError
 
 # These change what any encoder computes; the other settings that all families have do not.
 _GENERAL = {"is_decoder", "add_cross_attention", "pruned_heads", "model_type"}
+# Settings of single families that are for training, or for how something is computed.
+_IDLE = {"initializer_range", "initializer_factor", "torch_dtype", "attn_implementation"}
 
 
 def check(first: Checkpoint, other: Checkpoint, names: tuple[str, str]) -> None:
@@ -35,29 +38,17 @@ def check(first: Checkpoint, other: Checkpoint, names: tuple[str, str]) -> None:
     _check_windows(first, other, names)
 
 
-def strides(checkpoint: Checkpoint) -> dict[str, int]:
-    """Tokens that two windows of a long input share, by kind of input; see `Engine`."""
-    found: dict[str, int] = {}
-    for spec in checkpoint.model.specs.values():
-        found[spec.input] = max(spec.stride, found.get(spec.input, 0))
-    return found
-
-
 def _check_windows(first: Checkpoint, other: Checkpoint, names: tuple[str, str]) -> None:
-    limits = [made.description.config.encoder.max_tokens for made in (first, other)]
-    if limits[0] != limits[1]:
-        raise CombineError(
-            f"{names[0]} reads at most {limits[0]} tokens at once and {names[1]} {limits[1]}:"
-            " their heads would answer long texts in another way than before. Make both with the"
-            " same max_tokens."
-        )
-    own, theirs = strides(first), strides(other)
-    for kind in own.keys() & theirs.keys():
-        if own[kind] != theirs[kind]:
+    pairs = [
+        ("reads at most", *(made.description.config.encoder.max_tokens for made in (first, other)))
+    ]
+    own, theirs = (strides(made.model.specs.values()) for made in (first, other))
+    pairs += [("in windows that share", own[k], theirs[k]) for k in own.keys() & theirs.keys()]
+    for how, here, there in pairs:
+        if here != there:
             raise CombineError(
-                f"windows of {names[0]} share {own[kind]} tokens and those of {names[1]}"
-                f" {theirs[kind]}: their heads would answer long texts in another way than before."
-                " Make both with the same stride."
+                f"{names[0]} {how} {here} tokens and {names[1]} {there}: their heads would answer"
+                " long texts otherwise than before. Make both with the same max_tokens and stride."
             )
 
 
@@ -74,11 +65,9 @@ def _check_weights(first: Checkpoint, other: Checkpoint, names: tuple[str, str])
     called = [made.description.config.encoder.name for made in (first, other)]
     alike = f" Both are called {called[0]!r}, which says nothing." if called[0] == called[1] else ""
     raise CombineError(
-        f"{names[0]} and {names[1]} have encoders with different weights (fingerprints"
-        f" {digests[0][:12]}… and {digests[1][:12]}…, {len(differing)} of {len({*own, *theirs})}"
-        f" tensors differ, first {differing[0]!r}).{alike} An encoder is shared only when every"
-        ' weight is the same: train heads with freeze = "encoder" over one checkpoint, or export'
-        " both and combine the bundles."
+        f"{names[0]} and {names[1]} have encoders with different weights ({len(differing)} of"
+        f" {len({*own, *theirs})} tensors differ, first {differing[0]!r}).{alike} Train heads with"
+        ' freeze = "encoder" over one checkpoint, or export both and combine the bundles.'
     )
 
 
@@ -87,8 +76,8 @@ def _check_settings(
 ) -> None:
     general = set(PretrainedConfig().to_dict()) - _GENERAL
     for key in sorted({*own, *theirs}):
-        idle = key in general or "dropout" in key or "classifier" in key
-        if not idle and key not in _IDLE and own.get(key) != theirs.get(key):
+        idle = key in general or key in _IDLE or "dropout" in key or "classifier" in key
+        if not idle and own.get(key) != theirs.get(key):
             raise CombineError(
                 f"{names[0]} and {names[1]} have encoders of the same weights with another"
                 f" {key!r}: {own.get(key)!r} and {theirs.get(key)!r}. An encoder is shared only"
@@ -96,40 +85,21 @@ def _check_settings(
             )
 
 
-_IDLE = {"initializer_range", "initializer_factor", "torch_dtype", "attn_implementation"}
-"""Settings of single families that are for training, or for how something is computed."""
-
-
 def _check_tokenizers(own: Tokenizer, theirs: Tokenizer, names: tuple[str, str]) -> None:
     if own.to_json() == theirs.to_json():
         return
-    first, other = json.loads(own.to_json()), json.loads(theirs.to_json())
-    tokens = [_tokens(made) for made in (first, other)]
-    differing = sorted(
-        token for token in {*tokens[0], *tokens[1]} if tokens[0].get(token) != tokens[1].get(token)
-    )
-    if differing:
-        shown = differing[0]
-        ids = [made.get(shown) for made in tokens]
+    ids = own.vocabulary, theirs.vocabulary
+    if differing := sorted({token for token, _ in ids[0].items() ^ ids[1].items()}):
+        token = differing[0]
         what = (
             f"differ in {len(differing)} token{'s' if len(differing) > 1 else ''}, first"
-            f" {shown!r} (id {ids[0]} and {ids[1]})"
+            f" {token!r} (id {ids[0].get(token)} and {ids[1].get(token)})"
         )
     else:
-        parts = [key for key in first if first.get(key) != other.get(key)]
+        first, other = json.loads(own.to_json()), json.loads(theirs.to_json())
+        parts = [key for key in first if first[key] != other.get(key)]
         what = f"have another {parts[0] if parts else 'form'!r}"
     raise CombineError(
         f"the tokenizers of {names[0]} and {names[1]} {what}. Heads over one encoder read the same"
         " tokens; make both checkpoints with the same tokenizer.json."
     )
-
-
-def _tokens(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
-    """Every token with its id, or with its place and score in a list."""
-    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
-    known = (
-        dict(vocabulary)
-        if isinstance(vocabulary, Mapping)
-        else {token: (place, score) for place, (token, score) in enumerate(vocabulary)}
-    )
-    return {**known, **{t["content"]: t["id"] for t in tokenizer.get("added_tokens") or ()}}
