@@ -252,7 +252,7 @@ def make_checkpoint(make_config: Callable[[Path], Config]) -> Callable[[Path], P
     """`make_checkpoint(folder)`: trained a few steps on data in `folder`."""
 
     def make(folder: Path) -> Path:
-        return train(make_config(folder), folder / "checkpoint", note=lambda _: None).path
+        return train(make_config(folder), folder / "checkpoint").path
 
     return make
 

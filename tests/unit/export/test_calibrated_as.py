@@ -42,7 +42,7 @@ def add_head(checkpoint, tmp_path_factory):
             heads={name: HeadConfig(kind="classification", data=name, target="urgent")},
             training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32", freeze="encoder"),
         )
-        made = train(config, folder / "alone", note=lambda _: None).path
+        made = train(config, folder / "alone").path
         combine([Part(to), Part(made)], folder / "both")
         return folder / "both"
 

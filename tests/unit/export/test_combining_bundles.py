@@ -20,7 +20,8 @@ from polyhead.verify import stability
 from polyhead.verify.golden import verify
 from polyhead_export.combining import combine
 from polyhead_export.combining import groups as grouping
-from polyhead_export.export import Settings, export
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo"]
 
@@ -256,10 +257,10 @@ def every_kind(checkpoint, any_loss, tmp_path_factory):
     """Two real bundles over one encoder with every kind of graph, and what they became."""
     folder = tmp_path_factory.mktemp("kinds")
     for name, heads in (("a", ("topic", "first")), ("b", ("entities", "embedding"))):
-        settings = Settings(
+        settings = ExportSettings(
             heads=heads, also=("onnx", "padded", "cuda"), also_heads=(heads[:1],), limits=any_loss
         )
-        export(checkpoint, folder / name, settings, note=lambda _: None)
+        export(checkpoint, folder / name, settings)
     made = combine([(folder / "a", ""), (folder / "b", "")], folder / "both")
     return [read(folder / "a"), read(folder / "b")], made
 

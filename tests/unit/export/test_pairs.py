@@ -44,7 +44,7 @@ def learnt(make_config, tmp_path_factory):
             row["fits"] = ("yes", "no")[index % 2]
             row["gist"] = [{"start": 0, "end": len(row["text"])}]
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return train(replace(made, heads=HEADS), folder / "checkpoint", note=lambda _: None).path
+    return train(replace(made, heads=HEADS), folder / "checkpoint").path
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def learnt(make_config, tmp_path_factory):
             row["tags"] = sorted({row["topic"], row["text"].split()[0]} - {"praise"})
             row["days"] = 1000 + index % 7
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return train(replace(made, heads=HEADS), folder / "checkpoint", note=lambda _: None).path
+    return train(replace(made, heads=HEADS), folder / "checkpoint").path
 
 
 @pytest.fixture(scope="module")
