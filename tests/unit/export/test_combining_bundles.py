@@ -295,6 +295,15 @@ def test_every_kind_of_graph_is_merged_and_keeps_its_bits(every_kind, number):
     assert (made.path / files.pop()).stat().st_size < 1.1 * max(sizes)
 
 
+def test_every_file_of_a_part_comes_along(every_kind):
+    bundles, made = every_kind
+    for bundle, part in zip(bundles, read_parts(made.path), strict=True):
+        before, after = bundle.manifest.calibration, part.manifest.calibration
+        assert before is not None
+        assert after is not None
+        assert part.content(after) == bundle.content(before)
+
+
 def test_big_weights_and_their_scales_are_there_once(every_kind):
     bundles, made = every_kind
     models = [onnx.load(bundle.path / "model.int8.onnx") for bundle in bundles]

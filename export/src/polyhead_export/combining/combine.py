@@ -162,9 +162,7 @@ def _part(
     )
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
     golden = json.dumps(plain(_golden(bundle.golden(), prefix, files)), ensure_ascii=False)
-    picture, calibration = manifest.picture, manifest.calibration
-    shown = None if picture is None else store.put(bundle.file(picture), picture.file)
-    kept = None if calibration is None else store.put(bundle.file(calibration), calibration.file)
+    shown = _copied(bundle, manifest.picture, store)
     return replace(
         manifest,
         tokenizer=store.put(bundle.file(manifest.tokenizer), manifest.tokenizer.file),
@@ -177,9 +175,9 @@ def _part(
         },
         quality=_prefixed_keys(manifest.quality, prefix),
         picture=shown,
+        calibration=_copied(bundle, manifest.calibration, store),
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
         certificate=_certificate(manifest, files, stored),
-        calibration=kept,
     )
 
 
@@ -195,6 +193,10 @@ def _certificate(
     if exact is None or found is None:
         return found
     return replace(found, graph=files[exact.file])
+
+
+def _copied(bundle: Bundle, entry: FileEntry | None, store: FileStore) -> FileEntry | None:
+    return None if entry is None else store.put(bundle.file(entry), entry.file)
 
 
 def _own_card(bundle: Bundle, shown: FileEntry | None, store: FileStore) -> FileEntry:
