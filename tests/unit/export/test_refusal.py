@@ -119,10 +119,6 @@ def fallen_back(undecided, own_answers, any_loss, tmp_path_factory):
     return bundles.read(folder / "b")
 
 
-def quiet(_):
-    pass
-
-
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

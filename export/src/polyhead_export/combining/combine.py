@@ -162,8 +162,9 @@ def _part(
     )
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
     golden = json.dumps(plain(_golden(bundle.golden(), prefix, files)), ensure_ascii=False)
-    picture = manifest.picture
+    picture, calibration = manifest.picture, manifest.calibration
     shown = None if picture is None else store.put(bundle.file(picture), picture.file)
+    kept = None if calibration is None else store.put(bundle.file(calibration), calibration.file)
     return replace(
         manifest,
         tokenizer=store.put(bundle.file(manifest.tokenizer), manifest.tokenizer.file),
@@ -178,6 +179,7 @@ def _part(
         picture=shown,
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
         certificate=_certificate(manifest, files, stored),
+        calibration=kept,
     )
 
 
