@@ -411,7 +411,7 @@ class Engine:
                     continue
                 try:
                     readers = of_text if texts[0] is None else of_pair
-                    found.append(read(texts, row, readers, policy))
+                    found.append(read(texts, row, readers, policy, later=len(inputs) == 1))
                 except InputError as problem:
                     if errors == "raise":
                         raise
