@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -227,16 +228,19 @@ class Engine:
         inputs = check(texts, self._policy, request.refused, errors)
         encoded = self._encode(inputs, request, errors)
         groups = self._scheduler.group(_jobs(encoded, request))
-        results: list[dict[str, Result]] = [{} for _ in encoded]
+        results: dict[int, dict[str, Result]] = defaultdict(dict)
         for job, logits in self._scheduler.run(groups):
             for name, column, decoder in job.run.heads:
                 settings = chosen.get(name, _NO_OPTIONS)
-                found = decoder.decode(logits[column], job.encoding, **settings)
-                results[job.row][name] = found
-        return [
-            encodings if isinstance(encodings, InputError) else _prediction(encodings, own, request)
-            for encodings, own in zip(encoded, results, strict=True)
-        ]
+                result = decoder.decode(logits[column], job.encoding, **settings)
+                results[job.row][name] = result
+        answers: list[Any] = []
+        for row, found in enumerate(encoded):
+            if not isinstance(found, InputError):
+                answers.append(_prediction(found, results[row], request))
+            else:
+                answers.append(found)
+        return answers
 
     def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
@@ -407,7 +411,7 @@ class Engine:
                     continue
                 try:
                     readers = of_text if texts[0] is None else of_pair
-                    found.append(read(texts, row, readers, policy))
+                    found.append(read(texts, row, readers, policy, later=len(inputs) == 1))
                 except InputError as problem:
                     if errors == "raise":
                         raise

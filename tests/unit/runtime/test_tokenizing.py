@@ -1,5 +1,7 @@
+import copy
 import itertools
 import json
+import pickle
 import threading
 import time
 import unicodedata
@@ -237,3 +239,23 @@ def test_to_json_gives_the_same_tokenizer(tokenizer):
     again = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer.to_json()))
     assert again.vocabulary_size == tokenizer.vocabulary_size
     assert np.array_equal(again.encode([TRICKY])[0].ids, tokenizer.encode([TRICKY])[0].ids)
+
+
+@pytest.mark.parametrize("text", ["", "né Oslo 東京", "the parcel was late " * 20])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda e: e, id="as_it_is"),
+        pytest.param(lambda e: e.cut(5), id="cut"),
+        pytest.param(lambda e: e.windowed(12, 3), id="windows"),
+        pytest.param(lambda e: pickle.loads(pickle.dumps(e)), id="pickled"),
+        pytest.param(copy.copy, id="copied"),
+    ],
+)
+def test_offsets_that_are_converted_later_are_the_same(tokenizer, text, change):
+    now, later = tokenizer.encode_texts(None, text), tokenizer.encode_texts(None, text, later=True)
+    for name in ("text", "query", "truncated", "types", "starts", "firsts"):
+        assert getattr(change(now), name) == getattr(change(later), name)
+    for name in ("ids", "offsets", "special"):
+        np.testing.assert_array_equal(getattr(change(now), name), getattr(change(later), name))
+    assert not hasattr(later, "no_such_attribute")

@@ -15,9 +15,12 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities over the last axis, shifted by the maximum so that nothing overflows."""
-    # The ufuncs' own methods: those of arrays are the same by way of Python.
-    weights = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
-    return np.asarray(weights / np.add.reduce(weights, axis=-1, keepdims=True), dtype=np.float32)
+    # The ufuncs themselves: the methods of arrays are the same by way of Python.
+    weights: NDArray[np.float32] = np.exp(
+        logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    )
+    weights /= np.add.reduce(weights, axis=-1, keepdims=True)
+    return weights
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:

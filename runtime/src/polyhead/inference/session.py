@@ -188,11 +188,12 @@ class MultiThreadedSession:
 
         `start` says whether it could; where not, the next call tries again.
         """
-        if self._asked != os.getpid():
+        process = os.getpid()
+        if self._asked != process:
             if start(self._open):
-                self._asked = os.getpid()
+                self._asked = process
             return False
-        return self._fault is None and self.session.is_open
+        return self._fault is None and process in self.session._session.made
 
     def _open(self) -> None:
         try:

@@ -153,9 +153,16 @@ def without_frames(problem: InputError) -> InputError:
 
 
 def read(
-    texts: CheckedText, index: int, readers: Sequence[InputReader], policy: OverflowPolicy
+    texts: CheckedText,
+    index: int,
+    readers: Sequence[InputReader],
+    policy: OverflowPolicy,
+    *,
+    later: bool = False,
 ) -> tuple[Encoding, ...]:
     """An input as each of `readers` reads it; tokenised once for all with one tokenizer.
+
+    `later` is for `Tokenizer.encode_texts`.
 
     Raises:
         InvalidText: when it holds a lone surrogate.
@@ -167,7 +174,7 @@ def read(
         key = id(reader.tokenizer)
         encoding = raw.get(key)
         if encoding is None:
-            encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index)
+            encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index, later=later)
         if len(encoding.ids) > reader.max_tokens:
             encoding = policy.fit(encoding, reader.max_tokens, reader.stride, index)
         found.append(encoding)

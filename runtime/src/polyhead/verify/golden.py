@@ -15,7 +15,7 @@ from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
 from polyhead.bundle.manifest import Graph
 from polyhead.engine import Engine
-from polyhead.errors import GoldenMismatch, InputError, ManifestError, ProviderUnavailable
+from polyhead.errors import GoldenMismatch, InputError, ManifestError
 from polyhead.heads import decoder
 from polyhead.text.encoding import Encoding, flat
 from polyhead.verify import stability as stabilities
@@ -130,36 +130,6 @@ def require_golden(part: SubModel) -> None:
             f" {', '.join(wrong) or 'its token ids'}. See 'polyhead verify'; export it again, or"
             " load it with verify='digest' if you know why."
         )
-
-
-def same_logits(before: Bundle, after: Bundle, prefix: str) -> bool:
-    """Whether a bundle gives for its golden texts what it gave, to the bit.
-
-    A bundle that has no graph for the CPU is not looked at.
-
-    Args:
-        before: as it was.
-        after: the same with a prefix before the names of its heads, and perhaps another graph.
-        prefix: what is put before them.
-
-    Raises:
-        BundleError: when one cannot be loaded.
-    """
-    texts = [example.input for example in before.golden().examples]
-    found = []
-    for bundle in (before, after):
-        try:
-            part = Assembly(LoadSettings(threads=1)).sub_model(bundle)
-        except ProviderUnavailable:  # its graphs are for a GPU
-            return True
-        with Engine.of(LoadedModel.of((part,)), threads=1) as engine:
-            found.append(engine.logits(texts))
-    own, again = found
-    return all(
-        array.tobytes() == other.tobytes()
-        for name, arrays in own.items()
-        for array, other in zip(arrays, again[f"{prefix}{name}"], strict=True)
-    )
 
 
 def _tolerance(bundle: Bundle, golden: Golden, graph: Graph) -> Mapping[str, float]:
