@@ -1,4 +1,4 @@
-"""A model of a few kilobytes with every form that peers need: for `polyhead bench --smoke`.
+"""A model of a few kilobytes with every form that peers need: for `polyhead bench smoke`.
 
 A one-layer random BERT of width 8 is trained on the sentences below and exported to int8.
 """
@@ -6,10 +6,8 @@ A one-layer random BERT of width 8 is trained on the sentences below and exporte
 from __future__ import annotations
 
 import json
+import logging
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import tokenizers
@@ -17,9 +15,9 @@ import torch
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from polyhead_bench.errors import BenchError
-from polyhead_models import config
-from polyhead_models.training import train
+from polyhead_bench import commands
+
+logger = logging.getLogger(__name__)
 
 PRODUCTS = ("kettle", "phone", "lamp", "radio")
 TOPICS = {
@@ -90,26 +88,24 @@ def encoder(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def make(folder: Path, *, note: Callable[[str], None]) -> None:
+def make(folder: Path) -> None:
     """Train and export into `folder`: encoder, rows, configuration, checkpoint and bundle.
 
     Args:
         folder: has to stay: the checkpoint names the rows and the encoder that it was made of.
-        note: called with short remarks for whoever watches.
 
     Raises:
-        BenchError: when it cannot be exported, because polyhead-export is not installed, say.
+        PeerFault: when it cannot be trained or exported, because polyhead-export is not installed,
+            say.
     """
     encoder(folder / "encoder")
     lines = [json.dumps(row) for row in rows()]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
-    train(config.load(folder / "config.toml"), folder / "checkpoint")
-    words = ["export", str(folder / "checkpoint"), "-o", str(folder / "bundle")]
-    note(f"$ polyhead {shlex.join(words)}")
-    done = subprocess.run(
-        [sys.executable, "-m", "polyhead", *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise BenchError(f"'polyhead {shlex.join(words)}' failed: {said[0]}")
+    checkpoint, bundle = folder / "checkpoint", folder / "bundle"
+    for words in (
+        ["train", folder / "config.toml", "-o", checkpoint],
+        ["export", checkpoint, "-o", bundle],
+    ):
+        logger.info("$ polyhead %s", shlex.join(map(str, words)))
+        commands.module("polyhead", words, f"'polyhead {words[0]}'")

@@ -15,7 +15,7 @@ from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Peer
 from polyhead_models import checkpoint
 from polyhead_models.model import MultiHeadModel
 
@@ -56,11 +56,10 @@ class _OneHead(transformers.PreTrainedModel):  # type: ignore[no-untyped-call]
         return (TokenClassifierOutput if self._tokens else SequenceClassifierOutput)(logits=logits)
 
 
-class PipelinePeer:
+class PipelinePeer(Peer):
     """One pipeline a head, one after the other; batches of 32 in the order of arrival."""
 
     schedules = ("batch 32, arrival order",)
-    callers = 1
 
     def __init__(self, folder: Path, threads: int, heads: Sequence[str] | None) -> None:
         torch.set_num_threads(threads)
@@ -106,10 +105,6 @@ class PipelinePeer:
             for name, one in self._pipelines.items()
         }
         return [{name: column[i] for name, column in columns.items()} for i in range(len(texts))]
-
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
 
     def info(self) -> Mapping[str, Any]:
         """Versions, threads, and heads that there is no pipeline for."""

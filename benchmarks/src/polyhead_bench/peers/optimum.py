@@ -53,5 +53,5 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
     first = models(threads)
     inputs = list(first[0].input_names)
     info = {"onnxruntime": ort.__version__, "threads": threads}
-    beside = workers if threads > 1 else None
-    return padded.peer(runner(first), inputs, options, info=info, workers=beside)
+    side_by_side = workers if threads > 1 else None
+    return padded.peer(runner(first), inputs, options, info=info, workers=side_by_side)

@@ -26,8 +26,8 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
         return [runner(_session(folder, 1)) for _ in range(threads)]
 
     info = {"onnxruntime": ort.__version__, "threads": threads}
-    beside = workers if threads > 1 else None
-    return padded.peer(runner(session), inputs, options, info=info, workers=beside)
+    side_by_side = workers if threads > 1 else None
+    return padded.peer(runner(session), inputs, options, info=info, workers=side_by_side)
 
 
 def _session(folder: Path, threads: int) -> ort.InferenceSession:

@@ -15,17 +15,16 @@ from sentence_transformers.sentence_transformer import modules
 from polyhead.bundle import read
 from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Peer
 
 _SIZES = {"batch 32, sorted": 32, "batch 8, sorted": 8, "one per call": 1}
 _KIND = "embedding.v1"
 
 
-class SentencePeer:
+class SentencePeer(Peer):
     """The library sorts a list by length itself, whatever the size of its batches."""
 
     schedules = tuple(_SIZES)
-    callers = 1
 
     def __init__(self, model: Any, name: str, info: Mapping[str, Any]) -> None:
         self._model, self._name, self._info = model, name, info
@@ -39,10 +38,6 @@ class SentencePeer:
         if schedule == "one per call":
             return [self.answer(text) for text in texts]
         return self._vectors(texts, _SIZES[schedule])
-
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
 
     def info(self) -> Mapping[str, Any]:
         """Versions and threads."""

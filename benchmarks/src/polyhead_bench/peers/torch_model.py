@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from polyhead.heads import decoder
 from polyhead.text.encoding import Encoding, Input
 from polyhead_bench.peers import padded
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Feeds, Peer, all_ones
 from polyhead_models import checkpoint
 
 _EQUAL = "equal lengths"
+_ALWAYS = ("input_ids", "attention_mask")
 _PADDED = tuple(name for name in padded.SCHEDULES if name.startswith("batch 32"))
 
 
-class TorchPeer:
+class TorchPeer(Peer):
     """A checkpoint's engine; plain, compiled, or in bf16 autocast."""
 
     schedules = (_EQUAL, *_PADDED)
-    callers = 1
 
     def __init__(self, folder: Path, threads: int, options: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
@@ -36,6 +36,7 @@ class TorchPeer:
         names = options.get("heads") or list(loaded.model.specs)
         self._specs = {name: loaded.model.specs[name] for name in names}
         self._decoders = {name: decoder(name, spec) for name, spec in self._specs.items()}
+        self._more = [n for n in ("token_type_ids",) if n in loaded.model.inputs]
         self._autocast = bool(options.get("autocast"))
 
     def answer(self, text: Input) -> Answers:
@@ -75,18 +76,26 @@ class TorchPeer:
     def _logits(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.float32]]:
         """Logits by head, `(batch, …)`, in the batch's padding too."""
         feeds = padded.feeds([encoding.ids for encoding in encodings])
-        types = feeds.pop("token_type_ids")
-        if "token_type_ids" in self._model.inputs:
-            for row, encoding in enumerate(encodings):
-                types[row, : len(encoding)] = encoding.token_types
-            feeds["token_type_ids"] = types
-        with torch.inference_mode():
-            found = self._model(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
-        return {name: found[name].float().numpy() for name in self._specs}
+        for row, encoding in enumerate(encodings):
+            feeds["token_type_ids"][row, : len(encoding)] = encoding.token_types
+        found = self.run_graph(feeds)
+        return {name: one.float().numpy() for name, one in zip(self._specs, found, strict=True)}
 
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
+    def encode(self, text: Input) -> Feeds:
+        """The first window of a text."""
+        (encoding,) = self._engine.encode([text])
+        first = encoding.split()[0]
+        return {**all_ones(first.ids[None]), "token_type_ids": first.token_types[None]}
+
+    def run_graph(self, feeds: Feeds) -> Sequence[Any]:
+        """The model's forward pass: logits by head as tensors."""
+        known = {name: torch.from_numpy(feeds[name]) for name in (*_ALWAYS, *self._more)}
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=self._autocast),
+        ):
+            found = self._model(**known)
+        return [found[name] for name in self._specs]
 
     def info(self) -> Mapping[str, Any]:
         """Version and threads."""
