@@ -1,4 +1,4 @@
-"""A command in a process of its own, with its time and its memory."""
+"""A command in a process of its own, with a time limit."""
 
 from __future__ import annotations
 
@@ -7,37 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.machine import maxrss_unit
 
 LIMIT_S = 3600.0
 """Seconds after which a command is stopped."""
-
-# A child's peak memory is known to its parent once it has ended: a parent of one child.
-_MEASURED = """
-import resource, subprocess, sys
-done = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(done.returncode)
-"""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a command took.
-
-    Attributes:
-        seconds: from its start to its end.
-        peak: bytes in memory at most.
-    """
-
-    seconds: float
-    peak: int
 
 
 def run(command: Sequence[str], about: str, *, limit_s: float = LIMIT_S) -> str:
@@ -82,14 +58,6 @@ def run(command: Sequence[str], about: str, *, limit_s: float = LIMIT_S) -> str:
 def module(name: str, words: Sequence[object], about: str) -> None:
     """Run ``python -m NAME WORDS`` in this environment; raises what `run` raises."""
     run([sys.executable, "-m", name, *map(str, words)], about)
-
-
-def measured(words: Sequence[object]) -> Cost:
-    """Seconds and peak memory of ``polyhead WORDS``; raises what `run` raises."""
-    start = time.perf_counter()
-    command = [sys.executable, "-c", _MEASURED, "-m", "polyhead", *map(str, words)]
-    peak = int(run(command, f"'polyhead {words[0]}'"))
-    return Cost(time.perf_counter() - start, peak * maxrss_unit())
 
 
 def _reason(lines: Sequence[str]) -> str:

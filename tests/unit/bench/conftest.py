@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from polyhead.bundle import read
-from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench import texts as asked
-from polyhead_bench.preparation import Models as Forms
+from polyhead.text.tokenizing import Tokenizer
+from polyhead_bench.convert import Models as Forms
 from polyhead_bench.results import Results
-from polyhead_bench.run import Settings, run
-from polyhead_bench.scenarios import SCENARIOS
-from polyhead_export.pipeline import export
-from polyhead_export.settings import ExportSettings
+from polyhead_bench.run import run
+from polyhead_bench.scenarios import SCENARIOS, Settings
+from polyhead_bench.texts import Source
+from polyhead_export import export as exports
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
 from polyhead_models.training import train
@@ -69,25 +68,35 @@ def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Mod
 
 
 @pytest.fixture(scope="session")
-def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A short run of all scenarios with two peers, and one that cannot be loaded."""
-    tmp = tmp_path_factory.mktemp("run")
+def tokenizer(models: Models) -> Tokenizer:
     bundle = read(models.bundle)
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-    texts = asked.mixed(["parcel", "late"], tokenizer, count=6, mean=12, longest=64, seed=0)
+    return Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+
+
+@pytest.fixture(scope="session")
+def finished(
+    models: Models, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """A short run of all scenarios with three peers, and one that cannot be loaded."""
+    tmp = tmp_path_factory.mktemp("run")
+    source = Source(("the", "parcel", "was", "late", ",", "thanks"), tokenizer)
+    texts = source.mixed(6, mean=12, longest=64, seed=0)
     made = run(
         asked_models(models, tmp / "cache"),
         texts,
         tmp / "report",
         Settings(
-            peers=("polyhead-int8", "torch", "separate-int8"),
+            peers=("polyhead-int8", "torch", "separate-int8", "openvino-int8"),
             scenarios=tuple(SCENARIOS),
             threads=1,
             rounds=2,
             per_length=1,
+            callers=2,
+            calls=3,
+            many=20,
+            minutes=0.02,
             command="polyhead bench run",
         ),
-        note=lambda _: None,
     )
     return Finished(tmp / "report", made)
 
@@ -95,5 +104,8 @@ def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Finish
 def asked_models(models: Models, cache: Path) -> Forms:
     """The tiny model in the forms that peers ask for."""
     return Forms(
-        bundle=models.bundle, checkpoint=models.checkpoint, cache=cache, note=lambda _: None
+        bundle=models.bundle,
+        checkpoint=models.checkpoint,
+        cache=cache,
+        environments=cache / "no-environments",
     )

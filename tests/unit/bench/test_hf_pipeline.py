@@ -1,13 +1,11 @@
-"""transformers pipelines as a peer: heads without one, and how a single text is given."""
+"""transformers pipelines as a peer: heads that have none."""
 
 import json
 
 import pytest
-import torch
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers import hf_pipeline
-from polyhead_bench.process import Worker
+from polyhead_bench.harness.process import Worker
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
 from polyhead_models.training import train
 
@@ -56,16 +54,3 @@ def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):
 def test_a_peer_with_no_pipeline_at_all_is_a_fault(checkpoint):
     with pytest.raises(PeerFault, match="no head has a pipeline; there are some for class"):
         Worker("hf-pipeline", checkpoint, threads=1, options={"heads": ["embedding"]})
-
-
-def test_a_single_text_is_given_to_the_pipeline_as_it_is(checkpoint):
-    peer = hf_pipeline.load(checkpoint, torch.get_num_threads(), {"heads": ["topic"]})
-    pipeline, given = peer._pipelines["topic"], []
-
-    def noted(*inputs, **options):
-        given.append((inputs, options))
-        return pipeline(*inputs, **options)
-
-    peer._pipelines["topic"] = noted
-    assert peer.answer("late")["topic"]["label"] in ("a", "b")
-    assert given == [(("late",), {})]

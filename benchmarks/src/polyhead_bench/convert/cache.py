@@ -29,7 +29,6 @@ CONVERTED = frozenset(
         "optimum-int8",
         "openvino",
         "encoder",
-        "encoder-onnx",
         "masked",
         "moved",
     }

@@ -116,15 +116,6 @@ def encoder(source: Source, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def encoder_onnx(source: Source, folder: Path) -> None:
-    """The encoder as sentence-transformers' own ONNX export, in place of the weights."""
-    python = source.python("optimum")
-    encoder(source, folder)
-    run_script(python, "sentence_transformers_export", folder)
-    for weights in folder.glob("*.safetensors"):
-        weights.unlink()
-
-
 def masked(source: Source, folder: Path) -> None:
     """The bundle's own graph with an attention mask."""
     bundle = read(source.bundle)
@@ -147,7 +138,6 @@ FORMS: Mapping[str, Callable[[Source, Path], None]] = {
     "optimum-int8": optimum_int8,
     "openvino": openvino,
     "encoder": encoder,
-    "encoder-onnx": encoder_onnx,
     "masked": masked,
     "moved": moved,
 }

@@ -46,19 +46,18 @@ def run_script(interpreter: Path, script: str, *words: str | Path) -> None:
     commands.run(command, f"{script}.py")
 
 
-def install(cache: Path, name: str, *, pins: Path = PINS) -> Path:
+def install(cache: Path, name: str) -> Path:
     """Make an environment, or leave it when it has these pins already; returns its interpreter.
 
     Args:
         cache: folder of all environments; made when missing.
-        name: of the environment.
-        pins: folder of requirements files with exact versions.
+        name: of the environment; it is made of the pins under this name.
 
     Raises:
         PeerFault: when there are no pins or a step fails; says what it printed last. The next
             call begins anew.
     """
-    file = pins / f"{name}.txt"
+    file = PINS / f"{name}.txt"
     if not file.is_file():
         raise PeerFault(f"{file}: no such file; expected the pinned packages of {name!r}.")
     home = cache.absolute() / name

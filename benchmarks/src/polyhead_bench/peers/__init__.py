@@ -68,19 +68,6 @@ def _openvino(about: str, model: str = "openvino", **options: Any) -> PeerSpec:
     )
 
 
-def _sentence(about: str, model: str, environment: str | None = None, **options: Any) -> PeerSpec:
-    module = "sentence_transformers"
-    return PeerSpec(
-        about=about,
-        module=module,
-        model=model,
-        environment=environment,
-        needs=module,
-        kind="embedding.v1",
-        options=options,
-    )
-
-
 PEERS: dict[str, PeerSpec] = {
     "polyhead-int8": _ours("this project's int8 bundle"),
     "polyhead-int8-one-thread": _named(
@@ -135,9 +122,12 @@ PEERS: dict[str, PeerSpec] = {
     "openvino-qdq": _openvino(
         "OpenVINO over this project's int8 graph in standard ONNX", "qdq", precision="f32"
     ),
-    "sentence-transformers": _sentence("sentence-transformers, PyTorch", "encoder"),
-    "sentence-transformers-onnx": _sentence(
-        "sentence-transformers, ONNX", "encoder-onnx", "optimum", backend="onnx"
+    "sentence-transformers": PeerSpec(
+        about="sentence-transformers, PyTorch",
+        module="sentence_transformers",
+        model="encoder",
+        needs="sentence_transformers",
+        kind="embedding.v1",
     ),
 }
 """By name, in the order of reports."""

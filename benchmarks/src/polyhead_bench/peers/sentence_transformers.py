@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
 import sentence_transformers
 import torch
 from sentence_transformers.sentence_transformer import modules
@@ -49,7 +48,7 @@ class SentencePeer(Peer):
 
 
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> SentencePeer:
-    """Load the encoder in `folder`; with ``backend="onnx"`` the graph that it has there."""
+    """Load the encoder in `folder`."""
     torch.set_num_threads(threads)
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     manifest = read(options["bundle"]).manifest
@@ -57,13 +56,8 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> SentencePeer
     if [(spec.kind, spec.layers) for spec in known.values()] != [(_KIND, "last")]:
         raise PeerFault(f"heads {', '.join(known)}: it takes one, an {_KIND} of the last layer.")
     ((name, spec),) = known.items()
-    backend, more = options.get("backend", "torch"), {}
-    if backend == "onnx":
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
-        more["model_kwargs"] = {"session_options": settings}
     longest, width = manifest.encoder.max_tokens, manifest.encoder.hidden_size
-    encoder = modules.Transformer(str(folder), max_seq_length=longest, backend=backend, **more)
+    encoder = modules.Transformer(str(folder), max_seq_length=longest)
     parts = [encoder, modules.Pooling(width, spec.pooling), modules.Normalize()]
     model = sentence_transformers.SentenceTransformer(modules=parts, device="cpu")
     version = sentence_transformers.__version__

@@ -94,19 +94,6 @@ def _cdf(axes: Axes, results: Results) -> None:
     axes.set_ylim(0, 1)
 
 
-def _load(axes: Axes, results: Results) -> None:
-    for name, row in results.scenarios["server"].items():
-        points = sorted(row["points"], key=lambda point: float(point["rate"]))
-        rates = [point["rate"] for point in points]
-        slow = [point["p99"] for point in points]
-        axes.plot(rates, slow, label=name, markersize=4, **_style(results, name))
-    axes.axhline(results.bound_ms, color="0.5", linewidth=0.8)
-    _logarithmic(axes, "x")
-    _logarithmic(axes, "y")
-    axes.set_xlabel("texts per second that arrive (Poisson)")
-    axes.set_ylabel("p99 from arrival to answer, ms")
-
-
 def _throughput(axes: Axes, results: Results) -> None:
     found = results.scenarios["offline"]
     names = [name for name, row in found.items() if row["seconds"]]
@@ -147,7 +134,6 @@ def _logarithmic(axes: Axes, name: str) -> None:
 _PICTURES: Mapping[str, tuple[str, str, Callable[[Axes, Results], None]]] = {
     "latency": ("lengths", "Latency of one text against its length.", _lengths),
     "distribution": ("single", "Share of texts answered within a time, one at a time.", _cdf),
-    "load": ("server", "p99 under open-loop (Poisson) arrivals; the line is the bound.", _load),
     "throughput": ("offline", "Texts per second when all are given at once.", _throughput),
     "heads": ("heads", "What further heads cost.", _heads),
 }

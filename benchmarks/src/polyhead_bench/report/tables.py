@@ -276,10 +276,6 @@ _FIGURES: Mapping[str, tuple[str, Sequence[tuple[str, str, float, str]]]] = {
             ("s", "seconds", 1, ",.1f"),
         ),
     ),
-    "export": (
-        "Export with calibration and gate",
-        (("s", "seconds", 1, ".1f"), ("peak memory GiB", "peak", 2**30, ".2f")),
-    ),
     "soak": (
         "Under load for a long time: the last third over the first",
         (

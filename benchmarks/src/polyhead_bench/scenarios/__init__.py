@@ -11,7 +11,6 @@ from typing import Any
 
 from polyhead_bench.scenarios import (
     concurrency,
-    export,
     heads,
     lengths,
     memory,
@@ -36,7 +35,6 @@ SCENARIOS: dict[str, Callable[[Context], dict[str, Any]]] = {
     "profile": profile.measure,
     "memory": memory.measure,
     "concurrency": concurrency.measure,
-    "export": export.measure,
     "soak": soak.measure,
 }
 """By name, in the order in which they run."""
