@@ -10,7 +10,7 @@ Examples:
   polyhead bench run bundle/ --checkpoint checkpoint/ --scenarios single --peers polyhead-int8,torch
   polyhead bench compare before/ after/
   polyhead bench check report/
-  polyhead bench smoke
+  polyhead bench smoke bundle/ --checkpoint checkpoint/
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VERBS = {
     "run": (run, "measure peers in scenarios, and write a report with pictures"),
     "compare": (compare, "two runs: has anything become slower?"),
     "check": (check, "a run against limits: pass, missed, unmeasured"),
-    "smoke": (smoke, "no measurement: does every peer of this environment answer right?"),
+    "smoke": (smoke, "no measurement: does every peer answer right?"),
     "publish": (publish, "a README's tables, from published runs"),
 }
 

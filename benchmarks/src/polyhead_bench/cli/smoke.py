@@ -1,18 +1,20 @@
-"""Does every peer of this environment answer right? On a tiny model, without times.
+"""Does every peer answer right? A few texts, one round, no times.
 
-A model is trained and exported, and every peer is asked a few texts. Exit code 1 when one fails, or
-gives other answers than the PyTorch model.
+All peers of this environment are asked, but for those that compile; vectors and other heads apart.
+Exit code 1 when one fails, or gives other answers than the PyTorch model.
 
 Example:
-  polyhead bench smoke
+  polyhead bench smoke bundle/ --checkpoint checkpoint/
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead.inference import threads
 from polyhead_bench import metrics, peers
@@ -26,62 +28,60 @@ from polyhead_bench.texts import asked_of
 
 _TEXTS = 16
 _LEFT_OUT = ("torch-compile",)  # compiles for longer than all the others take
-# These answer a head that others do not, or with more heads.
-_VECTORS = tuple(name for name, spec in peers.PEERS.items() if spec.kind is not None)
+_VECTORS = "embedding.v1"
 _BUNDLES = ("polyhead-int8-padded", "two-encoders", "two-encoders-in-turn")
 PEERS = tuple(
     name
     for name, spec in peers.PEERS.items()
     if spec.environment is None
     and name not in _LEFT_OUT
-    and (spec.usual or name in (*_BUNDLES, *_VECTORS))
+    and (spec.usual or spec.kind == _VECTORS or name in _BUNDLES)
 )
 """Those of this environment that are asked."""
-_RUNS = (
-    # Heads of kinds for which transformers has pipelines; then the one that gives vectors.
-    (("topic", "entities"), tuple(name for name in PEERS if name not in _VECTORS)),
-    (("embedding",), ("polyhead-int8", "torch", *(name for name in PEERS if name in _VECTORS))),
-)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench smoke`."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="behind the bundle")
     parser.add_argument("--peers", type=names, default=PEERS, metavar="NAME[,NAME…]", help="(all)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench smoke`."""
-    from polyhead_bench import tiny
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny.make(folder)
         models = Models(
-            bundle=folder / "bundle",
-            checkpoint=folder / "checkpoint",
-            cache=folder / "cache",
+            bundle=arguments.bundle, checkpoint=arguments.checkpoint, cache=folder / "cache"
         )
-        runs = [
-            (heads, tuple(peer for peer in known if peer in arguments.peers))
-            for heads, known in _RUNS
-        ]
-        return max(_asked(models, heads, chosen, folder) for heads, chosen in runs if chosen)
+        texts, codes = asked_of(models.bundle, limit=_TEXTS), [0]
+        for heads, chosen in _runs(models.bundle, arguments.peers):
+            settings = Settings(
+                peers=chosen,
+                scenarios=("single", "offline"),
+                heads=heads,
+                threads=threads.budget(),
+                rounds=1,
+                command="polyhead bench smoke",
+            )
+            results = run(models, texts, folder / "report", settings)
+            state = tables(results)[0]
+            output.write(output.table(list(state.header), [list(row) for row in state.rows]))
+            codes.append(0 if _right(results) else 1)
+        return max(codes)
 
 
-def _asked(models: Models, heads: tuple[str, ...], chosen: tuple[str, ...], folder: Path) -> int:
-    settings = Settings(
-        peers=chosen,
-        scenarios=("single", "offline"),
-        heads=heads,
-        threads=threads.budget(),
-        rounds=1,
-        command="polyhead bench smoke",
-    )
-    texts = asked_of(models.bundle, limit=_TEXTS)
-    results = run(models, texts, folder / "report", settings)
-    state = tables(results)[0]
-    output.write(output.table(list(state.header), [list(row) for row in state.rows]))
-    return 0 if _right(results) else 1
+def _runs(
+    bundle: Path, asked: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Heads and peers of each run: heads without vectors first, then the first that gives them."""
+    specs = {n: spec for n, spec in read(bundle).manifest.heads.items() if spec.input == "text"}
+    vectors = [name for name, spec in specs.items() if spec.kind == _VECTORS]
+    if others := tuple(name for name in specs if name not in vectors):
+        yield others, tuple(name for name in asked if peers.spec(name).kind is None)
+    of_kind = tuple(name for name in asked if peers.spec(name).kind == _VECTORS)
+    if vectors and of_kind:
+        yield (vectors[0],), ("polyhead-int8", "torch", *of_kind)
 
 
 def _right(results: Results) -> bool:

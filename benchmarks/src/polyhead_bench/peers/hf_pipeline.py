@@ -24,6 +24,10 @@ _TASKS = {
     "multilabel.v1": "text-classification",
     "tokens.v1": "token-classification",
 }
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "text-classification": {"top_k": None, "truncation": True},
+    "token-classification": {"aggregation_strategy": "simple"},
+}
 _BATCH = 32
 
 
@@ -34,7 +38,7 @@ class _OneHead(transformers.PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def __init__(self, model: MultiHeadModel, name: str) -> None:
         spec = model.specs[name]
-        labels = _labels(model, name)
+        labels = tags(spec.labels) if spec.kind == "tokens.v1" else spec.labels
         config = transformers.PretrainedConfig(
             id2label=dict(enumerate(labels)), label2id={x: i for i, x in enumerate(labels)}
         )
@@ -84,7 +88,7 @@ class PipelinePeer(Peer):
                 model=_OneHead(loaded.model, name),
                 tokenizer=tokenizer,
                 device="cpu",
-                **_settings(spec),
+                **_SETTINGS[_TASKS[spec.kind]],
             )
         if not self._pipelines:
             raise PeerFault(f"no head has a pipeline; there are some for {', '.join(_TASKS)}.")
@@ -119,19 +123,6 @@ class PipelinePeer(Peer):
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> PipelinePeer:
     """Load the checkpoint in `folder`."""
     return PipelinePeer(folder, threads, options.get("heads"))
-
-
-def _labels(model: MultiHeadModel, name: str) -> Sequence[str]:
-    spec = model.specs[name]
-    if spec.kind != "tokens.v1":
-        return spec.labels
-    return tags(spec.labels)
-
-
-def _settings(spec: HeadSpec) -> dict[str, Any]:
-    if spec.kind == "tokens.v1":
-        return {"aggregation_strategy": "simple"}
-    return {"top_k": None, "truncation": True}
 
 
 def _single(found: Any) -> Any:

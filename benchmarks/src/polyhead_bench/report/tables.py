@@ -153,12 +153,14 @@ def _matrix(results: Results, scenario: str) -> Table:
 
 
 def _figures(results: Results, scenario: str) -> Table:
-    """A row a peer and a column a figure: the median over rounds."""
+    """A row a peer and a column a figure: the median over rounds, with its interval."""
     title, columns = _FIGURES[scenario]
 
     def cell(name: str, metric: str, unit: float, form: str) -> str:
-        own = metrics.rounds(results, scenario, name, metric)
-        return f"{np.median(own) / unit:{form}}" if own else ""
+        own = [value / unit for value in metrics.rounds(results, scenario, name, metric)]
+        if len(own) < 2:
+            return f"{own[0]:{form}}" if own else ""
+        return _shown(statistics.median(own), form)
 
     rows = tuple(
         (name, *(cell(name, *column[1:]) for column in columns))

@@ -1,4 +1,7 @@
-"""A model of a few kilobytes with every form that peers need: for `polyhead bench smoke`.
+"""A model of a few kilobytes with every form that peers need: `make smoke` asks them all.
+
+    .venv/bin/python tests/data/tiny.py FOLDER
+
 
 A one-layer random BERT of width 8 is trained on the sentences below and exported to int8.
 """
@@ -6,18 +9,14 @@ A one-layer random BERT of width 8 is trained on the sentences below and exporte
 from __future__ import annotations
 
 import json
-import logging
-import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import tokenizers
 import torch
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors
-
-from polyhead_bench import commands
-
-logger = logging.getLogger(__name__)
 
 PRODUCTS = ("kettle", "phone", "lamp", "radio")
 TOPICS = {
@@ -93,10 +92,6 @@ def make(folder: Path) -> None:
 
     Args:
         folder: has to stay: the checkpoint names the rows and the encoder that it was made of.
-
-    Raises:
-        PeerFault: when it cannot be trained or exported, because polyhead-export is not installed,
-            say.
     """
     encoder(folder / "encoder")
     lines = [json.dumps(row) for row in rows()]
@@ -104,8 +99,11 @@ def make(folder: Path) -> None:
     (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
     checkpoint, bundle = folder / "checkpoint", folder / "bundle"
     for words in (
-        ["train", folder / "config.toml", "-o", checkpoint],
+        ["train", folder / "config.toml", "-o", checkpoint, "--overwrite"],
         ["export", checkpoint, "-o", bundle],
     ):
-        logger.info("$ polyhead %s", shlex.join(map(str, words)))
-        commands.module("polyhead", words, f"'polyhead {words[0]}'")
+        subprocess.run([sys.executable, "-m", "polyhead", *map(str, words)], check=True)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
