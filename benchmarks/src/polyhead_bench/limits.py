@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -131,7 +131,12 @@ def _check(results: Results, limit: Limit, metric: str) -> Check:
         name += f" / {' '.join(part for part in other if part)}"
     found = _figure(results, limit, metric)
     if found is None:
-        reason = "; ".join(_faults(results.peers, limit)) or "the run has no such figure"
+        faults = [
+            f"{name}: {results.peers[name]['fault']}"
+            for name in dict.fromkeys((limit.peer, limit.against or limit.peer))
+            if "fault" in results.peers[name]
+        ]
+        reason = "; ".join(faults) or "the run has no such figure"
         return Check(name=name, found=None, limit=limit.shown, state="unmeasured", reason=reason)
     state: State = "pass" if limit.reached(found.value) else "missed"
     return Check(name=name, found=found, limit=limit.shown, state=state)
@@ -144,9 +149,3 @@ def _figure(results: Results, limit: Limit, metric: str) -> Interval | None:
         return metrics.ratio(own, metrics.rounds(results, limit.scenario, limit.against, asked))
     scale = _SCALES.get(limit.unit, 1.0)
     return statistics.median([value / scale for value in own]) if own else None
-
-
-def _faults(peers: Mapping[str, Mapping[str, object]], limit: Limit) -> Iterator[str]:
-    for name in dict.fromkeys((limit.peer, limit.against)):
-        if name is not None and "fault" in peers.get(name, {}):
-            yield f"{name}: {peers[name]['fault']}"

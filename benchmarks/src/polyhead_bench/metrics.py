@@ -74,12 +74,6 @@ def agreement(results: Results, name: str) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def accuracy(results: Results, name: str) -> float | None:
-    """Share of labels that are right, over all heads; None where the right ones are not known."""
-    shares = list(results.peers[name].get("accuracy", {}).values())
-    return float(np.mean(shares)) if shares else None
-
-
 def _plain(row: Mapping[str, Any], metric: str) -> Sequence[Any]:
     value = row.get(metric, [])
     return value if isinstance(value, list) else [value]

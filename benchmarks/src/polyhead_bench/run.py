@@ -12,24 +12,26 @@ from typing import Any
 
 from polyhead.bundle import Bundle, read
 from polyhead.bundle.digest import sha256
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import machine, peers, report
-from polyhead_bench.agreement import accuracy, agreement
+from polyhead_bench.agreement import agreement
 from polyhead_bench.convert import Models
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.harness.roster import Roster
 from polyhead_bench.harness.starter import Starter
 from polyhead_bench.results import FORMAT, VERSION, Results
-from polyhead_bench.scenarios import SCENARIOS, Context, Settings
+from polyhead_bench.scenarios import SCENARIOS, Context, RunSettings
 from polyhead_bench.scenarios.context import LENGTHS
-from polyhead_bench.texts import Source, Texts
+from polyhead_bench.texts import AskedTexts, TextSource
 
 _REFERENCE = "torch"
+
+Expected = Sequence[Mapping[str, Any]] | None
 
 logger = logging.getLogger(__name__)
 
 
-def run(models: Models, texts: Texts, target: Path, settings: Settings) -> Results:
+def run(models: Models, texts: AskedTexts, target: Path, settings: RunSettings) -> Results:
     """Measure and write the report into `target`, after every scenario anew.
 
     Ctrl-C ends the run, and what was measured stays: the report then says that it is not complete.
@@ -62,7 +64,7 @@ def run(models: Models, texts: Texts, target: Path, settings: Settings) -> Resul
         if not roster.workers:
             raise BenchError(f"no peer could be loaded: {'; '.join(roster.faults.values())}")
         tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-        source, longest = Source.of(texts, tokenizer), bundle.manifest.encoder.max_tokens
+        source, longest = TextSource.of(texts, tokenizer), bundle.manifest.encoder.max_tokens
         lengths = [tokens for tokens in LENGTHS if tokens <= longest]
         context = Context(
             settings=settings,
@@ -79,7 +81,6 @@ def run(models: Models, texts: Texts, target: Path, settings: Settings) -> Resul
             own = replace(context, found={})
             with book.kept(roster, name, own.found):
                 SCENARIOS[name](own)
-                book.note(roster, _memory(roster))
     return book.results
 
 
@@ -123,7 +124,7 @@ class _Book:
         self.results = replace(results, peers={name: rows[name] for name in order})
 
 
-def _check(settings: Settings, target: Path) -> None:
+def _check(settings: RunSettings, target: Path) -> None:
     for name in settings.peers:
         peers.spec(name)
     for name in settings.scenarios:
@@ -132,7 +133,7 @@ def _check(settings: Settings, target: Path) -> None:
     report.require_writable(target)
 
 
-def _blank(bundle: Bundle, texts: Texts, settings: Settings) -> Results:
+def _blank(bundle: Bundle, texts: AskedTexts, settings: RunSettings) -> Results:
     manifest = bundle.manifest
     return Results(
         format=FORMAT,
@@ -166,7 +167,9 @@ def _blank(bundle: Bundle, texts: Texts, settings: Settings) -> Results:
     )
 
 
-def _expected(roster: Roster, starter: Starter, texts: Texts) -> Sequence[Mapping[str, Any]] | None:
+def _expected(
+    roster: Roster, starter: Starter, texts: AskedTexts
+) -> Sequence[Mapping[str, Any]] | None:
     """The PyTorch model's answers; None where there is no checkpoint, or it failed."""
     logger.info("comparing answers")
     with Roster() as reference:
@@ -182,35 +185,22 @@ def _expected(roster: Roster, starter: Starter, texts: Texts) -> Sequence[Mappin
 
 def _compared(
     roster: Roster,
-    expected: Sequence[Mapping[str, Any]] | None,
-    texts: Texts,
+    expected: Expected,
+    texts: AskedTexts,
     heads: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Every peer's agreement with the PyTorch model, and its accuracy where labels are known.
-
-    No time is reported before.
-    """
+    """Every peer's agreement with the PyTorch model, before any time is taken."""
     found: dict[str, dict[str, Any]] = {}
-    for name in list(roster.workers) if expected is not None or texts.labels else []:
+    for name in list(roster.workers) if expected is not None else []:
         own = roster.ask(name, "single", texts=texts.inputs, answers=True)
         if own is None:
             continue
-        answers = own["answers"]
         try:
-            same = agreement(answers, answers if expected is None else expected)
+            same = agreement(own["answers"], expected or [])
             if not same:
                 raise PeerFault(f"answers with none of the heads {', '.join(heads)}.")
         except PeerFault as fault:
             roster.drop(name, str(fault))
             continue
-        found[name] = {
-            "agreement": {} if expected is None else same,
-            "accuracy": accuracy(answers, texts.labels),
-        }
+        found[name] = {"agreement": same}
     return found
-
-
-def _memory(roster: Roster) -> dict[str, dict[str, Any]]:
-    """Bytes that every peer has in memory now, and had at most."""
-    asked = ((name, roster.ask(name, "memory")) for name in list(roster.workers))
-    return {name: {"memory": found} for name, found in asked if found is not None}

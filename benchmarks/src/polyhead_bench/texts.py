@@ -6,17 +6,14 @@ Random words of a vocabulary are no texts: a model's decisions on them are near 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from polyhead.bundle import Bundle, read
+from polyhead.bundle import read
 from polyhead.cli import texts as files
-from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Input, flat
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench.errors import BenchError
@@ -28,20 +25,18 @@ _SIGMA = 0.6
 
 
 @dataclass(frozen=True)
-class Texts:
+class AskedTexts:
     """Inputs and where they are from.
 
     Attributes:
         inputs: texts, or pairs of them; at least one.
         about: what they are, for people.
         tokens: how many tokens each has, special tokens included.
-        labels: by head, the right label of each; heads without known labels are absent.
     """
 
     inputs: tuple[Input, ...]
     about: str
     tokens: tuple[int, ...]
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -57,7 +52,7 @@ def asked_of(
     limit: int = 300,
     mean: float = 28.0,
     seed: int = 0,
-) -> Texts:
+) -> AskedTexts:
     """What the peers of a run are asked.
 
     Args:
@@ -74,51 +69,27 @@ def asked_of(
     """
     bundle = read(path)
     tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-    if texts == GOLDEN:
-        return golden(bundle, tokenizer, pairs=False, limit=limit)
-    if texts != SYNTHETIC:
-        return of_file(texts, field, tokenizer, limit=limit, heads=bundle.manifest.heads)
-    source = Source.of(golden(bundle, tokenizer), tokenizer)
+    if texts not in (GOLDEN, SYNTHETIC):
+        return of_file(texts, field, tokenizer, limit=limit)
+    inputs = [example.input for example in bundle.golden().examples]
+    if texts == GOLDEN:  # peers are asked texts, no pairs of them
+        alone = [item for item in inputs if isinstance(item, str)]
+        return _made(alone[:limit], "golden texts", tokenizer)
+    source = TextSource.of(_made(inputs, "golden texts", tokenizer), tokenizer)
     return source.mixed(limit, mean=mean, longest=bundle.manifest.encoder.max_tokens, seed=seed)
 
 
-def of_file(
-    path: str | Path,
-    field: str,
-    tokenizer: Tokenizer,
-    *,
-    limit: int,
-    heads: Mapping[str, HeadSpec] | None = None,
-) -> Texts:
-    """The first `limit` texts of a file of JSON lines.
-
-    Args:
-        path: of the file.
-        field: key of the text in a line.
-        tokenizer: counts the tokens.
-        limit: most texts.
-        heads: of the model; where each line has one of a classification's labels under the head's
-            name, these are the right ones.
+def of_file(path: str | Path, field: str, tokenizer: Tokenizer, *, limit: int) -> AskedTexts:
+    """The first `limit` texts of a file of JSON lines, each under the key `field`.
 
     Raises:
         BenchError: when it has none.
     """
-    found = _made(list(files.read(str(path), field))[:limit], f"{Path(path).name}", tokenizer)
-    lines = [x for x in Path(path).read_text(encoding="utf-8").splitlines() if x.strip()]
-    rows = [json.loads(line) for line in lines[:limit]]
-    return replace(found, labels=_labels(rows, heads or {}))
-
-
-def golden(
-    bundle: Bundle, tokenizer: Tokenizer, *, pairs: bool = True, limit: int | None = None
-) -> Texts:
-    """The golden inputs of a bundle: with pairs of texts or without, the first `limit` or all."""
-    inputs = [e.input for e in bundle.golden().examples if pairs or isinstance(e.input, str)]
-    return _made(inputs[:limit], "golden texts", tokenizer)
+    return _made(list(files.read(str(path), field))[:limit], Path(path).name, tokenizer)
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Texts of wanted lengths, cut from a stream of real ones: words in the order of people.
 
     Attributes:
@@ -130,12 +101,12 @@ class Source:
     tokenizer: Tokenizer
 
     @classmethod
-    def of(cls, texts: Texts, tokenizer: Tokenizer) -> Source:
+    def of(cls, texts: AskedTexts, tokenizer: Tokenizer) -> TextSource:
         """The stream of the given texts; of a pair both."""
         words = [w for x in texts.inputs for w in flat(x).replace("\0", " ").split()]
         return cls(tuple(words) or (_FILLER,), tokenizer)
 
-    def mixed(self, count: int, *, mean: float, longest: int, seed: int) -> Texts:
+    def mixed(self, count: int, *, mean: float, longest: int, seed: int) -> AskedTexts:
         """Texts with log-normal lengths, as messages of people have them.
 
         Args:
@@ -151,7 +122,7 @@ class Source:
         about = f"{count:,} texts, log-normal lengths, mean {mean:g} tokens"
         return _made(made, about, self.tokenizer)
 
-    def fixed(self, tokens: int, count: int) -> Texts:
+    def fixed(self, tokens: int, count: int) -> AskedTexts:
         """Texts of exactly `tokens` tokens, special tokens included; at least 3."""
         random = np.random.default_rng(tokens)
         made = [self._cut(tokens, random) for _ in range(count)]
@@ -175,19 +146,8 @@ class Source:
         return len(self.tokenizer.encode([" ".join(words)])[0])
 
 
-def _labels(rows: Sequence[object], heads: Mapping[str, HeadSpec]) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for name, spec in heads.items():
-        own: tuple[Any, ...] = tuple(
-            row.get(name) if isinstance(row, dict) else None for row in rows
-        )
-        if spec.kind == "classification.v1" and all(label in spec.labels for label in own):
-            found[name] = own
-    return found
-
-
-def _made(inputs: Sequence[Input], about: str, tokenizer: Tokenizer) -> Texts:
+def _made(inputs: Sequence[Input], about: str, tokenizer: Tokenizer) -> AskedTexts:
     if not inputs:
         raise BenchError(f"{about}: no texts; expected at least one.")
     lengths = tuple(len(encoding) for encoding in tokenizer.encode(inputs))
-    return Texts(tuple(inputs), about, lengths)
+    return AskedTexts(tuple(inputs), about, lengths)

@@ -1,42 +1,26 @@
 """transformers pipelines as a peer: heads that have none."""
 
-import json
-
 import pytest
 
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.harness.process import Worker
-from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
-from polyhead_models.training import train
 
 TEXTS = ["The parcel was 3 days late.", "", "Thanks, 5 stars!"]
+ROWS = [
+    {"text": f"parcel {n}", "topic": "ab"[n % 2], "what": [{"label": "X", "start": 0, "end": 6}]}
+    for n in range(8)
+]
+HEADS = """
+topic = { kind = "classification", data = "rows", target = "topic" }
+what = { kind = "tokens", data = "rows", target = "what" }
+embedding = { kind = "embedding" }
+"""
 
 
 @pytest.fixture(scope="module")
-def checkpoint(models, tmp_path_factory):
+def checkpoint(trained, tmp_path_factory):
     """Heads for labels, spans and vectors; the last has no pipeline."""
-    folder = tmp_path_factory.mktemp("pipelines")
-    rows = [
-        {
-            "text": f"parcel {n}",
-            "topic": "ab"[n % 2],
-            "what": [{"label": "X", "start": 0, "end": 6}],
-        }
-        for n in range(8)
-    ]
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    encoder = models.checkpoint.parent / "encoder"
-    config = Config(
-        encoder=EncoderConfig(name=str(encoder), max_tokens=64),
-        data={"mail": DataConfig(train=str(folder / "rows.jsonl"))},
-        heads={
-            "topic": HeadConfig(kind="classification", data="mail", target="topic"),
-            "what": HeadConfig(kind="tokens", data="mail", target="what"),
-            "embedding": HeadConfig(kind="embedding"),
-        },
-        training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
-    )
-    return train(config, folder / "checkpoint", note=lambda _: None).path
+    return trained(tmp_path_factory.mktemp("pipelines"), ROWS, HEADS, tokens=64).checkpoint
 
 
 def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):

@@ -4,12 +4,10 @@ Those with an environment of their own run where POLYHEAD_PEERS names the folder
 `polyhead bench setup` makes: ``POLYHEAD_PEERS=build/peers``.
 """
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from polyhead.cli.main import main
 from polyhead_bench import environments, peers
@@ -18,11 +16,7 @@ from polyhead_bench.convert import Models
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.harness.process import Worker
 from polyhead_bench.peers import padded
-from polyhead_export import export as exports
 from polyhead_models import checkpoint as checkpoints
-from polyhead_models import encoder as encoders
-from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
-from polyhead_models.training import train
 
 MAX_TOKENS = 64
 SENTENCES = {
@@ -44,6 +38,13 @@ OWN = {
 """Peers with an environment of their own, and heads that they take."""
 
 
+HEADS = """
+topic = { kind = "classification", data = "rows", target = "topic" }
+things = { kind = "tokens", data = "rows", target = "things" }
+embedding = { kind = "embedding" }
+"""
+
+
 def rows():
     """Each sentence some times, with the places of its parcels."""
     for text, topic in SENTENCES.items():
@@ -53,40 +54,14 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory, wordpiece_json):
+def several(trained, tmp_path_factory):
     """A model with heads of three kinds, in the forms that peers ask for."""
     folder = tmp_path_factory.mktemp("several")
-    torch.manual_seed(3)
-    with encoders.quiet():
-        encoders.build(
-            {
-                "model_type": "bert",
-                "vocab_size": 128,
-                "hidden_size": 32,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 4,
-                "intermediate_size": 64,
-                "max_position_embeddings": MAX_TOKENS,
-            }
-        ).save_pretrained(folder / "encoder")
-    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows())), encoding="utf-8")
-    config = Config(
-        encoder=EncoderConfig(name=str(folder / "encoder"), max_tokens=MAX_TOKENS),
-        data={"mail": DataConfig(train=str(folder / "rows.jsonl"))},
-        heads={
-            "topic": HeadConfig(kind="classification", data="mail", target="topic"),
-            "things": HeadConfig(kind="tokens", data="mail", target="things"),
-            "embedding": HeadConfig(kind="embedding"),
-        },
-        training=TrainingConfig(epochs=30, batch_tokens=64, precision="fp32", learning_rate=5e-3),
-    )
-    checkpoint = train(config, folder / "checkpoint", note=lambda _: None).path
-    settings = ExportSettings(precision="fp32")
-    export(checkpoint, folder / "bundle", settings)
+    training = "epochs = 30\nlearning_rate = 5e-3"
+    made = trained(folder, list(rows()), HEADS, tokens=MAX_TOKENS, training=training)
     return Models(
-        bundle=folder / "bundle",
-        checkpoint=checkpoint,
+        bundle=made.bundle,
+        checkpoint=made.checkpoint,
         cache=folder / "cache",
         environments=Path(os.environ.get("POLYHEAD_PEERS", folder / "none")),
     )

@@ -6,8 +6,8 @@ import pytest
 
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.harness.roster import Roster
-from polyhead_bench.scenarios import SCENARIOS, Context, Settings
-from polyhead_bench.texts import Texts
+from polyhead_bench.scenarios import SCENARIOS, Context, RunSettings
+from polyhead_bench.texts import AskedTexts
 
 LATE = {"topic": {"label": "late"}}
 
@@ -50,7 +50,7 @@ def context(worker, **more):
         roster.add("polyhead-int8", lambda: worker)
         yield Context(
             **{
-                "settings": Settings(
+                "settings": RunSettings(
                     peers=("polyhead-int8",),
                     scenarios=(),
                     heads=("topic", "entities"),
@@ -59,7 +59,7 @@ def context(worker, **more):
                 ),
                 "roster": roster,
                 "models": None,
-                "texts": Texts(("a", "b"), "two texts", (3, 3)),
+                "texts": AskedTexts(("a", "b"), "two texts", (3, 3)),
                 "source": None,
                 "fixed": {16: ("a",)},
                 "start": lambda name, options: pytest.fail("no start was expected"),
@@ -139,7 +139,7 @@ def test_soak_has_slices_with_errors_and_changed_answers():
 
     class NoSource:
         def mixed(self, *_, **__):
-            return Texts(("a",), "one", (3,))
+            return AskedTexts(("a",), "one", (3,))
 
     with context(Scripted(behave), source=NoSource()) as given:
         slices = SCENARIOS["soak"](given)["polyhead-int8"]["slices"]

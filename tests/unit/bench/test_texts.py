@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from polyhead.heads import HeadSpec
 from polyhead_bench import texts
 from polyhead_bench.errors import BenchError
 
@@ -10,7 +9,7 @@ WORDS = ("the", "parcel", "to", "oslo", "was", "late", ",", "thanks", "for", "th
 
 @pytest.fixture
 def source(wordpiece):
-    return texts.Source(WORDS, wordpiece)
+    return texts.TextSource(WORDS, wordpiece)
 
 
 @pytest.mark.parametrize("tokens", [3, 4, 16, 100])
@@ -26,8 +25,8 @@ def test_texts_are_cut_from_the_stream_in_its_order(source):
 
 
 def test_a_stream_is_made_of_texts_and_of_both_texts_of_pairs(wordpiece):
-    known = texts.Texts(("late parcel", ("who ?", "anna")), "two", (4, 5))
-    assert texts.Source.of(known, wordpiece).words == ("late", "parcel", "who", "?", "anna")
+    known = texts.AskedTexts(("late parcel", ("who ?", "anna")), "two", (4, 5))
+    assert texts.TextSource.of(known, wordpiece).words == ("late", "parcel", "who", "?", "anna")
 
 
 def test_a_mix_has_the_lengths_that_it_says(source, wordpiece):
@@ -55,17 +54,3 @@ def test_a_file_without_texts_is_told(wordpiece, tmp_path):
     (tmp_path / "t.jsonl").touch()
     with pytest.raises(BenchError, match=r"t\.jsonl: no texts; expected at least one"):
         texts.of_file(tmp_path / "t.jsonl", "text", wordpiece, limit=2)
-
-
-def test_labels_of_a_file_are_kept_where_every_line_has_one(wordpiece, tmp_path):
-    file = tmp_path / "t.jsonl"
-    file.write_text(
-        '{"text": "late", "topic": "a", "tone": "b"}\n\n{"text": "the", "topic": "b"}\n"x"\n'
-    )
-    spec = HeadSpec(
-        kind="classification.v1", output="x", labels=("a", "b"), pooling="mean", max_tokens=8
-    )
-    heads = {"topic": spec, "tone": spec}
-    found = texts.of_file(file, "text", wordpiece, limit=2, heads=heads)
-    assert found.labels == {"topic": ("a", "b")}
-    assert texts.of_file(file, "text", wordpiece, limit=3, heads=heads).labels == {}

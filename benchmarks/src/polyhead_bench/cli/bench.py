@@ -16,8 +16,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
 from polyhead_bench.cli import check, compare, publish, run, setup, smoke
 
@@ -45,13 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the verb that was named; what it logs goes to standard error."""
-    logger = logging.getLogger("polyhead_bench")
-    handler = logging.StreamHandler(sys.stderr)
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        code: int = _VERBS[arguments.verb][0].execute(arguments)
-    finally:
-        logger.removeHandler(handler)
+    """Run the verb that was named."""
+    code: int = _VERBS[arguments.verb][0].execute(arguments)
     return code

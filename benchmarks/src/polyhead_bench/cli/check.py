@@ -1,8 +1,8 @@
 """A run against limits: every figure that was asked for, and whether it reaches its own.
 
 Exit code 1 when a figure misses its limit or was not measured, or when no limit is for such a run.
---limits names another file than the project's own, which has this model's shape and scenarios:
-polyhead_bench/limits.toml says what its keys are.
+--limits names another file than the project's own, limits.toml in polyhead_bench, whose first lines
+say what its keys are.
 
 Examples:
   polyhead bench check report/
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from polyhead.cli import output
@@ -26,7 +25,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench check`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a report, or its JSON")
     add_limits(parser)
-    parser.add_argument("--json", action="store_true", help="the rows as JSON")
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -47,16 +45,13 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench check`."""
-    return checked(results.read(arguments.run), arguments, as_json=arguments.json)
+    return checked(results.read(arguments.run), arguments)
 
 
-def checked(found: Results, arguments: argparse.Namespace, *, as_json: bool = False) -> int:
+def checked(found: Results, arguments: argparse.Namespace) -> int:
     """Show a run against the limits of the arguments; the exit code."""
     rows = limits.check(found, limits.read(arguments.limits))
-    if as_json:
-        output.write_json([asdict(row) for row in rows])
-    else:
-        _show(rows)
+    _show(rows)
     return 0 if limits.passed(rows, allow_unmeasured=arguments.allow_unmeasured) else 1
 
 

@@ -26,9 +26,8 @@ from polyhead_bench import peers, scenarios
 from polyhead_bench.cli import check
 from polyhead_bench.convert import Models
 from polyhead_bench.report.tables import tables
-from polyhead_bench.results import Results
 from polyhead_bench.run import run
-from polyhead_bench.scenarios import Settings
+from polyhead_bench.scenarios import RunSettings
 from polyhead_bench.texts import GOLDEN, SYNTHETIC, asked_of
 
 _COUNTS: Mapping[str, tuple[int, str]] = {
@@ -38,6 +37,7 @@ _COUNTS: Mapping[str, tuple[int, str]] = {
     "calls": (2000, "of each caller in concurrency"),
     "many": (10_000, "texts of memory"),
 }
+_SETTINGS = ("rounds", "callers", "calls", "many", "minutes", "limit_s")
 _NUMBERS: Mapping[str, tuple[float, str, str]] = {
     "mean": (28.0, "TOKENS", "of the seeded mix"),
     "p99-ms": (50.0, "MS", "bound of the open loop"),
@@ -85,7 +85,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add(*flags, type=Path, default=Path(folder), metavar="DIR", help=text)
     add("--check", action="store_true", help="then hold the run against limits")
     check.add_limits(parser)
-    add("--json", action="store_true", help="the report's tables as JSON")
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -98,18 +97,13 @@ def execute(arguments: argparse.Namespace) -> int:
         cache=arguments.cache,
         environments=arguments.environments,
     )
-    settings = Settings(
+    settings = RunSettings(
         peers=arguments.peers,
         scenarios=arguments.scenarios,
         heads=arguments.heads,
         threads=threads.budget(arguments.threads),
-        rounds=arguments.rounds,
         bound_ms=arguments.p99_ms,
-        callers=arguments.callers,
-        calls=arguments.calls,
-        many=arguments.many,
-        minutes=arguments.minutes,
-        limit_s=arguments.limit_s,
+        **{name: getattr(arguments, name) for name in _SETTINGS},
         command=f"polyhead {shlex.join(sys.argv[1:])}",
     )
     texts = asked_of(
@@ -121,7 +115,10 @@ def execute(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     results = run(models, texts, arguments.output, settings)
-    _show(results, as_json=arguments.json)
+    for table in tables(results):
+        output.write(f"{table.title}\n")
+        output.write(output.table(list(table.header), [list(row) for row in table.rows]))
+        output.write("")
     output.progress(f"report: {arguments.output / 'report.md'}")
     return check.checked(results, arguments) if arguments.check else 0
 
@@ -131,24 +128,6 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         arguments.usage_error(f"{', '.join(f'--{name}' for name in _COUNTS)}: expected at least 1")
     if arguments.minutes <= 0:
         arguments.usage_error("--minutes: expected more than 0")
-    if arguments.check and arguments.json:
-        arguments.usage_error("--check: goes without --json; see 'polyhead bench check --json'")
-
-
-def _show(results: Results, *, as_json: bool) -> None:
-    shown = tables(results)
-    if as_json:
-        output.write_json(
-            {
-                table.title: [dict(zip(table.header, row, strict=True)) for row in table.rows]
-                for table in shown
-            }
-        )
-        return
-    for table in shown:
-        output.write(f"{table.title}\n")
-        output.write(output.table(list(table.header), [list(row) for row in table.rows]))
-        output.write("")
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from polyhead_bench.convert import Models
 from polyhead_bench.report.tables import tables, troubles
 from polyhead_bench.results import Results
 from polyhead_bench.run import run
-from polyhead_bench.scenarios import Settings
+from polyhead_bench.scenarios import RunSettings
 from polyhead_bench.texts import asked_of
 
 _TEXTS = 16
@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         texts, codes = asked_of(models.bundle, limit=_TEXTS), [0]
         for heads, chosen in _runs(models.bundle, arguments.peers):
-            settings = Settings(
+            settings = RunSettings(
                 peers=chosen,
                 scenarios=("single", "offline"),
                 heads=heads,

@@ -19,7 +19,7 @@ import torch
 from polyhead.bundle import Bundle, read
 from polyhead.errors import PolyheadError
 from polyhead.system import atomic, cpu
-from polyhead.text.tokenizing import Tokenizer
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import environments
 from polyhead_bench.convert import conventional
 from polyhead_bench.convert.masked import add_mask
@@ -31,7 +31,7 @@ _GRAPH, _CONFIG = "model.onnx", "config.json"
 
 
 @dataclass(frozen=True)
-class Source:
+class Conversion:
     """What a form is made of.
 
     Attributes:
@@ -56,7 +56,7 @@ class Source:
         return environments.python(self.environments, environment)
 
 
-def textbook(source: Source, folder: Path) -> None:
+def textbook(source: Conversion, folder: Path) -> None:
     """One int8 graph of all heads, see `conventional.textbook`."""
     model = source.model(*source.heads)
     config: Any = model.encoder.config
@@ -70,7 +70,7 @@ def textbook(source: Source, folder: Path) -> None:
     (folder / "unfused.onnx").unlink()
 
 
-def optimum(source: Source, folder: Path) -> None:
+def optimum(source: Conversion, folder: Path) -> None:
     """For each head a folder with an unfused graph and the configuration that ORTModel reads."""
     config: Any = source.checkpoint.model.encoder.config
     for head in source.heads:
@@ -80,7 +80,7 @@ def optimum(source: Source, folder: Path) -> None:
         (folder / head / _CONFIG).write_text(json.dumps(config.to_dict()), encoding="utf-8")
 
 
-def optimum_int8(source: Source, folder: Path) -> None:
+def optimum_int8(source: Conversion, folder: Path) -> None:
     """The same after Optimum's dynamic quantiser."""
     python = source.python("optimum")
     optimum(source, folder)
@@ -89,7 +89,7 @@ def optimum_int8(source: Source, folder: Path) -> None:
         run_script(python, "optimum_quantise", graph, graph, optimum_configuration())
 
 
-def openvino(source: Source, folder: Path) -> None:
+def openvino(source: Conversion, folder: Path) -> None:
     """One graph of all heads, calibrated with the bundle's golden texts."""
     python = source.python("openvino")
     graph = conventional.unfused(source.model(*source.heads), folder / _GRAPH)
@@ -100,7 +100,7 @@ def openvino(source: Source, folder: Path) -> None:
         made.unlink()
 
 
-def encoder(source: Source, folder: Path) -> None:
+def encoder(source: Conversion, folder: Path) -> None:
     """The encoder alone with its tokenizer, as the transformers library saves both."""
     checkpoint = source.checkpoint
     checkpoint.model.encoder.save_pretrained(folder)
@@ -116,14 +116,14 @@ def encoder(source: Source, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def masked(source: Source, folder: Path) -> None:
+def masked(source: Conversion, folder: Path) -> None:
     """The bundle's own graph with an attention mask."""
     bundle = read(source.bundle)
     exact = next(graph for graph in bundle.manifest.graphs if graph.layout == "exact")
     add_mask(bundle.file(exact), folder / _GRAPH)
 
 
-def moved(source: Source, folder: Path) -> None:
+def moved(source: Conversion, folder: Path) -> None:
     """The checkpoint with slightly other weights of the encoder: a second encoder."""
     checkpoint = source.checkpoint
     with torch.no_grad():
@@ -132,7 +132,7 @@ def moved(source: Source, folder: Path) -> None:
     checkpoints.save(folder, checkpoint, {})
 
 
-FORMS: Mapping[str, Callable[[Source, Path], None]] = {
+FORMS: Mapping[str, Callable[[Conversion, Path], None]] = {
     "textbook": textbook,
     "optimum": optimum,
     "optimum-int8": optimum_int8,
@@ -161,7 +161,7 @@ def _golden_ids(bundle: Bundle) -> list[Any]:
 def main(form: str, checkpoint: str, bundle: str, cache: str, target: str, *heads: str) -> None:
     """Make `target`; on a fault of ours the last line on standard error says why."""
     try:
-        source = Source(checkpoints.load(checkpoint), Path(bundle), Path(cache), heads)
+        source = Conversion(checkpoints.load(checkpoint), Path(bundle), Path(cache), heads)
         with atomic.folder(Path(target)) as folder:
             FORMS[form](source, folder)
     except PolyheadError as fault:

@@ -9,7 +9,7 @@ from typing import Any
 from polyhead_bench import environments, peers
 from polyhead_bench.convert import Models
 from polyhead_bench.harness.process import Worker
-from polyhead_bench.scenarios.context import Settings
+from polyhead_bench.scenarios.context import RunSettings
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Starter:
     """Starts workers of one run, of a model in the forms that peers ask for."""
 
     models: Models
-    settings: Settings
+    settings: RunSettings
 
     def start(self, name: str, options: Mapping[str, Any]) -> Worker:
         """A worker of a peer.

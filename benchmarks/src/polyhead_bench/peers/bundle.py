@@ -8,8 +8,8 @@ from typing import Any
 
 import polyhead
 from polyhead.inference import threads as thread_budget
-from polyhead.inference.session import Backend, OnnxSession
-from polyhead.text.tokenizing import Input
+from polyhead.inference.session import OnnxSession
+from polyhead.text.encoding import Input
 from polyhead_bench.peers.base import Answers, Feeds, Peer, all_ones
 
 SETTINGS = (
@@ -38,9 +38,9 @@ class BundlePeer(Peer):
         self._engine = polyhead.load(folder, threads=threads, **settings)
         self._heads = list(heads) if heads else None
         self._folder, self.callers = folder, threads
-        self._threads = settings.get("intra_op_threads", thread_budget.wide(threads))
-        self._from = settings.get("intra_op_min_tokens", thread_budget.WIDE_FROM)
-        self._sessions: dict[int, Backend] = {}
+        self._threads = settings.get("intra_op_threads", thread_budget.for_one_text(threads))
+        self._from = settings.get("intra_op_min_tokens", thread_budget.INTRA_OP_MIN_TOKENS)
+        self._sessions: dict[int, OnnxSession] = {}
 
     def answer(self, text: Input) -> Answers:
         """Answer one text."""
@@ -57,19 +57,21 @@ class BundlePeer(Peer):
         known = all_ones(first.ids[None])
         return {**known, "token_type_ids": first.token_types[None]}
 
-    def run_graph(self, feeds: Feeds) -> Sequence[Any]:
+    def run_graph(self, feeds: Feeds) -> Sequence[Any] | None:
         """The bundle's first graph in a session like the engine's own for texts of this shape."""
         rows, tokens = feeds["input_ids"].shape
         session = self._session(self._threads if rows > 1 or tokens >= self._from else 1)
         specs = self._engine.heads
         outputs = [specs[name].output for name in self._heads or specs]
+        if not set(outputs) <= set(session.outputs):
+            return None  # of several graphs
         return session.run(outputs, {name: feeds[name] for name in session.inputs})
 
     def info(self) -> Mapping[str, Any]:
         """What the engine reports."""
         return self._engine.info()
 
-    def _session(self, threads: int) -> Backend:
+    def _session(self, threads: int) -> OnnxSession:
         if threads not in self._sessions:
             bundle = polyhead.bundle.read(self._folder)
             alone = OnnxSession(bundle.file(bundle.manifest.graphs[0]))

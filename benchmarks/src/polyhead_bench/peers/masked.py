@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polyhead.bundle import read
-from polyhead.inference.session import Backend, OnnxSession
+from polyhead.inference.session import OnnxSession
 from polyhead_bench.peers import padded
 
 
@@ -15,17 +15,10 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
     """Load the graph in `folder`, which has all heads of the bundle."""
     heads = read(options["bundle"]).manifest.heads
     outputs = [heads[name].output for name in options["heads"]]
-    file = folder / "model.onnx"
 
-    def runner(session: Backend) -> padded.Run:
-        return lambda feeds: session.run(outputs, feeds)
+    def make(count: int) -> tuple[padded.Run, Sequence[str]]:
+        single = OnnxSession(folder / "model.onnx")
+        session = single if count == 1 else single.with_threads(count)
+        return lambda feeds: session.run(outputs, feeds), session.inputs
 
-    alone = OnnxSession(file)
-    together = alone if threads == 1 else alone.with_threads(threads)
-
-    def workers() -> list[padded.Run]:
-        return [runner(alone)] * threads  # a session may be called from many threads
-
-    side_by_side = workers if threads > 1 else None
-    inputs, info = alone.inputs, {"threads": threads}
-    return padded.peer(runner(together), inputs, options, info=info, workers=side_by_side)
+    return padded.peer(make, threads, options, info={})

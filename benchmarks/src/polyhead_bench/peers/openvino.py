@@ -45,17 +45,17 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
         return [runner(compiled) for _ in range(threads)]
 
     compiled = core.compile_model(model, "CPU", settings)
-    info = {
-        "openvino": ov.__version__,
-        "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
-        "precision": str(compiled.get_property("INFERENCE_PRECISION_HINT")),
-    }
+    inputs = [port.get_any_name() for port in compiled.inputs]
     return padded.peer(
-        runner(compiled),
-        [port.get_any_name() for port in compiled.inputs],
+        lambda _: (runner(compiled), inputs),
+        threads,
         options,
-        info=info,
-        workers=workers if threads > 1 else None,
+        info={
+            "openvino": ov.__version__,
+            "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
+            "precision": str(compiled.get_property("INFERENCE_PRECISION_HINT")),
+        },
+        workers=workers,
         multiple=options.get("multiple", 1),
     )
 

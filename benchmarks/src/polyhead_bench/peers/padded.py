@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from polyhead.bundle import read
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.tokenizing import Encoding, Input, Tokenizer
+from polyhead.text.encoding import Encoding, Input
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench.peers.base import Answers, Feeds, Peer
 
 ORDERS = {
@@ -172,19 +173,36 @@ class PaddedPeer(Peer):
 
 
 def peer(
-    run: Run, inputs: Sequence[str], options: Mapping[str, Any], **settings: Any
+    make: Callable[[int], tuple[Run, Sequence[str]]],
+    threads: int,
+    options: Mapping[str, Any],
+    *,
+    info: Mapping[str, Any],
+    workers: Callable[[], Sequence[Run]] | None = None,
+    multiple: int = 1,
 ) -> PaddedPeer:
     """A `PaddedPeer` for the heads of a run.
 
     Args:
-        run: as there.
-        inputs: as there.
+        make: an engine with so many threads, and the names of its inputs.
+        threads: that the peer may use.
         options: as `polyhead_bench.peers.load` takes them: ``heads``, and ``bundle``, the folder of
             the bundle that says what they are.
-        settings: of `PaddedPeer`.
+        info: versions and settings.
+        workers: makes engines of one thread each; None makes one after the other.
+        multiple: lengths are padded to a multiple of it.
     """
     bundle = read(options["bundle"])
     manifest = bundle.manifest
-    specs = {name: manifest.heads[name] for name in options["heads"]}
-    tokenizer = Tokenizer.from_file(bundle.file(manifest.tokenizer))
-    return PaddedPeer(run, inputs, specs, tokenizer, manifest.encoder.max_tokens, **settings)
+    run, inputs = make(threads)
+    side_by_side = workers or (lambda: [make(1)[0] for _ in range(threads)])
+    return PaddedPeer(
+        run,
+        inputs,
+        {name: manifest.heads[name] for name in options["heads"]},
+        Tokenizer.from_file(bundle.file(manifest.tokenizer)),
+        manifest.encoder.max_tokens,
+        info={"threads": threads, **info},
+        workers=side_by_side if threads > 1 else None,
+        multiple=multiple,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.peers.base import Answers, Peer
 from polyhead_bench.peers.bundle import BundlePeer
 

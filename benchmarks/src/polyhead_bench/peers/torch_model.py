@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.peers import padded
 from polyhead_bench.peers.base import Answers, Feeds
 from polyhead_models import checkpoint

@@ -134,7 +134,7 @@ def _logarithmic(axes: Axes, name: str) -> None:
 _PICTURES: Mapping[str, tuple[str, str, Callable[[Axes, Results], None]]] = {
     "latency": ("lengths", "Latency of one text against its length.", _lengths),
     "distribution": ("single", "Share of texts answered within a time, one at a time.", _cdf),
-    "throughput": ("offline", "Texts per second when all are given at once.", _throughput),
+    "throughput": ("offline", "AskedTexts per second when all are given at once.", _throughput),
     "heads": ("heads", "What further heads cost.", _heads),
 }
 

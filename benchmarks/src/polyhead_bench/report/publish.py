@@ -11,7 +11,7 @@ from polyhead_bench.report.tables import as_markdown, state, tables
 from polyhead_bench.results import FILE, Results, read
 
 BEGIN, END = "<!-- benchmark: made by `make readme` -->", "<!-- end of benchmark -->"
-_TABLES = ("One text", "What more heads cost")
+_TABLES = ("One text at a time, ms", "What more heads cost")
 _PICTURES = {  # the first that a run has; by file, what it shows
     "latency": "latency of one text against its length",
     "heads": "what a further head costs",
@@ -26,11 +26,6 @@ def newest(folder: Path) -> list[Path]:
     """
     runs = sorted(file.parent for file in folder.glob(f"*/*/{FILE}"))
     return [run for run in runs if run.parent == runs[-1].parent]
-
-
-def block(runs: Sequence[Path], root: Path) -> str:
-    """What stands between the markers: a section for each run, see `section`."""
-    return "\n\n".join(section(run, root) for run in runs)
 
 
 def section(run: Path, root: Path) -> str:
@@ -101,5 +96,5 @@ def fill(file: Path, folder: Path, *, models: Sequence[str] = ()) -> None:
         if name not in runs:
             raise BenchError(f"{folder}: no run {name!r}; there are {', '.join(runs)}.")
     chosen = [runs[name] for name in models or runs]
-    content = block(chosen, file.resolve().parent)
+    content = "\n\n".join(section(run, file.resolve().parent) for run in chosen)
     atomic.write_text(file, filled(file.read_text(encoding="utf-8"), content))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyhead.cli import output
 from polyhead_bench import metrics, statistics
 from polyhead_bench.agreement import ALIKE
-from polyhead_bench.metrics import accuracy, agreement, best_schedule, round_times, speedups
+from polyhead_bench.metrics import agreement, best_schedule, round_times, speedups
 from polyhead_bench.results import Results
 from polyhead_bench.statistics import Interval
 
@@ -41,11 +42,6 @@ def tables(results: Results) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def medians(parts: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The median ms of each part of an answer."""
-    return {part: float(np.median(times)) for part, times in parts.items()}
-
-
 def troubles(results: Results, name: str) -> list[str]:
     """What is wrong with a peer, for people; empty for one that was measured and answers right."""
     peer = results.peers[name]
@@ -75,16 +71,11 @@ def _peers(results: Results) -> Table:
     for name, peer in results.peers.items():
         same = agreement(results, name)
         shown = "" if same is None else f"{same:.4f}"
-        right = accuracy(results, name)
-        rows.append(
-            (
-                *(name, peer["about"], shown, "" if right is None else f"{right:.4f}"),
-                *(str(peer.get("longer", "")), state(results, name) or "measured"),
-            )
-        )
+        own = state(results, name) or "measured"
+        rows.append((name, peer["about"], shown, str(peer.get("longer", "")), own))
     return Table(
         "Peers, and the share of answers that are the PyTorch model's",
-        ("peer", "what it is", "same answers", "accuracy", "texts beyond its limit", "state"),
+        ("peer", "what it is", "same answers", "texts beyond its limit", "state"),
         tuple(rows),
     )
 
@@ -195,7 +186,7 @@ def _profile(results: Results) -> Table:
     rows = []
     for name, lengths in results.scenarios.get("profile", {}).items():
         for tokens, samples in lengths.items():
-            parts = medians(samples)
+            parts = {part: float(np.median(times)) for part, times in samples.items()}
             total = sum(parts.values())
             outside = total - parts["run"]
             rows.append(
@@ -231,13 +222,7 @@ def _shown(found: Interval | None, form: str = ".2f") -> str:
 
 def as_markdown(table: Table) -> str:
     """A table in Markdown, without its title."""
-    return "\n".join(
-        [_line(table.header), _line(["---"] * len(table.header)), *map(_line, table.rows)]
-    )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return output.markdown_table(table.header, table.rows)
 
 
 _MIB = 2**20

@@ -22,7 +22,7 @@ from polyhead_bench.scenarios import (
     soak,
     startup,
 )
-from polyhead_bench.scenarios.context import Context, Settings
+from polyhead_bench.scenarios.context import Context, RunSettings
 
 SCENARIOS: dict[str, Callable[[Context], dict[str, Any]]] = {
     "single": single.measure,
@@ -42,4 +42,4 @@ SCENARIOS: dict[str, Callable[[Context], dict[str, Any]]] = {
 USUAL = ("single", "offline", "lengths", "server", "heads", "startup", "profile")
 """Those of a run that names none."""
 
-__all__ = ["SCENARIOS", "USUAL", "Context", "Settings"]
+__all__ = ["SCENARIOS", "USUAL", "Context", "RunSettings"]

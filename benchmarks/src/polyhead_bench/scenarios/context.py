@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench.convert import Models
 from polyhead_bench.harness.process import Worker
 from polyhead_bench.harness.roster import Roster
-from polyhead_bench.texts import Source, Texts
+from polyhead_bench.texts import AskedTexts, TextSource
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
 """Tokens a text, for measurements at fixed lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RunSettings:
     """What to measure, and how.
 
     Attributes:
@@ -67,11 +67,11 @@ class Context:
         found: what the scenario measures, filled as it goes: Ctrl-C keeps what is in it.
     """
 
-    settings: Settings
+    settings: RunSettings
     roster: Roster
     models: Models
-    texts: Texts
-    source: Source
+    texts: AskedTexts
+    source: TextSource
     fixed: Mapping[int, tuple[Input, ...]]
     start: Callable[[str, Mapping[str, Any]], Worker]
     expected: Sequence[Mapping[str, Any]] | None = None

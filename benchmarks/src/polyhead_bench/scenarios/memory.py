@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polyhead.text.tokenizing import Input
+from polyhead.text.encoding import Input
 from polyhead_bench import peers
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.scenarios.context import Context
