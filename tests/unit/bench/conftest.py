@@ -108,6 +108,7 @@ def finished(
             scenarios=tuple(SCENARIOS),
             threads=1,
             rounds=2,
+            server_seconds=0.05,
             per_length=1,
             callers=2,
             calls=3,

@@ -27,6 +27,7 @@ class RunSettings:
         threads: that each peer may use.
         rounds: of each peer, at least 1.
         bound_ms: what p99 has to stay below in the open loop.
+        server_seconds: that texts arrive at each rate of `server`.
         per_length: texts of each length.
         callers: threads that ask one engine at once, in `concurrency` and `soak`.
         calls: of each of them in `concurrency`.
@@ -42,6 +43,7 @@ class RunSettings:
     threads: int
     rounds: int = 9
     bound_ms: float = 50.0
+    server_seconds: float = 3.0
     per_length: int = 20
     callers: int = 16
     calls: int = 2000

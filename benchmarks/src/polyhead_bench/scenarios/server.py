@@ -11,7 +11,7 @@ from polyhead_bench.scenarios.context import Context
 
 _STEPS = 5
 """Halvings of the range of rates: the rate is found to a 32nd of the capacity."""
-_SECONDS, _FEWEST, _MOST = 3.0, 200, 3000
+_FEWEST, _MOST = 200, 3000
 
 
 def measure(context: Context) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _highest(context: Context, name: str, *, seed: int) -> float | None:
 
 
 def _point(context: Context, name: str, rate: float, *, seed: int) -> dict[str, float] | None:
-    count = int(np.clip(rate * _SECONDS, _FEWEST, _MOST))
+    count = int(np.clip(rate * context.settings.server_seconds, _FEWEST, _MOST))
     texts = [context.texts.inputs[i % len(context.texts.inputs)] for i in range(count)]
     arrivals = open_loop.arrivals(count, rate=rate, seed=seed)
     answer = context.roster.ask(name, "server", texts=texts, arrivals=arrivals)
