@@ -13,10 +13,10 @@ import torch
 import transformers
 
 import polyhead
-from polyhead.importing import Wishes, import_folder
 from polyhead_bench import commands, environments
 from polyhead_bench.errors import PeerFault
 from polyhead_export import optimum_folder
+from polyhead_export.importing import import_folder
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.importing import ImportOptions
@@ -53,7 +53,7 @@ def test_optimum_loads_the_folder_and_gives_our_logits(checkpoint, tmp_path, pyt
     loader = optimum_folder.write(checkpoint, tmp_path / "f", [head])
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
     files = [tmp_path / name for name in ("f", "texts.json", "logits.npz")]
-    run_script(python, "optimum_logits", written.loader, *files)
+    run_script(python, "optimum_logits", loader, *files)
     expected = checkpoints.load(checkpoint).engine().logits(TEXTS)[head]
     with np.load(tmp_path / "logits.npz") as found:
         for i, row in enumerate(expected):
@@ -98,7 +98,7 @@ def test_an_imported_folder_of_optimum_gives_its_logits(foreign, tmp_path, pytho
     (tmp_path / "texts.json").write_text(json.dumps(asked))
     files = [tmp_path / name for name in ("folder", "texts.json", "logits.npz")]
     run_script(python, "optimum_logits", loader, *files)
-    import_folder(tmp_path / "folder", tmp_path / "bundle", Wishes(), note=lambda _: None)
+    import_folder(tmp_path / "folder", tmp_path / "bundle", ImportOptions())
     with polyhead.load(tmp_path / "bundle") as engine, np.load(tmp_path / "logits.npz") as found:
         assert list(engine.heads) == [kind]
         for i, row in enumerate(engine.logits(asked)[kind]):
