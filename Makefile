@@ -44,7 +44,7 @@ else
 	$(BENCH) --heads topic --peers $(ONE) --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/one-head
 	$(BENCH) --heads topic --peers $(SERVING) --scenarios lengths,server,startup,profile --limit 60 --rounds 2 -o $(REPORT)/serving
 	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile --limit 60 --rounds 4 -o $(REPORT)/heads
-	$(BENCH) --heads embedding --peers $(VECTORS),sentence-transformers-onnx --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/embedding
+	$(BENCH) --heads embedding --peers $(VECTORS) --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/embedding
 endif
 
 readme: .venv/ready  ## the measured tables, from the newest run in benchmarks/results
@@ -52,22 +52,23 @@ readme: .venv/ready  ## the measured tables, from the newest run in benchmarks/r
 	$(BIN)/polyhead bench publish benchmarks/results benchmarks/results/README.md
 
 smoke: .venv/ready  ## does every peer of this environment answer right? No times
-	$(BIN)/polyhead bench --smoke
+	$(BIN)/python tests/data/tiny.py build/tiny
+	$(BIN)/polyhead bench smoke build/tiny/bundle --checkpoint build/tiny/checkpoint
 
-soak: $(if $(BUNDLE),.venv/ready,demo)  ## memory and p99 of a bundle; MINUTES=30 BUNDLE=…
-	$(BIN)/polyhead bench soak $(or $(BUNDLE),build/demo/bundle) --minutes $(or $(MINUTES),30) -o benchmarks/results
+soak: $(if $(BUNDLE),.venv/ready,demo)  ## memory and p99 of a bundle against limits; MINUTES=30 BUNDLE=…
+	$(BIN)/polyhead bench run $(or $(BUNDLE),build/demo/bundle) --peers polyhead-int8 --scenarios soak --callers 8 --minutes $(or $(MINUTES),30) --check -o $(REPORT)/soak
 
-bench-export: demo  ## the demo's graph against others of the same weights; DECISIONS="checkpoint …"
-	$(BIN)/polyhead bench setup optimum openvino
-	$(BIN)/polyhead bench export build/demo/bundle --checkpoint build/demo/checkpoint --decisions $(DECISIONS) -o benchmarks/results
+bench-graphs: demo  ## the demo's graph against others of the same weights, one core, against limits
+	-$(BIN)/polyhead bench setup optimum openvino
+	$(BENCH) --heads topic --threads 1 --peers polyhead-int8,ort-textbook,optimum-int8,openvino-int8,openvino-int8-f32,polyhead-fp32 --scenarios shapes,profile --limit 60 --check -o $(REPORT)/graphs
 
-# A bundle of one's own has no demo to wait for, and names its checkpoint itself.
-bench-runtime: $(if $(BUNDLE),.venv/ready,demo)  ## throughput, start, memory, answers under load; BUNDLE=… CHECKPOINT=…
-	$(BIN)/polyhead bench setup optimum
-	$(BIN)/polyhead bench runtime $(or $(BUNDLE),build/demo/bundle) $(addprefix --checkpoint ,$(or $(CHECKPOINT),$(if $(BUNDLE),,build/demo/checkpoint))) $(if $(ALLOW_UNMEASURED),--allow-unmeasured) -o benchmarks/results
+bench-service: demo  ## lists, start, memory, answers under load, against limits
+	-$(BIN)/polyhead bench setup optimum
+	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-padded,optimum-int8 --scenarios offline,startup,memory,concurrency --limit 1500 --rounds 6 --check -o $(REPORT)/service
+	$(BENCH) --heads topic --peers polyhead-int8-one-thread,polyhead-int8-all-threads --scenarios lengths -o $(REPORT)/threads
 
-bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python of an environment with optimum-onnx
-	$(BIN)/polyhead bench compose -o benchmarks/results/compose.json $(if $(OPTIMUM),--optimum $(OPTIMUM))
+bench-combine: demo  ## two encoders in one engine against one after the other, against limits
+	$(BENCH) --peers two-encoders,two-encoders-in-turn --threads 2 --scenarios single --limit 60 --rounds 15 --check -o $(REPORT)/combine
 
 .venv/ready: constraints.txt pyproject.toml runtime/pyproject.toml models/pyproject.toml export/pyproject.toml benchmarks/pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -87,4 +88,4 @@ bench-compose: .venv/ready  ## sub-models combined against apart; OPTIMUM=python
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean fuzz test-transformers4 lint docs bench readme smoke soak bench-export bench-runtime bench-compose
+.PHONY: demo test test-lean fuzz test-transformers4 lint docs bench readme smoke soak bench-graphs bench-service bench-combine

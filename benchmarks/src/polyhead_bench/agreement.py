@@ -48,22 +48,6 @@ def agreement(
         ) from problem
 
 
-def accuracy(
-    found: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[str]]
-) -> dict[str, float]:
-    """By head, the share of texts whose label is the right one; heads that are not answered aside.
-
-    Args:
-        found: one peer's answers, a text each.
-        labels: by head, the right label of each text.
-    """
-    return {
-        head: float(np.mean([a[head]["label"] == x for a, x in zip(found, own, strict=True)]))
-        for head, own in labels.items()
-        if all("label" in answer.get(head, ()) for answer in found)
-    }
-
-
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     for key, compare in _COMPARE.items():
         if key in one and key in other:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from polyhead_bench import statistics
 from polyhead_bench.errors import Incomparable
+from polyhead_bench.metrics import ratio, round_times
 from polyhead_bench.results import Results
 from polyhead_bench.statistics import Interval
-from polyhead_bench.tables import round_times
 
 Verdict = Literal["worse", "better", "no difference shown"]
 _FEWEST = 2  # rounds; the interval of a single one has no width
@@ -43,8 +43,8 @@ def compare(before: Results, after: Results, *, baseline: str | None = None) -> 
     Args:
         before: the older run.
         after: the newer one.
-        baseline: a peer that did not change; times are taken relative to its own, which removes the
-            machine's mood. None compares times as they are.
+        baseline: a peer that did not change; times are taken relative to its own, which cancels
+            machine-to-machine noise. None compares times as they are.
 
     Raises:
         Incomparable: when the runs were asked different things, or a run has a single round.
@@ -95,13 +95,8 @@ def _figures(run: Results, scenario: str, baseline: str | None) -> dict[str, Int
     times = {n: own for n, own in round_times(run, scenario).items() if len(own) >= _FEWEST}
     if baseline is None:
         return {peer: statistics.median(rounds) for peer, rounds in times.items()}
-    if baseline not in times:
-        return {}
-    own = times[baseline]
-    return {
-        peer: statistics.ratio(rounds[: len(own)], own[: len(rounds)])
-        for peer, rounds in times.items()
-    }
+    found = {peer: ratio(rounds, times.get(baseline, [])) for peer, rounds in times.items()}
+    return {peer: interval for peer, interval in found.items() if interval is not None}
 
 
 def _verdict(before: Interval, after: Interval) -> Verdict:

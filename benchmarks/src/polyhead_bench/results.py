@@ -13,7 +13,8 @@ from polyhead.system.schema import parse, plain, read_json
 from polyhead_bench.errors import BenchError
 
 FORMAT = "polyhead-bench"
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)
 FILE = "results.json"
 _LIMIT = 256 * 2**20
 
@@ -38,6 +39,7 @@ class Results:
             head, and what went wrong, if anything did.
         scenarios: by name, what `polyhead_bench.scenarios` measured.
         complete: False when the run was interrupted.
+        asked: names of the scenarios that were asked for; empty in runs of version 1.
     """
 
     format: str
@@ -54,6 +56,7 @@ class Results:
     peers: Mapping[str, Any]
     scenarios: Mapping[str, Any]
     complete: bool = True
+    asked: tuple[str, ...] = ()
 
 
 def write(folder: Path, results: Results) -> None:
@@ -74,8 +77,9 @@ def read(path: Path) -> Results:
     data = read_json(file, limit_bytes=_LIMIT, error=BenchError)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise BenchError(f"{file}: no results of 'polyhead bench run'.")
-    if data.get("version") != VERSION:
+    if data.get("version") not in _READ:
         raise BenchError(
-            f"{file}: format version {data.get('version')}; this polyhead-bench reads {VERSION}."
+            f"{file}: format version {data.get('version')}; this polyhead-bench reads"
+            f" {' and '.join(map(str, _READ))}."
         )
     return parse(Results, data, where=str(file), error=BenchError)

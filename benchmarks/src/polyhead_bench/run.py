@@ -2,67 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from polyhead.bundle import Bundle, read
 from polyhead.bundle.digest import sha256
-from polyhead.text.encoding import flat
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench import environments, machine, peers, report
-from polyhead_bench import texts as asked
-from polyhead_bench.agreement import accuracy, agreement
+from polyhead_bench import machine, peers, report
+from polyhead_bench.agreement import agreement
+from polyhead_bench.convert import Models
 from polyhead_bench.errors import BenchError, PeerFault
-from polyhead_bench.folders import require_writable
-from polyhead_bench.preparation import Models
-from polyhead_bench.process import Worker
+from polyhead_bench.harness.roster import Roster
+from polyhead_bench.harness.starter import Starter
 from polyhead_bench.results import FORMAT, VERSION, Results
-from polyhead_bench.roster import Roster
-from polyhead_bench.scenarios import SCENARIOS, Context
+from polyhead_bench.scenarios import SCENARIOS, Context, RunSettings
 from polyhead_bench.scenarios.context import LENGTHS
-from polyhead_bench.texts import Texts
+from polyhead_bench.texts import AskedTexts, TextSource
 
 _REFERENCE = "torch"
 
+Expected = Sequence[Mapping[str, Any]] | None
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to measure, and how.
-
-    Attributes:
-        peers: names of peers, at least one; ratios are of the first.
-        scenarios: names of scenarios.
-        heads: that every peer answers with; empty for all of the bundle's.
-        threads: that each peer may use.
-        rounds: of each peer, at least 1.
-        bound_ms: what p99 has to stay below in the open loop.
-        per_length: texts of each length in the scenario of lengths.
-        limit_s: seconds within which a peer has to answer a request.
-        command: that asked for the run, for the report.
-    """
-
-    peers: tuple[str, ...]
-    scenarios: tuple[str, ...]
-    heads: tuple[str, ...] = ()
-    threads: int
-    rounds: int = 9
-    bound_ms: float = 50.0
-    per_length: int = 20
-    limit_s: float = 300.0
-    command: str = ""
+logger = logging.getLogger(__name__)
 
 
-def run(
-    models: Models,
-    texts: Texts,
-    target: Path,
-    settings: Settings,
-    *,
-    note: Callable[[str], None],
-) -> Results:
+def run(models: Models, texts: AskedTexts, target: Path, settings: RunSettings) -> Results:
     """Measure and write the report into `target`, after every scenario anew.
 
     Ctrl-C ends the run, and what was measured stays: the report then says that it is not complete.
@@ -72,7 +41,6 @@ def run(
         texts: what peers are asked.
         target: folder of the report; made when missing.
         settings: what to measure.
-        note: called with short remarks for whoever watches.
 
     Raises:
         BenchError: when a name is unknown, no peer could be loaded, or the folder cannot be
@@ -83,89 +51,89 @@ def run(
     heads = settings.heads or tuple(
         name for name, spec in bundle.manifest.heads.items() if spec.input == "text"
     )
-    starter = _Starter(models, settings, heads)
-    results = _blank(bundle, texts, heads, settings)
+    settings = replace(settings, heads=heads)
+    starter = Starter(models, settings)
+    book = _Book(target, _blank(bundle, texts, settings))
     with Roster() as roster:
-        try:
+        with book.kept(roster):
             for name in settings.peers:
-                note(f"starting {name}")
+                logger.info("starting %s", name)
                 roster.add(name, lambda name=name: starter.start(name, {}))  # type: ignore[misc]
-            expected = _expected(roster, starter, texts, note)
-            compared = _compared(roster, expected, texts, heads)
-        except KeyboardInterrupt:
-            report.write(target, _with_peers(replace(results, complete=False), roster))
-            raise
-        results = _with_peers(results, roster, compared)
+            expected = _expected(roster, starter, texts)
+            book.note(roster, _compared(roster, expected, texts, settings.heads))
         if not roster.workers:
             raise BenchError(f"no peer could be loaded: {'; '.join(roster.faults.values())}")
+        tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+        source, longest = TextSource.of(texts, tokenizer), bundle.manifest.encoder.max_tokens
+        lengths = [tokens for tokens in LENGTHS if tokens <= longest]
         context = Context(
+            settings=settings,
             roster=roster,
+            models=models,
             texts=texts,
-            fixed=_fixed(bundle, texts, settings),
-            rounds=settings.rounds,
-            threads=settings.threads,
+            source=source,
+            fixed={n: source.fixed(n, settings.per_length).inputs for n in lengths},
             start=starter.start,
-            heads=heads,
-            bound_ms=settings.bound_ms,
             expected=expected,
-            note=note,
         )
         for name in settings.scenarios:
-            note(f"measuring: {name}")
-            context = replace(context, found={})
-            try:
-                SCENARIOS[name](context)
-                results = _with_peers(results, roster, _memory(roster))
-            except KeyboardInterrupt:
-                results = replace(results, complete=False)
-                raise
-            finally:
-                if context.found:
-                    found = {**results.scenarios, name: context.found}
-                    results = replace(results, scenarios=found)
-                results = _with_peers(results, roster)
-                report.write(target, results)
-    return results
+            logger.info("measuring: %s", name)
+            own = replace(context, found={})
+            with book.kept(roster, name, own.found):
+                SCENARIOS[name](own)
+    return book.results
 
 
-@dataclass(frozen=True)
-class _Starter:
-    models: Models
-    settings: Settings
-    heads: tuple[str, ...]
+class _Book:
+    """Results as they come, in memory and on disk."""
 
-    def start(self, name: str, options: Mapping[str, Any]) -> Worker:
-        """A worker; options with other heads than the run's ask for a model of these alone."""
-        spec = peers.spec(name)
-        heads = tuple(options.get("heads", self.heads))
-        home: dict[str, Any] = {}
-        if spec.environment is None:
-            peers.check_installed(name)
-        else:
-            cache = self.models.environments
-            home["python"] = environments.python(cache, spec.environment)
-            home["packages"] = environments.packages(cache, spec.environment)
-        folder = self.models.folder(spec.model, heads, pruned="heads" in options)
-        return Worker(
-            name,
-            folder,
-            **home,
-            threads=self.settings.threads,
-            options={"heads": heads, "bundle": str(self.models.bundle), **options},
-            limit_s=self.settings.limit_s,
-        )
+    def __init__(self, target: Path, results: Results) -> None:
+        self._target, self.results = target, results
+
+    @contextmanager
+    def kept(
+        self, roster: Roster, scenario: str | None = None, found: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Whatever ends the block, write what was found until then."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.results = replace(self.results, complete=False)
+            raise
+        finally:
+            if scenario is not None and found:
+                scenarios = {**self.results.scenarios, scenario: found}
+                self.results = replace(self.results, scenarios=scenarios)
+            self.note(roster)
+            report.write(self._target, self.results)
+
+    def note(self, roster: Roster, more: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Enter what is known of the peers by now, and `more` of each."""
+        results = self.results
+        rows = {name: dict(row) for name, row in results.peers.items()}
+        for name in (*roster.workers, *roster.faults):
+            row = rows.setdefault(name, {"about": peers.spec(name).about, "agreement": {}})
+            row.update((more or {}).get(name, {}))
+            if name in roster.workers:
+                row["info"] = info = roster.workers[name].ready["info"]
+                limit = info.get("max_tokens", results.model["max_tokens"])
+                row["longer"] = sum(tokens > limit for tokens in results.texts["tokens"])
+            if name in roster.faults:
+                row["fault"] = roster.faults[name]
+        order = [name for name in peers.PEERS if name in rows]
+        self.results = replace(results, peers={name: rows[name] for name in order})
 
 
-def _check(settings: Settings, target: Path) -> None:
+def _check(settings: RunSettings, target: Path) -> None:
     for name in settings.peers:
         peers.spec(name)
     for name in settings.scenarios:
         if name not in SCENARIOS:
             raise BenchError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}.")
-    require_writable(target)
+    report.require_writable(target)
 
 
-def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Settings) -> Results:
+def _blank(bundle: Bundle, texts: AskedTexts, settings: RunSettings) -> Results:
     manifest = bundle.manifest
     return Results(
         format=FORMAT,
@@ -179,7 +147,7 @@ def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Setting
             "layers": manifest.encoder.layers,
             "hidden_size": manifest.encoder.hidden_size,
             "max_tokens": manifest.encoder.max_tokens,
-            "heads": list(heads),
+            "heads": list(settings.heads),
             "manifest_sha256": sha256(bundle.path / "manifest.json"),
             "files": {entry.file: entry.sha256 for entry in manifest.files},
         },
@@ -195,14 +163,15 @@ def _blank(bundle: Bundle, texts: Texts, heads: Sequence[str], settings: Setting
         baseline=settings.peers[0],
         peers={},
         scenarios={},
+        asked=settings.scenarios,
     )
 
 
 def _expected(
-    roster: Roster, starter: _Starter, texts: Texts, note: Callable[[str], None]
+    roster: Roster, starter: Starter, texts: AskedTexts
 ) -> Sequence[Mapping[str, Any]] | None:
     """The PyTorch model's answers; None where there is no checkpoint, or it failed."""
-    note("comparing answers")
+    logger.info("comparing answers")
     with Roster() as reference:
         if _REFERENCE in roster.workers:
             found = roster.ask(_REFERENCE, "single", texts=texts.inputs, answers=True)
@@ -216,70 +185,22 @@ def _expected(
 
 def _compared(
     roster: Roster,
-    expected: Sequence[Mapping[str, Any]] | None,
-    texts: Texts,
+    expected: Expected,
+    texts: AskedTexts,
     heads: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Every peer's agreement with the PyTorch model, and its accuracy where labels are known.
-
-    No time is reported before.
-    """
+    """Every peer's agreement with the PyTorch model, before any time is taken."""
     found: dict[str, dict[str, Any]] = {}
-    for name in list(roster.workers) if expected is not None or texts.labels else []:
+    for name in list(roster.workers) if expected is not None else []:
         own = roster.ask(name, "single", texts=texts.inputs, answers=True)
         if own is None:
             continue
-        answers = own["answers"]
         try:
-            same = agreement(answers, answers if expected is None else expected)
+            same = agreement(own["answers"], expected or [])
             if not same:
                 raise PeerFault(f"answers with none of the heads {', '.join(heads)}.")
         except PeerFault as fault:
             roster.drop(name, str(fault))
             continue
-        found[name] = {
-            "agreement": {} if expected is None else same,
-            "accuracy": accuracy(answers, texts.labels),
-        }
+        found[name] = {"agreement": same}
     return found
-
-
-def _memory(roster: Roster) -> dict[str, dict[str, Any]]:
-    """Bytes that every peer has in memory now, and had at most."""
-    asked = ((name, roster.ask(name, "memory")) for name in list(roster.workers))
-    return {name: {"memory": found} for name, found in asked if found is not None}
-
-
-def _with_peers(
-    results: Results, roster: Roster, more: Mapping[str, Mapping[str, Any]] | None = None
-) -> Results:
-    """The results with what is known of the peers by now, and `more` of each."""
-    rows = {name: dict(row) for name, row in results.peers.items()}
-    for name in (*roster.workers, *roster.faults):
-        row = rows.setdefault(name, {"about": peers.spec(name).about, "agreement": {}})
-        row.update((more or {}).get(name, {}))
-        if name in roster.workers:
-            row["info"] = info = roster.workers[name].ready["info"]
-            limit = info.get("max_tokens", results.model["max_tokens"])
-            row["longer"] = sum(tokens > limit for tokens in results.texts["tokens"])
-        if name in roster.faults:
-            row["fault"] = roster.faults[name]
-    order = [name for name in peers.PEERS if name in rows]
-    return replace(results, peers={name: rows[name] for name in order})
-
-
-def _fixed(bundle: Bundle, texts: Texts, settings: Settings) -> dict[int, tuple[Any, ...]]:
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-    words = words_of(texts)
-    return {
-        tokens: asked.fixed(words, tokenizer, tokens=tokens, count=settings.per_length).inputs
-        for tokens in LENGTHS
-        if tokens <= bundle.manifest.encoder.max_tokens
-    }
-
-
-def words_of(texts: Texts) -> list[str]:
-    """The words of texts, to make others of."""
-    return sorted(
-        {word for text in texts.inputs for word in flat(text).replace("\0", " ").split()}
-    ) or ["a"]

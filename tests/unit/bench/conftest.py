@@ -1,37 +1,46 @@
 """A tiny trained checkpoint and the bundle that was exported from it."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from polyhead.bundle import read
+from polyhead.cli.main import main
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench import texts as asked
-from polyhead_bench.preparation import Models as Forms
+from polyhead_bench.convert import Models as Forms
 from polyhead_bench.results import Results
-from polyhead_bench.run import Settings, run
-from polyhead_bench.scenarios import SCENARIOS
-from polyhead_export.pipeline import export
-from polyhead_export.settings import ExportSettings
-from polyhead_models import encoder as encoders
-from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
-from polyhead_models.training import train
+from polyhead_bench.run import run
+from polyhead_bench.scenarios import SCENARIOS, RunSettings
+from polyhead_bench.texts import TextSource
 
-MAX_TOKENS = 256
 ENCODER = {
-    "model_type": "bert",
     "vocab_size": 128,
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 64,
-    "max_position_embeddings": MAX_TOKENS,
 }
 ROWS = [{"text": f"The parcel was {n} days late.", "topic": "delivery"} for n in range(6)]
 ROWS += [{"text": f"Thanks, {n} stars!", "topic": "praise"} for n in range(6)]
+HEADS = """
+topic = { kind = "classification", data = "rows", target = "topic" }
+"""
+_CONFIG = """
+encoder = {{ name = "{folder}/encoder", max_tokens = {tokens} }}
+data.rows = {{ train = "{folder}/rows.jsonl" }}
+[heads]
+{heads}
+[training]
+batch_tokens = 64
+precision = "fp32"
+{training}
+"""
+Rows = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -47,47 +56,66 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory, wordpiece_json: str) -> Models:
-    """Nobody writes to them."""
-    folder = tmp_path_factory.mktemp("bench")
-    torch.set_num_threads(2)
-    torch.manual_seed(7)
-    with encoders.quiet():
-        encoders.build(ENCODER).save_pretrained(folder / "encoder")
-    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
-    rows = folder / "train.jsonl"
-    rows.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS), encoding="utf-8")
-    config = Config(
-        encoder=EncoderConfig(name=str(folder / "encoder"), max_tokens=MAX_TOKENS),
-        data={"mail": DataConfig(train=str(rows))},
-        heads={"topic": HeadConfig(kind="classification", data="mail", target="topic")},
-        training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
-    )
-    checkpoint = train(config, folder / "checkpoint").path
-    export(checkpoint, folder / "bundle", ExportSettings(precision="fp32"))
-    return Models(checkpoint, folder / "bundle")
+def trained(wordpiece_json: str) -> Callable[..., Models]:
+    """`trained(folder, rows, heads, …)`: a tiny checkpoint and its fp32 bundle, in a folder."""
+
+    def make(
+        folder: Path, rows: Rows, heads: str, *, tokens: int, training: str = "epochs = 1"
+    ) -> Models:
+        torch.set_num_threads(2)
+        torch.manual_seed(3)
+        config = transformers.BertConfig(**ENCODER, max_position_embeddings=tokens)
+        transformers.BertModel(config).save_pretrained(folder / "encoder")
+        (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
+        text = _CONFIG.format(folder=folder, tokens=tokens, heads=heads, training=training)
+        (folder / "config.toml").write_text(text, encoding="utf-8")
+        checkpoint, bundle = folder / "checkpoint", folder / "bundle"
+        assert main(["train", str(folder / "config.toml"), "-o", str(checkpoint)]) == 0
+        assert main(["export", str(checkpoint), "-o", str(bundle), "--precision", "fp32"]) == 0
+        return Models(checkpoint, bundle)
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A short run of all scenarios with two peers, and one that cannot be loaded."""
-    tmp = tmp_path_factory.mktemp("run")
+def models(tmp_path_factory: pytest.TempPathFactory, trained: Callable[..., Models]) -> Models:
+    """Nobody writes to them."""
+    return trained(tmp_path_factory.mktemp("bench"), ROWS, HEADS, tokens=256)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(models: Models) -> Tokenizer:
     bundle = read(models.bundle)
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-    texts = asked.mixed(["parcel", "late"], tokenizer, count=6, mean=12, longest=64, seed=0)
+    return Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+
+
+@pytest.fixture(scope="session")
+def finished(
+    models: Models, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """A short run of all scenarios with three peers, and one that cannot be loaded."""
+    tmp = tmp_path_factory.mktemp("run")
+    source = TextSource(("the", "parcel", "was", "late", ",", "thanks"), tokenizer)
+    texts = source.mixed(6, mean=12, longest=64, seed=0)
     made = run(
         asked_models(models, tmp / "cache"),
         texts,
         tmp / "report",
-        Settings(
-            peers=("polyhead-int8", "torch", "separate-int8"),
+        RunSettings(
+            peers=("polyhead-int8", "torch", "separate-int8", "openvino-int8"),
             scenarios=tuple(SCENARIOS),
             threads=1,
             rounds=2,
+            server_seconds=0.05,
             per_length=1,
+            callers=2,
+            calls=3,
+            many=20,
+            minutes=0.02,
             command="polyhead bench run",
         ),
-        note=lambda _: None,
     )
     return Finished(tmp / "report", made)
 
@@ -95,5 +123,8 @@ def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Finish
 def asked_models(models: Models, cache: Path) -> Forms:
     """The tiny model in the forms that peers ask for."""
     return Forms(
-        bundle=models.bundle, checkpoint=models.checkpoint, cache=cache, note=lambda _: None
+        bundle=models.bundle,
+        checkpoint=models.checkpoint,
+        cache=cache,
+        environments=cache / "no-environments",
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from polyhead_bench.agreement import accuracy, agreement
+from polyhead_bench.agreement import agreement
 from polyhead_bench.errors import PeerFault
 
 SPAN = {"label": "PLACE", "start": 3, "end": 7, "score": 0.9}
@@ -60,8 +60,3 @@ def test_answers_that_are_none_are_a_fault(found, message):
 def test_a_span_without_an_end_is_a_fault():
     with pytest.raises(PeerFault, match="KeyError: 'end'"):
         agreement([{"a": {"spans": [{"start": 1}]}}], [{"a": {"spans": [SPAN]}}])
-
-
-def test_accuracy_is_the_share_of_right_labels_of_heads_that_are_answered():
-    found = [{"a": {"label": "x"}}, {"a": {"label": "y"}}]
-    assert accuracy(found, {"a": ("x", "x"), "b": ("x", "x")}) == {"a": 0.5}

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_verdict_needs_intervals_apart(before, factor, verdict, baseline):
     assert (change.verdict == "no difference shown") is change.before.overlaps(change.after)
 
 
-def test_a_baseline_removes_the_machines_mood(before):
+def test_a_baseline_cancels_the_noise_of_the_machine(before):
     slow = scaled(scaled(before, "polyhead-int8", 3), "torch", 3)
     assert {c.verdict for c in compare(before, slow)} == {"worse"}
     assert [c.verdict for c in compare(before, slow, baseline="torch")] == ["no difference shown"]
@@ -83,3 +84,12 @@ def test_a_peer_with_one_round_in_an_interrupted_run_is_left_out(before):
     single = {**before.scenarios["single"], "torch": {"ms": [[1.0]]}}
     cut = replace(before, scenarios={"single": single}, complete=False)
     assert [change.peer for change in compare(before, cut)] == ["polyhead-int8"]
+
+
+def test_a_run_of_version_1_is_compared_with_a_new_one(finished, before, tmp_path):
+    files.write(tmp_path, before)
+    data = json.loads((tmp_path / "results.json").read_text())
+    del data["asked"]
+    (tmp_path / "results.json").write_text(json.dumps({**data, "version": 1}))
+    (change, _) = compare(files.read(tmp_path), scaled(before, "polyhead-int8", 2))
+    assert change.verdict == "worse"

@@ -1,44 +1,26 @@
-"""transformers pipelines as a peer: heads without one, and how a single text is given."""
-
-import json
+"""transformers pipelines as a peer: heads that have none."""
 
 import pytest
-import torch
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers import hf_pipeline
-from polyhead_bench.process import Worker
-from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
-from polyhead_models.training import train
+from polyhead_bench.harness.process import Worker
 
 TEXTS = ["The parcel was 3 days late.", "", "Thanks, 5 stars!"]
+ROWS = [
+    {"text": f"parcel {n}", "topic": "ab"[n % 2], "what": [{"label": "X", "start": 0, "end": 6}]}
+    for n in range(8)
+]
+HEADS = """
+topic = { kind = "classification", data = "rows", target = "topic" }
+what = { kind = "tokens", data = "rows", target = "what" }
+embedding = { kind = "embedding" }
+"""
 
 
 @pytest.fixture(scope="module")
-def checkpoint(models, tmp_path_factory):
+def checkpoint(trained, tmp_path_factory):
     """Heads for labels, spans and vectors; the last has no pipeline."""
-    folder = tmp_path_factory.mktemp("pipelines")
-    rows = [
-        {
-            "text": f"parcel {n}",
-            "topic": "ab"[n % 2],
-            "what": [{"label": "X", "start": 0, "end": 6}],
-        }
-        for n in range(8)
-    ]
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    encoder = models.checkpoint.parent / "encoder"
-    config = Config(
-        encoder=EncoderConfig(name=str(encoder), max_tokens=64),
-        data={"mail": DataConfig(train=str(folder / "rows.jsonl"))},
-        heads={
-            "topic": HeadConfig(kind="classification", data="mail", target="topic"),
-            "what": HeadConfig(kind="tokens", data="mail", target="what"),
-            "embedding": HeadConfig(kind="embedding"),
-        },
-        training=TrainingConfig(epochs=1, batch_tokens=64, precision="fp32"),
-    )
-    return train(config, folder / "checkpoint").path
+    return trained(tmp_path_factory.mktemp("pipelines"), ROWS, HEADS, tokens=64).checkpoint
 
 
 def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):
@@ -56,16 +38,3 @@ def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):
 def test_a_peer_with_no_pipeline_at_all_is_a_fault(checkpoint):
     with pytest.raises(PeerFault, match="no head has a pipeline; there are some for class"):
         Worker("hf-pipeline", checkpoint, threads=1, options={"heads": ["embedding"]})
-
-
-def test_a_single_text_is_given_to_the_pipeline_as_it_is(checkpoint):
-    peer = hf_pipeline.load(checkpoint, torch.get_num_threads(), {"heads": ["topic"]})
-    pipeline, given = peer._pipelines["topic"], []
-
-    def noted(*inputs, **options):
-        given.append((inputs, options))
-        return pipeline(*inputs, **options)
-
-    peer._pipelines["topic"] = noted
-    assert peer.answer("late")["topic"]["label"] in ("a", "b")
-    assert given == [(("late",), {})]

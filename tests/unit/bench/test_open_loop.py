@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from polyhead_bench import open_loop
+from polyhead_bench.harness import open_loop
 
 SLOW = 0.05
 

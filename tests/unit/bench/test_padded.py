@@ -22,8 +22,20 @@ def test_padding_is_masked():
     assert found["attention_mask"].tolist() == [[1, 1], [1, 0]]
 
 
+def test_a_graph_without_a_mask_gets_one_text_per_call(wordpiece):
+    def peer(inputs):
+        workers = lambda: []  # noqa: E731
+        return padded.PaddedPeer(print, inputs, {}, wordpiece, 8, info={}, workers=workers)
+
+    assert peer(["input_ids"]).schedules == (
+        "one per call",
+        "one per call, workers of one thread",
+    )
+    assert len(peer(["input_ids", "attention_mask"]).schedules) == 7
+
+
 def test_an_environment_without_pins_or_not_set_up_is_told(tmp_path):
     with pytest.raises(PeerFault, match="expected the pinned packages of 'x'"):
-        environments.install(tmp_path, "x", tmp_path / "x.txt", note=lambda _: None)
+        environments.install(tmp_path, "x")
     with pytest.raises(PeerFault, match="polyhead bench setup"):
         environments.python(tmp_path, "x")

@@ -4,29 +4,19 @@ Those with an environment of their own run where POLYHEAD_PEERS names the folder
 `polyhead bench setup` makes: ``POLYHEAD_PEERS=build/peers``.
 """
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from polyhead.cli.main import main
-from polyhead_bench import environments, peers, run, texts
+from polyhead_bench import environments, peers
 from polyhead_bench.agreement import agreement
+from polyhead_bench.convert import Models
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.graphs.forms import FORMS
+from polyhead_bench.harness.process import Worker
 from polyhead_bench.peers import padded
-from polyhead_bench.preparation import CONVERTED, Models
-from polyhead_bench.process import Worker
-from polyhead_bench.run import Settings
-from polyhead_export.pipeline import export
-from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
-from polyhead_models import encoder as encoders
-from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
-from polyhead_models.training import train
 
 MAX_TOKENS = 64
 SENTENCES = {
@@ -43,9 +33,16 @@ OWN = {
     "optimum-int8": TEXT_HEADS,
     "openvino-int8": (*TEXT_HEADS, "embedding"),
     "openvino-int8-padded": (*TEXT_HEADS, "embedding"),
-    "sentence-transformers-onnx": ("embedding",),
+    "openvino-qdq": (*TEXT_HEADS, "embedding"),
 }
 """Peers with an environment of their own, and heads that they take."""
+
+
+HEADS = """
+topic = { kind = "classification", data = "rows", target = "topic" }
+things = { kind = "tokens", data = "rows", target = "things" }
+embedding = { kind = "embedding" }
+"""
 
 
 def rows():
@@ -57,43 +54,16 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory, wordpiece_json):
+def several(trained, tmp_path_factory):
     """A model with heads of three kinds, in the forms that peers ask for."""
     folder = tmp_path_factory.mktemp("several")
-    torch.manual_seed(3)
-    with encoders.quiet():
-        encoders.build(
-            {
-                "model_type": "bert",
-                "vocab_size": 128,
-                "hidden_size": 32,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 4,
-                "intermediate_size": 64,
-                "max_position_embeddings": MAX_TOKENS,
-            }
-        ).save_pretrained(folder / "encoder")
-    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows())), encoding="utf-8")
-    config = Config(
-        encoder=EncoderConfig(name=str(folder / "encoder"), max_tokens=MAX_TOKENS),
-        data={"mail": DataConfig(train=str(folder / "rows.jsonl"))},
-        heads={
-            "topic": HeadConfig(kind="classification", data="mail", target="topic"),
-            "things": HeadConfig(kind="tokens", data="mail", target="things"),
-            "embedding": HeadConfig(kind="embedding"),
-        },
-        training=TrainingConfig(epochs=30, batch_tokens=64, precision="fp32", learning_rate=5e-3),
-    )
-    checkpoint = train(config, folder / "checkpoint").path
-    settings = ExportSettings(precision="fp32")
-    export(checkpoint, folder / "bundle", settings)
+    training = "epochs = 30\nlearning_rate = 5e-3"
+    made = trained(folder, list(rows()), HEADS, tokens=MAX_TOKENS, training=training)
     return Models(
-        bundle=folder / "bundle",
-        checkpoint=checkpoint,
+        bundle=made.bundle,
+        checkpoint=made.checkpoint,
         cache=folder / "cache",
         environments=Path(os.environ.get("POLYHEAD_PEERS", folder / "none")),
-        note=lambda _: None,
     )
 
 
@@ -131,7 +101,7 @@ def same(answers, expected):
     return {head: share == 1 for head, share in agreement(answers, expected).items()}
 
 
-@pytest.mark.parametrize("schedule", [*padded.SCHEDULES, padded.SIDE_BY_SIDE])
+@pytest.mark.parametrize("schedule", [*padded.SCHEDULES, *padded.SIDE_BY_SIDE])
 def test_textbook_answers_as_pytorch_in_every_schedule(textbook, expected, schedule):
     assert schedule in textbook.schedules
     found = textbook.answer_all(TEXTS, schedule)
@@ -139,19 +109,30 @@ def test_textbook_answers_as_pytorch_in_every_schedule(textbook, expected, sched
 
 
 def test_textbook_answers_no_text(textbook):
-    assert [textbook.answer_all([], schedule) for schedule in textbook.schedules] == [[]] * 5
+    assert [textbook.answer_all([], schedule) for schedule in textbook.schedules] == [[]] * 7
 
 
 def test_one_thread_has_no_workers(load):
     assert load("ort-textbook", ("topic",), threads=1).schedules == padded.SCHEDULES
 
 
-def test_padded_peers_tell_parts_and_limit(textbook):
-    parts = textbook.profile("The parcel was late.")
-    assert parts.keys() == {"tokenise", "run", "decode", "tokens"}
-    assert min(parts.values()) > 0
+def test_padded_peers_have_a_graph_and_a_limit(textbook):
+    feeds = textbook.encode("The parcel was late.")
+    logits = textbook.run_graph({**feeds, "token_type_ids": feeds["input_ids"] * 0})
+    assert [len(head) for head in logits] == [1, 1, 1]
     assert textbook.info()["max_tokens"] == MAX_TOKENS
     assert textbook.info()["threads"] == 2
+
+
+@pytest.mark.parametrize("schedule", ["batch 32, arrival order", "batch 8, sorted"])
+def test_the_bundles_graph_with_a_mask_answers_as_pytorch(load, expected, schedule):
+    peer = load("polyhead-int8-padded", (*TEXT_HEADS, "embedding"))
+    found = peer.answer_all(TEXTS, schedule)
+    assert same(found, expected) == {"topic": True, "things": True, "embedding": True}
+
+
+def test_settings_of_a_peer_reach_its_engine(load):
+    assert load("polyhead-int8-one-thread", ("topic",)).info()["intra_op_threads"] == 1
 
 
 def test_spans_of_padded_texts_end_within_the_text(textbook):
@@ -193,31 +174,16 @@ def test_peers_in_environments_answer_as_pytorch(several, expected, name):
         assert worker.ready["info"]["max_tokens"] == MAX_TOKENS
 
 
-def test_a_peer_that_is_not_installed_is_a_row(several, tmp_path):
-    nowhere = replace(several, environments=tmp_path)
-    asked = texts.Texts(tuple(TEXTS[:2]), "two", (6, 6))
-    settings = Settings(
-        peers=("polyhead-int8", "optimum-int8"),
-        scenarios=("single",),
-        heads=("topic",),
-        threads=1,
-        rounds=1,
-    )
-    found = run.run(nowhere, asked, tmp_path / "report", settings, note=lambda _: None)
-    assert found.peers["optimum-int8"]["fault"].startswith("not installed: the environment")
-    assert "polyhead bench setup optimum" in found.peers["optimum-int8"]["fault"]
-    assert "fault" not in found.peers["polyhead-int8"]
-
-
 def test_a_library_that_is_missing_here_is_told(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda _: None)
     with pytest.raises(PeerFault, match="not installed: sentence-transformers needs sentence-tr"):
         peers.check_installed("sentence-transformers")
 
 
-def test_setup_takes_peers_and_environments(tmp_path, capfd):
-    folders = ["--pins", str(tmp_path / "pins"), "--environments", str(tmp_path)]
-    assert main(["bench", "setup", "torch", "optimum-int8", "openvino", *folders]) == 1
+def test_setup_takes_peers_and_environments(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(environments, "PINS", tmp_path / "pins")
+    words = ["bench", "setup", "torch", "optimum-int8", "openvino"]
+    assert main([*words, "--environments", str(tmp_path)]) == 1
     rows = [line.split(maxsplit=2) for line in capfd.readouterr().out.splitlines()[2:]]
     assert [row[:2] for row in rows] == [
         ["torch", "ready"],
@@ -226,7 +192,3 @@ def test_setup_takes_peers_and_environments(tmp_path, capfd):
     ]
     assert "optimum.txt: no such file" in rows[1][2]
     assert "openvino.txt: no such file" in rows[2][2]
-
-
-def test_all_converted_forms_can_be_made():
-    assert FORMS.keys() == CONVERTED

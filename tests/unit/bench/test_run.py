@@ -1,120 +1,137 @@
 """Whole runs over a tiny model: what is measured, what fails, what stays."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
-from polyhead.bundle import read as read_bundle
 from polyhead.cli.main import main
 from polyhead.system.schema import plain
-from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench import report, results, run, scenarios, texts
-from polyhead_bench.compare import compare
-from polyhead_bench.errors import BenchError, PeerFault
-from polyhead_bench.preparation import Models
+from polyhead_bench import metrics, results, run, scenarios
+from polyhead_bench.convert import Models
+from polyhead_bench.errors import BenchError
+from polyhead_bench.report import write
 from polyhead_bench.report.plots import pictures
-from polyhead_bench.run import Settings
-from polyhead_bench.tables import as_markdown, speedups, tables
+from polyhead_bench.report.tables import as_markdown, tables
+from polyhead_bench.scenarios import RunSettings
+from polyhead_bench.texts import TextSource
 
-HERE = ("polyhead-int8", "torch", "hf-pipeline")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(models):
-    bundle = read_bundle(models.bundle)
-    return Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+MEASURED = ("polyhead-int8", "torch")
 
 
 @pytest.fixture(scope="module")
 def asked(tokenizer):
-    words = ["the", "parcel", "was", "late", "thanks", "stars"]
-    return texts.mixed(words, tokenizer, count=6, mean=12, longest=40, seed=0)
+    return TextSource(("the", "parcel", "was", "late"), tokenizer).mixed(
+        6, mean=12, longest=40, seed=0
+    )
 
 
 @pytest.fixture
 def known(models, tmp_path):
-    return Models(
-        bundle=models.bundle,
-        checkpoint=models.checkpoint,
-        cache=tmp_path / "cache",
-        note=lambda _: None,
+    return Models(bundle=models.bundle, checkpoint=models.checkpoint, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def short():
+    return RunSettings(
+        peers=("polyhead-int8", "torch"),
+        scenarios=("single", "offline"),
+        threads=1,
+        rounds=1,
+        per_length=1,
     )
 
 
-@pytest.fixture(scope="module")
-def settings():
-    return Settings(
-        peers=HERE, scenarios=("single", "offline", "profile"), threads=1, rounds=2, per_length=2
-    )
+def peers_table(found):
+    return {row[0]: row for row in tables(found)[0].rows}
 
 
-@pytest.fixture(scope="module")
-def finished(models, asked, settings, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished")
-    made = Models(
-        bundle=models.bundle,
-        checkpoint=models.checkpoint,
-        cache=folder / "cache",
-        note=lambda _: None,
-    )
-    scenario = ("single", "offline", "lengths", "server", "startup", "profile")
-    wanted = replace(settings, scenarios=scenario)
-    found = run.run(made, asked, folder / "report", wanted, note=lambda _: None)
-    return folder / "report", found
+def changed(finished, **fields):
+    return replace(finished.results, **fields)
 
 
 def test_every_peer_answers_as_the_pytorch_model_does(finished):
-    _, found = finished
-    assert {name: peer["agreement"] for name, peer in found.peers.items()} == {
-        name: {"topic": 1.0} for name in HERE
+    for name in MEASURED:
+        assert finished.results.peers[name]["agreement"] == {"topic": 1.0}
+        assert "fault" not in finished.results.peers[name]
+
+
+def test_a_peer_that_is_not_installed_is_a_row_that_says_how_to_get_it(finished):
+    fault = finished.results.peers["openvino-int8"]["fault"]
+    assert fault.startswith("not installed: the environment")
+    assert "polyhead bench setup openvino" in fault
+    assert peers_table(finished.results)["openvino-int8"][-1] == fault
+
+
+def test_every_scenario_has_samples_of_every_round(finished):
+    found = finished.results
+    assert list(found.scenarios) == list(scenarios.SCENARIOS) == list(found.asked)
+    for name in MEASURED:
+        assert [len(one) for one in found.scenarios["single"][name]["ms"]] == [6] * 2
+        for key in ("8", "256"):
+            assert len(metrics.rounds(found, "lengths", name, key)) == 2
+        for shape in ("1x16", "8x128"):
+            assert len(metrics.rounds(found, "shapes", name, shape)) == 2
+        assert len(metrics.rounds(found, "server", name, "rate")) == 2
+        for mark in ("first_ms", "answered_ms", "loaded_ms", "rss"):
+            assert len(metrics.rounds(found, "startup", name, mark)) == 2
+        assert metrics.rounds(found, "memory", name, "growth")[0] > 0
+
+
+def test_engines_that_take_many_callers_are_asked_by_many(finished):
+    found = finished.results.scenarios
+    row = found["concurrency"]["polyhead-int8"]
+    assert (row["calls"], row["errors"], row["different"]) == (6, 0, 0)
+    slices = found["soak"]["polyhead-int8"]["slices"]
+    assert len(slices) == 12
+    assert sum(one["errors"] + one["different"] for one in slices) == 0
+    assert "torch" not in found["concurrency"]
+
+
+def test_memory_is_measured_by_the_settings_of_an_engine(finished):
+    found = finished.results.scenarios["memory"]["polyhead-int8"]["by_settings"]
+    assert {size: list(by_threads) for size, by_threads in found.items()} == {
+        size: ["1"] for size in ("64", "256", "1024", "4096")
     }
-    assert not [peer for peer in found.peers.values() if "fault" in peer]
 
 
-def test_all_rounds_and_texts_are_kept_as_samples(finished, asked):
-    _, found = finished
-    for row in found.scenarios["single"].values():
-        assert [len(one) for one in row["ms"]] == [len(asked.inputs)] * 2
-    for row in found.scenarios["offline"].values():
-        assert [len(seconds) for seconds in row["seconds"].values()] == [2] * len(row["seconds"])
+def test_the_parts_of_an_answer_are_told_by_length(finished):
+    found = finished.results.scenarios["profile"]
+    assert list(found["polyhead-int8"]) == ["8", "16", "32", "64", "128", "256"]
+    assert found["torch"]["16"].keys() == {"tokenise", "run", "decode"}
 
 
 def test_the_baseline_is_once_as_fast_as_itself(finished):
-    _, found = finished
-    own = speedups(found, "single")[found.baseline]
+    own = metrics.speedups(finished.results, "single")["polyhead-int8"]
     assert (own.low, own.value, own.high) == (1, 1, 1)
 
 
 def test_results_are_read_back_as_they_were(finished):
-    folder, found = finished
-    kept = results.read(folder)
-    assert kept == results.read(folder / "results.json")
-    assert plain(kept) == plain(found)
+    kept = results.read(finished.folder)
+    assert kept == results.read(finished.folder / "results.json")
+    assert plain(kept) == plain(finished.results)
 
 
-def test_results_say_what_they_were_measured_on(finished, asked):
-    _, found = finished
+def test_results_say_what_they_were_measured_on(finished):
+    found = finished.results
     assert found.machine["versions"]["onnxruntime"]
-    assert found.texts["sha256"] == asked.digest
+    assert {"quota", "affinity"} <= found.machine.keys()
     assert found.model["heads"] == ["topic"]
+    assert {"tokenizer.json"} < found.model["files"].keys()
     assert found.complete
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"version": 2}, "version 2; this polyhead-bench reads 1", id="newer"),
+        pytest.param({"version": 3}, "version 3; this polyhead-bench reads 1 and 2", id="newer"),
         pytest.param({"format": "x"}, "no results of", id="foreign"),
         pytest.param({"rounds": "two"}, "rounds: found 'two'", id="wrong_type"),
         pytest.param({"more": 1}, "more", id="unknown_field"),
     ],
 )
 def test_other_results_are_refused(finished, tmp_path, change, message):
-    data = json.loads((finished[0] / "results.json").read_text())
+    data = json.loads((finished.folder / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps({**data, **change}))
     with pytest.raises(BenchError, match=message):
         results.read(tmp_path)
@@ -125,128 +142,54 @@ def test_a_missing_file_of_results_is_told(tmp_path):
         results.read(tmp_path)
 
 
-class Page(HTMLParser):
-    """The tags of a page, and what it would load."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.links, self.figures = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.tags.append(tag)
-        self.links += [v for k, v in found.items() if k in ("src", "href", "xlink:href") and v]
-        if tag == "figure":
-            self.figures.append(found["id"])
-
-
-def test_the_page_needs_nothing_else_and_has_every_picture(finished):
-    folder, found = finished
-    page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    names = [picture.name for picture in pictures(found)]
-    assert page.figures == names
-    assert set(names) == {"latency", "distribution", "load", "throughput", "pareto", "split"}
-    assert page.tags.count("svg") == len(names)
-    assert page.tags.count("table") == len(tables(found))
-    assert all(link.startswith("#") for link in page.links)
-
-
-def test_pictures_name_model_threads_and_cpu(finished):
-    _, found = finished
-    for picture in pictures(found):
-        assert found.model["name"] in picture.caption
-        assert "1 threads each" in picture.caption
-        assert found.machine["cpu"]["model"] in picture.caption
-
-
-def test_pictures_are_the_same_to_the_byte_for_the_same_results(finished):
-    _, found = finished
-    assert [p.svg for p in pictures(found)] == [p.svg for p in pictures(found)]
-
-
-def test_the_markdown_page_shows_tables_and_the_pictures_beside_it(finished):
-    folder, found = finished
-    page = (folder / "report.md").read_text(encoding="utf-8")
-    assert all(as_markdown(table) in page for table in tables(found))
-    for picture in pictures(found):
+def test_the_report_has_every_table_and_picture(finished):
+    page = (finished.folder / "report.md").read_text(encoding="utf-8")
+    assert all(as_markdown(table) in page for table in tables(finished.results))
+    names = [picture.name for picture in pictures(finished.results)]
+    assert names == ["latency", "distribution", "throughput", "heads"]
+    for picture in pictures(finished.results):
         assert f"({picture.name}.svg)" in page
-        assert (folder / f"{picture.name}.svg").read_text(encoding="utf-8") == picture.svg
+        assert (finished.folder / f"{picture.name}.svg").read_text("utf-8") == picture.svg
+        assert finished.results.machine["cpu"]["model"] in picture.caption
+        assert "1 threads each" in picture.caption
 
 
-def test_a_peer_that_cannot_run_is_told_and_the_others_go_on(known, asked, settings, tmp_path):
-    alone = replace(known, checkpoint=None)
-    short = replace(settings, scenarios=("single",), rounds=1)
-    found = run.run(alone, asked, tmp_path / "report", short, note=lambda _: None)
-    assert list(found.scenarios["single"]) == ["polyhead-int8"]
-    assert "pass --checkpoint" in found.peers["torch"]["fault"]
-    assert "pass --checkpoint" in (tmp_path / "report" / "report.md").read_text()
+def test_a_report_can_be_written_again(finished, tmp_path):
+    write(tmp_path, results.read(finished.folder))
+    for file in ("results.json", "report.md"):
+        assert (tmp_path / file).read_text() == (finished.folder / file).read_text()
 
 
-def test_a_run_without_a_living_peer_is_an_error(known, asked, settings, tmp_path):
-    alone = replace(known, checkpoint=None)
-    with pytest.raises(BenchError, match=r"no peer could be loaded: .*--checkpoint"):
-        run.run(alone, asked, tmp_path, replace(settings, peers=("torch",)), note=lambda _: None)
+def test_every_table_has_as_many_cells_as_columns(finished):
+    shown = tables(finished.results)
+    assert len(shown) == 13
+    for table in shown:
+        assert {len(row) for row in table.rows} == {len(table.header)}
 
 
-def test_an_interrupted_run_keeps_what_it_measured(known, asked, settings, tmp_path, monkeypatch):
-    def interrupted(context):
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(scenarios.SCENARIOS, "offline", interrupted)
-    short = replace(settings, peers=("polyhead-int8",), rounds=1)
-    with pytest.raises(KeyboardInterrupt):
-        run.run(known, asked, tmp_path, short, note=lambda _: None)
-    kept = results.read(tmp_path)
-    assert list(kept.scenarios) == ["single"]
-    assert not kept.complete
-    assert "interrupted" in (tmp_path / "report.md").read_text()
-
-
-def test_an_interrupt_before_the_first_scenario_is_a_report(
-    known, asked, settings, tmp_path, monkeypatch
-):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "_expected", interrupted)
-    short = replace(settings, peers=("polyhead-int8",))
-    with pytest.raises(KeyboardInterrupt):
-        run.run(known, asked, tmp_path, short, note=lambda _: None)
-    kept = results.read(tmp_path)
-    assert (list(kept.peers), kept.scenarios, kept.complete) == (["polyhead-int8"], {}, False)
-
-
-def peers_table(found):
-    return {row[0]: row for row in tables(found)[0].rows}
-
-
-def test_a_peer_with_other_answers_is_told_in_its_state(finished):
-    _, found = finished
-    odd = {**found.peers["torch"], "agreement": {"topic": 0.125}}
-    changed = replace(found, peers={**found.peers, "torch": odd})
-    assert peers_table(found)["torch"][-1] == "measured"
-    assert peers_table(changed)["torch"][-1] == "other answers: 0.12 the same"
+def test_a_peer_with_other_answers_is_told_before_its_times(finished):
+    odd = {**finished.results.peers["torch"], "agreement": {"topic": 0.125}}
+    other = changed(finished, peers={**finished.results.peers, "torch": odd})
+    assert tables(other)[0].title.startswith("Peers")
+    assert peers_table(finished.results)["torch"][-1] == "measured"
+    assert peers_table(other)["torch"][-1] == "other answers: 0.12 the same"
 
 
 def test_a_peer_that_leaves_a_head_out_is_told_in_its_state(finished):
-    _, found = finished
-    more = replace(found, model={**found.model, "heads": ["topic", "embedding"]})
-    assert peers_table(more)["torch"][-1] == "measured; without heads: embedding"
+    more = changed(finished, model={**finished.results.model, "heads": ["topic", "embedding"]})
+    assert peers_table(more)["torch"][-1] == "without heads: embedding"
 
 
 def test_a_schedule_with_other_answers_is_told_in_its_peers_state(finished):
-    _, found = finished
-    rows = {**found.scenarios["offline"]}
+    rows = {**finished.results.scenarios["offline"]}
     rows["torch"] = {**rows["torch"], "same": {"batch 32, sorted": 0.5}}
-    changed = replace(found, scenarios={**found.scenarios, "offline": rows})
+    other = changed(finished, scenarios={**finished.results.scenarios, "offline": rows})
     expected = "other answers in lists, batch 32, sorted: 0.50 the same"
-    assert peers_table(changed)["torch"][-1] == expected
+    assert peers_table(other)["torch"][-1] == expected
 
 
 def test_every_schedule_has_a_ratio_and_one_is_the_best(finished):
-    _, found = finished
-    (table,) = [one for one in tables(found) if one.title.startswith("All texts at once")]
+    (table,) = [t for t in tables(finished.results) if t.title.startswith("All texts at once")]
     rows = [row for row in table.rows if row[0] == "torch"]
     assert {row[1].removesuffix(" (best)") for row in rows} == {
         "equal lengths",
@@ -257,23 +200,38 @@ def test_every_schedule_has_a_ratio_and_one_is_the_best(finished):
     assert all(row[4] and row[5] == "1.0000" for row in rows)
 
 
-def test_memory_at_its_peak_and_samples_are_kept(finished):
-    _, found = finished
-    for name, peer in found.peers.items():
-        assert peer["memory"]["peak"] >= peer["memory"]["rss"] > 0
-        (rounds,) = {len(one) for one in found.scenarios["lengths"][name]["samples"].values()}
-        assert rounds == found.rounds
-        assert peer["info"]["versions"]["numpy"]
-    (table,) = [one for one in tables(found) if "peak after the run" in one.header]
-    assert all(int(row[3]) > 0 for row in table.rows)
-    assert {"quota", "affinity"} <= found.machine.keys()
-    assert {"tokenizer.json"} < found.model["files"].keys()
+def test_a_peer_that_cannot_run_is_told_and_the_others_go_on(known, asked, short, tmp_path):
+    alone = replace(known, checkpoint=None)
+    found = run.run(alone, asked, tmp_path / "report", replace(short, scenarios=("single",)))
+    assert list(found.scenarios["single"]) == ["polyhead-int8"]
+    assert "pass --checkpoint" in found.peers["torch"]["fault"]
+    assert "pass --checkpoint" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_a_folder_that_cannot_be_made_is_found_before_the_run(known, asked, settings, tmp_path):
+def test_a_run_without_a_living_peer_is_an_error(known, asked, short, tmp_path):
+    alone = replace(known, checkpoint=None)
+    with pytest.raises(BenchError, match=r"no peer could be loaded: .*--checkpoint"):
+        run.run(alone, asked, tmp_path, replace(short, peers=("torch",)))
+
+
+def test_an_interrupted_run_keeps_what_it_measured(known, asked, short, tmp_path, monkeypatch):
+    def interrupted(context):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(scenarios.SCENARIOS, "offline", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(known, asked, tmp_path, replace(short, peers=("polyhead-int8",)))
+    kept = results.read(tmp_path)
+    assert list(kept.scenarios) == ["single"]
+    assert not kept.complete
+    assert "interrupted" in (tmp_path / "report.md").read_text()
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_run(known, asked, short, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BenchError, match="cannot be made"):
-        run.run(known, asked, tmp_path / "file" / "report", settings, note=pytest.fail)
+    with pytest.raises(BenchError, match="cannot be written to"):
+        run.run(known, asked, tmp_path / "file" / "report", short)
+    assert not known.cache.exists()
 
 
 @pytest.mark.parametrize(
@@ -281,74 +239,10 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_run(known, asked, sett
     [({"peers": ("torhc",)}, "no peer 'torhc'"), ({"scenarios": ("x",)}, "no scenario 'x'")],
     ids=["peer", "scenario"],
 )
-def test_unknown_names_are_found_before_the_run(known, asked, settings, tmp_path, change, message):
+def test_unknown_names_are_found_before_the_run(known, asked, short, tmp_path, change, message):
     with pytest.raises(BenchError, match=message):
-        run.run(known, asked, tmp_path, replace(settings, **change), note=pytest.fail)
-
-
-def test_models_are_made_once(known, monkeypatch):
-    first = known.folder("fp32", ["topic"])
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("made again"))
-    assert known.folder("fp32", ["topic"]) == first
-    assert read_bundle(first).manifest.graphs[0].precision == "fp32"
-
-
-def test_a_model_that_cannot_be_made_names_the_command(known, tmp_path):
-    broken = replace(known, checkpoint=tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(PeerFault, match=r"'polyhead export .*failed: .*no checkpoint here"):
-        broken.folder("fp32", ["topic"])
-
-
-def faster(found, factor):
-    """The same run with the bundle `factor` times as slow."""
-    rows = dict(found.scenarios["single"])
-    name = found.baseline
-    rows[name] = {"ms": [[factor * ms for ms in one] for one in rows[name]["ms"]]}
-    return replace(found, scenarios={"single": rows})
-
-
-def steady(found):
-    """Every round alike, so that intervals are points."""
-    rows = {n: {"ms": [row["ms"][0]] * 3} for n, row in found.scenarios["single"].items()}
-    return replace(found, scenarios={"single": rows})
-
-
-@pytest.mark.parametrize(
-    ("factor", "verdict"),
-    [(2.0, "worse"), (0.5, "better"), (1.0, "no difference shown")],
-    ids=["slower", "faster", "same"],
-)
-@pytest.mark.parametrize("baseline", [None, "torch"])
-def test_two_runs_are_compared(finished, factor, verdict, baseline):
-    before = steady(finished[1])
-    changes = compare(before, faster(before, factor), baseline=baseline)
-    (own,) = [change for change in changes if change.peer == "polyhead-int8"]
-    assert own.verdict == verdict
-    assert own.relative is (baseline is not None)
-    assert baseline not in [change.peer for change in changes]
-
-
-def test_overlapping_intervals_show_no_difference(finished):
-    rows = {"polyhead-int8": {"ms": [[1.0], [2.0], [3.0]]}}
-    later = {"polyhead-int8": {"ms": [[1.5], [2.5], [3.5]]}}
-    one, two = (replace(finished[1], scenarios={"single": r}) for r in (rows, later))
-    (change,) = compare(one, two)
-    assert change.verdict == "no difference shown"
-
-
-def test_the_commands_work_from_end_to_end(models, tmp_path, capfd):
-    words = ["bench", "run", str(models.bundle), "--checkpoint", str(models.checkpoint), "--smoke"]
-    words += ["--peers", "polyhead-int8,torch", "--threads", "1", "--limit", "3"]
-    words += ["--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "report")]
-    assert main(words) == 0
-    out = capfd.readouterr().out
-    assert "One text at a time" in out
-    assert main(["bench", "roofline", str(models.bundle), "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
-    assert found["peaks"]["int8"]["measured"] > 0
-    for point in found["points"]:
-        assert sum(point["by_operator"].values()) == pytest.approx(1)
+        run.run(known, asked, tmp_path / "report", replace(short, **change))
+    assert not (tmp_path / "report").exists()
 
 
 def words_of_a_run(models, tmp_path, *more):
@@ -362,7 +256,6 @@ def words_of_a_run(models, tmp_path, *more):
     [
         pytest.param([], "4 texts, log-normal lengths, mean 28 tokens", id="default"),
         pytest.param(["--texts", "golden"], "golden texts", id="golden"),
-        pytest.param(["--tokens", "7"], "4 texts of 7 tokens", id="fixed"),
     ],
 )
 def test_texts_are_chosen_by_name(models, tmp_path, more, about):
@@ -371,80 +264,12 @@ def test_texts_are_chosen_by_name(models, tmp_path, more, about):
     assert (found["about"], found["count"]) == (about, 4)
 
 
-def test_labels_of_a_file_give_an_accuracy_and_its_picture(models, tmp_path):
-    file = tmp_path / "rows.jsonl"
-    file.write_text('{"text": "late", "topic": "praise"}\n{"text": "late", "topic": "delivery"}\n')
-    assert main(words_of_a_run(models, tmp_path, "--texts", str(file))) == 0
-    found = results.read(tmp_path / "report")
-    assert found.peers["polyhead-int8"]["accuracy"] == {"topic": 0.5}
-    (picture,) = [one for one in pictures(found) if one.name == "pareto"]
-    assert "accuracy on these texts" in picture.svg
-    assert peers_table(found)["polyhead-int8"][3] == "0.5000"
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--tokens", "2"], "--tokens: expected 3 to 256"),
-        (["--tokens", "9", "--texts", "golden"], "--tokens: is of synthetic texts"),
-        (["--sigma", "-1"], "--sigma: expected 0 or more"),
-    ],
-    ids=["too_short", "golden", "sigma"],
-)
-def test_texts_that_cannot_be_made_are_a_usage_error(models, tmp_path, capfd, more, message):
-    with pytest.raises(SystemExit) as stopped:
-        main(words_of_a_run(models, tmp_path, *more))
-    assert stopped.value.code == 2
-    assert message in capfd.readouterr().err
-
-
-def test_a_smoke_run_fails_when_a_peer_does(models, tmp_path, capfd):
-    words = ["bench", "run", str(models.bundle), "--smoke", "--peers", "polyhead-int8,torch"]
-    words += ["--threads", "1", "--limit", "2", "-o", str(tmp_path)]
-    assert main(words) == 1
-    assert "pass --checkpoint" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["run", "compare", "roofline"])
-def test_help_imports_no_torch(name):
-    code = (
-        "import sys\nfrom polyhead.cli.main import main\ntry:\n    main(sys.argv[1:])\nfinally:\n"
-        "    sys.exit(1 if 'torch' in sys.modules else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, "bench", name, "--help"], check=False)
-    assert done.returncode == 0
-
-
-def test_operations_are_those_of_a_hand_count():
-    from polyhead_bench.roofline import operations
-
-    # One layer of width 2 with a feed-forward of 8, three tokens: four linears of 2 x 2 are 16
-    # multiplications a token, two of 2 x 8 are 32, attention 3 x 2 twice is 12; each with an
-    # addition.
-    assert operations(layers=1, hidden=2, feed_forward=8, tokens=3) * 1e9 == 2 * 3 * (16 + 32 + 12)
-
-
-@pytest.mark.parametrize("tokens", [3, 4, 16, 40])
-def test_texts_have_exactly_as_many_tokens_as_asked_for(tokenizer, tokens):
-    made = texts.fixed(["late", "parcel", "stars"], tokenizer, tokens=tokens, count=5)
-    assert made.tokens == (tokens,) * 5
-
-
-def test_a_mix_of_lengths_has_the_mean_and_is_reproducible(tokenizer):
-    one, two = (
-        texts.mixed(["late"], tokenizer, count=400, mean=20, longest=200, seed=4) for _ in range(2)
-    )
-    assert one == two
-    assert sum(one.tokens) / 400 == pytest.approx(20, rel=0.1)
-
-
-def test_no_texts_are_refused(tokenizer, tmp_path):
-    (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(BenchError, match="no texts"):
-        texts.of_file(tmp_path / "empty.jsonl", "text", tokenizer, limit=5)
-
-
-def test_a_report_can_be_written_again(finished, tmp_path):
-    report.write(tmp_path, finished[1])
-    for file in ("results.json", "report.md", "report.html"):
-        assert (tmp_path / file).read_text() == (finished[0] / file).read_text()
+def test_a_run_can_be_held_against_limits(models, tmp_path, capfd):
+    file = tmp_path / "limits.toml"
+    rows = [("single", 1e9), ("single", 1e-9)]
+    limit = '[[limit]]\nscenario = "{}"\npeer = "polyhead-int8"\nat_most = {}\n'
+    for scenario, most in rows:
+        file.write_text(limit.format(scenario, most))
+        words = words_of_a_run(models, tmp_path, "--check", "--limits", str(file))
+        assert main(words) == (0 if most > 1 else 1)
+    assert "missed" in capfd.readouterr().out

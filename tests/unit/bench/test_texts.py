@@ -1,32 +1,44 @@
 import numpy as np
 import pytest
 
-from polyhead.heads import HeadSpec
 from polyhead_bench import texts
 from polyhead_bench.errors import BenchError
 
-WORDS = ["parcel", "late", "oslo", "kettle"]
+WORDS = ("the", "parcel", "to", "oslo", "was", "late", ",", "thanks", "for", "the", "kettle")
+
+
+@pytest.fixture
+def source(wordpiece):
+    return texts.TextSource(WORDS, wordpiece)
 
 
 @pytest.mark.parametrize("tokens", [3, 4, 16, 100])
-def test_fixed_texts_have_exactly_so_many_tokens(wordpiece, tokens):
-    found = texts.fixed(WORDS, wordpiece, tokens=tokens, count=5)
+def test_fixed_texts_have_exactly_so_many_tokens(source, wordpiece, tokens):
+    found = source.fixed(tokens, 5)
     assert found.tokens == (tokens,) * 5
     assert tuple(len(e) for e in wordpiece.encode(found.inputs)) == found.tokens
 
 
-def test_a_mix_has_the_lengths_that_it_says(wordpiece):
-    found = texts.mixed(WORDS, wordpiece, count=300, mean=28, longest=64, seed=0)
+def test_texts_are_cut_from_the_stream_in_its_order(source):
+    stream = " ".join(WORDS * 3)
+    assert all(text in stream for text in source.fixed(8, 20).inputs)
+
+
+def test_a_stream_is_made_of_texts_and_of_both_texts_of_pairs(wordpiece):
+    known = texts.AskedTexts(("late parcel", ("who ?", "anna")), "two", (4, 5))
+    assert texts.TextSource.of(known, wordpiece).words == ("late", "parcel", "who", "?", "anna")
+
+
+def test_a_mix_has_the_lengths_that_it_says(source, wordpiece):
+    found = source.mixed(300, mean=28, longest=64, seed=0)
     assert tuple(len(e) for e in wordpiece.encode(found.inputs)) == found.tokens
     assert 4 <= min(found.tokens) < 12
     assert max(found.tokens) == 64
     assert np.mean(found.tokens) == pytest.approx(28, rel=0.1)
 
 
-def test_a_mix_is_reproducible_by_its_seed(wordpiece):
-    mixes = [
-        texts.mixed(WORDS, wordpiece, count=5, mean=9, longest=30, seed=seed) for seed in (0, 0, 1)
-    ]
+def test_a_mix_is_reproducible_by_its_seed(source):
+    mixes = [source.mixed(5, mean=9, longest=30, seed=seed) for seed in (0, 0, 1)]
     assert mixes[0] == mixes[1]
     assert len({mix.digest for mix in mixes}) == 2
 
@@ -42,22 +54,3 @@ def test_a_file_without_texts_is_told(wordpiece, tmp_path):
     (tmp_path / "t.jsonl").touch()
     with pytest.raises(BenchError, match=r"t\.jsonl: no texts; expected at least one"):
         texts.of_file(tmp_path / "t.jsonl", "text", wordpiece, limit=2)
-
-
-def test_labels_of_a_file_are_kept_where_every_line_has_one(wordpiece, tmp_path):
-    file = tmp_path / "t.jsonl"
-    file.write_text(
-        '{"text": "late", "topic": "a", "tone": "b"}\n\n{"text": "the", "topic": "b"}\n"x"\n'
-    )
-    spec = HeadSpec(
-        kind="classification.v1", output="x", labels=("a", "b"), pooling="mean", max_tokens=8
-    )
-    heads = {"topic": spec, "tone": spec}
-    found = texts.of_file(file, "text", wordpiece, limit=2, heads=heads)
-    assert found.labels == {"topic": ("a", "b")}
-    assert texts.of_file(file, "text", wordpiece, limit=3, heads=heads).labels == {}
-
-
-def test_a_mix_without_spread_has_one_length(wordpiece):
-    found = texts.mixed(WORDS, wordpiece, count=9, mean=12, sigma=0, longest=64, seed=0)
-    assert set(found.tokens) == {12}

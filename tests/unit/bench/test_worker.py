@@ -5,15 +5,17 @@ import os
 import stat
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
 from polyhead_bench.errors import BenchError, PeerFault
-from polyhead_bench.process import Worker
+from polyhead_bench.harness.process import Worker
 
 READY = (
-    '{"ready": true, "schedules": ["s"], "callers": 1, "info": {},'
-    ' "first_ms": 1, "rss": 1, "disk": 1}'
+    '{"ready": true, "schedules": ["s"], "callers": 1, "concurrent": true, "info": {},'
+    ' "marks": {"loaded": 1, "answered": 1, "process": 1}, "rss": 1, "disk": 1}'
 )
 
 
@@ -36,18 +38,19 @@ def noisy(code):
 import sys
 sys.path[:0] = {sys.path!r}
 import types
-from polyhead_bench import peers, worker
-class Base:
-    schedules, callers = ("s",), 1
+from polyhead_bench import peers
+from polyhead_bench.harness import worker
+from polyhead_bench.peers.base import Peer
+class Base(Peer):
+    schedules, concurrent = ("s",), True
     def answer(self, text): return {{"topic": {{"label": text}}}}
     def answer_all(self, texts, schedule): return [self.answer(text) for text in texts]
-    def profile(self, text): return {{}}
     def info(self): return {{}}
 {textwrap.dedent(code)}
 module = types.ModuleType("polyhead_bench.peers.noisy")
 module.load = lambda folder, threads, options: Noisy()
 sys.modules["polyhead_bench.peers.noisy"] = module
-peers.PEERS["noisy"] = peers.PeerSpec(about="", module="noisy", options={{}}, model="bundle")
+peers.PEERS["noisy"] = peers.PeerSpec(about="", module="noisy", model="bundle")
 worker.main(*sys.argv[3:])
 """
 
@@ -63,7 +66,7 @@ def test_a_worker_answers_every_text_with_a_time_and_answers_by_head(models):
 def test_a_worker_tells_its_start_its_size_and_how_it_goes_about_lists(models):
     with Worker("polyhead-int8", models.bundle, threads=1) as worker:
         ready, memory = worker.ready, worker.ask("memory")
-    assert ready["first_ms"] > 0
+    assert 0 < ready["marks"]["loaded"] < ready["marks"]["answered"] < ready["marks"]["process"]
     assert ready["disk"] == sum(path.stat().st_size for path in models.bundle.iterdir())
     assert (ready["schedules"], ready["callers"]) == (["engine"], 1)
     assert 0 < ready["rss"] <= memory["peak"] + 2**26
@@ -232,7 +235,7 @@ def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
         import json, os
         names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "TOKENIZERS_PARALLELISM")
         told = {name: os.environ[name] for name in names}
-        keys = ("schedules", "callers", "info", "first_ms", "rss", "disk")
+        keys = ("schedules", "callers", "concurrent", "info", "marks", "rss", "disk")
         print(json.dumps({**told, **dict.fromkeys(keys, 0)}), flush=True)
     """
     with Worker("noisy", tmp_path, threads=3, python=script(code)) as worker:
@@ -255,10 +258,103 @@ def test_a_worker_may_use_as_many_cpus_as_threads(models):
 
 @pytest.mark.parametrize("schedule", ["batch 32, arrival order", "batch 32, sorted"])
 def test_torch_answers_the_same_with_padding(models, schedule):
-    texts = ["Thanks!", "The parcel was 3 days late.", "late " * 300, "Thanks, 5 stars!", ""]
+    texts = ["Thanks!", "The parcel was 3 days late.", "Thanks, 5 stars!", ""]
     with Worker("torch", models.checkpoint, threads=1) as worker:
         found = worker.ask("offline", texts=texts, schedule=schedule, answers=True)["answers"]
         alone = worker.ask("single", texts=texts, answers=True)["answers"]
     assert [one["topic"]["label"] for one in found] == [one["topic"]["label"] for one in alone]
     for one, other in zip(found, alone, strict=True):
         assert one["topic"]["score"] == pytest.approx(other["topic"]["score"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        pytest.param('{"seconds": 1}', "without ms, answers", id="keys"),
+        pytest.param('{"ms": [1, 2], "answers": []}', "gave 2 times for 1 texts", id="times"),
+    ],
+)
+def test_an_answer_to_something_else_is_told(script, tmp_path, said, message):
+    code = f"""
+        import sys, time
+        print('{READY}', flush=True)
+        sys.stdin.readline()
+        print('{said}', flush=True)
+        time.sleep(600)
+    """
+    with (
+        Worker("odd", tmp_path, threads=1, python=script(code)) as worker,
+        pytest.raises(PeerFault, match=message),
+    ):
+        worker.ask("single", texts=["x"])
+
+
+def test_a_start_without_the_expected_keys_is_told(script, tmp_path):
+    code = "import time; print('{}', flush=True); time.sleep(600)"
+    with pytest.raises(PeerFault, match="without marks, rss, disk, schedules, callers, concurrent"):
+        Worker("odd", tmp_path, threads=1, python=script(code))
+
+
+def test_a_process_that_reads_nothing_is_stopped_at_the_limit(script, tmp_path):
+    code = f"import time; print('{READY}', flush=True); time.sleep(600)"
+    with Worker("odd", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
+        worker._limit = 0.2
+        with pytest.raises(PeerFault, match="did not answer within"):
+            worker.ask("single", texts=["x" * 1_000_000])
+
+
+def test_what_the_process_started_ends_with_it(script, tmp_path):
+    code = f"""
+        import subprocess, time
+        child = subprocess.Popen(['sleep', '600'])
+        open({str(tmp_path / "pid")!r}, 'w').write(str(child.pid))
+        print('{READY}', flush=True)
+        time.sleep(600)
+    """
+    with Worker("odd", tmp_path, threads=1, python=script(code)):
+        pid = int((tmp_path / "pid").read_text())
+    # The child is nobody's any more: it is gone, or waits to be collected.
+    state = Path(f"/proc/{pid}/stat")
+    until = time.monotonic() + 10
+    while (alive := state.exists() and state.read_text().split()[2] not in "ZX") and (
+        time.monotonic() < until
+    ):
+        os.sched_yield()
+    assert not alive
+
+
+def test_the_graph_alone_is_timed_on_rows_of_ids(models):
+    ids = [[2, 7, 8, 9, 3]] * 2
+    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+        samples = worker.ask("graph", ids=ids, seconds=0.01)["samples"]
+    assert len(samples) >= 3
+    assert min(samples) > 0
+
+
+def test_threads_that_share_an_engine_get_the_answers_of_a_lone_caller(models):
+    texts = ["Thanks!", "The parcel was 3 days late.", "Thanks, 5 stars!"]
+    with Worker("polyhead-int8", models.bundle, threads=2) as worker:
+        found = worker.ask("load", texts=texts, callers=4, calls=20)
+    assert (found["calls"], found["errors"], found["different"]) == (80, 0, 0)
+    assert len(found["latencies"]) == 80
+
+
+def test_errors_and_other_answers_under_load_are_counted(script, tmp_path):
+    python = script(
+        noisy("""
+        import itertools
+        class Noisy(Base):
+            count = itertools.count()
+            def answer(self, text):
+                number = next(self.count)
+                if text == "bad" and number > 20:
+                    raise ValueError(text)
+                return {"topic": {"label": text if number < 20 else f"{text} {number}"}}
+    """)
+    )
+    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+        found = worker.ask("load", texts=["good", "bad"], callers=1, calls=50)
+    assert found["calls"] == 50
+    assert found["errors"] > 0
+    assert found["different"] > 0
+    assert found["errors"] + found["different"] <= 50

@@ -13,12 +13,10 @@ import torch
 import transformers
 
 import polyhead
-from polyhead_bench import environments, portability
+from polyhead_bench import commands, environments
 from polyhead_bench.errors import PeerFault
 from polyhead_export import optimum_folder
 from polyhead_export.importing import import_folder
-from polyhead_export.pipeline import export
-from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.importing import ImportOptions
@@ -43,17 +41,10 @@ def python(request):
         pytest.skip(str(fault))
 
 
-@pytest.mark.parametrize("python", ["openvino"], indirect=True)
-def test_openvino_decides_as_the_bundle_does(checkpoint, tmp_path, python, any_loss):
-    settings = ExportSettings(precision="int8", also=("onnx",), limits=any_loss)
-    export(checkpoint, tmp_path / "bundle", settings)
-    found = portability.openvino(tmp_path / "bundle", TEXTS, python)
-    assert [agreement.head for agreement in found][:2] == ["topic", "first"]
-    for agreement in found:
-        assert agreement.texts == len(TEXTS)
-        if agreement.head != "embedding":
-            assert agreement.same == len(TEXTS), agreement
-        assert agreement.max_error < 0.2
+def run_script(python, script, *words):
+    """A script of this folder in another environment."""
+    file = Path(__file__).parent / "scripts" / f"{script}.py"
+    commands.run([str(python), str(file), *map(str, words)], script)
 
 
 @pytest.mark.parametrize("python", ["optimum"], indirect=True)
@@ -62,7 +53,7 @@ def test_optimum_loads_the_folder_and_gives_our_logits(checkpoint, tmp_path, pyt
     loader = optimum_folder.write(checkpoint, tmp_path / "f", [head])
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
     files = [tmp_path / name for name in ("f", "texts.json", "logits.npz")]
-    portability.run_peer(python, "optimum_logits", loader, *files)
+    run_script(python, "optimum_logits", loader, *files)
     expected = checkpoints.load(checkpoint).engine().logits(TEXTS)[head]
     with np.load(tmp_path / "logits.npz") as found:
         for i, row in enumerate(expected):
@@ -102,11 +93,11 @@ def foreign(wordpiece, wordpiece_json, tmp_path):
 def test_an_imported_folder_of_optimum_gives_its_logits(foreign, tmp_path, python, kind):
     ending, model = MODELS[kind]
     source, loader = foreign(model), f"ORTModel{ending}"
-    portability.run_peer(python, "optimum_export", loader, source, tmp_path / "folder")
+    run_script(python, "optimum_export", loader, source, tmp_path / "folder")
     asked = [("Who was late?", text) for text in TEXTS] if kind == "answer" else TEXTS
     (tmp_path / "texts.json").write_text(json.dumps(asked))
     files = [tmp_path / name for name in ("folder", "texts.json", "logits.npz")]
-    portability.run_peer(python, "optimum_logits", loader, *files)
+    run_script(python, "optimum_logits", loader, *files)
     import_folder(tmp_path / "folder", tmp_path / "bundle", ImportOptions())
     with polyhead.load(tmp_path / "bundle") as engine, np.load(tmp_path / "logits.npz") as found:
         assert list(engine.heads) == [kind]

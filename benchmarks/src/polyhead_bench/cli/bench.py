@@ -7,57 +7,33 @@ times depend on the machine.
 Examples:
   polyhead bench setup
   polyhead bench run bundle/ --checkpoint checkpoint/ -o report/
-  polyhead bench latency bundle/ --against checkpoint/ --texts test.jsonl --limit 200
+  polyhead bench run bundle/ --checkpoint checkpoint/ --scenarios single --peers polyhead-int8,torch
   polyhead bench compare before/ after/
-  polyhead bench roofline bundle/
-  polyhead bench runtime bundle/ -o results/
-  polyhead bench export bundle/ --checkpoint checkpoint/ -o results/
-  polyhead bench soak bundle/ --minutes 30
-  polyhead bench --smoke
+  polyhead bench check report/
+  polyhead bench smoke bundle/ --checkpoint checkpoint/
 """
 
 from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import (
-    compare,
-    compose,
-    export,
-    latency,
-    roofline,
-    run,
-    runtime,
-    setup,
-    smoke,
-    soak,
-)
+from polyhead_bench.cli import check, compare, publish, run, setup, smoke
 
-_MEASUREMENTS = {
+_VERBS = {
     "setup": (setup, "make the environments that some peers need"),
-    "run": (run, "all scenarios, many peers, and a report with pictures"),
-    "latency": (latency, "one text at a time against PyTorch: p50 and p99"),
+    "run": (run, "measure peers in scenarios, and write a report with pictures"),
     "compare": (compare, "two runs: has anything become slower?"),
-    "compose": (compose, "sub-models combined against apart: time, disk, memory; pass or fail"),
-    "roofline": (roofline, "how near the graph is to what this core can do"),
-    "runtime": (runtime, "throughput, start, memory, answers under load, against limits"),
-    "export": (export, "the graph against others of the same weights, against limits"),
-    "soak": (soak, "memory and p99 over a long time"),
+    "check": (check, "a run against limits: pass, missed, unmeasured"),
+    "smoke": (smoke, "no measurement: does every peer answer right?"),
+    "publish": (publish, "a README's tables, from published runs"),
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench`."""
-    parser.add_argument(
-        "--smoke",
-        dest="smoke_alone",
-        action="store_true",
-        help="no measurement: does every peer of this environment answer right, on a tiny model?",
-    )
-    parser.set_defaults(bench_error=parser.error)
-    measurements = parser.add_subparsers(dest="measurement", metavar="MEASUREMENT")
-    for name, (module, summary) in _MEASUREMENTS.items():
-        own = measurements.add_parser(
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, (module, summary) in _VERBS.items():
+        own = verbs.add_parser(
             name,
             help=summary,
             description=module.__doc__,
@@ -67,10 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the measurement that was named, or the smoke test."""
-    if arguments.smoke_alone is (arguments.measurement is not None):
-        arguments.bench_error(f"expected --smoke alone, or one of {', '.join(_MEASUREMENTS)}")
-    if arguments.smoke_alone:
-        return smoke.execute()
-    code: int = _MEASUREMENTS[arguments.measurement][0].execute(arguments)
+    """Run the verb that was named."""
+    code: int = _VERBS[arguments.verb][0].execute(arguments)
     return code

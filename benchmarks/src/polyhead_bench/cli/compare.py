@@ -1,9 +1,9 @@
 """Two runs of `polyhead bench run`: has anything become slower?
 
 A peer is called worse or better only when the 95% intervals of the two runs do not overlap. With
---baseline, times are taken relative to a peer that did not change, such as torch: that removes the
-machine's mood. Exit code 1 when something is worse, 2 when the runs cannot be compared: other
-texts, heads or threads, or a single round.
+--baseline, times are taken relative to a peer that did not change, such as torch: that cancels
+machine-to-machine noise. Exit code 1 when something is worse, 2 when the runs cannot be compared:
+other texts, heads or threads, or a single round.
 
 Example:
   polyhead bench compare before/ after/results.json --baseline torch

@@ -1,14 +1,15 @@
-"""Measure a bundle and its peers in all scenarios, and write a report.
+"""Measure a bundle and its peers in scenarios, and write a report.
 
-Writes results.json (all samples), report.md, report.html (with its pictures inside) and the
-pictures. Peers that need the PyTorch model or another export need --checkpoint. A peer that cannot
-be loaded, crashes, hangs or gives other answers is told in the report; the others go on.
+Writes results.json (all samples), report.md and its pictures. Peers that need the PyTorch model or
+another export need --checkpoint. A peer that cannot be loaded, crashes, hangs or gives other
+answers is reported; the others go on. With --check, exit code 1 when a figure misses its limit or
+was not measured, see `polyhead bench check`.
 
 Examples:
   polyhead bench run bundle/ --checkpoint checkpoint/ -o report/
   polyhead bench run bundle/ --checkpoint checkpoint/ --peers polyhead-int8,torch --heads topic
-  polyhead bench run bundle/ --checkpoint checkpoint/ --peers polyhead-int8,optimum-int8
-  polyhead bench run bundle/ --checkpoint checkpoint/ --smoke
+  polyhead bench run bundle/ --checkpoint checkpoint/ --scenarios shapes --threads 1 --check
+  polyhead bench run bundle/ --scenarios soak --peers polyhead-int8 --minutes 30 --check
 """
 
 from __future__ import annotations
@@ -16,183 +17,119 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead.inference import threads
-from polyhead.text.tokenizer import Tokenizer
 from polyhead_bench import peers, scenarios
-from polyhead_bench import texts as asked
-from polyhead_bench.preparation import Models
-from polyhead_bench.results import Results
-from polyhead_bench.run import Settings, run, words_of
-from polyhead_bench.tables import agreement, tables, troubles
-from polyhead_bench.texts import Texts
+from polyhead_bench.cli import check
+from polyhead_bench.convert import Models
+from polyhead_bench.report.tables import tables
+from polyhead_bench.run import run
+from polyhead_bench.scenarios import RunSettings
+from polyhead_bench.texts import GOLDEN, SYNTHETIC, asked_of
 
-_GOLDEN, _SYNTHETIC = "golden", "synthetic"
+_COUNTS: Mapping[str, tuple[int, str]] = {
+    "limit": (300, "at most N texts"),
+    "rounds": (9, "of each peer"),
+    "callers": (16, "threads of concurrency and soak"),
+    "calls": (2000, "of each caller in concurrency"),
+    "many": (10_000, "texts of memory"),
+}
+_SETTINGS = ("rounds", "callers", "calls", "many", "minutes", "limit_s")
+_NUMBERS: Mapping[str, tuple[float, str, str]] = {
+    "mean": (28.0, "TOKENS", "of the seeded mix"),
+    "p99-ms": (50.0, "MS", "bound of the open loop"),
+    "limit-s": (300.0, "S", "for a peer's answer"),
+    "minutes": (30.0, "N", "of soak"),
+}
+_FOLDERS: Mapping[str, tuple[str, str]] = {
+    "cache": ("build/bench", "for models in other forms"),
+    "environments": ("build/peers", "that 'polyhead bench setup' made"),
+    "output": ("build/report", "of the report"),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead bench run`."""
-    here = [n for n, spec in peers.PEERS.items() if not (spec.environment or spec.kind)]
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--checkpoint", type=Path, metavar="CHECKPOINT", help="behind the bundle")
-    parser.add_argument(
-        "--peers",
-        type=_names,
-        default=tuple(here),
-        metavar="NAME[,NAME…]",
-        help=f"ratios are of the first; {', '.join(peers.PEERS)} (those that need no environment"
-        " of their own and take heads of several kinds)",
-    )
-    parser.add_argument(
-        "--scenarios",
-        type=_names,
-        default=tuple(scenarios.SCENARIOS),
-        metavar="NAME[,NAME…]",
-        help=f"{', '.join(scenarios.SCENARIOS)} (all)",
-    )
-    parser.add_argument(
-        "--heads", type=_names, default=(), metavar="NAME[,NAME…]", help="to answer with (all)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    usual = tuple(name for name, spec in peers.PEERS.items() if spec.usual)
+    add("bundle", type=Path, metavar="BUNDLE")
+    add("--checkpoint", type=Path, metavar="CHECKPOINT", help="behind the bundle")
+    for name, default, about in (
+        ("--peers", usual, f"ratios are of the first; {', '.join(peers.PEERS)}"),
+        ("--scenarios", scenarios.USUAL, ", ".join(scenarios.SCENARIOS)),
+        ("--heads", (), "to answer with"),
+    ):
+        text = f"{about} ({', '.join(default) or 'all'})"
+        add(name, type=names, default=default, metavar="NAME[,NAME…]", help=text)
+    add(
         "--texts",
-        default=_SYNTHETIC,
+        default=SYNTHETIC,
         metavar="FILE.jsonl",
-        help="or golden, the bundle's own; or synthetic, a seeded mix of lengths (synthetic)",
+        help=f"or {GOLDEN}, the bundle's own; or {SYNTHETIC}, a seeded mix of lengths, cut from"
+        f" these ({SYNTHETIC})",
     )
-    parser.add_argument("--field", default="text", help="key of the text in a line (text)")
-    parser.add_argument("--limit", type=int, default=300, metavar="N", help="at most N texts (300)")
-    parser.add_argument(
-        "--mean", type=float, default=28.0, metavar="TOKENS", help="of the seeded mix (28)"
-    )
-    parser.add_argument(
-        "--sigma", type=float, default=0.6, help="of the logarithm of its lengths (0.6)"
-    )
-    parser.add_argument(
-        "--tokens", type=int, metavar="N", help="synthetic texts all of N tokens, no mix"
-    )
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="of each peer (9)")
-    parser.add_argument("--threads", type=int, metavar="N", help="each peer's (all of them)")
-    parser.add_argument(
-        "--p99-ms", type=float, default=50.0, metavar="MS", help="bound of the open loop (50)"
-    )
-    parser.add_argument(
-        "--limit-s", type=float, default=300.0, metavar="S", help="for a peer's answer (300)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the mix of lengths (0)")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("build/bench"),
-        metavar="DIR",
-        help="for models in other forms (build/bench)",
-    )
-    parser.add_argument(
-        "--environments",
-        type=Path,
-        default=Path("build/peers"),
-        metavar="DIR",
-        help="that 'polyhead bench setup' made (build/peers)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("build/report"),
-        metavar="DIR",
-        help="(build/report)",
-    )
-    parser.add_argument(
-        "--smoke", action="store_true", help="few texts, one round: does every peer answer right?"
-    )
-    parser.add_argument("--json", action="store_true", help="the report's tables as JSON")
+    add("--field", default="text", help="key of the text in a line (text)")
+    add("--seed", type=int, default=0, help="of the mix of lengths (0)")
+    add("--threads", type=int, metavar="N", help="each peer's (all of them)")
+    for name, (count, about) in _COUNTS.items():
+        add(f"--{name}", type=int, default=count, metavar="N", help=f"{about} ({count})")
+    for name, (number, unit, about) in _NUMBERS.items():
+        text = f"{about} ({number:g})"
+        add(f"--{name}", type=float, default=number, metavar=unit, help=text)
+    for name, (folder, about) in _FOLDERS.items():
+        flags = ["-o"] * (name == "output") + [f"--{name}"]
+        text = f"{about} ({folder})"
+        add(*flags, type=Path, default=Path(folder), metavar="DIR", help=text)
+    add("--check", action="store_true", help="then hold the run against limits")
+    check.add_limits(parser)
     parser.set_defaults(usage_error=parser.error)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench run`."""
-    if min(arguments.limit, arguments.rounds) < 1:
-        arguments.usage_error("--limit and --rounds: expected at least 1")
-    if arguments.tokens is not None and arguments.texts != _SYNTHETIC:
-        arguments.usage_error("--tokens: is of synthetic texts; leave --texts away")
-    if arguments.sigma < 0:
-        arguments.usage_error("--sigma: expected 0 or more")
-    if arguments.smoke:
-        arguments.limit, arguments.rounds = min(arguments.limit, 16), 1
+    _check_usage(arguments)
     models = Models(
         bundle=arguments.bundle,
         checkpoint=arguments.checkpoint,
         cache=arguments.cache,
         environments=arguments.environments,
-        note=output.progress,
     )
-    settings = Settings(
+    settings = RunSettings(
         peers=arguments.peers,
-        scenarios=("single", "offline") if arguments.smoke else arguments.scenarios,
+        scenarios=arguments.scenarios,
         heads=arguments.heads,
         threads=threads.budget(arguments.threads),
-        rounds=arguments.rounds,
         bound_ms=arguments.p99_ms,
-        limit_s=arguments.limit_s,
+        **{name: getattr(arguments, name) for name in _SETTINGS},
         command=f"polyhead {shlex.join(sys.argv[1:])}",
     )
-    results = run(models, _texts(arguments), arguments.output, settings, note=output.progress)
-    shown = tables(results)
-    if arguments.json:
-        output.write_json(
-            {
-                table.title: [dict(zip(table.header, row, strict=True)) for row in table.rows]
-                for table in shown
-            }
-        )
-    else:
-        for table in shown:
-            output.write(f"{table.title}\n")
-            output.write(output.table(list(table.header), [list(row) for row in table.rows]))
-            output.write("")
-    output.progress(f"report: {arguments.output / 'report.html'}")
-    return 1 if arguments.smoke and not _right(results) else 0
-
-
-def _right(results: Results) -> bool:
-    """Whether no peer failed and each answers nearly all like the PyTorch model."""
-    return all(
-        not troubles(results, name) and agreement(results, name) is not None
-        for name in results.peers
-    )
-
-
-def _texts(arguments: argparse.Namespace) -> Texts:
-    bundle = read(arguments.bundle)
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
-    if arguments.texts == _GOLDEN:
-        return asked.golden(bundle, tokenizer, pairs=False, limit=arguments.limit)
-    if arguments.texts != _SYNTHETIC:
-        return asked.of_file(
-            arguments.texts,
-            arguments.field,
-            tokenizer,
-            limit=arguments.limit,
-            heads=bundle.manifest.heads,
-        )
-    words = words_of(asked.golden(bundle, tokenizer))
-    longest = bundle.manifest.encoder.max_tokens
-    if arguments.tokens is not None:
-        if not 3 <= arguments.tokens <= longest:
-            arguments.usage_error(f"--tokens: expected 3 to {longest}, which the model reads")
-        return asked.fixed(words, tokenizer, tokens=arguments.tokens, count=arguments.limit)
-    return asked.mixed(
-        words,
-        tokenizer,
-        count=arguments.limit,
+    texts = asked_of(
+        arguments.bundle,
+        arguments.texts,
+        field=arguments.field,
+        limit=arguments.limit,
         mean=arguments.mean,
-        sigma=arguments.sigma,
-        longest=longest,
         seed=arguments.seed,
     )
+    results = run(models, texts, arguments.output, settings)
+    for table in tables(results):
+        output.write(f"{table.title}\n")
+        output.write(output.table(list(table.header), [list(row) for row in table.rows]))
+        output.write("")
+    output.progress(f"report: {arguments.output / 'report.md'}")
+    return check.checked(results, arguments) if arguments.check else 0
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _check_usage(arguments: argparse.Namespace) -> None:
+    if min(getattr(arguments, name) for name in _COUNTS) < 1:
+        arguments.usage_error(f"{', '.join(f'--{name}' for name in _COUNTS)}: expected at least 1")
+    if arguments.minutes <= 0:
+        arguments.usage_error("--minutes: expected more than 0")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

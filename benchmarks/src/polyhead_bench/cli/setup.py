@@ -1,7 +1,7 @@
 """Make the virtual environments that peers need whose libraries clash with ours.
 
 A name is a peer's or an environment's. An environment that is there with the same pins is left as
-it is. One that cannot be made is told, the others go on; exit code 1 then.
+it is. One that cannot be made is reported, the others go on; exit code 1 then.
 
 Examples:
   polyhead bench setup
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="PEER",
-        help="of `polyhead bench run`, or files in the folder of pins (all of these)",
+        help="of `polyhead bench run`, or environments (all of these)",
     )
     parser.add_argument(
         "--environments",
@@ -35,35 +35,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where they are kept (build/peers)",
     )
-    parser.add_argument(
-        "--pins",
-        type=Path,
-        default=Path("benchmarks/environments"),
-        metavar="DIR",
-        help="folder with a NAME.txt for each (benchmarks/environments)",
-    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead bench setup`."""
-    names = arguments.names or sorted(path.stem for path in arguments.pins.glob("*.txt"))
+    known = sorted(path.stem for path in environments.PINS.glob("*.txt"))
     rows = []
-    for name in names:
+    for name in arguments.names or known:
         try:
-            rows.append([name, "ready", str(_install(name, arguments))])
+            rows.append([name, "ready", str(_install(name, arguments.environments))])
         except PeerFault as fault:
             rows.append([name, "failed", str(fault)])
     output.write(output.table(["peer", "state", "python, or what went wrong"], rows))
-    return 0 if rows and all(row[1] == "ready" for row in rows) else 1
+    return 0 if all(row[1] == "ready" for row in rows) else 1
 
 
-def _install(name: str, arguments: argparse.Namespace) -> Path:
+def _install(name: str, cache: Path) -> Path:
     """Make what a peer or an environment of this name needs; its interpreter."""
-    environment: str | None = name
-    if name in peers.PEERS:
-        environment = peers.PEERS[name].environment
+    environment = peers.PEERS[name].environment if name in peers.PEERS else name
     if environment is None:
         peers.check_installed(name)
         return Path(sys.executable)
-    pins = arguments.pins / f"{environment}.txt"
-    return environments.install(arguments.environments, environment, pins, note=output.progress)
+    return environments.install(cache, environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,86 +21,113 @@ class PeerSpec:
     Attributes:
         about: what it is, for people.
         module: in this package; its function ``load(folder, threads, options)`` makes the `Peer`.
+        model: what its folder holds, see `polyhead_bench.convert.Models.folder`.
         options: that go to `load`, over those of the run.
         environment: name of the virtual environment that it needs; None runs in this one.
         needs: module that has to be there where it runs in this environment.
         kind: the only kind of head that it answers; None for several.
-        model: what its folder holds: the bundle as it is, the checkpoint, or what
-            `polyhead_bench.preparation` makes of them under this name.
+        when_named: whether it takes part only where a run names it.
     """
 
     about: str
     module: str
-    options: Mapping[str, Any]
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     environment: str | None = None
     needs: str = "polyhead"
     kind: str | None = None
-    model: str
+    when_named: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether it takes part where a run names no peers."""
+        return not (self.environment or self.kind or self.when_named)
 
 
-def _spec(
-    about: str,
-    module: str,
-    model: str,
-    *,
-    env: str | None = None,
-    needs: str = "polyhead",
-    kind: str | None = None,
-    **options: Any,
-) -> PeerSpec:
-    return PeerSpec(
-        about=about,
-        module=module,
-        model=model,
-        environment=env,
-        needs=needs,
-        kind=kind,
-        options=options,
-    )
+def _ours(about: str, model: str = "bundle", **options: Any) -> PeerSpec:
+    return PeerSpec(about=about, module="bundle", model=model, options=options)
+
+
+def _named(about: str, module: str, model: str, **options: Any) -> PeerSpec:
+    return PeerSpec(about=about, module=module, model=model, options=options, when_named=True)
 
 
 def _torch(about: str, **options: Any) -> PeerSpec:
-    return _spec(about, "torch_model", "checkpoint", needs="polyhead_models", **options)
+    module, needs = "torch_model", "polyhead_models"
+    return PeerSpec(about=about, module=module, model="checkpoint", needs=needs, options=options)
 
 
 def _optimum(about: str, model: str) -> PeerSpec:
-    return _spec(about, "optimum", model, env="optimum")
+    return PeerSpec(about=about, module="optimum", model=model, environment="optimum")
 
 
-def _openvino(about: str, **options: Any) -> PeerSpec:
-    return _spec(about, "openvino", "openvino", env="openvino", **options)
-
-
-def _sentence(about: str, model: str = "encoder", **more: Any) -> PeerSpec:
-    module = "sentence_transformers"
-    return _spec(about, module, model, needs=module, kind="embedding.v1", **more)
+def _openvino(about: str, model: str = "openvino", **options: Any) -> PeerSpec:
+    module = environment = "openvino"
+    return PeerSpec(
+        about=about, module=module, model=model, environment=environment, options=options
+    )
 
 
 PEERS: dict[str, PeerSpec] = {
-    "polyhead-int8": _spec("this project's int8 bundle", "bundle", "bundle"),
-    "polyhead-fp32": _spec("this project's fp32 bundle", "bundle", "fp32"),
-    "separate-int8": _spec("an int8 bundle for each head, one by one", "separate", "separate"),
+    "polyhead-int8": _ours("this project's int8 bundle"),
+    "polyhead-int8-one-thread": _named(
+        "the same, one thread for a text", "bundle", "bundle", intra_op_threads=1
+    ),
+    "polyhead-int8-all-threads": _named(
+        "the same, all threads for a single text of any length",
+        "bundle",
+        "bundle",
+        intra_op_min_tokens=1,
+    ),
+    "polyhead-int8-padded": _named(
+        "the int8 bundle's graph with an attention mask, in padded batches", "masked", "masked"
+    ),
+    "polyhead-cuda": _named(
+        "this project's graph for CUDA", "bundle", "cuda", provider="cuda", batch_tokens=4096
+    ),
+    "polyhead-fp32": _ours("this project's fp32 bundle", "fp32"),
+    "separate-int8": PeerSpec(
+        about="an int8 bundle for each head, one by one", module="separate", model="separate"
+    ),
+    "two-encoders": _named(
+        "two bundles over different encoders, combined", "bundle", "two-encoders", heads=None
+    ),
+    "two-encoders-in-turn": _named(
+        "the same two bundles, one after the other", "separate", "two-bundles", heads=None
+    ),
     "torch": _torch("the PyTorch model"),
     "torch-bf16": _torch("the PyTorch model, bf16 autocast", autocast=True),
     "torch-compile": _torch("the PyTorch model, torch.compile", compiled=True),
-    "hf-pipeline": _spec(
-        "transformers pipelines, one a head", "hf_pipeline", "checkpoint", needs="polyhead_models"
+    "hf-pipeline": PeerSpec(
+        about="transformers pipelines, one a head",
+        module="hf_pipeline",
+        model="checkpoint",
+        needs="polyhead_models",
     ),
-    "ort-textbook": _spec(
-        "onnxruntime's BERT optimiser and quantize_dynamic",
-        "ort_textbook",
-        "textbook",
+    "ort-textbook": PeerSpec(
+        about="onnxruntime's BERT optimiser and quantize_dynamic",
+        module="ort_textbook",
+        model="textbook",
         needs="polyhead_models",
     ),
     "optimum-fp32": _optimum("Optimum's ORTModel, one a head", "optimum"),
     "optimum-int8": _optimum("Optimum's ORTModel after ORTQuantizer, one a head", "optimum-int8"),
     "openvino-int8": _openvino("OpenVINO, int8 by NNCF, latency hint"),
+    "openvino-int8-f32": _openvino(
+        "OpenVINO, int8 by NNCF, f32 in place of bf16 where it is not int8", precision="f32"
+    ),
     "openvino-int8-padded": _openvino(
         "OpenVINO, int8 by NNCF, latency hint, padded to multiples of 32", multiple=32
     ),
-    "sentence-transformers": _sentence("sentence-transformers, PyTorch"),
-    "sentence-transformers-onnx": _sentence(
-        "sentence-transformers, ONNX", "encoder-onnx", env="optimum", backend="onnx"
+    "openvino-qdq": _openvino(
+        "OpenVINO over this project's int8 graph in standard ONNX", "qdq", precision="f32"
+    ),
+    "sentence-transformers": PeerSpec(
+        about="sentence-transformers, PyTorch",
+        module="sentence_transformers",
+        model="encoder",
+        needs="sentence_transformers",
+        kind="embedding.v1",
     ),
 }
 """By name, in the order of reports."""
@@ -123,7 +150,7 @@ def check_installed(name: str) -> None:
     """See whether this environment has what a peer needs that runs in it.
 
     Raises:
-        PeerFault: when it has not.
+        PeerFault: when that is missing.
     """
     needs = spec(name).needs
     if find_spec(needs) is None:

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polyhead
 from polyhead.inference import threads as thread_budget
+from polyhead.inference.session import OnnxSession
 from polyhead.text.encoding import Input
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Feeds, Peer, all_ones
 
-_REPEATS = 5
+SETTINGS = (
+    *("batch_tokens", "intra_op_threads", "intra_op_min_tokens"),
+    *("provider", "on_overflow"),
+)
+"""Options that are settings of `polyhead.load`."""
 
 
-class BundlePeer:
+class BundlePeer(Peer):
     """An engine; it schedules lists by itself."""
 
     schedules = ("engine",)
+    concurrent = True
 
-    def __init__(self, folder: Path, threads: int, heads: Sequence[str] | None) -> None:
-        self._engine = polyhead.load(folder, threads=threads)
+    def __init__(self, folder: Path, threads: int, options: Mapping[str, Any]) -> None:
+        """Load the bundle.
+
+        Args:
+            folder: of the bundle.
+            threads: of the engine.
+            options: ``heads`` to answer with, None for all, and `SETTINGS`.
+        """
+        heads = options.get("heads")
+        settings = {name: options[name] for name in SETTINGS if name in options}
+        self._engine = polyhead.load(folder, threads=threads, **settings)
         self._heads = list(heads) if heads else None
-        self.callers = threads
+        self._folder, self.callers = folder, threads
+        self._threads = settings.get("intra_op_threads", thread_budget.for_one_text(threads))
+        self._from = settings.get("intra_op_min_tokens", thread_budget.INTRA_OP_MIN_TOKENS)
+        self._sessions: dict[int, OnnxSession] = {}
 
     def answer(self, text: Input) -> Answers:
         """Answer one text."""
@@ -33,46 +50,39 @@ class BundlePeer:
         """Answer many; the engine groups them by length."""
         return [_plain(p) for p in self._engine.predict(texts, heads=self._heads)]
 
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """The graph is timed by itself on the same ids, by the session that the engine uses."""
-        engine = self._engine
-        heads = self._heads or list(engine.heads)
-        engine.warmup()
-        total = _ms(lambda: engine(text, heads=self._heads))
-        tokenise = _ms(lambda: engine.encode([text]))
-        (encoding,) = engine.encode([text])
-        narrow = engine._model.backend
-        wide = narrow.wide if len(encoding) >= thread_budget.WIDE_FROM else None
-        session = wide or narrow
-        outputs = [engine._model.specs[name].output for name in heads]
-        feeds = encoding.split()[0].feeds(session.inputs)
-        run = _ms(lambda: session.run(outputs, feeds))
-        return {
-            "tokenise": tokenise,
-            "run": run,
-            "decode": max(0.0, total - tokenise - run),
-            "tokens": float(len(encoding)),
-        }
+    def encode(self, text: Input) -> Feeds:
+        """The first window of a text."""
+        (encoding,) = self._engine.encode([text])
+        first = encoding.split()[0]
+        known = all_ones(first.ids[None])
+        return {**known, "token_type_ids": first.token_types[None]}
+
+    def run_graph(self, feeds: Feeds) -> Sequence[Any] | None:
+        """The bundle's first graph in a session like the engine's own for texts of this shape."""
+        rows, tokens = feeds["input_ids"].shape
+        session = self._session(self._threads if rows > 1 or tokens >= self._from else 1)
+        specs = self._engine.heads
+        outputs = [specs[name].output for name in self._heads or specs]
+        if not set(outputs) <= set(session.outputs):
+            return None  # of several graphs
+        return session.run(outputs, {name: feeds[name] for name in session.inputs})
 
     def info(self) -> Mapping[str, Any]:
-        """What the engine says."""
+        """What the engine reports."""
         return self._engine.info()
+
+    def _session(self, threads: int) -> OnnxSession:
+        if threads not in self._sessions:
+            bundle = polyhead.bundle.read(self._folder)
+            alone = OnnxSession(bundle.file(bundle.manifest.graphs[0]))
+            self._sessions[threads] = alone if threads == 1 else alone.with_threads(threads)
+        return self._sessions[threads]
 
 
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> BundlePeer:
     """Load the bundle in `folder`."""
-    return BundlePeer(folder, threads, options.get("heads"))
+    return BundlePeer(folder, threads, options)
 
 
 def _plain(prediction: polyhead.Prediction) -> Answers:
     return {name: result.to_dict() for name, result in prediction.results.items()}
-
-
-def _ms(call: Any) -> float:
-    """The shortest of a few calls, in ms: the rest is what else the machine did."""
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
-    return min(times)

@@ -15,7 +15,7 @@ from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Peer
 from polyhead_models import checkpoint
 from polyhead_models.model import MultiHeadModel
 
@@ -23,6 +23,10 @@ _TASKS = {
     "classification.v1": "text-classification",
     "multilabel.v1": "text-classification",
     "tokens.v1": "token-classification",
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "text-classification": {"top_k": None, "truncation": True},
+    "token-classification": {"aggregation_strategy": "simple"},
 }
 _BATCH = 32
 
@@ -34,7 +38,7 @@ class _OneHead(transformers.PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def __init__(self, model: MultiHeadModel, name: str) -> None:
         spec = model.specs[name]
-        labels = _labels(model, name)
+        labels = tags(spec.labels) if spec.kind == "tokens.v1" else spec.labels
         config = transformers.PretrainedConfig(
             id2label=dict(enumerate(labels)), label2id={x: i for i, x in enumerate(labels)}
         )
@@ -56,11 +60,10 @@ class _OneHead(transformers.PreTrainedModel):  # type: ignore[no-untyped-call]
         return (TokenClassifierOutput if self._tokens else SequenceClassifierOutput)(logits=logits)
 
 
-class PipelinePeer:
+class PipelinePeer(Peer):
     """One pipeline a head, one after the other; batches of 32 in the order of arrival."""
 
     schedules = ("batch 32, arrival order",)
-    callers = 1
 
     def __init__(self, folder: Path, threads: int, heads: Sequence[str] | None) -> None:
         torch.set_num_threads(threads)
@@ -85,7 +88,7 @@ class PipelinePeer:
                 model=_OneHead(loaded.model, name),
                 tokenizer=tokenizer,
                 device="cpu",
-                **_settings(spec),
+                **_SETTINGS[_TASKS[spec.kind]],
             )
         if not self._pipelines:
             raise PeerFault(f"no head has a pipeline; there are some for {', '.join(_TASKS)}.")
@@ -107,10 +110,6 @@ class PipelinePeer:
         }
         return [{name: column[i] for name, column in columns.items()} for i in range(len(texts))]
 
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
-
     def info(self) -> Mapping[str, Any]:
         """Versions, threads, and heads that there is no pipeline for."""
         return {
@@ -124,19 +123,6 @@ class PipelinePeer:
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> PipelinePeer:
     """Load the checkpoint in `folder`."""
     return PipelinePeer(folder, threads, options.get("heads"))
-
-
-def _labels(model: MultiHeadModel, name: str) -> Sequence[str]:
-    spec = model.specs[name]
-    if spec.kind != "tokens.v1":
-        return spec.labels
-    return tags(spec.labels)
-
-
-def _settings(spec: HeadSpec) -> dict[str, Any]:
-    if spec.kind == "tokens.v1":
-        return {"aggregation_strategy": "simple"}
-    return {"top_k": None, "truncation": True}
 
 
 def _single(found: Any) -> Any:

@@ -36,22 +36,14 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
             )
         loaders[name] = getattr(optimum, _LOADERS[heads[name].kind])
 
-    def models(count: int) -> list[Any]:
+    def make(count: int) -> tuple[padded.Run, list[str]]:
         settings = ort.SessionOptions()
         settings.intra_op_num_threads, settings.inter_op_num_threads = count, 1
-        return [
+        models = [
             loader.from_pretrained(folder / name, session_options=settings)
             for name, loader in loaders.items()
         ]
+        inputs = list(models[0].input_names)
+        return lambda feeds: [model(**feeds).logits for model in models], inputs
 
-    def runner(models: list[Any]) -> padded.Run:
-        return lambda feeds: [model(**feeds).logits for model in models]
-
-    def workers() -> list[padded.Run]:
-        return [runner(models(1)) for _ in range(threads)]
-
-    first = models(threads)
-    inputs = list(first[0].input_names)
-    info = {"onnxruntime": ort.__version__, "threads": threads}
-    beside = workers if threads > 1 else None
-    return padded.peer(runner(first), inputs, options, info=info, workers=beside)
+    return padded.peer(make, threads, options, info={"onnxruntime": ort.__version__})

@@ -16,22 +16,13 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> padded.Padde
     """Load the graph in `folder`, which has all wanted heads."""
     heads = read(options["bundle"]).manifest.heads
     outputs = [heads[name].output for name in options["heads"]]
-    session = _session(folder, threads)
-    inputs = [node.name for node in session.get_inputs()]
 
-    def runner(session: ort.InferenceSession) -> padded.Run:
-        return lambda feeds: session.run(outputs, feeds)
+    def make(count: int) -> tuple[padded.Run, list[str]]:
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads, settings.inter_op_num_threads = count, 1
+        file = str(folder / "model.onnx")
+        session = ort.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+        inputs = [node.name for node in session.get_inputs()]
+        return lambda feeds: session.run(outputs, feeds), inputs
 
-    def workers() -> list[padded.Run]:
-        return [runner(_session(folder, 1)) for _ in range(threads)]
-
-    info = {"onnxruntime": ort.__version__, "threads": threads}
-    beside = workers if threads > 1 else None
-    return padded.peer(runner(session), inputs, options, info=info, workers=beside)
-
-
-def _session(folder: Path, threads: int) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
-    file = str(folder / "model.onnx")
-    return ort.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+    return padded.peer(make, threads, options, info={"onnxruntime": ort.__version__})

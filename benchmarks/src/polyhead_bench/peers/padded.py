@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from polyhead.bundle import read
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Feeds, Peer
 
 ORDERS = {
     "one per call": (1, False),
@@ -25,13 +24,13 @@ ORDERS = {
 }
 SCHEDULES = tuple(ORDERS)
 """How padded peers go through a list; sorted is by length."""
-SIDE_BY_SIDE = "one per call, workers of one thread"
-"""One more, with as many threads in all."""
+_SIDE_BY_SIDE = ", workers of one thread"
+SIDE_BY_SIDE = tuple(name + _SIDE_BY_SIDE for name in SCHEDULES if "arrival" not in name)
+"""More of them, a thread a batch, with as many threads in all."""
 PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
 """Kinds of heads whose logits are `(tokens, …)`, so that those of padding have to go."""
-_REPEATS = 5
 
-Run = Callable[[dict[str, NDArray[np.int64]]], Sequence[Any]]
+Run = Callable[[Feeds], Sequence[Any]]
 """Inputs by name, each `(batch, tokens)`, into logits of each head, `(batch, …)`."""
 
 
@@ -63,10 +62,11 @@ def feeds(ids: Sequence[NDArray[np.int64]], multiple: int = 1) -> dict[str, NDAr
     }
 
 
-class PaddedPeer:
-    """The runtime's tokenizer and decoders around another engine; over-long texts are cut."""
+class PaddedPeer(Peer):
+    """The runtime's tokenizer and decoders around another engine; over-long texts are cut.
 
-    callers = 1
+    A graph without ``attention_mask`` gets one text per call.
+    """
 
     def __init__(
         self,
@@ -101,7 +101,9 @@ class PaddedPeer:
         self._make_workers = workers
         self._free: queue.SimpleQueue[Run] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
-        self.schedules = SCHEDULES if workers is None else (*SCHEDULES, SIDE_BY_SIDE)
+        names = SCHEDULES if workers is None else (*SCHEDULES, *SIDE_BY_SIDE)
+        masked = "attention_mask" in self._inputs
+        self.schedules = names if masked else tuple(n for n in names if n.startswith(SCHEDULES[0]))
 
     def answer(self, text: Input) -> Answers:
         """Answer one text."""
@@ -110,33 +112,26 @@ class PaddedPeer:
     def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
         """Answer many."""
         encodings = self._encode(texts)
-        if schedule == SIDE_BY_SIDE:
-            return list(self._workers().map(self._beside, encodings))
+        order = schedule.removesuffix(_SIDE_BY_SIDE)
+        rows = batches([len(encoding) for encoding in encodings], order)
+        parts = [[encodings[i] for i in row] for row in rows]
+        if order == schedule:
+            found = [self._batch(self._run, part) for part in parts]
+        else:
+            found = list(self._workers().map(self._by_worker, parts))
         answers: list[Answers] = [{} for _ in encodings]
-        for rows in batches([len(e) for e in encodings], schedule):
-            part = [encodings[i] for i in rows]
-            for i, answer in zip(
-                rows, self._decode(self._run(self._feeds(part)), part), strict=True
-            ):
+        for row, batch in zip(rows, found, strict=True):
+            for i, answer in zip(row, batch, strict=True):
                 answers[i] = answer
         return answers
 
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Two parts by themselves, the shortest of a few times; decoding is what is left.
+    def encode(self, text: Input) -> Feeds:
+        """Ids, mask and token types, padded as this peer pads."""
+        return self._feeds(self._encode([text]))
 
-        So the caches that a model leaves cold for the next text count here as they do for `bundle`.
-        """
-        encodings = self._encode([text])
-        given = self._feeds(encodings)
-        total = _ms(lambda: self.answer(text))
-        tokenise = _ms(lambda: self._feeds(self._encode([text])))
-        run = _ms(lambda: self._run(given))
-        return {
-            "tokenise": tokenise,
-            "run": run,
-            "decode": max(0.0, total - tokenise - run),
-            "tokens": float(len(encodings[0])),
-        }
+    def run_graph(self, feeds: Feeds) -> Sequence[Any]:
+        """Logits by head, with all threads."""
+        return self._run({name: feeds[name] for name in self._inputs})
 
     def info(self) -> Mapping[str, Any]:
         """Versions and settings."""
@@ -145,16 +140,19 @@ class PaddedPeer:
     def _encode(self, texts: Sequence[Input]) -> list[Encoding]:
         return [e.cut(self._longest) for e in self._tokenizer.encode(texts)]
 
-    def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
+    def _batch(self, run: Run, encodings: Sequence[Encoding]) -> list[Answers]:
+        return self._decode(run(self._feeds(encodings)), encodings)
+
+    def _feeds(self, encodings: Sequence[Encoding]) -> Feeds:
         known = feeds([e.ids for e in encodings], self._multiple)
         return {name: known[name] for name in self._inputs}
 
     def _decode(self, logits: Sequence[Any], encodings: Sequence[Encoding]) -> list[Answers]:
         answers: list[Answers] = [{} for _ in encodings]
-        for (name, (face, per_token)), array in zip(self._heads.items(), logits, strict=True):
+        for (name, (head, per_token)), array in zip(self._heads.items(), logits, strict=True):
             for answer, row, encoding in zip(answers, array, encodings, strict=True):
-                own = row[: len(encoding)] if per_token else row
-                answer[name] = face.decode(np.asarray(own), encoding).to_dict()
+                found = np.asarray(row[: len(encoding)] if per_token else row)
+                answer[name] = head.decode(found, encoding).to_dict()
         return answers
 
     def _workers(self) -> ThreadPoolExecutor:
@@ -166,37 +164,45 @@ class PaddedPeer:
             self._pool = ThreadPoolExecutor(len(runs))
         return self._pool
 
-    def _beside(self, encoding: Encoding) -> Answers:
+    def _by_worker(self, encodings: Sequence[Encoding]) -> list[Answers]:
         run = self._free.get()
         try:
-            return self._decode(run(self._feeds([encoding])), [encoding])[0]
+            return self._batch(run, encodings)
         finally:
             self._free.put(run)
 
 
 def peer(
-    run: Run, inputs: Sequence[str], options: Mapping[str, Any], **settings: Any
+    make: Callable[[int], tuple[Run, Sequence[str]]],
+    threads: int,
+    options: Mapping[str, Any],
+    *,
+    info: Mapping[str, Any],
+    workers: Callable[[], Sequence[Run]] | None = None,
+    multiple: int = 1,
 ) -> PaddedPeer:
     """A `PaddedPeer` for the heads of a run.
 
     Args:
-        run: as there.
-        inputs: as there.
+        make: an engine with so many threads, and the names of its inputs.
+        threads: that the peer may use.
         options: as `polyhead_bench.peers.load` takes them: ``heads``, and ``bundle``, the folder of
             the bundle that says what they are.
-        settings: of `PaddedPeer`.
+        info: versions and settings.
+        workers: makes engines of one thread each; None makes one after the other.
+        multiple: lengths are padded to a multiple of it.
     """
     bundle = read(options["bundle"])
     manifest = bundle.manifest
-    specs = {name: manifest.heads[name] for name in options["heads"]}
-    tokenizer = Tokenizer.from_file(bundle.file(manifest.tokenizer))
-    return PaddedPeer(run, inputs, specs, tokenizer, manifest.encoder.max_tokens, **settings)
-
-
-def _ms(call: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
-    return min(times)
+    run, inputs = make(threads)
+    side_by_side = workers or (lambda: [make(1)[0] for _ in range(threads)])
+    return PaddedPeer(
+        run,
+        inputs,
+        {name: manifest.heads[name] for name in options["heads"]},
+        Tokenizer.from_file(bundle.file(manifest.tokenizer)),
+        manifest.encoder.max_tokens,
+        info={"threads": threads, **info},
+        workers=side_by_side if threads > 1 else None,
+        multiple=multiple,
+    )

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
 import sentence_transformers
 import torch
 from sentence_transformers.sentence_transformer import modules
@@ -15,17 +14,16 @@ from sentence_transformers.sentence_transformer import modules
 from polyhead.bundle import read
 from polyhead.text.encoding import Input
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Peer
 
 _SIZES = {"batch 32, sorted": 32, "batch 8, sorted": 8, "one per call": 1}
 _KIND = "embedding.v1"
 
 
-class SentencePeer:
+class SentencePeer(Peer):
     """The library sorts a list by length itself, whatever the size of its batches."""
 
     schedules = tuple(_SIZES)
-    callers = 1
 
     def __init__(self, model: Any, name: str, info: Mapping[str, Any]) -> None:
         self._model, self._name, self._info = model, name, info
@@ -40,10 +38,6 @@ class SentencePeer:
             return [self.answer(text) for text in texts]
         return self._vectors(texts, _SIZES[schedule])
 
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
-
     def info(self) -> Mapping[str, Any]:
         """Versions and threads."""
         return self._info
@@ -54,7 +48,7 @@ class SentencePeer:
 
 
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> SentencePeer:
-    """Load the encoder in `folder`; with ``backend="onnx"`` the graph that it has there."""
+    """Load the encoder in `folder`."""
     torch.set_num_threads(threads)
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     manifest = read(options["bundle"]).manifest
@@ -62,13 +56,8 @@ def load(folder: Path, threads: int, options: Mapping[str, Any]) -> SentencePeer
     if [(spec.kind, spec.layers) for spec in known.values()] != [(_KIND, "last")]:
         raise PeerFault(f"heads {', '.join(known)}: it takes one, an {_KIND} of the last layer.")
     ((name, spec),) = known.items()
-    backend, more = options.get("backend", "torch"), {}
-    if backend == "onnx":
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
-        more["model_kwargs"] = {"session_options": settings}
     longest, width = manifest.encoder.max_tokens, manifest.encoder.hidden_size
-    encoder = modules.Transformer(str(folder), max_seq_length=longest, backend=backend, **more)
+    encoder = modules.Transformer(str(folder), max_seq_length=longest)
     parts = [encoder, modules.Pooling(width, spec.pooling), modules.Normalize()]
     model = sentence_transformers.SentenceTransformer(modules=parts, device="cpu")
     version = sentence_transformers.__version__

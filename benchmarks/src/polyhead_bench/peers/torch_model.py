@@ -6,37 +6,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from polyhead.heads import decoder
-from polyhead.text.encoding import Encoding, Input
+from polyhead.text.encoding import Input
 from polyhead_bench.peers import padded
-from polyhead_bench.peers.base import Answers
+from polyhead_bench.peers.base import Answers, Feeds
 from polyhead_models import checkpoint
 
 _EQUAL = "equal lengths"
-_PADDED = tuple(name for name in padded.SCHEDULES if name.startswith("batch 32"))
 
 
-class TorchPeer:
-    """A checkpoint's engine; plain, compiled, or in bf16 autocast."""
+class TorchPeer(padded.PaddedPeer):
+    """A checkpoint's engine, which reads long texts in windows; or batches of 32 with padding.
 
-    schedules = (_EQUAL, *_PADDED)
-    callers = 1
+    Plain, compiled, or in bf16 autocast.
+    """
 
     def __init__(self, folder: Path, threads: int, options: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
         loaded = checkpoint.load(folder)
         if options.get("compiled"):
             loaded.model.encoder.compile(dynamic=True)
-        self._model = loaded.model
-        self._engine = loaded.engine()
-        names = options.get("heads") or list(loaded.model.specs)
-        self._specs = {name: loaded.model.specs[name] for name in names}
-        self._decoders = {name: decoder(name, spec) for name, spec in self._specs.items()}
+        self._model, self._engine = loaded.model, loaded.engine()
         self._autocast = bool(options.get("autocast"))
+        self._names = options.get("heads") or list(loaded.model.specs)
+        super().__init__(
+            self._forward,
+            ["input_ids", "attention_mask", *({"token_type_ids"} & set(loaded.model.inputs))],
+            {name: loaded.model.specs[name] for name in self._names},
+            loaded.tokenizer,
+            loaded.description.config.encoder.max_tokens,
+            info={"torch": torch.__version__, "threads": torch.get_num_threads()},
+        )
+        self.schedules = (_EQUAL, *(name for name in self.schedules if "batch 32" in name))
 
     def answer(self, text: Input) -> Answers:
         """Answer one text."""
@@ -44,53 +46,21 @@ class TorchPeer:
 
     def answer_all(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
         """Answer many, in batches of equal length or with padding."""
+        if schedule != _EQUAL:
+            return super().answer_all(texts, schedule)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            if schedule == _EQUAL:
-                return self._equal(texts)
-            return self._padded(texts, schedule)
-
-    def _equal(self, texts: Sequence[Input]) -> list[Answers]:
-        found = self._engine.predict(texts, heads=list(self._specs))
+            found = self._engine.predict(texts, heads=list(self._names))
         return [{name: r.to_dict() for name, r in p.results.items()} for p in found]
 
-    def _padded(self, texts: Sequence[Input], schedule: str) -> list[Answers]:
-        """Texts beyond the encoder's limit are read in windows, which the engine does."""
-        encodings = self._engine.encode(texts)
-        lengths = [len(encoding) for encoding in encodings]
-        short = [i for i, encoding in enumerate(encodings) if len(encoding.starts) == 1]
-        answers: dict[int, Answers] = {}
-        for batch in padded.batches([lengths[i] for i in short], schedule):
-            rows = [short[i] for i in batch]
-            found = self._logits([encodings[i] for i in rows])
-            for row, i in enumerate(rows):
-                answers[i] = {}
-                for name, spec in self._specs.items():
-                    own = found[name][row]
-                    own = own[: lengths[i]] if spec.kind in padded.PER_TOKEN else own
-                    answers[i][name] = self._decoders[name].decode(own, encodings[i]).to_dict()
-        for i in sorted(set(range(len(texts))) - answers.keys()):
-            (answers[i],) = self._equal([texts[i]])
-        return [answers[i] for i in range(len(texts))]
-
-    def _logits(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.float32]]:
-        """Logits by head, `(batch, …)`, in the batch's padding too."""
-        feeds = padded.feeds([encoding.ids for encoding in encodings])
-        types = feeds.pop("token_type_ids")
-        if "token_type_ids" in self._model.inputs:
-            for row, encoding in enumerate(encodings):
-                types[row, : len(encoding)] = encoding.token_types
-            feeds["token_type_ids"] = types
-        with torch.inference_mode():
-            found = self._model(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
-        return {name: found[name].float().numpy() for name in self._specs}
-
-    def profile(self, text: Input) -> Mapping[str, float]:
-        """Not told."""
-        return {}
-
     def info(self) -> Mapping[str, Any]:
-        """Version and threads."""
-        return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        """Version and threads; no limit of tokens, as long texts are read in windows."""
+        return {name: value for name, value in super().info().items() if name != "max_tokens"}
+
+    def _forward(self, feeds: Feeds) -> Sequence[Any]:
+        tensors = {name: torch.from_numpy(feed) for name, feed in feeds.items()}
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+            found = self._model(**tensors)
+        return [found[name].float().numpy() for name in self._names]
 
 
 def load(folder: Path, threads: int, options: Mapping[str, Any]) -> TorchPeer:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from polyhead_bench import statistics
+from polyhead_bench.metrics import best_schedule
 from polyhead_bench.results import Results
-from polyhead_bench.tables import accuracy, agreement, best_schedule, medians, round_times
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 _MARKERS = "osD^vPX*"
@@ -94,18 +94,6 @@ def _cdf(axes: Axes, results: Results) -> None:
     axes.set_ylim(0, 1)
 
 
-def _load(axes: Axes, results: Results) -> None:
-    for name, row in results.scenarios["server"].items():
-        rates = [point["rate"] for point in row["points"]]
-        slow = [point["p99"] for point in row["points"]]
-        axes.plot(rates, slow, label=name, markersize=4, **_style(results, name))
-    axes.axhline(results.bound_ms, color="0.5", linewidth=0.8)
-    _logarithmic(axes, "x")
-    _logarithmic(axes, "y")
-    axes.set_xlabel("texts per second that arrive (Poisson)")
-    axes.set_ylabel("p99 from arrival to answer, ms")
-
-
 def _throughput(axes: Axes, results: Results) -> None:
     found = results.scenarios["offline"]
     names = [name for name, row in found.items() if row["seconds"]]
@@ -118,25 +106,6 @@ def _throughput(axes: Axes, results: Results) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("texts per second, best schedule (bars: 95% interval)")
-
-
-def _pareto(axes: Axes, results: Results) -> None:
-    times = round_times(results, "single")
-    known = all(accuracy(results, name) is not None for name in times)
-    for name, own in times.items():
-        share = (accuracy if known else agreement)(results, name)
-        if share is not None:
-            style = {**_style(results, name), "linestyle": ""}
-            axes.plot([float(np.median(own))], [100 * share], label=name, **style)
-    _logarithmic(axes, "x")
-    low, high = axes.get_ylim()
-    if known:
-        axes.set_ylim(low - 1, high + 1)
-        axes.set_ylabel("accuracy on these texts, %")
-    else:
-        axes.set_ylim(min(low, 98.0), max(high, 100.2))
-        axes.set_ylabel("answers like the PyTorch model's, %")
-    axes.set_xlabel("latency of one text, ms (median)")
 
 
 def _heads(axes: Axes, results: Results) -> None:
@@ -153,19 +122,6 @@ def _heads(axes: Axes, results: Results) -> None:
     axes.set_ylabel("time of a text, one head = 1")
 
 
-def _split(axes: Axes, results: Results) -> None:
-    name, measured = next(iter(results.scenarios["profile"].items()))
-    lengths = {tokens: medians(parts) for tokens, parts in measured.items()}
-    below = np.zeros(len(lengths))
-    parts = (("tokenise", "tokenise"), ("run", "graph"), ("decode", "decode and schedule"))
-    for number, (part, label) in enumerate(parts):
-        share = np.array([100 * one[part] / sum(one.values()) for one in lengths.values()])
-        axes.bar(list(lengths), share, bottom=below, label=label, color=_COLOURS[number])
-        below += share
-    axes.set_xlabel(f"tokens in the text ({name})")
-    axes.set_ylabel("share of the time, %")
-
-
 def _logarithmic(axes: Axes, name: str) -> None:
     """Makes the axis x or y logarithmic, with plain numbers at 1, 2 and 5."""
     axes.set(**{f"{name}scale": "log"})
@@ -178,15 +134,8 @@ def _logarithmic(axes: Axes, name: str) -> None:
 _PICTURES: Mapping[str, tuple[str, str, Callable[[Axes, Results], None]]] = {
     "latency": ("lengths", "Latency of one text against its length.", _lengths),
     "distribution": ("single", "Share of texts answered within a time, one at a time.", _cdf),
-    "load": ("server", "p99 under texts that arrive by themselves; the line is the bound.", _load),
-    "throughput": ("offline", "Texts per second when all are given at once.", _throughput),
-    "pareto": (
-        "single",
-        "Accuracy against latency; where texts have no labels, agreement with the PyTorch model.",
-        _pareto,
-    ),
+    "throughput": ("offline", "AskedTexts per second when all are given at once.", _throughput),
     "heads": ("heads", "What further heads cost.", _heads),
-    "split": ("profile", "Where the time of one text goes.", _split),
 }
 
 

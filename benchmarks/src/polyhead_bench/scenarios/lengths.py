@@ -18,7 +18,7 @@ def measure(context: Context) -> dict[str, Any]:
     for name in list(context.roster.workers):
         for texts in context.fixed.values():
             context.roster.ask(name, "single", texts=texts)
-    for _, names in context.roster.rounds(context.rounds):
+    for names in context.rounds():
         for tokens, texts in context.fixed.items():
             for name in names:
                 answer = context.roster.ask(name, "single", texts=texts)

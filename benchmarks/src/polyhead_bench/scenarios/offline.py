@@ -20,7 +20,7 @@ def measure(context: Context) -> dict[str, Any]:
     found = context.found
     for name in list(context.roster.workers):
         _warm(context, name)
-    for _, names in context.roster.rounds(context.rounds):
+    for names in context.rounds():
         for name in names:
             for schedule in _schedules(context, name):
                 answer = context.roster.ask(

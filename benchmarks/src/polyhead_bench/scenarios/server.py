@@ -6,58 +6,66 @@ from typing import Any
 
 import numpy as np
 
-from polyhead_bench import open_loop
+from polyhead_bench.harness import open_loop
 from polyhead_bench.scenarios.context import Context
 
-_SHARES = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)
-_SECONDS, _FEWEST, _MOST = 3.0, 100, 3000
+_STEPS = 5
+"""Halvings of the range of rates: the rate is found to a 32nd of the capacity."""
+_FEWEST, _MOST = 200, 3000
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """By peer: ``points``, a rate each with its p50, its p99 and all ms, and ``rate``.
+    """By peer: ``capacity``, ``rates``, ``rate`` and ``points``.
 
-    Rates are shares of what the peer reached in a closed loop. Each runs for about three seconds;
-    `rate` is the highest in texts/s with p99 under the bound and all lower ones too, 0 for none.
-    A peer that fails keeps the points that it had.
+    The capacity is texts/s in a closed loop with as many callers as the peer gains by. In each
+    round, interleaved over the peers, the highest rate with p99 under the bound is found by
+    bisection between 0 and the capacity: one of ``rates`` (0 where even the lowest tried was too
+    fast); ``rate`` is their median. A point is a rate that was tried, with its p50, p99 and number
+    of texts.
     """
-    found = context.found
     for name in list(context.roster.workers):
         capacity = _capacity(context, name)
-        if capacity is None:
-            continue
-        points: list[dict[str, Any]] = []
-        for step, share in enumerate(_SHARES):
-            rate = capacity * share
-            count = int(np.clip(rate * _SECONDS, _FEWEST, _MOST))
-            texts = [context.texts.inputs[i % len(context.texts.inputs)] for i in range(count)]
-            answer = context.roster.ask(
-                name,
-                "server",
-                texts=texts,
-                arrivals=open_loop.arrivals(count, rate=rate, seed=step),
-            )
-            if answer is None:
-                break
-            p50, p99 = np.percentile(answer["ms"], [50, 99])
-            ms = [round(time, 4) for time in answer["ms"]]
-            points.append({"rate": rate, "p50": float(p50), "p99": float(p99), "ms": ms})
-            found[name] = {"points": points, "rate": _highest(points, context.bound_ms)}
-    return found
+        if capacity is not None:
+            context.found[name] = {"capacity": capacity, "rates": [], "rate": 0.0, "points": []}
+    for number, names in enumerate(context.rounds()):
+        for name in names:
+            rate = _highest(context, name, seed=number * _STEPS)
+            if rate is not None:
+                row = context.found[name]
+                row["rates"].append(rate)
+                row["rate"] = float(np.median(row["rates"]))
+    return context.found
 
 
 def _capacity(context: Context, name: str) -> float | None:
-    """Texts/s in a closed loop with as many callers as the peer says that it gains by."""
-    answer = context.roster.ask(name, "single", texts=context.texts.inputs)
+    texts = context.texts.inputs
+    answer = context.roster.ask(name, "server", texts=texts, arrivals=[0.0] * len(texts))
+    return None if answer is None else float(len(texts) / (max(answer["ms"]) / 1e3))
+
+
+def _highest(context: Context, name: str, *, seed: int) -> float | None:
+    """One bisection; None when the peer failed, whose points so far are kept."""
+    row = context.found[name]
+    low, high = 0.0, row["capacity"]
+    for step in range(_STEPS):
+        rate = (low + high) / 2
+        point = _point(context, name, rate, seed=seed + step)
+        if point is None:
+            return None
+        row["points"].append(point)
+        if point["p99"] <= context.settings.bound_ms:
+            low = rate
+        else:
+            high = rate
+    return low
+
+
+def _point(context: Context, name: str, rate: float, *, seed: int) -> dict[str, float] | None:
+    count = int(np.clip(rate * context.settings.server_seconds, _FEWEST, _MOST))
+    texts = [context.texts.inputs[i % len(context.texts.inputs)] for i in range(count)]
+    arrivals = open_loop.arrivals(count, rate=rate, seed=seed)
+    answer = context.roster.ask(name, "server", texts=texts, arrivals=arrivals)
     if answer is None:
         return None
-    callers = context.roster.workers[name].ready["callers"]
-    return float(callers / (np.mean(answer["ms"]) / 1e3))
-
-
-def _highest(points: list[dict[str, Any]], bound_ms: float) -> float:
-    rate = 0.0
-    for point in points:
-        if point["p99"] > bound_ms:
-            break
-        rate = point["rate"]
-    return rate
+    p50, p99 = np.percentile(answer["ms"], [50, 99])
+    return {"rate": rate, "p50": float(p50), "p99": float(p99), "texts": count}

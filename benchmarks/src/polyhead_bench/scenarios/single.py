@@ -10,7 +10,7 @@ from polyhead_bench.scenarios.context import Context
 def measure(context: Context) -> dict[str, Any]:
     """By peer ``ms``: a list of milliseconds for each round, a text each."""
     found = context.found
-    for _, names in context.roster.rounds(context.rounds):
+    for names in context.rounds():
         for name in names:
             answer = context.roster.ask(name, "single", texts=context.texts.inputs)
             if answer is not None:

@@ -1,1 +1,0 @@
-"""Scripts that run in environments of their own, with nothing of polyhead installed."""
