@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module, util
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 
 import pytest
 from pages import ROOT, blocks, commands, table, text
@@ -147,6 +148,13 @@ def test_every_command_and_flag_of_the_text_exists(page):
         if not code.startswith("pip "):
             for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", code):
                 assert re.search(rf"{flag}\b", reference), code
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_name_of_the_text_exists(page):
+    prose = re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)
+    for name in re.findall(r"`(polyhead(?:_\w+)?(?:\.\w+)+)", prose):
+        assert resolve_name(name) is not None, name
 
 
 def test_the_reference_of_commands_is_that_of_the_installed_commands():
