@@ -24,6 +24,7 @@ from polyhead import errors
 from polyhead.bundle import golden, manifest, measured
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
+from polyhead_bench.report import publish
 from polyhead_models import config
 from polyhead_models.data.formats import FORMATS
 from polyhead_models.errors import ConfigError
@@ -238,6 +239,12 @@ def test_the_table_of_errors_has_every_error_once():
         if isinstance(thing, type) and issubclass(thing, polyhead.PolyheadError)
     ]
     assert sorted(re.findall(r"`(\w+)`", " ".join(row[0] for row in rows))) == sorted(tree)
+
+
+def test_the_page_of_results_is_made_of_the_newest_runs():
+    page, folder = text("benchmarks/results/README.md"), ROOT / "benchmarks" / "results"
+    made = "\n\n".join(publish.section(run, folder) for run in publish.newest(folder))
+    assert publish.filled(page, made) == page, "run: make readme"
 
 
 def test_the_python_reference_has_every_public_name():
