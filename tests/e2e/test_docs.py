@@ -24,6 +24,7 @@ from polyhead import errors
 from polyhead.bundle import golden, manifest, measured
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
+from polyhead_bench.peers import PEERS
 from polyhead_bench.report import publish
 from polyhead_models import config
 from polyhead_models.data.formats import FORMATS
@@ -119,6 +120,8 @@ def _check_command(words):
                     assert (ROOT / word.partition("[")[0] / "pyproject.toml").is_file(), word
         case ["python", "-m", module, *_]:
             assert util.find_spec(module), module
+        case ["python", "-c", code]:
+            compile(code, "python -c", "exec")
         case ["python", file, *_]:
             assert (ROOT / file).is_file(), file
         case _:
@@ -245,6 +248,11 @@ def test_the_page_of_results_is_made_of_the_newest_runs():
     page, folder = text("benchmarks/results/README.md"), ROOT / "benchmarks" / "results"
     made = "\n\n".join(publish.section(run, folder) for run in publish.newest(folder))
     assert publish.filled(page, made) == page, "run: make readme"
+
+
+def test_the_peers_of_the_text_exist():
+    shown = [row[0] for row in table("docs/explanation/measuring.md", "## Peers")]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(shown))) <= set(PEERS)
 
 
 def test_the_python_reference_has_every_public_name():
