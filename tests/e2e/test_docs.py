@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module, util
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 
 import pytest
 from pages import ROOT, blocks, commands, table, text
@@ -23,6 +24,8 @@ from polyhead import errors
 from polyhead.bundle import golden, manifest, measured
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
+from polyhead_bench.peers import PEERS
+from polyhead_bench.report import publish
 from polyhead_models import config
 from polyhead_models.data.formats import FORMATS
 from polyhead_models.errors import ConfigError
@@ -117,6 +120,8 @@ def _check_command(words):
                     assert (ROOT / word.partition("[")[0] / "pyproject.toml").is_file(), word
         case ["python", "-m", module, *_]:
             assert util.find_spec(module), module
+        case ["python", "-c", code]:
+            compile(code, "python -c", "exec")
         case ["python", file, *_]:
             assert (ROOT / file).is_file(), file
         case _:
@@ -147,6 +152,13 @@ def test_every_command_and_flag_of_the_text_exists(page):
         if not code.startswith("pip "):
             for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", code):
                 assert re.search(rf"{flag}\b", reference), code
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_name_of_the_text_exists(page):
+    prose = re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)
+    for name in re.findall(r"`(polyhead(?:_\w+)?(?:\.\w+)+)", prose):
+        assert resolve_name(name) is not None, name
 
 
 def test_the_reference_of_commands_is_that_of_the_installed_commands():
@@ -230,6 +242,17 @@ def test_the_table_of_errors_has_every_error_once():
         if isinstance(thing, type) and issubclass(thing, polyhead.PolyheadError)
     ]
     assert sorted(re.findall(r"`(\w+)`", " ".join(row[0] for row in rows))) == sorted(tree)
+
+
+def test_the_page_of_results_is_made_of_the_newest_runs():
+    page, folder = text("benchmarks/results/README.md"), ROOT / "benchmarks" / "results"
+    made = "\n\n".join(publish.section(run, folder) for run in publish.newest(folder))
+    assert publish.filled(page, made) == page, "run: make readme"
+
+
+def test_the_peers_of_the_text_exist():
+    shown = [row[0] for row in table("docs/explanation/measuring.md", "## Peers")]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(shown))) <= set(PEERS)
 
 
 def test_the_python_reference_has_every_public_name():
