@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
 demo: .venv/ready  ## train, export, verify and measure a model with four heads
-	$(BIN)/polyhead demo -o build/demo
+	$(BIN)/python examples/support-desk/demo.py -o build/demo
 
 # Threads of PyTorch in two processes that wait in busy loops slow each other tenfold.
 test: test-lean .venv/ready  ## the whole test suite, offline

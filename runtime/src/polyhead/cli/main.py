@@ -18,7 +18,7 @@ GROUP = "polyhead.commands"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _BROUGHT_BY = {
-    "polyhead-models": ("data", "demo", "evaluate", "heads", "train"),
+    "polyhead-models": ("data", "evaluate", "heads", "train"),
     "polyhead-export": ("combine", "export", "import"),
     "polyhead-bench": ("bench",),
 }

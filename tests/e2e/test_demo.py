@@ -1,16 +1,18 @@
-import shutil
+"""The data of examples/support-desk, which `make demo` trains on."""
+
+from pathlib import Path
 
 import pytest
 
-from polyhead.cli.main import main
 from polyhead_models import config
 from polyhead_models.data import examples, statistics
-from polyhead_models.demo import CONFIG, FILES, SOURCE, Demo, DemoError
+
+SOURCE = Path(__file__).parents[2] / "examples" / "support-desk"
 
 
 @pytest.fixture(scope="module")
 def splits():
-    made = config.load(SOURCE / CONFIG)
+    made = config.load(SOURCE / "demo.toml")
     return {split: examples.load(made, split) for split in ("train", "validation", "test")}
 
 
@@ -36,20 +38,3 @@ def test_names_in_the_test_split_are_in_no_other(splits):
         }
 
     assert names("test").isdisjoint(names("train", "validation"))
-
-
-@pytest.mark.parametrize("missing", FILES)
-def test_without_data_the_demo_says_where_it_is(tmp_path, missing):
-    source = tmp_path / "source"
-    shutil.copytree(SOURCE, source)
-    (source / missing).unlink()
-    with pytest.raises(
-        DemoError, match=rf"{missing}: no such file; .*examples/support-desk.*--data"
-    ):
-        Demo(tmp_path / "demo", source).run()
-    assert not (tmp_path / "demo").exists()
-
-
-def test_the_command_takes_a_folder_with_the_data(tmp_path, capfd):
-    assert main(["demo", "-o", str(tmp_path / "demo"), "--data", str(tmp_path)]) == 1
-    assert f"{tmp_path / CONFIG}: no such file" in capfd.readouterr().err
