@@ -19,6 +19,10 @@ class Interval:
     low: float
     high: float
 
+    def shown(self, form: str = ".2f") -> str:
+        """For people, as ``1.20 (1.10 to 1.31)``."""
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+
     def overlaps(self, other: Interval) -> bool:
         """Whether the two intervals have a point in common."""
         return self.low <= other.high and other.low <= self.high
