@@ -12,7 +12,6 @@ from polyhead_bench import metrics, statistics
 from polyhead_bench.agreement import ALIKE
 from polyhead_bench.metrics import agreement, best_schedule, round_times, speedups
 from polyhead_bench.results import Results
-from polyhead_bench.statistics import Interval
 
 
 @dataclass(frozen=True)
