@@ -28,21 +28,15 @@ class Interval:
         return self.low <= other.high and other.low <= self.high
 
 
-def ratio(
-    other: Sequence[float] | NDArray[np.float64],
-    own: Sequence[float] | NDArray[np.float64],
-    *,
-    seed: int = 0,
-) -> Interval:
+def ratio(other: Sequence[float], own: Sequence[float]) -> Interval:
     """How many times `other` is `own`: the median over rounds of their ratios.
 
     Args:
         other: a figure of each round of one peer.
         own: of the same rounds of the baseline; the rounds were interleaved, so that each pair of
             figures stems from about the same time.
-        seed: of the resampling.
     """
-    return median(np.asarray(other, float) / np.asarray(own, float), seed=seed)
+    return median(np.asarray(other, float) / np.asarray(own, float))
 
 
 def median(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Interval:
