@@ -25,7 +25,6 @@ class Change:
         before: its time, relative to the run's baseline where both runs measured one, else the time
             itself (ms of a median text, or seconds of the whole list).
         after: the same of the second run.
-        relative: whether the figures are relative to the baseline.
         verdict: ``"worse"`` or ``"better"`` only when the intervals do not overlap.
     """
 
@@ -33,7 +32,6 @@ class Change:
     scenario: str
     before: Interval
     after: Interval
-    relative: bool
     verdict: Verdict
 
 
@@ -61,7 +59,6 @@ def compare(before: Results, after: Results, *, baseline: str | None = None) -> 
                         scenario=scenario,
                         before=old[peer],
                         after=new[peer],
-                        relative=baseline is not None,
                         verdict=_verdict(old[peer], new[peer]),
                     )
                 )

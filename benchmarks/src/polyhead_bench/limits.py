@@ -62,12 +62,6 @@ class Limit:
             and len(model["heads"]) >= (self.heads or 0)
         )
 
-    def reached(self, value: float) -> bool:
-        """Whether a figure, in the limit's unit, is within it."""
-        if self.at_least is None:
-            return value <= (self.at_most or 0.0)
-        return value >= self.at_least
-
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -138,7 +132,9 @@ def _check(results: Results, limit: Limit, metric: str) -> Check:
         ]
         reason = "; ".join(faults) or "the run has no such figure"
         return Check(name=name, found=None, limit=limit.shown, state="unmeasured", reason=reason)
-    state: State = "pass" if limit.reached(found.value) else "missed"
+    below = limit.at_most is None or found.value <= limit.at_most
+    above = limit.at_least is None or found.value >= limit.at_least
+    state: State = "pass" if below and above else "missed"
     return Check(name=name, found=found, limit=limit.shown, state=state)
 
 

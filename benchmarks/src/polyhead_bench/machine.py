@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,11 +47,6 @@ def affinity() -> list[int] | None:
 def versions() -> dict[str, str]:
     """The libraries of this environment that peers are made of."""
     return {name: found for name in _LIBRARIES if (found := _version(name)) is not None}
-
-
-def maxrss_unit() -> int:
-    """Bytes in a unit of `ru_maxrss`: macOS counts bytes, Linux kibibytes."""
-    return 1 if sys.platform == "darwin" else 1024
 
 
 def commit() -> dict[str, Any]:

@@ -19,26 +19,24 @@ class Interval:
     low: float
     high: float
 
+    def shown(self, form: str = ".2f") -> str:
+        """For people, as ``1.20 (1.10 to 1.31)``."""
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+
     def overlaps(self, other: Interval) -> bool:
         """Whether the two intervals have a point in common."""
         return self.low <= other.high and other.low <= self.high
 
 
-def ratio(
-    other: Sequence[float] | NDArray[np.float64],
-    own: Sequence[float] | NDArray[np.float64],
-    *,
-    seed: int = 0,
-) -> Interval:
+def ratio(other: Sequence[float], own: Sequence[float]) -> Interval:
     """How many times `other` is `own`: the median over rounds of their ratios.
 
     Args:
         other: a figure of each round of one peer.
         own: of the same rounds of the baseline; the rounds were interleaved, so that each pair of
             figures stems from about the same time.
-        seed: of the resampling.
     """
-    return median(np.asarray(other, float) / np.asarray(own, float), seed=seed)
+    return median(np.asarray(other, float) / np.asarray(own, float))
 
 
 def median(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Interval:

@@ -62,7 +62,6 @@ def _show(rows: Sequence[Check]) -> None:
         return
     cells = []
     for row in rows:
-        found = "-" if row.found is None else f"{row.found.value:.3g}"
-        between = "" if row.found is None else f"{row.found.low:.3g} to {row.found.high:.3g}"
-        cells.append([row.name, found, between, row.limit, row.state, row.reason])
-    output.write(output.table(["figure", "found", "95% interval", "limit", "", ""], cells))
+        found = None if row.found is None else row.found.shown(".3g")
+        cells.append([row.name, found, row.limit, row.state, row.reason])
+    output.write(output.table(["figure", "found, 95% interval", "limit", "", ""], cells))

@@ -19,7 +19,6 @@ from polyhead.cli import output
 from polyhead_bench.compare import compare
 from polyhead_bench.errors import BenchError, Incomparable
 from polyhead_bench.results import read
-from polyhead_bench.statistics import Interval
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +45,10 @@ def execute(arguments: argparse.Namespace) -> int:
         output.write(
             output.table(
                 ["peer", "scenario", "before", "after", "verdict"],
-                [[c.peer, c.scenario, _shown(c.before), _shown(c.after), c.verdict] for c in found],
+                [
+                    [c.peer, c.scenario, c.before.shown(".3g"), c.after.shown(".3g"), c.verdict]
+                    for c in found
+                ],
             )
         )
     return 1 if any(change.verdict == "worse" for change in found) else 0
-
-
-def _shown(found: Interval) -> str:
-    return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"

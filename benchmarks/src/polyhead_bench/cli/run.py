@@ -124,10 +124,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _check_usage(arguments: argparse.Namespace) -> None:
-    if min(getattr(arguments, name) for name in _COUNTS) < 1:
-        arguments.usage_error(f"{', '.join(f'--{name}' for name in _COUNTS)}: expected at least 1")
-    if arguments.minutes <= 0:
-        arguments.usage_error("--minutes: expected more than 0")
+    if min(getattr(arguments, name) for name in _COUNTS) < 1 or arguments.minutes <= 0:
+        counts = ", ".join(f"--{name}" for name in _COUNTS)
+        arguments.usage_error(f"{counts}: expected at least 1; --minutes: more than 0")
 
 
 def names(text: str) -> tuple[str, ...]:

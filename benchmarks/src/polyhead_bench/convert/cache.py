@@ -102,15 +102,11 @@ class Models:
     @property
     def _home(self) -> Path:
         assert self.checkpoint is not None
-        parts = [_made_by(), sha256(self.bundle / "manifest.json"), *self._environment()]
+        pins = sorted(self.environments.glob("*/installed.txt"))  # their tools make some forms
+        parts = [_made_by(), sha256(self.bundle / "manifest.json"), *map(sha256, pins)]
         files = [self.checkpoint / name for name in _OF_CHECKPOINT]
         parts += [sha256(file) for file in files if file.is_file()]
         return self.cache / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:_SHOWN]
-
-    def _environment(self) -> Iterator[str]:
-        """What is installed for other engines, whose tools make some forms."""
-        for pins in sorted(self.environments.glob("*/installed.txt")):
-            yield sha256(pins)
 
     def _has_just(self, heads: Sequence[str]) -> bool:
         """Whether the bundle is what an int8 export of these heads would be."""

@@ -12,7 +12,6 @@ from polyhead_bench import metrics, statistics
 from polyhead_bench.agreement import ALIKE
 from polyhead_bench.metrics import agreement, best_schedule, round_times, speedups
 from polyhead_bench.results import Results
-from polyhead_bench.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _peers(results: Results) -> Table:
 
 def _single(results: Results) -> Table:
     found = results.scenarios.get("single", {})
-    ratios = speedups(results, "single")
+    ratios = {name: found.shown() for name, found in speedups(results, "single").items()}
     rows = []
     for name, row in found.items():
         p50, p90, p99 = np.percentile(np.concatenate(row["ms"]), [50, 90, 99])
@@ -90,7 +89,7 @@ def _single(results: Results) -> Table:
         rows.append(
             (
                 *(name, f"{p50:.2f}", f"{p90:.2f}", f"{p99:.2f}"),
-                _shown(ratios.get(name)),
+                ratios.get(name, ""),
                 f"{100 * statistics.spread(medians):.0f}%",
             )
         )
@@ -110,12 +109,13 @@ def _offline(results: Results) -> Table:
         best = best_schedule(row) if row["seconds"] else ""
         for schedule, seconds in row["seconds"].items():
             middle = float(np.median(seconds))
-            times = statistics.ratio(seconds[: len(own)], own[: len(seconds)]) if own else None
+            ratio = metrics.ratio(seconds, own or [])
+            times = ratio.shown() if ratio else ""
             same = row.get("same", {}).get(schedule)
             rows.append(
                 (
                     *(name, schedule + " (best)" * (schedule == best)),
-                    *(f"{texts / middle:,.0f}", f"{tokens / middle:,.0f}", _shown(times)),
+                    *(f"{texts / middle:,.0f}", f"{tokens / middle:,.0f}", times),
                     "" if same is None else f"{same:.4f}",
                 )
             )
@@ -151,7 +151,7 @@ def _figures(results: Results, scenario: str) -> Table:
         own = [value / unit for value in metrics.rounds(results, scenario, name, metric)]
         if len(own) < 2:
             return f"{own[0]:{form}}" if own else ""
-        return _shown(statistics.median(own), form)
+        return statistics.median(own).shown(form)
 
     rows = tuple(
         (name, *(cell(name, *column[1:]) for column in columns))
@@ -166,10 +166,9 @@ def _heads(results: Results) -> Table:
     rows = []
     for name, row in results.scenarios.get("heads", {}).items():
         first = row["ms"].get("1", [])
-        rows += [
-            (name, count, f"{np.median(times):.2f}", _shown(metrics.ratio(times, first)))
-            for count, times in row["ms"].items()
-        ]
+        for count, times in row["ms"].items():
+            ratio = metrics.ratio(times, first)
+            rows.append((name, count, f"{np.median(times):.2f}", ratio.shown() if ratio else ""))
         rows += [
             (name, count, "-", f"not measured: {reason}")
             for count, reason in row.get("faults", {}).items()
@@ -212,12 +211,6 @@ def _memory(results: Results) -> Table:
     ]
     header = ("peer", "`batch_tokens`", "threads", "MiB")
     return Table("Resident memory after all texts at once, by settings", header, tuple(rows))
-
-
-def _shown(found: Interval | None, form: str = ".2f") -> str:
-    if found is None:
-        return ""
-    return f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"
 
 
 def as_markdown(table: Table) -> str:
