@@ -14,6 +14,10 @@ test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
 	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
 
+test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user), labelled data (POLYHEAD_DATA=…)
+	$(BIN)/polyhead bench setup
+	POLYHEAD_PEERS=build/peers $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
+
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
@@ -88,4 +92,4 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean fuzz test-transformers4 lint docs bench readme smoke soak bench-graphs bench-service bench-combine
+.PHONY: demo test test-lean test-release fuzz test-transformers4 lint docs bench readme smoke soak bench-graphs bench-service bench-combine
