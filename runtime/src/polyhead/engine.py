@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead._model import GraphRun, HeadRequest, LoadedModel, SubModel
+from polyhead._model import GraphRun, HeadRequest, LoadedModel, Origin, SubModel
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, InputError
 from polyhead.heads import HeadSpec
@@ -41,22 +41,6 @@ Logits = dict[str, list[NDArray[np.float32]]]
 
 _NOTHING = np.empty(0, np.float32)
 _NO_OPTIONS: Options = {}
-
-
-class Origin(Protocol):
-    """Where an engine came from; can be pickled."""
-
-    def at(self, path: str | Path) -> Self:
-        """The same settings for another bundle."""
-        ...
-
-    def model(self) -> LoadedModel:
-        """What is there, read now."""
-        ...
-
-    def engine(self) -> Engine:
-        """An engine of it."""
-        ...
 
 
 class Engine:
@@ -119,9 +103,8 @@ class Engine:
         batch_tokens: int = 256,
         policy: OverflowPolicy | None = None,
         intra_op_threads: int = 1,
-        origin: Origin | None = None,
     ) -> Self:
-        """An engine over sub-models that are loaded; `origin` opens them again."""
+        """An engine over sub-models that are loaded."""
         engine = cls.__new__(cls)
         engine._set_up(
             model,
@@ -129,7 +112,6 @@ class Engine:
             batch_tokens=batch_tokens,
             policy=policy or OverflowPolicy(),
             intra_op_threads=intra_op_threads,
-            origin=origin,
         )
         return engine
 
@@ -141,14 +123,13 @@ class Engine:
         batch_tokens: int,
         policy: OverflowPolicy,
         intra_op_threads: int,
-        origin: Origin | None = None,
     ) -> None:
         self._threads = thread_budget.budget(threads)
         self._scheduler = Scheduler(
             thread_budget.workers(self._threads, intra_op_threads),
             whole_number("batch_tokens", batch_tokens),
         )
-        self._model, self._policy, self._origin = model, policy, origin
+        self._model, self._policy = model, policy
         self._last_info: dict[str, Any] | None = None  # of a closed engine
 
     @property
@@ -283,11 +264,12 @@ class Engine:
             EngineClosed: after `close`.
         """
         model = self._open()
-        long = "a " * (model.max_tokens // 2)
+        most = self._policy.max_characters
+        long = ("a " * (model.max_tokens // 2))[: most and most - 1]
         for kind in {spec.input for spec in model.specs.values()}:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
-            self.predict(both)
-            self(both[1])
+            self.predict(both, errors="return")  # no pair has one character at most
+            self.predict(both[1:], errors="return")
         self._scheduler.settle()
 
     def info(self) -> dict[str, Any]:
@@ -296,9 +278,9 @@ class Engine:
         An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
         still says what ran.
         """
+        model = self._model  # before the look at its end, after which it has no parts
         if self._last_info is not None:
             return dict(self._last_info)
-        model = self._model
         first, several = model.parts[0], len(model.parts) > 1
         return {
             **first.backend.info(),
@@ -334,13 +316,13 @@ class Engine:
             EngineWithoutBundle: when this engine was not made by `polyhead.load`.
             EngineClosed: after `close`.
         """
-        self._open()
         origin = self._bundled("reload")
         if path is not None:
             origin = origin.at(path)
-        model = origin.model()
-        self._open()  # closed meanwhile
-        self._model, self._origin = model, origin
+        self._model = origin.model()
+        if self._last_info is not None:  # closed meanwhile
+            self.close()
+            self._open()
 
     def close(self) -> None:
         """Free the sessions and give the worker threads back. May be called twice.
@@ -366,16 +348,16 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as where it came from: the copy opens its bundle again."""
-        self._open()
         return self._bundled("pickle").engine, ()
 
     def _bundled(self, what: str) -> Origin:
-        if self._origin is None:
+        origin = self._open().origin
+        if origin is None:
             raise EngineWithoutBundle(
                 f"cannot {what} this engine: it was not made by polyhead.load, so there is no"
                 " bundle to open again."
             )
-        return self._origin
+        return origin
 
     def _open(self) -> LoadedModel:
         model = self._model
@@ -385,11 +367,11 @@ class Engine:
 
     def _request(self, heads: Iterable[str] | None, model: LoadedModel) -> HeadRequest:
         """The wanted heads, resolved once for all calls that ask for the same."""
+        if heads is not None and not isinstance(heads, str) and isinstance(heads, Iterable):
+            heads = tuple(heads)
         try:
-            if heads is not None and not isinstance(heads, str):
-                heads = tuple(heads)
             found = model.requests.get(heads)
-        except TypeError:  # no names, or a name that is no text
+        except TypeError:  # a name that is no text
             found = None
         return found or resolve(heads, model)
 

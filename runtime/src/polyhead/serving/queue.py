@@ -143,23 +143,25 @@ def entry_for(
 
 def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
     """Answer entries with equal settings, in a thread; one that fails leaves the others alone."""
-    found: list[Prediction | BaseException] = []
-    if batch:
-        first = batch[0]
-        try:
-            answers = engine.predict(
-                [entry.item for entry in batch],
-                heads=first.heads,
-                options=first.options,
-                errors="return",
-            )
-            found = [_own(each) if isinstance(each, InputError) else each for each in answers]
-        except Exception as problem:  # of no single input, such as an option's value
-            found = [problem] if len(batch) == 1 else [_alone(engine, entry) for entry in batch]
+    found = _found(engine, batch) if batch else []
     info = engine.info()  # each time: `Engine.reload` may have changed it
     predictions = [each for each in found if isinstance(each, Prediction)]
     shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
     return BatchAnswers(found, shape, info["threads"])
+
+
+def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException]:
+    """An answer or an error for each entry; an error is held by no name in its own frames."""
+    try:
+        answers = engine.predict(
+            [entry.item for entry in batch],
+            heads=batch[0].heads,
+            options=batch[0].options,
+            errors="return",
+        )
+    except Exception as problem:  # of no single input, such as an option's value
+        return [problem] if len(batch) == 1 else [_alone(engine, entry) for entry in batch]
+    return [_own(each) if isinstance(each, InputError) else each for each in answers]
 
 
 def _own(problem: InputError) -> InputError:
