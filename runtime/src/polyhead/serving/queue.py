@@ -11,6 +11,7 @@ from polyhead.errors import InputError
 from polyhead.prediction import Prediction
 from polyhead.serving.stats import BatchShape, shape_of
 from polyhead.text.encoding import Input
+from polyhead.text.inputs import without_frames
 
 # A batch holds about this many characters; a text with more goes alone, and one thread is kept for
 # the others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.
@@ -151,7 +152,7 @@ def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
 
 
 def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException]:
-    """An answer or an error for each entry; an error is held by no name in its own frames."""
+    """An answer or an error for each entry."""
     try:
         answers = engine.predict(
             [entry.item for entry in batch],
@@ -160,7 +161,9 @@ def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | Bas
             errors="return",
         )
     except Exception as problem:  # of no single input, such as an option's value
-        return [problem] if len(batch) == 1 else [_alone(engine, entry) for entry in batch]
+        if len(batch) == 1:
+            return [_without_frames(problem)]
+        return [_alone(engine, entry) for entry in batch]
     return [_own(each) if isinstance(each, InputError) else each for each in answers]
 
 
@@ -180,7 +183,12 @@ def _alone(engine: Engine, entry: QueueEntry) -> Prediction | BaseException:
     try:
         return engine(entry.item, heads=entry.heads, options=entry.options)
     except Exception as problem:
-        return problem
+        return _without_frames(problem)
+
+
+def _without_frames(problem: Exception) -> Exception:
+    """What is wrong with a request needs no frames; those of any other error say where it was."""
+    return without_frames(problem) if isinstance(problem, InputError) else problem
 
 
 def _are_texts(parts: object) -> bool:
