@@ -12,6 +12,7 @@ from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.inference.backend import Backend
+from polyhead.inference.scheduler import Pass
 from polyhead.inference.session import MultiThreadedSession
 from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
@@ -91,20 +92,14 @@ class SubModel:
 
 
 @dataclass(frozen=True, eq=False)
-class GraphRun:
+class GraphRun(Pass):
     """One run of a graph for inputs of a kind, and the heads that read its logits.
 
     Attributes:
-        backend: computes.
-        multi_threaded: the same with several threads for one call; None where there is none.
-        outputs: names of the wanted outputs.
         reader: number of the reader whose token ids are fed.
         heads: name, column among the outputs and decoder of each.
     """
 
-    backend: Backend
-    multi_threaded: MultiThreadedSession | None
-    outputs: Sequence[str]
     reader: int
     heads: Sequence[tuple[str, int, Decoder]]
 

@@ -88,10 +88,10 @@ class Engine:
         """
         self._set_up(
             LoadedModel.of((SubModel.of(backend, tokenizer, heads, max_tokens),)),
-            threads=threads,
-            batch_tokens=batch_tokens,
-            policy=OverflowPolicy(on_overflow, max_characters),
-            intra_op_threads=intra_op_threads,
+            OverflowPolicy(on_overflow, max_characters),
+            threads,
+            batch_tokens,
+            intra_op_threads,
         )
 
     @classmethod
@@ -106,22 +106,15 @@ class Engine:
     ) -> Self:
         """An engine over sub-models that are loaded."""
         engine = cls.__new__(cls)
-        engine._set_up(
-            model,
-            threads=threads,
-            batch_tokens=batch_tokens,
-            policy=policy or OverflowPolicy(),
-            intra_op_threads=intra_op_threads,
-        )
+        engine._set_up(model, policy or OverflowPolicy(), threads, batch_tokens, intra_op_threads)
         return engine
 
     def _set_up(
         self,
         model: LoadedModel,
-        *,
+        policy: OverflowPolicy,
         threads: int | None,
         batch_tokens: int,
-        policy: OverflowPolicy,
         intra_op_threads: int,
     ) -> None:
         self._threads = thread_budget.budget(threads)
@@ -284,9 +277,7 @@ class Engine:
         first, several = model.parts[0], len(model.parts) > 1
         return {
             **first.backend.info(),
-            **_multi_threaded(first),
-            **({"sub_models": [_described(part) for part in model.parts]} if several else {}),
-            **({} if several else _graph(first)),
+            **(_session(first) if not several else {"sub_models": [*map(_sub_model, model.parts)]}),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -431,7 +422,7 @@ def _prediction(
     return Prediction(first.text, results, tokens, windows, truncated, first.query)
 
 
-def _described(part: SubModel) -> dict[str, Any]:
+def _sub_model(part: SubModel) -> dict[str, Any]:
     """A sub-model as plain data."""
     bundle = part.bundle
     return {
@@ -440,18 +431,15 @@ def _described(part: SubModel) -> dict[str, Any]:
         "encoder": None if bundle is None else bundle.manifest.encoder.name,
         "fingerprint": None if bundle is None else bundle.manifest.encoder.fingerprint,
         "max_tokens": part.max_tokens,
-        **_multi_threaded(part),
-        **_graph(part),
+        **_session(part),
     }
 
 
-def _multi_threaded(part: SubModel) -> dict[str, Any]:
-    fast = part.multi_threaded
-    return {"multi_threaded": None if fast is None else fast.info()}
-
-
-def _graph(part: SubModel) -> dict[str, Any]:
-    if part.graph is None:
-        return {}
-    kept = ("file", "sha256", "precision", "layout", "target")
-    return {"graph": {name: getattr(part.graph, name) for name in kept}}
+def _session(part: SubModel) -> dict[str, Any]:
+    """What runs a sub-model's graph, and which graph, as plain data."""
+    fast, graph = part.multi_threaded, part.graph
+    found: dict[str, Any] = {"multi_threaded": None if fast is None else fast.info()}
+    if graph is not None:
+        kept = ("file", "sha256", "precision", "layout", "target")
+        found["graph"] = {name: getattr(graph, name) for name in kept}
+    return found

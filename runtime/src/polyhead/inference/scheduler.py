@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +32,19 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Pass(Protocol):
-    """One run of a graph: what computes, and what is wanted of it."""
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One run of a graph: what computes, and what is wanted of it.
 
-    @property
-    def backend(self) -> Backend:
-        """Computes the logits."""
-        ...
+    Attributes:
+        backend: computes the logits.
+        multi_threaded: the same with several threads for one call; None where there is none.
+        outputs: names of the wanted outputs.
+    """
 
-    @property
-    def multi_threaded(self) -> MultiThreadedSession | None:
-        """The same with several threads for one call; None where there is none."""
-        ...
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """Names of the wanted outputs."""
-        ...
+    backend: Backend
+    multi_threaded: MultiThreadedSession | None
+    outputs: Sequence[str]
 
 
 P = TypeVar("P", bound=Pass)
