@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, Self
 
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.inference.backend import Backend
+from polyhead.inference.scheduler import Pass
 from polyhead.inference.session import MultiThreadedSession
 from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
+
+
+class Origin(Protocol):
+    """Where a model came from; can be pickled."""
+
+    def at(self, path: str | Path) -> Self:
+        """The same settings for another bundle."""
+        ...
+
+    def model(self) -> LoadedModel:
+        """What is there, read now."""
+        ...
+
+    def engine(self) -> object:
+        """An engine of it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +92,14 @@ class SubModel:
 
 
 @dataclass(frozen=True, eq=False)
-class GraphRun:
+class GraphRun(Pass):
     """One run of a graph for inputs of a kind, and the heads that read its logits.
 
     Attributes:
-        backend: computes.
-        multi_threaded: the same with several threads for one call; None where there is none.
-        outputs: names of the wanted outputs.
         reader: number of the reader whose token ids are fed.
         heads: name, column among the outputs and decoder of each.
     """
 
-    backend: Backend
-    multi_threaded: MultiThreadedSession | None
-    outputs: Sequence[str]
     reader: int
     heads: Sequence[tuple[str, int, Decoder]]
 
@@ -132,6 +145,7 @@ class LoadedModel:
         tokenizer: of the first sub-model.
         max_tokens: longest input of any encoder.
         source: where it came from, for people; None where nobody said.
+        origin: where it came from, to open it again; None for a back end that the caller made.
         requests: what calls have asked for, resolved.
     """
 
@@ -141,10 +155,13 @@ class LoadedModel:
     tokenizer: Tokenizer
     max_tokens: int
     source: str | None = None
+    origin: Origin | None = None
     requests: dict[object, HeadRequest] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, parts: Sequence[SubModel], source: str | None = None) -> LoadedModel:
+    def of(
+        cls, parts: Sequence[SubModel], source: str | None = None, origin: Origin | None = None
+    ) -> LoadedModel:
         """Heads of sub-models side by side; there is at least one sub-model."""
         decoders = {name: found for part in parts for name, found in part.decoders.items()}
         return cls(
@@ -154,6 +171,7 @@ class LoadedModel:
             tokenizer=parts[0].tokenizer,
             max_tokens=max(part.max_tokens for part in parts),
             source=source,
+            origin=origin,
         )
 
     def without_sessions(self) -> LoadedModel:

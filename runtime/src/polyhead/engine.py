@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead._model import GraphRun, HeadRequest, LoadedModel, SubModel
+from polyhead._model import GraphRun, HeadRequest, LoadedModel, Origin, SubModel
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, InputError
 from polyhead.heads import HeadSpec
@@ -41,22 +41,6 @@ Logits = dict[str, list[NDArray[np.float32]]]
 
 _NOTHING = np.empty(0, np.float32)
 _NO_OPTIONS: Options = {}
-
-
-class Origin(Protocol):
-    """Where an engine came from; can be pickled."""
-
-    def at(self, path: str | Path) -> Self:
-        """The same settings for another bundle."""
-        ...
-
-    def model(self) -> LoadedModel:
-        """What is there, read now."""
-        ...
-
-    def engine(self) -> Engine:
-        """An engine of it."""
-        ...
 
 
 class Engine:
@@ -104,10 +88,10 @@ class Engine:
         """
         self._set_up(
             LoadedModel.of((SubModel.of(backend, tokenizer, heads, max_tokens),)),
-            threads=threads,
-            batch_tokens=batch_tokens,
-            policy=OverflowPolicy(on_overflow, max_characters),
-            intra_op_threads=intra_op_threads,
+            OverflowPolicy(on_overflow, max_characters),
+            threads,
+            batch_tokens,
+            intra_op_threads,
         )
 
     @classmethod
@@ -119,36 +103,26 @@ class Engine:
         batch_tokens: int = 256,
         policy: OverflowPolicy | None = None,
         intra_op_threads: int = 1,
-        origin: Origin | None = None,
     ) -> Self:
-        """An engine over sub-models that are loaded; `origin` opens them again."""
+        """An engine over sub-models that are loaded."""
         engine = cls.__new__(cls)
-        engine._set_up(
-            model,
-            threads=threads,
-            batch_tokens=batch_tokens,
-            policy=policy or OverflowPolicy(),
-            intra_op_threads=intra_op_threads,
-            origin=origin,
-        )
+        engine._set_up(model, policy or OverflowPolicy(), threads, batch_tokens, intra_op_threads)
         return engine
 
     def _set_up(
         self,
         model: LoadedModel,
-        *,
+        policy: OverflowPolicy,
         threads: int | None,
         batch_tokens: int,
-        policy: OverflowPolicy,
         intra_op_threads: int,
-        origin: Origin | None = None,
     ) -> None:
         self._threads = thread_budget.budget(threads)
         self._scheduler = Scheduler(
             thread_budget.workers(self._threads, intra_op_threads),
             whole_number("batch_tokens", batch_tokens),
         )
-        self._model, self._policy, self._origin = model, policy, origin
+        self._model, self._policy = model, policy
         self._last_info: dict[str, Any] | None = None  # of a closed engine
 
     @property
@@ -283,11 +257,12 @@ class Engine:
             EngineClosed: after `close`.
         """
         model = self._open()
-        long = "a " * (model.max_tokens // 2)
+        most = self._policy.max_characters
+        long = ("a " * (model.max_tokens // 2))[: most and most - 1]
         for kind in {spec.input for spec in model.specs.values()}:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
-            self.predict(both)
-            self(both[1])
+            self.predict(both, errors="return")  # no pair has one character at most
+            self.predict(both[1:], errors="return")
         self._scheduler.settle()
 
     def info(self) -> dict[str, Any]:
@@ -296,15 +271,13 @@ class Engine:
         An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
         still says what ran.
         """
+        model = self._model  # before the look at its end, after which it has no parts
         if self._last_info is not None:
             return dict(self._last_info)
-        model = self._model
         first, several = model.parts[0], len(model.parts) > 1
         return {
             **first.backend.info(),
-            **_multi_threaded(first),
-            **({"sub_models": [_described(part) for part in model.parts]} if several else {}),
-            **({} if several else _graph(first)),
+            **(_session(first) if not several else {"sub_models": [*map(_sub_model, model.parts)]}),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -334,13 +307,13 @@ class Engine:
             EngineWithoutBundle: when this engine was not made by `polyhead.load`.
             EngineClosed: after `close`.
         """
-        self._open()
         origin = self._bundled("reload")
         if path is not None:
             origin = origin.at(path)
-        model = origin.model()
-        self._open()  # closed meanwhile
-        self._model, self._origin = model, origin
+        self._model = origin.model()
+        if self._last_info is not None:  # closed meanwhile
+            self.close()
+            self._open()
 
     def close(self) -> None:
         """Free the sessions and give the worker threads back. May be called twice.
@@ -366,16 +339,16 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as where it came from: the copy opens its bundle again."""
-        self._open()
         return self._bundled("pickle").engine, ()
 
     def _bundled(self, what: str) -> Origin:
-        if self._origin is None:
+        origin = self._open().origin
+        if origin is None:
             raise EngineWithoutBundle(
                 f"cannot {what} this engine: it was not made by polyhead.load, so there is no"
                 " bundle to open again."
             )
-        return self._origin
+        return origin
 
     def _open(self) -> LoadedModel:
         model = self._model
@@ -385,11 +358,11 @@ class Engine:
 
     def _request(self, heads: Iterable[str] | None, model: LoadedModel) -> HeadRequest:
         """The wanted heads, resolved once for all calls that ask for the same."""
+        if heads is not None and not isinstance(heads, str) and isinstance(heads, Iterable):
+            heads = tuple(heads)
         try:
-            if heads is not None and not isinstance(heads, str):
-                heads = tuple(heads)
             found = model.requests.get(heads)
-        except TypeError:  # no names, or a name that is no text
+        except TypeError:  # a name that is no text
             found = None
         return found or resolve(heads, model)
 
@@ -449,7 +422,7 @@ def _prediction(
     return Prediction(first.text, results, tokens, windows, truncated, first.query)
 
 
-def _described(part: SubModel) -> dict[str, Any]:
+def _sub_model(part: SubModel) -> dict[str, Any]:
     """A sub-model as plain data."""
     bundle = part.bundle
     return {
@@ -458,18 +431,15 @@ def _described(part: SubModel) -> dict[str, Any]:
         "encoder": None if bundle is None else bundle.manifest.encoder.name,
         "fingerprint": None if bundle is None else bundle.manifest.encoder.fingerprint,
         "max_tokens": part.max_tokens,
-        **_multi_threaded(part),
-        **_graph(part),
+        **_session(part),
     }
 
 
-def _multi_threaded(part: SubModel) -> dict[str, Any]:
-    fast = part.multi_threaded
-    return {"multi_threaded": None if fast is None else fast.info()}
-
-
-def _graph(part: SubModel) -> dict[str, Any]:
-    if part.graph is None:
-        return {}
-    kept = ("file", "sha256", "precision", "layout", "target")
-    return {"graph": {name: getattr(part.graph, name) for name in kept}}
+def _session(part: SubModel) -> dict[str, Any]:
+    """What runs a sub-model's graph, and which graph, as plain data."""
+    fast, graph = part.multi_threaded, part.graph
+    found: dict[str, Any] = {"multi_threaded": None if fast is None else fast.info()}
+    if graph is not None:
+        kept = ("file", "sha256", "precision", "layout", "target")
+        found["graph"] = {name: getattr(graph, name) for name in kept}
+    return found

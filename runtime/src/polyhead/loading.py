@@ -57,7 +57,6 @@ class BundleOrigin:
             batch_tokens=settings.batch_tokens,
             policy=OverflowPolicy(settings.on_overflow, settings.max_characters),
             intra_op_threads=settings.intra_op,
-            origin=self,
         )
 
     def model(self) -> LoadedModel:
@@ -88,7 +87,7 @@ class BundleOrigin:
                 require_golden(part)
             parts.append(part.with_prefix(prefix) if prefix else part)
         _log_what_could_be_combined(parts)
-        return LoadedModel.of(parts, ", ".join(map(str, self.paths)))
+        return LoadedModel.of(parts, ", ".join(map(str, self.paths)), origin=self)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.settings.session_options is not None:

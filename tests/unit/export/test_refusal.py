@@ -220,7 +220,7 @@ def test_a_full_disk_in_the_middle_leaves_the_old_bundle(checkpoint, older):
     before = contents(older)
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
     done = subprocess.run(
-        [sys.executable, "-m", "polyhead.cli.main", "export", checkpoint, "-o", older],
+        [sys.executable, "-m", "polyhead", "export", checkpoint, "-o", older],
         env={**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
         capture_output=True,

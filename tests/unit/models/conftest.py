@@ -223,4 +223,4 @@ def command() -> tuple[list[str], dict[str, str]]:
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
     changes = {"PYTHONPATH": sources, "PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1"}
     environment = {**os.environ, **changes, "OMP_NUM_THREADS": "1"}
-    return [sys.executable, "-m", "polyhead.cli.main"], environment
+    return [sys.executable, "-m", "polyhead"], environment

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_inspect_writes_the_manifest_as_json(polyhead, bundle):
     done = polyhead("inspect", bundle, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout) == json.loads((bundle / "manifest.json").read_text())
+
+
+def test_inspect_says_what_each_file_is_for(polyhead, bundle_copy, edit_json):
+    shutil.copy(bundle_copy / "golden.json", bundle_copy / "calibration.json")
+
+    def add(manifest):
+        manifest["calibration"] = {**manifest["golden"], "file": "calibration.json"}
+
+    edit_json(bundle_copy / "manifest.json", add)
+    done = polyhead("inspect", bundle_copy)
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("calibration.json")]
+    assert line.endswith("  calibration")
 
 
 def test_inspect_shows_a_page(polyhead, bundle):

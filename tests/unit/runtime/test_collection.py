@@ -3,12 +3,10 @@
 import pytest
 
 from polyhead import DigestMismatch, GraphError, ManifestError, load
-from polyhead.bundle import is_collection, read, read_parts
+from polyhead.bundle import read, read_parts
 
 
-def test_it_is_told_apart_and_has_its_parts(collection, bundle):
-    assert is_collection(collection)
-    assert not is_collection(bundle)
+def test_it_has_its_sub_models(collection):
     first, second = read_parts(collection)
     assert list(first.manifest.heads) == ["a-topic"]
     assert list(second.manifest.heads) == ["b-sentiment", "b-embedding"]

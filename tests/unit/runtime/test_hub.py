@@ -16,7 +16,7 @@ import pytest
 
 from polyhead import BundleError, InvalidSetting, MissingExtra, load
 from polyhead.bundle import hub as hubs
-from polyhead.bundle.hub import Address, address, located
+from polyhead.bundle.hub import address, located
 
 DATA = Path(__file__).parents[2] / "data"
 COMMIT = "c0ffee" + "0" * 34
@@ -268,8 +268,8 @@ def test_a_repository_without_a_bundle_is_named(hub, bundle_copy):
 
 
 def test_addresses():
-    assert address("hf:a/b") == Address("a/b")
-    assert address("hf:a/b@refs/pr/1") == Address("a/b", "refs/pr/1")
+    assert address("hf:a/b") == ("a/b", None)
+    assert address("hf:a/b@refs/pr/1") == ("a/b", "refs/pr/1")
 
 
 @pytest.mark.parametrize("text", ["hf:", "hf:a", "hf:a/b/c", "hf:a/b@", "hf:a/../b", "a/b"])

@@ -70,6 +70,15 @@ def test_a_prediction_of_a_pair_says_both_texts(engine):
     assert "query" not in engine(TEXT).to_dict()
 
 
+def test_an_error_of_the_callers_own_names_is_raised(engine):
+    def names():
+        yield "topic"
+        raise TypeError("no name")
+
+    with pytest.raises(TypeError, match="no name"):
+        engine("anna", heads=names())
+
+
 def test_no_heads_answer_any_input_with_nothing(engine):
     assert [dict(found) for found in engine.predict([TEXT, PAIR], heads=[])] == [{}, {}]
 

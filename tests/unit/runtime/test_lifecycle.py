@@ -1,5 +1,7 @@
 """Reloading under traffic, warming up, what is checked at loading, forks and pickles."""
 
+import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from polyhead import (
+    Batcher,
     BundleError,
     BundleNotFound,
     DigestMismatch,
@@ -19,11 +22,13 @@ from polyhead import (
     EngineClosed,
     EngineWithoutBundle,
     GoldenMismatch,
+    InputError,
     InvalidText,
     UnknownHead,
     load,
 )
 from polyhead.inference.session import OnnxSession
+from polyhead.loading import BundleOrigin
 
 LABELS = {"billing", "delivery", "praise"}
 
@@ -144,6 +149,59 @@ def test_sessions_are_freed_at_once(bundle, end, monkeypatch):
         gc.enable()
 
 
+def _list_with_a_bad_text(engine):
+    engine.predict([*["anna", "x " * 60] * 50, "\ud83d"])
+
+
+def _list_with_a_back_end_that_fails(engine):
+    engine._model.parts[0].backend.run = None
+    engine.predict(["anna", "x " * 60])
+
+
+def _requests_of_a_batcher(engine):
+    async def serve():
+        async with Batcher(engine) as batcher:
+            for text, options in (("anna", {"topic": {"k": 1}}), ("\ud83d", None), ("anna", None)):
+                with contextlib.suppress(InputError):
+                    await batcher.predict(text, options=options)
+
+    asyncio.run(serve())
+
+
+@pytest.mark.parametrize(
+    "fail", [_list_with_a_bad_text, _list_with_a_back_end_that_fails, _requests_of_a_batcher]
+)
+def test_an_error_that_was_handled_keeps_no_session(bundle, fail, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    gc.collect()
+    gc.disable()
+    try:
+        engine = load(bundle)
+        alive = weakref.ref(engine._model.parts[0].backend._session.peek())
+        with contextlib.suppress(InputError, TypeError):
+            fail(engine)
+        del engine
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_a_reload_that_ends_after_the_engine_leaves_no_session(bundle, monkeypatch):
+    engine = load(bundle)
+    read = BundleOrigin.model
+
+    def late(origin):
+        model = read(origin)
+        engine.close()
+        return model
+
+    monkeypatch.setattr(BundleOrigin, "model", late)
+    with pytest.raises(EngineClosed):
+        engine.reload()
+    assert not engine._model.parts
+    assert engine.info()["heads"]
+
+
 def test_an_answer_in_flight_keeps_its_session(bundle):
     inside, go_on = threading.Event(), threading.Event()
 
@@ -174,6 +232,12 @@ def test_warming_up_changes_no_answer(engine_of_many_heads):
     before = engine_of_many_heads("anna").to_dict()
     engine_of_many_heads.warmup()
     assert engine_of_many_heads("anna").to_dict() == before
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_warming_up_keeps_to_the_longest_input(many_heads, most):
+    with load(many_heads, max_characters=most) as engine:
+        engine.warmup()
 
 
 def test_a_pickled_engine_keeps_its_settings(bundle):

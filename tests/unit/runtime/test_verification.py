@@ -22,6 +22,12 @@ def verify_after(bundle_copy, edit_json, reseal):
     return check
 
 
+def test_a_file_of_two_sub_models_is_counted_once(collection):
+    found = verify(collection)
+    assert found.passed
+    assert found.files == len(list(collection.iterdir())) - 1  # the manifest
+
+
 def test_a_good_bundle_passes(bundle):
     found = verify(bundle)
     assert found.passed

@@ -10,7 +10,7 @@ from polyhead.bundle.collection import Collection
 from polyhead.bundle.golden import Golden, GoldenExample
 from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
 from polyhead.bundle.measured import Attempt, Certificate, Gate, HeadQuality
-from polyhead.bundle.reader import Bundle, is_bundle, is_collection, read, read_parts
+from polyhead.bundle.reader import Bundle, is_bundle, read, read_parts
 
 __all__ = [
     "Attempt",
@@ -26,7 +26,6 @@ __all__ = [
     "HeadQuality",
     "Manifest",
     "is_bundle",
-    "is_collection",
     "read",
     "read_parts",
 ]

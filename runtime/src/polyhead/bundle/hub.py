@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from glob import escape
 from pathlib import Path
@@ -32,22 +31,11 @@ SCHEME = "hf:"
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
-@dataclass(frozen=True)
-class Address:
-    """A repository on the hub.
+def address(text: str) -> tuple[str, str | None]:
+    """Name and revision of ``hf:org/name`` or ``hf:org/name@revision``.
 
-    Attributes:
-        name: ``org/name``.
-        revision: a branch, a tag or a commit; None for the newest on the main branch. Only a commit
-            is the same tomorrow.
-    """
-
-    name: str
-    revision: str | None = None
-
-
-def address(text: str) -> Address:
-    """Read ``hf:org/name`` or ``hf:org/name@revision``.
+    A revision is a branch, a tag or a commit; None is the newest on the main branch. Only a commit
+    is the same tomorrow.
 
     Raises:
         InvalidSetting: for anything else.
@@ -55,7 +43,7 @@ def address(text: str) -> Address:
     found = _ADDRESS.fullmatch(text.removeprefix(SCHEME))
     if not text.startswith(SCHEME) or found is None:
         raise InvalidSetting(f"{text!r}: expected hf:ORG/NAME or hf:ORG/NAME@REVISION.")
-    return Address(found["name"], found["revision"])
+    return found["name"], found["revision"]
 
 
 def located(path: str | Path) -> Path:
@@ -77,11 +65,11 @@ def located(path: str | Path) -> Path:
     text = _text(path)
     if not text.startswith(SCHEME):
         return Path(path)
-    wanted = address(text)
+    repository, revision = address(text)
     library = _library()
     refusals = (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError)
     try:
-        manifest = Path(library.hf_hub_download(wanted.name, MANIFEST, revision=wanted.revision))
+        manifest = Path(library.hf_hub_download(repository, MANIFEST, revision=revision))
     except refusals as problem:
         raise BundleNotFound(
             f"{text}: the hub gives no {MANIFEST} of such a repository, and there is none in the"
@@ -94,7 +82,7 @@ def located(path: str | Path) -> Path:
     names = file_names(manifest)
     for name in names:
         try:
-            library.hf_hub_download(wanted.name, name, revision=snapshot.name)
+            library.hf_hub_download(repository, name, revision=snapshot.name)
         except refusals as problem:
             raise BundleFileMissing(
                 f"{text}: the manifest names {name}, and neither the hub nor the cache gives it:"
@@ -143,23 +131,23 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
         InvalidSetting: when the address cannot be read.
         MissingExtra: when `huggingface_hub` is not installed.
     """
-    wanted = address(target)
+    repository, revision = address(target)
     library = _library()
     read_parts(bundle)
     names = file_names(bundle / MANIFEST)
     interface = library.HfApi()
     try:
-        interface.create_repo(wanted.name, private=private, exist_ok=True)
+        interface.create_repo(repository, private=private, exist_ok=True)
         commit = interface.upload_folder(
-            repo_id=wanted.name,
+            repo_id=repository,
             folder_path=bundle,
-            revision=wanted.revision,
+            revision=revision,
             allow_patterns=[escape(name) for name in (MANIFEST, *names)],
             commit_message="polyhead bundle",
         )
     except (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError) as problem:
         raise BundleError(f"{target}: the hub does not take it: {problem}") from problem
-    return f"{SCHEME}{wanted.name}@{commit.oid}"
+    return f"{SCHEME}{repository}@{commit.oid}"
 
 
 def _without_links(snapshot: Path, names: Sequence[str], place: Path) -> Path:

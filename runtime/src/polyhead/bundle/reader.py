@@ -109,15 +109,6 @@ def is_bundle(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def is_collection(path: Path) -> bool:
-    """Whether `path` is a bundle of several sub-models.
-
-    Raises:
-        BundleError: when there is no readable manifest.
-    """
-    return _version(path)[1] == COLLECTION
-
-
 def read(path: str | Path, *, digests: bool = True) -> Bundle:
     """Read a bundle of one model and check every file against the manifest.
 

@@ -23,7 +23,7 @@ def staged(target: Path) -> Iterator[Path]:
     Raises:
         BundleError: when something other than a bundle is at `target`; it is left alone.
     """
-    if target.exists() and not is_bundle(target) and not _empty(target):
+    if target.exists() and not is_bundle(target) and (not target.is_dir() or any(target.iterdir())):
         raise BundleError(
             f"{target}: exists and is not a bundle; it is left as it is. Name another folder."
         )
@@ -35,7 +35,3 @@ def write_manifest(folder: Path, manifest: Manifest | Collection) -> None:
     """Write `manifest.json`, with its digest, into a staged folder."""
     text = json.dumps(with_digest(plain(manifest)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-
-
-def _empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())

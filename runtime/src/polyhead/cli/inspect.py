@@ -71,7 +71,8 @@ def _holds(manifest: Manifest, entry: FileEntry) -> str:
         manifest.golden.file: "golden answers",
         manifest.card.file: "model card",
     }
-    return known.get(entry.file, "picture of the model card")
+    picture = manifest.picture is not None and entry.file == manifest.picture.file
+    return known.get(entry.file, "picture of the model card" if picture else "calibration")
 
 
 def _quality(manifest: Manifest) -> str:

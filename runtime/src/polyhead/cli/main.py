@@ -127,7 +127,3 @@ def _unknown(word: str, commands: dict[str, EntryPoint]) -> str:
         f"polyhead: unknown command {word!r}; installed: {', '.join(sorted(commands))}."
         f"{nearest(word, commands)}\n"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

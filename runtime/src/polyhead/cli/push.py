@@ -24,5 +24,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead push`."""
-    output.write(hub.push(arguments.bundle, arguments.target, private=arguments.private) + "\n")
+    output.write(hub.push(arguments.bundle, arguments.target, private=arguments.private))
     return 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads._trimming import trimmed
+from polyhead.heads.base import plain
 from polyhead.system.arguments import whole_number
 from polyhead.text.encoding import Encoding
 
@@ -33,10 +34,6 @@ class AnswerSpan:
     start: int
     end: int
     score: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {"text": self.text, "start": self.start, "end": self.end, "score": self.score}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class Answer:
             "end": self.end,
             "score": self.score,
             "no_answer": self.no_answer,
-            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "candidates": [plain(candidate) for candidate in self.candidates],
         }
 
     def __str__(self) -> str:

@@ -12,6 +12,11 @@ from polyhead.bundle.head_spec import HeadSpec
 from polyhead.text.encoding import Encoding
 
 
+def plain(part: object) -> dict[str, Any]:
+    """The attributes of a part of a result, such as a span, as plain data for JSON."""
+    return {name: getattr(part, name) for name in type(part).__slots__}  # type: ignore[attr-defined]
+
+
 class Result(Protocol):
     """One head's answer to one text. `str(result)` is one line for a person.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
 from polyhead.heads.activation import sigmoid
+from polyhead.heads.base import plain
 from polyhead.system.arguments import whole_number
 from polyhead.text.encoding import Encoding
 
@@ -60,12 +61,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "sentences": [
-                {"text": s.text, "start": s.start, "end": s.end, "score": s.score}
-                for s in self.sentences
-            ]
-        }
+        return {"sentences": [plain(sentence) for sentence in self.sentences]}
 
     def __str__(self) -> str:
         return "  ".join(f"{s.text!r} {s.score:.2f}" for s in self.sentences) or "(none)"

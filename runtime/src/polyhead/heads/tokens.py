@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.heads._trimming import trimmed
 from polyhead.heads.activation import log_softmax
+from polyhead.heads.base import plain
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
@@ -57,18 +58,7 @@ class Entities:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "spans": [
-                {
-                    "label": s.label,
-                    "text": s.text,
-                    "start": s.start,
-                    "end": s.end,
-                    "score": s.score,
-                }
-                for s in self.spans
-            ]
-        }
+        return {"spans": [plain(span) for span in self.spans]}
 
     def __str__(self) -> str:
         return "  ".join(f"{s.label}={s.text!r}" for s in self.spans) or "(none)"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,26 +28,23 @@ _STRIP = 64
 
 Arrays = Sequence[NDArray[np.float32]]
 """An array for each wanted output."""
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Pass(Protocol):
-    """One run of a graph: what computes, and what is wanted of it."""
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One run of a graph: what computes, and what is wanted of it.
 
-    @property
-    def backend(self) -> Backend:
-        """Computes the logits."""
-        ...
+    Attributes:
+        backend: computes the logits.
+        multi_threaded: the same with several threads for one call; None where there is none.
+        outputs: names of the wanted outputs.
+    """
 
-    @property
-    def multi_threaded(self) -> MultiThreadedSession | None:
-        """The same with several threads for one call; None where there is none."""
-        ...
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """Names of the wanted outputs."""
-        ...
+    backend: Backend
+    multi_threaded: MultiThreadedSession | None
+    outputs: Sequence[str]
 
 
 P = TypeVar("P", bound=Pass)
@@ -118,7 +116,7 @@ class Scheduler:
         return found
 
     def run(self, groups: Sequence[Group[P]]) -> Iterator[tuple[Job[P], Arrays]]:
-        """Compute groups side by side; gives each job with its logits, as soon as they are there.
+        """Compute groups side by side; gives each job with its logits, in the order of groups.
 
         The logits of a text in several windows are those of all: a row a window for outputs that
         have one row a text, end to end for those that have one a token.
@@ -163,13 +161,7 @@ class Scheduler:
             return function(range(count))
         workers = self._workers()
         strips = [range(i, min(i + _STRIP, count)) for i in range(0, count, _STRIP)]
-        futures: list[Future[list[T]]] = []
-        try:
-            for strip in strips:
-                futures.append(workers.submit(function, strip))
-            return [each for future in futures for each in future.result()]
-        finally:
-            _end(futures)
+        return [each for strip in workers.side_by_side(function, strips) for each in strip]
 
     def settle(self) -> None:
         """Wait until all sessions are open that are being opened."""
@@ -219,30 +211,35 @@ class _Workers:
             self._places.put(None)
 
     def compute(self, groups: Iterable[Group[P]]) -> Iterator[tuple[Group[P], Arrays]]:
-        """Compute groups in all threads; gives them in the order in which they finish."""
-        if self._pool is None:
-            for group in groups:
-                yield self._in_a_place(_run, group)
-            return
-        running: set[Future[tuple[Group[P], Arrays]]] = set()
-        done: SimpleQueue[Future[tuple[Group[P], Arrays]]] = SimpleQueue()
-        try:
-            for group in groups:
-                running.add(self.submit(_run, group))
-            for future in list(running):
-                future.add_done_callback(done.put)
-            while running:
-                future = done.get()
-                running.remove(future)
-                yield future.result()
-        finally:
-            _end(running)
+        """Compute groups in all threads; gives them in their order."""
+        return self.side_by_side(_run, groups)
 
-    def submit(self, function: Callable[[Any], T], value: Any) -> Future[T]:
-        """Have a thread of the pool call `function`, in a place."""
-        assert self._pool is not None
+    def side_by_side(self, function: Callable[[S], T], values: Iterable[S]) -> Iterator[T]:
+        """What `function` gives for each value, in their order; the threads of the pool call it.
+
+        Whatever ends it, its error or its caller's, none of these calls runs any more by then.
+        """
+        if self._pool is None:
+            for value in values:
+                yield self._in_a_place(function, value)
+            return
+        futures: deque[Future[T]] = deque()
         try:
-            return self._pool.submit(self._in_a_place, function, value)
+            for value in values:
+                futures.append(self._submitted(self._pool, function, value))
+            while futures:  # by no name: the frames of its error would keep a future, and it them
+                yield futures.popleft().result()
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            futures.clear()
+
+    def _submitted(
+        self, pool: ThreadPoolExecutor, function: Callable[[S], T], value: S
+    ) -> Future[T]:
+        try:
+            return pool.submit(self._in_a_place, function, value)
         except RuntimeError as problem:
             if not self._closed:
                 raise
@@ -254,7 +251,7 @@ class _Workers:
             self._closed = True  # before the pool refuses work, so that a call can say why
             self._pool.shutdown()
 
-    def _in_a_place(self, function: Callable[[Any], T], value: Any) -> T:
+    def _in_a_place(self, function: Callable[[S], T], value: S) -> T:
         self._places.get()
         try:
             return function(value)
@@ -284,14 +281,6 @@ class _Workers:
     def _give_back(self, count: int) -> None:
         for _ in range(count):
             self._places.put(None)
-
-
-def _end(futures: Collection[Future[Any]]) -> None:
-    """Leave none of them running, whatever happened."""
-    for future in futures:
-        future.cancel()
-    if futures:
-        wait(futures)
 
 
 def _run(group: Group[P]) -> tuple[Group[P], Arrays]:

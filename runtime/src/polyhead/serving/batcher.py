@@ -31,7 +31,7 @@ _LEAST_THREADS = 2
 
 
 class Batcher:
-    """BatchAnswers requests of one event loop in batches.
+    """Answers requests of one event loop in batches.
 
     Made for ``async with polyhead.Batcher(engine) as batcher: await batcher.predict(text)``. The
     engine is not closed with it.
@@ -129,6 +129,7 @@ class Batcher:
             raise
         finally:
             self._leave(entry, future)
+            del future  # the frames of its error would keep it, and so the engine's sessions
 
     def stats(self) -> BatcherStats:
         """What happened so far, as plain numbers; may be called from any thread."""

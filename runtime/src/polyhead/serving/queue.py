@@ -11,6 +11,7 @@ from polyhead.errors import InputError
 from polyhead.prediction import Prediction
 from polyhead.serving.stats import BatchShape, shape_of
 from polyhead.text.encoding import Input
+from polyhead.text.inputs import without_frames
 
 # A batch holds about this many characters; a text with more goes alone, and one thread is kept for
 # the others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.
@@ -143,23 +144,27 @@ def entry_for(
 
 def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
     """Answer entries with equal settings, in a thread; one that fails leaves the others alone."""
-    found: list[Prediction | BaseException] = []
-    if batch:
-        first = batch[0]
-        try:
-            answers = engine.predict(
-                [entry.item for entry in batch],
-                heads=first.heads,
-                options=first.options,
-                errors="return",
-            )
-            found = [_own(each) if isinstance(each, InputError) else each for each in answers]
-        except Exception as problem:  # of no single input, such as an option's value
-            found = [problem] if len(batch) == 1 else [_alone(engine, entry) for entry in batch]
+    found = _found(engine, batch) if batch else []
     info = engine.info()  # each time: `Engine.reload` may have changed it
     predictions = [each for each in found if isinstance(each, Prediction)]
     shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
     return BatchAnswers(found, shape, info["threads"])
+
+
+def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException]:
+    """An answer or an error for each entry."""
+    try:
+        answers = engine.predict(
+            [entry.item for entry in batch],
+            heads=batch[0].heads,
+            options=batch[0].options,
+            errors="return",
+        )
+    except Exception as problem:  # of no single input, such as an option's value
+        if len(batch) == 1:
+            return [_without_frames(problem)]
+        return [_alone(engine, entry) for entry in batch]
+    return [_own(each) if isinstance(each, InputError) else each for each in answers]
 
 
 def _own(problem: InputError) -> InputError:
@@ -178,7 +183,12 @@ def _alone(engine: Engine, entry: QueueEntry) -> Prediction | BaseException:
     try:
         return engine(entry.item, heads=entry.heads, options=entry.options)
     except Exception as problem:
-        return problem
+        return _without_frames(problem)
+
+
+def _without_frames(problem: Exception) -> Exception:
+    """What is wrong with a request needs no frames; those of any other error say where it was."""
+    return without_frames(problem) if isinstance(problem, InputError) else problem
 
 
 def _are_texts(parts: object) -> bool:

@@ -14,11 +14,7 @@ def offsets(text: str) -> Callable[[int], int]:
     to ``len(text)``.
     """
     if text.isascii() or max(text) <= "\uffff":
-        return _same
+        return lambda offset: offset
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     pairs = np.concatenate([[0], np.cumsum(points > 0xFFFF)])
     return lambda offset: offset + int(pairs[offset])
-
-
-def _same(offset: int) -> int:
-    return offset

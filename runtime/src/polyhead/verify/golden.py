@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from polyhead._assembly import Assembly, LoadSettings
 from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
-from polyhead.bundle.manifest import Graph
+from polyhead.bundle.manifest import MANIFEST, Graph
+from polyhead.bundle.reader import file_names
 from polyhead.engine import Engine
 from polyhead.errors import GoldenMismatch, InputError, ManifestError
 from polyhead.heads import decoder
@@ -87,7 +88,7 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
         return found[0]
     measured = [each.stability for each in found if each.stability is not None]
     return Verification(
-        files=sum(each.files for each in found),
+        files=len(file_names(Path(path) / MANIFEST)),
         token_ids_equal=all(each.token_ids_equal for each in found),
         heads=tuple(check for each in found for check in each.heads),
         stability=max(measured, key=lambda each: each.max_difference, default=None),
