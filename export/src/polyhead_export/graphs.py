@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -26,64 +25,37 @@ from polyhead_export.trace import trace
 from polyhead_models.model import MultiHeadModel
 
 
-@dataclass(frozen=True)
-class FloatGraph:
-    """The float graph in the exact layout.
-
-    Attributes:
-        model: the graph.
-        nodes: number of nodes by operator.
-    """
-
-    model: ir.Model
-    nodes: dict[str, int]
-
-
-def float_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
+def float_graph(model: MultiHeadModel, *, max_tokens: int, padded: bool = False) -> ir.Model:
     """Trace, fold, and check that every fused operator is there.
+
+    Args:
+        model: in evaluation mode.
+        max_tokens: longest input.
+        padded: in the padded layout, with the input ``attention_mask``; else in the exact one.
 
     Raises:
         TraceError: when the model cannot be traced.
         StructureError: when the graph does not have the operators that the model calls for.
     """
-    traced = trace(model)
-    passes = ir.passes.Sequential(
+    traced = trace(model, padded=padded)
+    graph = traced.model
+    ir.passes.Sequential(
         clean(),
         FoldConstants(),
-        DropMask(max_tokens),
+        PaddingMask() if padded else DropMask(max_tokens),
         SplitHeads(),
         clean(),
         RotaryLayout(max_tokens),
         AttentionLayout(),
         FoldPositions(max_tokens),
         clean(),
-        FoldAttentionScale(),
-    )
-    passes(traced.model)
-    nodes = structure.check(traced.model, traced.operators)
-    ir.passes.Sequential(StableMean(max_tokens), clean())(traced.model)
-    return FloatGraph(traced.model, nodes)
-
-
-def padded_graph(model: MultiHeadModel, *, max_tokens: int) -> FloatGraph:
-    """The float graph in the padded layout: with the input ``attention_mask``.
-
-    Raises what `float_graph` raises.
-    """
-    traced = trace(model, padded=True)
-    passes = ir.passes.Sequential(
-        clean(),
-        FoldConstants(),
-        PaddingMask(),
-        SplitHeads(),
-        clean(),
-        RotaryLayout(max_tokens),
-        AttentionLayout(),
-        FoldPositions(max_tokens),
-        clean(),
-    )
-    passes(traced.model)
-    return FloatGraph(traced.model, structure.check(traced.model, traced.operators, padded=True))
+    )(graph)
+    if not padded:
+        FoldAttentionScale()(graph)
+    structure.check(graph, traced.operators, padded=padded)
+    if not padded:
+        ir.passes.Sequential(StableMean(max_tokens), clean())(graph)
+    return graph
 
 
 def lowered(model: ir.Model) -> ir.Model:

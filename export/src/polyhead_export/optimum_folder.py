@@ -20,11 +20,10 @@ from transformers.models.auto import modeling_auto
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.system import atomic
-from polyhead_export import graphs, padding
+from polyhead_export import graphs, parity
 from polyhead_export.errors import ExportError
-from polyhead_export.initializer import add_constant
-from polyhead_export.parity import TOLERANCE
 from polyhead_export.selection import select
+from polyhead_export.subgraph import add_constant
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 
@@ -101,9 +100,9 @@ def _write_graph(checkpoint: Checkpoint, path: Path, spec: HeadSpec) -> list[str
     """Write the graph, whose output is called `logits`; returns the names of its inputs."""
     max_tokens = checkpoint.description.config.encoder.max_tokens
     logger.info("tracing with a mask")
-    traced = graphs.padded_graph(checkpoint.model, max_tokens=max_tokens).model
+    traced = graphs.float_graph(checkpoint.model, max_tokens=max_tokens, padded=True)
     graphs.save(traced, path)
-    error = padding.check(checkpoint.model, path, max_tokens=max_tokens, tolerance=TOLERANCE)
+    error = parity.check(checkpoint.model, path, max_tokens=max_tokens, padded=True)
     logger.info("largest difference from PyTorch %.1e", error)
     if spec.scale is not None:
         _rescale(traced.graph, *spec.scale)

@@ -23,89 +23,69 @@ _FLOAT = (8, 4, 2)
 
 
 @dataclass(frozen=True)
-class FallbackStep:
-    """One way to quantise.
-
-    Attributes:
-        name: for people.
-        plan: which linears get what.
-    """
-
-    name: str
-    plan: Plan
-
-
-FLOAT = FallbackStep("fp32", Plan())
-"""The only step of an export that is not quantised."""
-
-
-@dataclass(frozen=True)
 class SelectedPlan:
-    """The first step that passed the gate.
+    """The first plan that passed the gate.
 
     Attributes:
-        step: how the graph was made.
+        plan: how the graph was made.
         comparison: what it answers.
         gate: what was allowed and tried.
     """
 
-    step: FallbackStep
+    plan: Plan
     comparison: GraphComparison
     gate: Gate
 
 
-def fallback_steps(ranking: Sequence[str]) -> list[FallbackStep]:
+def fallback_plans(ranking: Sequence[str]) -> list[Plan]:
     """The plans for some linears, from the fastest graph to the most exact one.
 
     Static scales for all; per-row scales for the worst eighth, the worst half, all; float for the
-    worst eighth, quarter, half, with per-row scales for the others. Fewer steps for few linears.
+    worst eighth, quarter, half, with per-row scales for the others. Fewer plans for few linears.
 
     Args:
         ranking: names of the linears, the one with the largest output error first.
     """
-    count, found = len(ranking), [FallbackStep("static scales", Plan())]
+    count, every, found = len(ranking), frozenset(ranking), [Plan()]
     for part in _PER_ROW:
         worst = frozenset(ranking[: -(-count // part)])
-        name = f"per-row scales for {_of(len(worst), count)} linears"
-        found.append(FallbackStep(name, Plan(per_row=worst)))
+        found.append(Plan(worst, name=f"per-row scales for {_of(len(worst), count)} linears"))
     for part in _FLOAT:
         worst = frozenset(ranking[: -(-count // part)])
         name = f"fp32 for {_of(len(worst), count)} linears, per-row scales for the others"
-        plan = Plan(per_row=frozenset(ranking) - worst, fp32=worst)
-        found.append(FallbackStep(name, plan))
-    quantised = [step for step in found if step.plan.fp32 != frozenset(ranking)]
-    return list({step.plan: step for step in quantised}.values())
+        found.append(Plan(every - worst, worst, name))
+    return list(dict.fromkeys(plan for plan in found if plan.fp32 != every))
 
 
 def select_plan(
-    steps: Sequence[FallbackStep],
+    plans: Sequence[Plan],
     compare: Callable[[Plan], GraphComparison],
     limits: Limits,
     *,
     heads: Collection[str] = (),
 ) -> SelectedPlan:
-    """Try step after step until all heads are within the limits; the log has each outcome.
+    """Try plan after plan until all heads are within the limits; the log has each outcome.
 
     Args:
-        steps: at least one, the fastest first.
+        plans: at least one, the fastest first.
         compare: makes the graph of a plan and runs the validation texts through it.
         limits: what may be lost.
         heads: the names of all heads, to report those that no text is for.
 
     Raises:
-        GateError: when no step passes; shows what was tried.
+        GateError: when no plan passes; shows what was tried.
     """
     attempts: list[Attempt] = []
-    for step in steps:
-        comparison = compare(step.plan)
-        attempt = gate.judge(step.name, comparison.quality, limits)
+    for plan in plans:
+        comparison = compare(plan)
+        attempt = gate.judge(plan.name, comparison.quality, limits)
         if not attempts:
             for remark in gate.remarks(comparison.quality, limits, heads):
                 logger.info(remark)
         attempts.append(attempt)
         logger.info(_summary(attempt))
         if not attempt.failed:
-            return SelectedPlan(step, comparison, _gate(step.plan, limits, attempts))
+            return SelectedPlan(plan, comparison, _gate(plan, limits, attempts))
     raise GateError(
         f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
         f" changed decisions; nothing was written. Tried:\n\n{attempts_table(attempts)}\n\n"

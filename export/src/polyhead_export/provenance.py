@@ -9,7 +9,7 @@ from typing import Any
 
 from polyhead.bundle import EncoderInfo
 from polyhead.bundle.digest import sha256
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.texts import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint

@@ -7,7 +7,7 @@ import collections
 import onnx_ir as ir
 
 from polyhead_export.errors import KNOWN, StructureError
-from polyhead_export.shape_only import shape_only
+from polyhead_export.subgraph import shape_only
 
 # Each fused ONNX operator, and the ATen operator that it replaces.
 _FUSED = {
@@ -19,18 +19,13 @@ _FUSED = {
 _PRODUCTS = ("linear", "matmul", "bmm", "mm", "addmm")
 
 
-def check(
-    model: ir.Model, operators: collections.Counter[str], *, padded: bool = False
-) -> dict[str, int]:
-    """Count the nodes of a traced float graph.
+def check(model: ir.Model, operators: collections.Counter[str], *, padded: bool = False) -> None:
+    """Hold the nodes of a traced float graph against the program.
 
     Args:
         model: after the passes that do not depend on precision.
         operators: calls of the traced program, see `polyhead_export.trace.Traced`.
         padded: whether the graph has a mask of padded rows, as the exact layout must not.
-
-    Returns:
-        The number of nodes by operator.
 
     Raises:
         StructureError: when an operator is missing or there are too many of it, or an Attention has
@@ -60,4 +55,3 @@ def check(
             f"the traced graph is not as the model calls for: {'; '.join(problems)}. This encoder"
             f" family is not supported yet; these are: {KNOWN}."
         )
-    return dict(counts)

@@ -8,7 +8,7 @@ import torch
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.texts import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig
 from polyhead_models.heads.dense import Dense
@@ -49,7 +49,7 @@ def model(make_model):
 @pytest.fixture(scope="module")
 def traced(model):
     """Its float graph; no test changes it."""
-    return graphs.float_graph(model, max_tokens=40).model
+    return graphs.float_graph(model, max_tokens=40)
 
 
 def _linear(head):

@@ -67,8 +67,8 @@ def _with_mask(model):
     node.replace_input_with(3, mask)
 
 
-def test_a_traced_graph_passes_and_is_counted(graph, operators, count):
-    assert structure.check(graph, operators) == count(graph)
+def test_a_traced_graph_passes(graph, operators):
+    structure.check(graph, operators)
 
 
 @pytest.mark.parametrize(

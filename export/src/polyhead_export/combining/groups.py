@@ -21,7 +21,7 @@ from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
 from polyhead.verify import stability
 from polyhead_export.combining.union import NotMerged, union
-from polyhead_export.padding import PaddedBackend
+from polyhead_export.engines import PaddedBackend
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.quantise_linears import quantise_weight
+from polyhead_export.subgraph import add_constant
 
 _BYTES = 2**20
 """Smaller tables stay in float: positions and types are read by every token."""

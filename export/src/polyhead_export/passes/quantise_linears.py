@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
+from polyhead_export.subgraph import add_constant
 
 _SMALLEST = np.float32(1e-12)
 

@@ -17,10 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.attention_layout import unsplit
 from polyhead_export.passes.split_heads import split_nodes
-from polyhead_export.shape_only import evaluate, require_token_inputs, shape_only
+from polyhead_export.subgraph import add_constant, evaluate, require_token_inputs, shape_only
 
 
 class RotaryLayout(ir.passes.InPlacePass):

@@ -18,8 +18,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.quantise_linears import Linear, linears
+from polyhead_export.subgraph import add_constant
 
 _V = 2
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.attention_layout import unsplit
-from polyhead_export.subgraph import session_of
+from polyhead_export.subgraph import add_constant, session_of
 
 _MOVES = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Split", "Gather"}
 _SHAPES = ((2, 3), (1, 1), (3, 5))
