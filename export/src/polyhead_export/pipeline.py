@@ -25,9 +25,9 @@ from polyhead_export.card import card
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
+from polyhead_export.gate import SelectedPlan, fallback_plans, select_plan
 from polyhead_export.golden import golden_texts, write_golden
-from polyhead_export.plan_selection import SelectedPlan, fallback_plans, select_plan
-from polyhead_export.provenance import calibration_facts, encoder_info, provenance
+from polyhead_export.provenance import encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
 from polyhead_export.quantisation import (
     Calibrated,
@@ -61,7 +61,7 @@ def export(
     """Trace, check, quantise, measure and write a bundle.
 
     int8 begins with the fastest graph and falls back to more exact ones until every head is within
-    the limits; see `polyhead_export.gate` and `polyhead_export.plan_selection`.
+    the limits; see `polyhead_export.gate`.
 
     Args:
         source: a checkpoint.
@@ -81,7 +81,7 @@ def export(
         BundleError: when something other than a bundle is at `target`.
         OSError: when the disk refuses; like after all errors, an older bundle is then untouched.
     """
-    pipeline = ExportPipeline(source, settings, config=config, examples=examples)
+    pipeline = ExportPipeline(source, settings, config, examples)
     with writer.staged(target) as folder:
         return pipeline.run(folder)
 
@@ -96,9 +96,8 @@ class ExportPipeline:
         self,
         source: Path,
         settings: ExportSettings,
-        *,
-        config: Config | None = None,
-        examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
+        config: Config | None,
+        examples: tuple[Sequence[Example], Sequence[Example]] | None,
     ) -> None:
         """Read checkpoint and texts, and refuse what cannot be exported before anything is slow.
 
@@ -307,7 +306,7 @@ class ExportPipeline:
         settings = {"precision": self.settings.precision, "seed": self.settings.seed}
         facts = provenance(self.source, self.checkpoint, settings=settings)
         if calibrated is not None:
-            found = calibration_facts(self.sampled, self.checkpoint.model.specs)
+            found = {**self.sampled.facts, "heads": list(self.checkpoint.model.specs)}
             if self.deployed is not None:
                 found = {**self.deployed.facts}
                 found["taken_from"] = self.deployed.manifest.graphs[0].sha256

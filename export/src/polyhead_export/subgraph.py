@@ -1,4 +1,4 @@
-"""What passes share: constants that they add, and values that they compute with onnxruntime."""
+"""What passes share: constants and nodes that they add, values that they compute."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ def add_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     value = ir.Value(name=name, const_value=ir.tensor(array))
     graph.register_initializer(value)
     return value
+
+
+def first_rows(graph: ir.Graph, table: ir.Value, length: ir.Value, *, name: str) -> ir.Node:
+    """A node that gives as many rows of a table `(1, rows, …)` as there are tokens."""
+    start = add_constant(graph, f"{name}/start", np.zeros(1, np.int64))
+    axis = add_constant(graph, f"{name}/axis", np.ones(1, np.int64))
+    return ir.node("Slice", [table, start, length, axis], name=f"{name}/Slice")
+
+
+def put_in_place(
+    graph: ir.Graph, old: ir.Value, nodes: Sequence[ir.Node], *, remove: Sequence[ir.Node] = ()
+) -> None:
+    """Insert nodes where a value is computed; what the last gives takes its place and its name."""
+    (new,), producer = nodes[-1].outputs, old.producer()
+    assert producer is not None
+    new.name, new.type, new.shape = old.name, old.type, old.shape
+    ir.convenience.replace_nodes_and_values(graph, producer, remove, nodes, [old], [new])
 
 
 def session_of(

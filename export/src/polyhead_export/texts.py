@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from polyhead.cli import texts as json_lines
 from polyhead.errors import InputError
@@ -65,10 +66,16 @@ def load(
             )
         if checkpoints.digests(config) != checkpoint.description.texts:
             missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
+            files = ", ".join(
+                sources.shown(source, split)
+                for source in config.data.values()
+                for split in ("train", "validation")
+                if source.path(split) is not None
+            )
             raise DataError(
                 f"the data that the checkpoint was trained on"
-                f" {'is gone' if missing else 'has changed'}:"
-                f" {_files(checkpoint)}. Put it back, or name the data with --config."
+                f" {'is gone' if missing else 'has changed'}: {files}. Put it back, or name the"
+                " data with --config."
             )
     heads = checkpoint.model.specs
     train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
@@ -85,15 +92,6 @@ def _read_by(kinds: Collection[str], examples: Sequence[Example]) -> Sequence[Ex
 def _of(heads: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:
     """Those with a reference of one of the heads; all where heads learn from no reference."""
     return [e for e in examples if any(head in heads for head in e.references)] or examples
-
-
-def _files(checkpoint: Checkpoint) -> str:
-    return ", ".join(
-        sources.shown(source, split)
-        for source in checkpoint.description.config.data.values()
-        for split in ("train", "validation")
-        if source.path(split) is not None
-    )
 
 
 def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]:
@@ -147,6 +145,12 @@ class CalibrationTexts:
     def digest(self) -> str:
         """SHA-256 over the texts in their order."""
         return hashlib.sha256("\0".join(map(flat, self.texts)).encode()).hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the manifest, as plain data."""
+        found = {"texts": len(self.texts), "seed": self.seed, "sha256": self.digest}
+        return {**found, "ranges": "least squared error"}
 
 
 def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts:

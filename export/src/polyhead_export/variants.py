@@ -14,9 +14,10 @@ import onnx_ir as ir
 from polyhead.bundle import Graph
 from polyhead.bundle.digest import entry
 from polyhead_export import graphs, parity
-from polyhead_export.passes import HalfPrecision, PruneHeads, clean
-from polyhead_export.passes.half_precision import nodes_beyond_fp16
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
+from polyhead_export.passes.prune_heads import PruneHeads
 from polyhead_export.selection import chosen
 from polyhead_export.settings import Variant
 from polyhead_export.texts import CalibrationTexts
@@ -69,7 +70,9 @@ def write_variants(
     """
     found = [_pruned(checkpoint, first, folder, names) for names in also_heads]
     if "onnx" in also and (folder / QDQ).is_file():
-        found.append(_standard(first, folder))
+        onnx.checker.check_model(folder / QDQ, full_check=True)
+        standard = _entry(first, folder / QDQ, target="onnx")
+        found.append(WrittenGraph(standard, {"checked": "onnx.checker"}))
     if "padded" in also or "cuda" in also:
         found += _padded(checkpoint, first, folder, also=also, sampled=sampled)
     return tuple(found)
@@ -86,12 +89,6 @@ def _pruned(
     graphs.save(model, path)
     graph = _entry(first, path, heads=heads)
     return WrittenGraph(graph, {"attention_nodes": f"{_layers(model)} of {before}"})
-
-
-def _standard(first: Graph, folder: Path) -> WrittenGraph:
-    path = folder / QDQ
-    onnx.checker.check_model(path, full_check=True)
-    return WrittenGraph(_entry(first, path, target="onnx"), {"checked": "onnx.checker"})
 
 
 def _padded(

@@ -11,8 +11,8 @@ import torch
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity
 from polyhead_export.errors import ParityError
-from polyhead_export.passes import HalfPrecision, clean
-from polyhead_export.passes.half_precision import nodes_beyond_fp16
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_models.model import MultiHeadModel
 
 FAMILIES = ["minilm", "bert", "roberta", "distilbert"]

@@ -5,8 +5,7 @@ import pytest
 
 from polyhead.bundle import HeadQuality
 from polyhead_export.errors import GateError
-from polyhead_export.gate import Limits
-from polyhead_export.plan_selection import fallback_plans, select_plan
+from polyhead_export.gate import Limits, fallback_plans, select_plan
 from polyhead_export.quality import GraphComparison, ModelAnswers
 
 LINEARS = [f"linear.{i}" for i in range(36)]

@@ -212,17 +212,14 @@ def _part(
 
 
 def _certificate(
-    manifest: Manifest,
-    files: Mapping[str, str],
-    stored: _StoredGraphs,
+    manifest: Manifest, files: Mapping[str, str], stored: _StoredGraphs
 ) -> Certificate | None:
     """That of the first exact graph: measured again where it was merged."""
-    exact = next((graph for graph in manifest.graphs if graph.layout == "exact"), None)
-    measured = None if exact is None else stored[exact.sha256][1]
-    found = measured or manifest.certificate
-    if exact is None or found is None:
-        return found
-    return replace(found, graph=files[exact.file])
+    for graph in manifest.graphs:
+        if graph.layout == "exact":
+            found = stored[graph.sha256][1] or manifest.certificate
+            return None if found is None else replace(found, graph=files[graph.file])
+    return manifest.certificate
 
 
 def _copied(bundle: Bundle, entry: FileEntry | None, store: FileStore) -> FileEntry | None:

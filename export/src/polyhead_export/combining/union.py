@@ -12,7 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from polyhead_export.passes import deduplicated
+from polyhead_export.passes.clean import deduplicated
 
 MOST_BYTES = 2**31 - 2**20
 """Of weights: a protobuf message holds 2 GiB, and the operators need some of it."""

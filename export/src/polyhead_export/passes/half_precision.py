@@ -140,14 +140,13 @@ def _to_half(
 
 
 def nodes_beyond_fp16(
-    model: ir.Model, feeds: Iterable[Mapping[str, NDArray[np.int64]]], *, limit: float = LIMIT
+    model: ir.Model, feeds: Iterable[Mapping[str, NDArray[np.int64]]]
 ) -> frozenset[str]:
-    """Names of the nodes that make or read a value outside -limit to limit.
+    """Names of the nodes that make or read NaN, or a value outside -LIMIT to LIMIT.
 
     Args:
         model: a float graph.
         feeds: inputs of the graph, such as tokenised texts; without any, no node is named.
-        limit: of the absolute value; NaN and infinity are outside, too.
     """
     graph = model.graph
     values = [v for node in graph for v in node.outputs if v.dtype == ir.DataType.FLOAT]
@@ -156,7 +155,7 @@ def nodes_beyond_fp16(
     beyond: set[ir.Value] = set()
     for feed in feeds:
         for value, array in zip(values, session.run(names, dict(feed)), strict=True):
-            if array.size and not float(np.abs(array).max()) <= limit:
+            if array.size and not float(np.abs(array).max()) <= LIMIT:
                 beyond.add(value)
     nodes = [v.producer() for v in beyond] + [use.node for v in beyond for use in v.uses()]
     return frozenset(str(node.name) for node in nodes if node is not None)

@@ -10,9 +10,10 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_export.passes import QuantiseEmbeddings, QuantiseLinears, Smooth, clean
-from polyhead_export.passes.quantise_linears import linears
-from polyhead_export.passes.smooth import folds, smoothed
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
+from polyhead_export.passes.quantise_linears import QuantiseLinears, linears
+from polyhead_export.passes.smooth import Smooth, folds, smoothed
 from polyhead_export.quantisation.observe import Observation, encoder_points, observe
 from polyhead_export.quantisation.search import Setting, Smoothing, search, search_by_token
 from polyhead_export.texts import CalibrationTexts
