@@ -86,25 +86,12 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
 def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) -> list[str]:
     limits = gates.Limits(max_drop=gate.max_drop, max_flips=gate.max_flips)
     remarks = gates.remarks(quality, limits, names)
-    heads = list(gate.attempts[-1].changed)
     return [
         f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"
-        f" head. What was tried (drop in points / decisions changed in percent), the last is this"
+        " head. What was tried (drop in points, decisions changed in percent), the last is this"
         " graph:",
         "",
-        markdown_table(
-            ["attempt", *heads],
-            [
-                [attempt.name]
-                + [
-                    (f"{attempt.drop[head]:+.2f}" if head in attempt.drop else "–")
-                    + f" / {attempt.changed[head]:.2f}"
-                    + (" ✗" if head in attempt.failed else "")
-                    for head in heads
-                ]
-                for attempt in gate.attempts
-            ],
-        ),
+        gates.attempts_table(gate.attempts, markdown_table),
         "",
         *(f"- {remark}" for remark in remarks),
         *([""] if remarks else []),

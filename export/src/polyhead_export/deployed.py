@@ -7,7 +7,7 @@ the bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from polyhead import Engine
 from polyhead.bundle import Manifest, read
 from polyhead.text.encoding import Input
 from polyhead_export.errors import DeployedError
-from polyhead_export.plan_selection import FallbackStep
 from polyhead_export.provenance import encoder_info
-from polyhead_export.quantisation import StoredCalibration
+from polyhead_export.quantisation import Plan, StoredCalibration
 from polyhead_models.checkpoint import Checkpoint
 
 _KEPT = ", as deployed"
@@ -64,10 +63,10 @@ class DeployedBundle:
         return cls(path, manifest, stored)
 
     @property
-    def step(self) -> FallbackStep:
+    def plan(self) -> Plan:
         """How its linears were quantised."""
         name = self.manifest.gate.attempts[-1].name if self.manifest.gate else "int8"
-        return FallbackStep(f"{name.removesuffix(_KEPT)}{_KEPT}", self.calibration.plan)
+        return replace(self.calibration.plan, name=f"{name.removesuffix(_KEPT)}{_KEPT}")
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -1,18 +1,4 @@
-"""What can go wrong while exporting, under the one tree of `polyhead.errors`.
-
-::
-
-    PolyheadError
-    └── ExportError
-        ├── WeightsError       the trained weights are no finite numbers
-        ├── TraceError         PyTorch cannot trace the model
-        ├── StructureError     the graph lacks fused operators that it should have
-        ├── ParityError        the graph gives other numbers than the model
-        ├── CalibrationError   no ranges can be measured
-        ├── DeployedError      the quantisation of a deployed bundle cannot be kept
-        ├── GateError          a head loses more than is allowed
-        └── StabilityError     a text's answer depends on its batch or on threads
-"""
+"""What can go wrong while exporting, under the one tree of `polyhead.errors`."""
 
 from __future__ import annotations
 

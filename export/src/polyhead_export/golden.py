@@ -56,7 +56,8 @@ def write_golden(
     Returns:
         The texts that were written: those that the encoder reads whole.
     """
-    kept = [e.input for e in reference.tokenizer.encode(texts) if len(e) <= _limit(reference)]
+    limit = int(reference.info()["max_tokens"])
+    kept = [e.input for e in reference.tokenizer.encode(texts) if len(e) <= limit]
     encodings = reference.tokenizer.encode(kept)
     expected = reference.logits(kept)
     predictions = reference.predict(kept)
@@ -104,17 +105,8 @@ def _tolerance(
             i for i, item in enumerate(texts) if (spec.input == "text") == isinstance(item, str)
         ]
         logits = engine.logits([texts[i] for i in rows], heads=[head])[head]
-        errors = [_error(a, expected[head][i]) for a, i in zip(logits, rows, strict=True)]
-        largest = max(
-            (float(np.abs(expected[head][i]).max(initial=0.0)) for i in rows), default=0.0
-        )
-        found[head] = max(_SLACK * max(errors, default=0.0) + _FLOOR, least * max(largest, 1.0))
+        pairs = [(a, expected[head][i]) for a, i in zip(logits, rows, strict=True)]
+        error = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
+        largest = max((float(np.abs(b).max(initial=0.0)) for _, b in pairs), default=0.0)
+        found[head] = max(_SLACK * error + _FLOOR, least * max(largest, 1.0))
     return found
-
-
-def _limit(engine: Engine) -> int:
-    return int(engine.info()["max_tokens"])
-
-
-def _error(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).max(initial=0.0))

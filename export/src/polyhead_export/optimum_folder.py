@@ -20,11 +20,10 @@ from transformers.models.auto import modeling_auto
 from polyhead.heads import HeadSpec
 from polyhead.heads.tokens import tags
 from polyhead.system import atomic
-from polyhead_export import graphs, padding
+from polyhead_export import graphs, parity
 from polyhead_export.errors import ExportError
-from polyhead_export.initializer import add_constant
-from polyhead_export.parity import TOLERANCE
 from polyhead_export.selection import select
+from polyhead_export.subgraph import add_constant
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 
@@ -70,16 +69,30 @@ def write(source: Path, target: Path, heads: Sequence[str] = ()) -> str:
         )
     checkpoint = select(checkpoints.load(source), heads)
     name, spec = _only_head(checkpoint)
+    settings = checkpoint.model.encoder.config
     with atomic.folder(target) as folder:
         inputs = _write_graph(checkpoint, folder / _GRAPH, spec)
-        (folder / _TOKENIZER).write_text(checkpoint.tokenizer.to_json(), encoding="utf-8")
-        for file, settings in {
-            _CONFIG: _config(checkpoint, name, spec),
-            _SETTINGS: _tokenizer_settings(checkpoint, inputs),
-        }.items():
-            text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
-            (folder / file).write_text(text, encoding="utf-8")
+        tokenizer = checkpoint.tokenizer.to_json()
+        pad = int(getattr(settings, "pad_token_id", None) or 0)
+        (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        _write_json(folder / _CONFIG, _config(settings.to_dict(), name, spec))
+        _write_json(
+            folder / _SETTINGS,
+            {
+                # Which batches need; tokenizer.json has the others by itself.
+                "pad_token": tokenizers.Tokenizer.from_str(tokenizer).id_to_token(pad),
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": checkpoint.description.config.encoder.max_tokens,
+                "model_input_names": inputs,
+                "clean_up_tokenization_spaces": False,
+            },
+        )
     return f"ORTModelFor{_TASKS[spec.kind][0]}Classification"
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def _only_head(checkpoint: Checkpoint) -> tuple[str, HeadSpec]:
@@ -101,9 +114,9 @@ def _write_graph(checkpoint: Checkpoint, path: Path, spec: HeadSpec) -> list[str
     """Write the graph, whose output is called `logits`; returns the names of its inputs."""
     max_tokens = checkpoint.description.config.encoder.max_tokens
     logger.info("tracing with a mask")
-    traced = graphs.padded_graph(checkpoint.model, max_tokens=max_tokens).model
+    traced = graphs.float_graph(checkpoint.model, max_tokens=max_tokens, padded=True)
     graphs.save(traced, path)
-    error = padding.check(checkpoint.model, path, max_tokens=max_tokens, tolerance=TOLERANCE)
+    error = parity.check(checkpoint.model, path, max_tokens=max_tokens, padded=True)
     logger.info("largest difference from PyTorch %.1e", error)
     if spec.scale is not None:
         _rescale(traced.graph, *spec.scale)
@@ -112,24 +125,20 @@ def _write_graph(checkpoint: Checkpoint, path: Path, spec: HeadSpec) -> list[str
     return [str(value.name) for value in traced.graph.inputs]
 
 
-def _rescale(graph: ir.Graph, *scale: float) -> None:
+def _rescale(graph: ir.Graph, offset: float, factor: float) -> None:
     """The output of a regression in the unit of its targets: offset + factor * logit."""
     output = graph.outputs[0]
-    offset, factor = (
-        add_constant(graph, f"scale/{name}", np.array([number], np.float32))
-        for name, number in zip(("offset", "factor"), scale, strict=True)
-    )
-    scaled = ir.node("Mul", [output, factor], name="scale/Mul")
-    moved = ir.node("Add", [scaled.outputs[0], offset], name="scale/Add")
-    graph.extend([scaled, moved])
-    result = moved.outputs[0]
-    result.dtype, result.shape = ir.DataType.FLOAT, output.shape
-    output.name, graph.outputs[0] = "standardised", result
+    shape, output.name = output.shape, "standardised"
+    for operator, number in (("Mul", factor), ("Add", offset)):
+        by = add_constant(graph, f"scale/{operator}/by", np.array([number], np.float32))
+        node = ir.node(operator, [output, by], name=f"scale/{operator}")
+        graph.append(node)
+        output = node.outputs[0]
+    output.dtype, output.shape, graph.outputs[0] = ir.DataType.FLOAT, shape, output
 
 
-def _config(checkpoint: Checkpoint, name: str, spec: HeadSpec) -> dict[str, Any]:
+def _config(config: dict[str, Any], name: str, spec: HeadSpec) -> dict[str, Any]:
     task, problem_type = _TASKS[spec.kind]
-    config: dict[str, Any] = checkpoint.model.encoder.config.to_dict()
     known = getattr(modeling_auto, f"MODEL_FOR_{task.upper()}_CLASSIFICATION_MAPPING_NAMES")
     if (architecture := known.get(config["model_type"])) is not None:
         config["architectures"] = [architecture]
@@ -143,17 +152,4 @@ def _config(checkpoint: Checkpoint, name: str, spec: HeadSpec) -> dict[str, Any]
         "label2id": {label: i for i, label in enumerate(labels)},
         "problem_type": problem_type,
         "polyhead": extra,
-    }
-
-
-def _tokenizer_settings(checkpoint: Checkpoint, inputs: Sequence[str]) -> dict[str, Any]:
-    """With the padding token, which batches need; `tokenizer.json` adds the others by itself."""
-    tokenizer = tokenizers.Tokenizer.from_str(checkpoint.tokenizer.to_json())
-    pad = getattr(checkpoint.model.encoder.config, "pad_token_id", None)
-    return {
-        "pad_token": tokenizer.id_to_token(int(pad or 0)),
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": checkpoint.description.config.encoder.max_tokens,
-        "model_input_names": list(inputs),
-        "clean_up_tokenization_spaces": False,
     }

@@ -13,21 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from polyhead import Engine
 from polyhead.bundle import Certificate, Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.text.encoding import Encoding
-from polyhead_export import calibration, graphs, parity, pictures, texts, variants
+from polyhead_export import graphs, parity, pictures, texts, variants
 from polyhead_export.card import card
-from polyhead_export.certificate import certify
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
+from polyhead_export.gate import SelectedPlan, fallback_plans, select_plan
 from polyhead_export.golden import golden_texts, write_golden
-from polyhead_export.graphs import FloatGraph
-from polyhead_export.plan_selection import FLOAT, SelectedPlan, fallback_steps, select_plan
-from polyhead_export.provenance import calibration_facts, encoder_info, provenance
+from polyhead_export.provenance import encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
 from polyhead_export.quantisation import (
     Calibrated,
@@ -61,7 +61,7 @@ def export(
     """Trace, check, quantise, measure and write a bundle.
 
     int8 begins with the fastest graph and falls back to more exact ones until every head is within
-    the limits; see `polyhead_export.gate` and `polyhead_export.plan_selection`.
+    the limits; see `polyhead_export.gate`.
 
     Args:
         source: a checkpoint.
@@ -70,7 +70,7 @@ def export(
         config: where the training and validation texts are; None takes what the checkpoint
             remembers.
         examples: texts to calibrate with and texts to measure on, in place of both; see
-            `texts_file.read`.
+            `read_file`.
 
     Raises:
         CheckpointError: when the checkpoint cannot be read, or a newer version wrote it.
@@ -81,7 +81,7 @@ def export(
         BundleError: when something other than a bundle is at `target`.
         OSError: when the disk refuses; like after all errors, an older bundle is then untouched.
     """
-    pipeline = ExportPipeline(source, settings, config=config, examples=examples)
+    pipeline = ExportPipeline(source, settings, config, examples)
     with writer.staged(target) as folder:
         return pipeline.run(folder)
 
@@ -96,9 +96,8 @@ class ExportPipeline:
         self,
         source: Path,
         settings: ExportSettings,
-        *,
-        config: Config | None = None,
-        examples: tuple[Sequence[Example], Sequence[Example]] | None = None,
+        config: Config | None,
+        examples: tuple[Sequence[Example], Sequence[Example]] | None,
     ) -> None:
         """Read checkpoint and texts, and refuse what cannot be exported before anything is slow.
 
@@ -114,7 +113,7 @@ class ExportPipeline:
             self.deployed = DeployedBundle.read(settings.calibrated_as)
             self.deployed.check(self.checkpoint)
         self.texts = texts.load(self.checkpoint, config, examples)
-        self.sampled = calibration.sample(
+        self.sampled = texts.sample(
             inputs(self.texts.train), count=settings.calibration_texts, seed=settings.seed
         )
         self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
@@ -129,23 +128,20 @@ class ExportPipeline:
         certificate = self.certify(folder, written, golden)
         return self.write(folder, calibrated, selected, written, certificate)
 
-    def trace(self, folder: Path) -> FloatGraph:
+    def trace(self, folder: Path) -> ir.Model:
         """The float graph of encoder and heads, held against the PyTorch model."""
         self._refuse_wrong_weights()
         logger.info("tracing encoder and heads")
         traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.max_tokens)
         path = self._path(folder)
-        graphs.save(traced.model, path)
+        graphs.save(traced, path)
         error = parity.check(self.checkpoint.model, path, max_tokens=self.max_tokens)
         logger.info(
-            "float graph: %d nodes, %d fused Attention, largest difference from PyTorch %.1e",
-            sum(traced.nodes.values()),
-            traced.nodes.get("Attention", 0),
-            error,
+            "float graph: %d nodes, largest difference from PyTorch %.1e", len(traced.graph), error
         )
         return traced
 
-    def calibrate(self, traced: FloatGraph) -> Calibrated | None:
+    def calibrate(self, traced: ir.Model) -> Calibrated | None:
         """How each linear can be quantised; None for a float bundle.
 
         What a deployed bundle has stored is taken over; only deeper layers are calibrated then.
@@ -157,9 +153,9 @@ class ExportPipeline:
             logger.info("calibrating on %d training texts", len(self.sampled.texts))
         else:
             logger.info("taking the calibration of %s", self.deployed.path)
-            known = self.deployed.calibration.points_of(traced.model.graph)
+            known = self.deployed.calibration.points_of(traced.graph)
         return calibrate(
-            traced.model,
+            traced,
             self.checkpoint.tokenizer,
             self.sampled,
             max_tokens=self.max_tokens,
@@ -171,11 +167,11 @@ class ExportPipeline:
         measured, split = self.texts.measured, self.texts.split
         logger.info("running %s texts of the %s split in PyTorch", f"{len(measured):,}", split)
         reference = ReferenceModel(self.checkpoint.engine(), measured, split)
-        steps = [FLOAT]
+        plans = [Plan(name="fp32")]
         if self.deployed is not None:
-            steps = [self.deployed.step]
+            plans = [self.deployed.plan]
         elif calibrated is not None:
-            steps = fallback_steps([name for name, _ in calibrated.ranking])
+            plans = fallback_plans([name for name, _ in calibrated.ranking])
 
         def compare(plan: Plan) -> GraphComparison:
             if calibrated is not None:
@@ -184,7 +180,7 @@ class ExportPipeline:
                 return reference.compare(engine)
 
         heads = list(self.checkpoint.model.specs)
-        selected = select_plan(steps, compare, self.settings.limits, heads=heads)
+        selected = select_plan(plans, compare, self.settings.limits, heads=heads)
         if self.deployed is not None:
             with self._engine(folder) as engine:
                 self.deployed.require_same(engine, inputs(measured))
@@ -236,7 +232,7 @@ class ExportPipeline:
         """Refuse a graph in which a text's logits depend on its batch or on threads."""
         logger.info("comparing batches and threads")
         exact = [each.graph for each in written if each.graph.layout == "exact"]
-        first, *_ = [certify(folder / graph.file, golden) for graph in exact]
+        first, *_ = [parity.certify(folder / graph.file, golden) for graph in exact]
         return first
 
     def write(
@@ -248,7 +244,7 @@ class ExportPipeline:
         certificate: Certificate,
     ) -> Manifest:
         """Write tokenizer, calibration, model card and manifest."""
-        plan, comparison = selected.step.plan, selected.comparison
+        plan, comparison = selected.plan, selected.comparison
         tokenizer = self.checkpoint.tokenizer.to_json()
         (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
         picture = pictures.quality(comparison.quality, comparison.logit_errors)
@@ -310,7 +306,7 @@ class ExportPipeline:
         settings = {"precision": self.settings.precision, "seed": self.settings.seed}
         facts = provenance(self.source, self.checkpoint, settings=settings)
         if calibrated is not None:
-            found = calibration_facts(self.sampled, self.checkpoint.model.specs)
+            found = {**self.sampled.facts, "heads": list(self.checkpoint.model.specs)}
             if self.deployed is not None:
                 found = {**self.deployed.facts}
                 found["taken_from"] = self.deployed.manifest.graphs[0].sha256

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from polyhead.bundle import EncoderInfo
 from polyhead.bundle.digest import sha256
-from polyhead_export.calibration import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
@@ -47,15 +46,4 @@ def provenance(
         "data_sha256": dict(checkpoint.description.data),
         "versions": {name: version(name) for name in _LIBRARIES},
         "settings": dict(settings),
-    }
-
-
-def calibration_facts(sampled: CalibrationTexts, heads: Iterable[str]) -> dict[str, Any]:
-    """The texts that int8 was calibrated on, and the heads that they are of, as plain data."""
-    return {
-        "texts": len(sampled.texts),
-        "seed": sampled.seed,
-        "sha256": sampled.digest,
-        "heads": list(heads),
-        "ranges": "least squared error",
     }

@@ -1,11 +1,18 @@
-"""The texts of an export: some to calibrate with, some to measure on."""
+"""The texts of an export: some to calibrate with, some to measure on; of data, or of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+import random
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from polyhead_export import texts_file
+from polyhead.cli import texts as json_lines
+from polyhead.errors import InputError
+from polyhead.text.encoding import Input, flat
+from polyhead_export.errors import CalibrationError
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
@@ -41,7 +48,7 @@ def load(
         checkpoint: the trained model.
         config: where the texts are; None takes what the checkpoint remembers.
         given: examples to calibrate with and to measure on, in place of both; see
-            `polyhead_export.texts_file`. Those of a kind that no head reads are left out.
+            `read_file`. Those of a kind that no head reads are left out.
 
     Raises:
         DataError: when the texts are not where they were, have changed, or cannot be used.
@@ -49,7 +56,7 @@ def load(
     if given is not None:
         kinds = {spec.input for spec in checkpoint.model.specs.values()}
         train, measured = (_read_by(kinds, examples) for examples in given)
-        return ExportTexts(train or measured, measured or train, texts_file.SPLIT)
+        return ExportTexts(train or measured, measured or train, "texts")
     if config is None:
         config = checkpoint.description.config
         if not config.data:
@@ -59,10 +66,16 @@ def load(
             )
         if checkpoints.digests(config) != checkpoint.description.texts:
             missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
+            files = ", ".join(
+                sources.shown(source, split)
+                for source in config.data.values()
+                for split in ("train", "validation")
+                if source.path(split) is not None
+            )
             raise DataError(
                 f"the data that the checkpoint was trained on"
-                f" {'is gone' if missing else 'has changed'}:"
-                f" {_files(checkpoint)}. Put it back, or name the data with --config."
+                f" {'is gone' if missing else 'has changed'}: {files}. Put it back, or name the"
+                " data with --config."
             )
     heads = checkpoint.model.specs
     train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
@@ -81,10 +94,83 @@ def _of(heads: Collection[str], examples: Sequence[Example]) -> Sequence[Example
     return [e for e in examples if any(head in heads for head in e.references)] or examples
 
 
-def _files(checkpoint: Checkpoint) -> str:
-    return ", ".join(
-        sources.shown(source, split)
-        for source in checkpoint.description.config.data.values()
-        for split in ("train", "validation")
-        if source.path(split) is not None
+def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Example]]:
+    """Every other text to calibrate with, the others to measure on; a single text is both.
+
+    Args:
+        path: JSON lines, as `polyhead run --input` reads them; or, when it ends in ``.txt``, a text
+            a line. Empty lines are passed over.
+        field: key of the text in a line that is an object; two with a comma between for a pair.
+
+    Raises:
+        DataError: when the file cannot be read or has no text; names file and line.
+    """
+    try:
+        found = [
+            Example(f"{path}:{number}", str(path), text, {})
+            for number, text in _numbered_texts(path, field)
+        ]
+    except (OSError, UnicodeDecodeError, InputError) as problem:
+        raise DataError(f"{path}: cannot be read: {problem}") from problem
+    if not found:
+        raise DataError(f"{path}: no text in it; expected some of those that the model will read.")
+    return found[::2], found[1::2] or found
+
+
+def _numbered_texts(path: Path, field: str) -> Iterator[tuple[int, Input]]:
+    """Each text with the number of its line, from 1."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            if path.suffix == ".txt":
+                yield number, line.rstrip("\n")
+            else:
+                yield number, json_lines.parse_line(line, f"{path}:{number}", field)
+
+
+@dataclass(frozen=True)
+class CalibrationTexts:
+    """What is observed.
+
+    Attributes:
+        texts: sampled from the training texts and pairs.
+        seed: of the sample.
+    """
+
+    texts: tuple[Input, ...]
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the texts in their order."""
+        return hashlib.sha256("\0".join(map(flat, self.texts)).encode()).hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the manifest, as plain data."""
+        found = {"texts": len(self.texts), "seed": self.seed, "sha256": self.digest}
+        return {**found, "ranges": "least squared error"}
+
+
+def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts:
+    """Draw up to `count` different texts.
+
+    Raises:
+        CalibrationError: when there is no text, or the same one again and again: its few
+            tokens say nothing of others.
+    """
+    distinct = sorted(set(texts), key=flat)
+    if not distinct:
+        raise CalibrationError(
+            "no texts to calibrate with; int8 needs some of the training texts."
+            " Name other data with --config."
+        )
+    if len(distinct) == 1:
+        raise CalibrationError(
+            f"all {len(texts)} texts to calibrate with are {flat(distinct[0])[:40]!r}; int8 needs"
+            " different ones. Name other data with --config."
+        )
+    return CalibrationTexts(
+        tuple(random.Random(seed).sample(distinct, min(count, len(distinct)))), seed
     )

@@ -13,14 +13,14 @@ import onnx_ir as ir
 
 from polyhead.bundle import Graph
 from polyhead.bundle.digest import entry
-from polyhead_export import graphs, padding
-from polyhead_export.calibration import CalibrationTexts
-from polyhead_export.fp16_range import nodes_beyond_fp16
-from polyhead_export.parity import TOLERANCE
-from polyhead_export.passes import HalfPrecision, PruneHeads, clean
+from polyhead_export import graphs, parity
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
+from polyhead_export.passes.prune_heads import PruneHeads
 from polyhead_export.selection import chosen
 from polyhead_export.settings import Variant
+from polyhead_export.texts import CalibrationTexts
 from polyhead_models.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,9 @@ def write_variants(
     """
     found = [_pruned(checkpoint, first, folder, names) for names in also_heads]
     if "onnx" in also and (folder / QDQ).is_file():
-        found.append(_standard(first, folder))
+        onnx.checker.check_model(folder / QDQ, full_check=True)
+        standard = _entry(first, folder / QDQ, target="onnx")
+        found.append(WrittenGraph(standard, {"checked": "onnx.checker"}))
     if "padded" in also or "cuda" in also:
         found += _padded(checkpoint, first, folder, also=also, sampled=sampled)
     return tuple(found)
@@ -89,12 +91,6 @@ def _pruned(
     return WrittenGraph(graph, {"attention_nodes": f"{_layers(model)} of {before}"})
 
 
-def _standard(first: Graph, folder: Path) -> WrittenGraph:
-    path = folder / QDQ
-    onnx.checker.check_model(path, full_check=True)
-    return WrittenGraph(_entry(first, path, target="onnx"), {"checked": "onnx.checker"})
-
-
 def _padded(
     checkpoint: Checkpoint,
     first: Graph,
@@ -105,10 +101,10 @@ def _padded(
 ) -> list[WrittenGraph]:
     model, max_tokens = checkpoint.model, checkpoint.description.config.encoder.max_tokens
     logger.info("tracing with a mask")
-    traced = graphs.padded_graph(model, max_tokens=max_tokens).model
+    traced = graphs.float_graph(model, max_tokens=max_tokens, padded=True)
     path = folder / _PADDED
     graphs.save(traced, path)
-    error = padding.check(model, path, max_tokens=max_tokens, tolerance=TOLERANCE)
+    error = parity.check(model, path, max_tokens=max_tokens, padded=True)
     logger.info("padded graph: largest difference from PyTorch %.1e", error)
     found = []
     if "padded" in also:
@@ -130,7 +126,9 @@ def _half(
     ir.passes.Sequential(HalfPrecision(kept), clean())(padded)
     path = folder / _CUDA
     graphs.save(padded, path)
-    error = padding.check(checkpoint.model, path, max_tokens=max_tokens, tolerance=FP16_TOLERANCE)
+    error = parity.check(
+        checkpoint.model, path, max_tokens=max_tokens, tolerance=FP16_TOLERANCE, padded=True
+    )
     logger.info("fp16 graph: largest difference %.1e on the CPU; not measured on a GPU", error)
     graph = _padded_entry(first, path, precision="fp16", target="ort-cuda")
     facts = {

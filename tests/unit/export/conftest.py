@@ -195,7 +195,7 @@ def case(
     def get(family: str) -> Case:
         model, max_tokens = make_model(family), 256 if family == "minilm" else MAX_TOKENS
         path = tmp_path_factory.mktemp(family) / "float.onnx"
-        graphs.save(graphs.float_graph(model, max_tokens=max_tokens).model, path)
+        graphs.save(graphs.float_graph(model, max_tokens=max_tokens), path)
         return Case(model, path, max_tokens)
 
     return get

@@ -11,11 +11,11 @@ from polyhead.bundle import read, writer
 from polyhead.bundle.digest import entry, with_digest
 from polyhead.cli.main import main
 from polyhead.errors import DigestMismatch
-from polyhead_export import texts_file
 from polyhead_export.combining import combine as combine_bundles
 from polyhead_export.errors import DeployedError
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
+from polyhead_export.texts import read_file
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.combining import Part, combine
 from polyhead_models.config import Config, DataConfig, EncoderConfig, HeadConfig, TrainingConfig
@@ -152,7 +152,7 @@ def test_the_texts_of_the_deployed_heads_are_not_needed(exported, grown, any_los
     path = tmp_path / "texts.txt"
     path.write_text("\n".join(f"other words, {n} of them" for n in range(20)))
     settings = ExportSettings(limits=any_loss, calibrated_as=exported("int8"))
-    export(grown, tmp_path / "bundle", settings, examples=texts_file.read(path))
+    export(grown, tmp_path / "bundle", settings, examples=read_file(path))
     before, after = bits(exported("int8")), bits(tmp_path / "bundle")
     assert {name: after[name] for name in before} == before
 

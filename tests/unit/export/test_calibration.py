@@ -1,7 +1,7 @@
 import pytest
 
-from polyhead_export.calibration import CalibrationTexts, sample
 from polyhead_export.errors import CalibrationError
+from polyhead_export.texts import CalibrationTexts, sample
 
 TEXTS = [f"parcel {n} was late" for n in range(20)]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from polyhead_export.certificate import certify
 from polyhead_export.errors import StabilityError
+from polyhead_export.parity import certify
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from polyhead.heads import Classification, Embedding, Entities, MultiLabel, Regression, Span
-from polyhead_export.chance import chance
-from polyhead_export.decisions import changed
+from polyhead_export.decisions import chance, changed
 from polyhead_models.heads.answer import AnswerSpans
 
 

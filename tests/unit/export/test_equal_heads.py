@@ -1,5 +1,7 @@
 """Heads that begin with the same layer: the written graph has it once, the one in memory twice."""
 
+import copy
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -8,7 +10,7 @@ import torch
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.texts import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig
 from polyhead_models.heads.dense import Dense
@@ -49,7 +51,7 @@ def model(make_model):
 @pytest.fixture(scope="module")
 def traced(model):
     """Its float graph; no test changes it."""
-    return graphs.float_graph(model, max_tokens=40).model
+    return graphs.float_graph(model, max_tokens=40)
 
 
 def _linear(head):
@@ -91,3 +93,22 @@ def test_int8_is_the_same_to_the_bit_with_one_pooler(traced, wordpiece, tmp_path
     for a, b in found:
         np.testing.assert_array_equal(a, b)
     assert (tmp_path / "once.onnx").stat().st_size < (tmp_path / "twice.onnx").stat().st_size
+
+
+def test_two_heads_that_are_the_same_keep_both_outputs(model, wordpiece, tmp_path):
+    twin = copy.deepcopy(model)
+    topic, mood = twin.heads.values()
+    mood.load_state_dict(topic.state_dict())
+    traced = graphs.float_graph(twin, max_tokens=40)
+    graphs.save(traced, tmp_path / "float.onnx")
+    parity.check(twin, tmp_path / "float.onnx", max_tokens=40)
+    calibrated = quantisation.calibrate(
+        traced, wordpiece, CalibrationTexts(TEXTS, 0), max_tokens=40
+    )
+    int8 = graphs.lowered(quantisation.quantised(calibrated, quantisation.Plan()))
+    graphs.save(int8, tmp_path / "int8.onnx")
+    for name in ("float", "int8"):
+        session = OnnxSession(tmp_path / f"{name}.onnx")
+        assert session.outputs == ("logits/topic", "logits/mood")
+        one, other = session.run(session.outputs, {"input_ids": np.arange(30).reshape(2, 15) + 5})
+        np.testing.assert_array_equal(one, other)

@@ -9,7 +9,7 @@ import transformers
 
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, parity, quantisation
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.texts import CalibrationTexts
 
 TEXTS = tuple(f"anna lives in oslo, parcel {n} is late{', thanks' * (n % 6)}" for n in range(12))
 # Linears of the encoder; ModernBERT makes query, key and value in one.

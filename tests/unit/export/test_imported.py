@@ -8,9 +8,9 @@ import torch
 import transformers
 
 import polyhead
-from polyhead_export import texts_file
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
+from polyhead_export.texts import read_file
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.combining import Part, combine
@@ -90,7 +90,7 @@ def write(tmp_path):
 def test_imported_heads_over_one_encoder_are_one_graph(imported, write, tmp_path, family):
     parts = [Part(imported(family, task)) for task in TASKS]
     combine(parts, tmp_path / "all")
-    given = texts_file.read(write([*TEXTS, *PAIRS]))
+    given = read_file(write([*TEXTS, *PAIRS]))
     export(tmp_path / "all", tmp_path / "bundle", ExportSettings(precision="fp32"), examples=given)
     assert len(list((tmp_path / "bundle").glob("*.onnx"))) == 1
     with polyhead.load(tmp_path / "bundle") as engine:
@@ -106,9 +106,7 @@ def test_imported_heads_over_one_encoder_are_one_graph(imported, write, tmp_path
 
 def test_an_int8_bundle_needs_texts_and_no_targets(imported, write, tmp_path):
     path = imported("bert", "sequence")
-    manifest = export(
-        path, tmp_path / "bundle", ExportSettings(), examples=texts_file.read(write(TEXTS))
-    )
+    manifest = export(path, tmp_path / "bundle", ExportSettings(), examples=read_file(write(TEXTS)))
     quality = manifest.quality["classification"]
     assert (quality.split, quality.texts, quality.metric) == ("texts", 12, None)
 
@@ -119,17 +117,17 @@ def test_without_texts_an_imported_checkpoint_says_what_to_do(imported, tmp_path
 
 
 def test_a_file_of_texts_is_parted(write, tmp_path):
-    train, measured = texts_file.read(write([{"q": "a", "c": "b"}, ["c", "d"]]), "q,c")
+    train, measured = read_file(write([{"q": "a", "c": "b"}, ["c", "d"]]), "q,c")
     assert ([e.text for e in train], [e.text for e in measured]) == ([("a", "b")], [("c", "d")])
     (tmp_path / "a.txt").write_text("one\n\n", encoding="utf-8")
-    train, measured = texts_file.read(tmp_path / "a.txt")
+    train, measured = read_file(tmp_path / "a.txt")
     assert [e.text for e in train] == [e.text for e in measured] == ["one"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
 def test_a_text_knows_the_line_that_it_stands_in(tmp_path, name):
     (tmp_path / name).write_text('\n"one"\n\n  \n"two"\n', encoding="utf-8")
-    (first,), (second,) = texts_file.read(tmp_path / name)
+    (first,), (second,) = read_file(tmp_path / name)
     assert (first.where, second.where) == (f"{tmp_path / name}:2", f"{tmp_path / name}:5")
 
 
@@ -141,9 +139,9 @@ def test_a_text_knows_the_line_that_it_stands_in(tmp_path, name):
 def test_a_file_that_cannot_be_read_is_named(tmp_path, content, part):
     (tmp_path / "texts.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=part):
-        texts_file.read(tmp_path / "texts.jsonl")
+        read_file(tmp_path / "texts.jsonl")
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
-        texts_file.read(tmp_path / "none.jsonl")
+        read_file(tmp_path / "none.jsonl")

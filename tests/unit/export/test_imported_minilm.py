@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import polyhead
-from polyhead_export import texts_file
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
+from polyhead_export.texts import read_file
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.importing import ImportOptions, import_model
@@ -62,7 +62,7 @@ def exported(imported, tmp_path_factory):
     def get(precision):
         folder = tmp_path_factory.mktemp(precision)
         (folder / "texts.txt").write_text("\n".join(texts("train", 200)), encoding="utf-8")
-        given = texts_file.read(folder / "texts.txt")
+        given = read_file(folder / "texts.txt")
         export(imported, folder / "bundle", ExportSettings(precision=precision), examples=given)
         return folder / "bundle"
 

@@ -8,7 +8,7 @@ import pytest
 from polyhead.engine import Engine
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, quantisation
-from polyhead_export.calibration import CalibrationTexts
+from polyhead_export.texts import CalibrationTexts
 
 LINEARS, INPUTS = 12, 8
 TEXTS = tuple(

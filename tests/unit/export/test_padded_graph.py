@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from polyhead.inference.session import OnnxSession
-from polyhead_export import graphs, padding
+from polyhead_export import graphs, parity
 from polyhead_export.errors import ParityError
-from polyhead_export.fp16_range import nodes_beyond_fp16
-from polyhead_export.passes import HalfPrecision, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_models.model import MultiHeadModel
 
 FAMILIES = ["minilm", "bert", "roberta", "distilbert"]
@@ -27,7 +27,7 @@ def padded(make_model, tmp_path_factory):
     def get(family):
         model, longest = make_model(family), 256 if family == "minilm" else 40
         path = tmp_path_factory.mktemp("padded") / f"{family}.onnx"
-        graphs.save(graphs.padded_graph(model, max_tokens=longest).model, path)
+        graphs.save(graphs.float_graph(model, max_tokens=longest, padded=True), path)
         return model, path, longest
 
     return get
@@ -46,7 +46,7 @@ def run(path, lengths, *, width, filler=9, seed=4):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_of_mixed_lengths_get_the_models_answers(padded, family):
     model, path, longest = padded(family)
-    assert padding.check(model, path, max_tokens=longest, tolerance=1e-4) <= 1e-4
+    assert parity.check(model, path, max_tokens=longest, padded=True) <= 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -82,11 +82,11 @@ def test_pairs_are_padded_with_their_token_types(make_model, tmp_path):
     for head in heads.values():
         head.spec = replace(head.spec, input="pair")
     model = MultiHeadModel(make_model("bert").encoder, heads)
-    traced = graphs.padded_graph(model.eval(), max_tokens=40).model
+    traced = graphs.float_graph(model.eval(), max_tokens=40, padded=True)
     graphs.save(traced, tmp_path / "pairs.onnx")
     names = [value.name for value in traced.graph.inputs]
     assert names == ["input_ids", "token_type_ids", "attention_mask"]
-    padding.check(model, tmp_path / "pairs.onnx", max_tokens=40, tolerance=1e-4)
+    parity.check(model, tmp_path / "pairs.onnx", max_tokens=40, padded=True)
 
 
 def test_check_refuses_a_graph_that_looks_at_the_padding(padded, tmp_path):
@@ -98,7 +98,7 @@ def test_check_refuses_a_graph_that_looks_at_the_padding(padded, tmp_path):
     clean()(graph)
     graphs.save(graph, tmp_path / "blind.onnx")
     with pytest.raises(ParityError, match=r"of \d+ tokens padded to 7: blind\.onnx differs"):
-        padding.check(model, tmp_path / "blind.onnx", max_tokens=longest, tolerance=1e-4)
+        parity.check(model, tmp_path / "blind.onnx", max_tokens=longest, padded=True)
 
 
 def half(path, target, keep=()):
@@ -112,7 +112,9 @@ def half(path, target, keep=()):
 def test_fp16_stays_within_two_percent_of_the_largest_logit(padded, family, tmp_path):
     model, path, longest = padded(family)
     half(path, tmp_path / "half.onnx")
-    error = padding.check(model, tmp_path / "half.onnx", max_tokens=longest, tolerance=2e-2)
+    error = parity.check(
+        model, tmp_path / "half.onnx", max_tokens=longest, tolerance=2e-2, padded=True
+    )
     assert 1e-6 < error <= 2e-2
 
 
@@ -134,7 +136,7 @@ def wide(make_model, tmp_path):
     with torch.no_grad():
         model.encoder.encoder.layer[0].output.dense.weight[3].mul_(5e5)
     path = tmp_path / "wide.onnx"
-    traced = graphs.padded_graph(model, max_tokens=40).model
+    traced = graphs.float_graph(model, max_tokens=40, padded=True)
     graphs.save(traced, path)
     return model, traced, path
 
@@ -147,7 +149,7 @@ def test_fp16_alone_loses_values_that_are_too_large(wide, tmp_path):
     model, _, path = wide
     half(path, tmp_path / "half.onnx")
     with pytest.raises(ParityError, match=r"half\.onnx differs"):
-        padding.check(model, tmp_path / "half.onnx", max_tokens=40, tolerance=2e-2)
+        parity.check(model, tmp_path / "half.onnx", max_tokens=40, tolerance=2e-2, padded=True)
 
 
 def test_nodes_that_see_large_values_stay_in_fp32(wide, tmp_path):
@@ -156,7 +158,7 @@ def test_nodes_that_see_large_values_stay_in_fp32(wide, tmp_path):
     assert len(keep) == 4  # product, bias, residual and the norm that reads it
     assert all(".layer.0." in name for name in keep)
     half(path, tmp_path / "half.onnx", keep)
-    padding.check(model, tmp_path / "half.onnx", max_tokens=40, tolerance=2e-2)
+    parity.check(model, tmp_path / "half.onnx", max_tokens=40, tolerance=2e-2, padded=True)
 
 
 def test_an_ordinary_model_has_no_such_nodes(padded):

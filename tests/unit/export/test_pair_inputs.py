@@ -44,7 +44,7 @@ def test_families_without_token_types_are_given_none(family, tmp_path):
         settings = {k: v for k, v in settings.items() if k not in {*plain, "intermediate_size"}}
     model = checkpoints.assemble(encoders.build(settings), SPECS, HEADS).eval()
     path = tmp_path / "float.onnx"
-    graphs.save(graphs.float_graph(model, max_tokens=40).model, path)
+    graphs.save(graphs.float_graph(model, max_tokens=40), path)
     session = OnnxSession(path)
     assert session.inputs == ("input_ids",)
     feeds = {"input_ids": np.arange(5, 17).reshape(2, 6)}

@@ -2,9 +2,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export import structure
+from polyhead_export import graphs
 from polyhead_export.errors import StructureError
-from polyhead_export.passes import AttentionLayout, DropMask, FoldPositions, clean
+from polyhead_export.passes.attention_layout import AttentionLayout
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.drop_mask import DropMask
+from polyhead_export.passes.fold_positions import FoldPositions
 from polyhead_export.trace import trace
 
 
@@ -67,8 +70,8 @@ def _with_mask(model):
     node.replace_input_with(3, mask)
 
 
-def test_a_traced_graph_passes_and_is_counted(graph, operators, count):
-    assert structure.check(graph, operators) == count(graph)
+def test_a_traced_graph_passes(graph, operators):
+    graphs.check_operators(graph, operators)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +92,11 @@ def test_a_traced_graph_passes_and_is_counted(graph, operators, count):
 def test_another_structure_is_refused_and_named(graph, operators, change, message):
     change(graph)
     with pytest.raises(StructureError, match=message):
-        structure.check(graph, operators)
+        graphs.check_operators(graph, operators)
 
 
 def test_all_problems_are_named_at_once(graph, operators):
     _without_gelu(graph)
     _with_mask(graph)
     with pytest.raises(StructureError, match=r"2 Gelu, expected 3; a mask .*not supported yet"):
-        structure.check(graph, operators)
+        graphs.check_operators(graph, operators)

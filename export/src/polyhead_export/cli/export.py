@@ -141,8 +141,8 @@ def execute(arguments: argparse.Namespace) -> int:
     _check(arguments)
     if arguments.format == "optimum":
         return _optimum(arguments)
-    from polyhead_export import texts_file
     from polyhead_export.pipeline import export
+    from polyhead_export.texts import read_file
     from polyhead_models import config
 
     manifest = export(
@@ -150,7 +150,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.output,
         _settings(arguments),
         config=config.load(arguments.config) if arguments.config else None,
-        examples=texts_file.read(arguments.texts, arguments.field) if arguments.texts else None,
+        examples=read_file(arguments.texts, arguments.field) if arguments.texts else None,
     )
     _show(manifest, arguments.output, as_json=arguments.json)
     return 0

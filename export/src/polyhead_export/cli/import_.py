@@ -23,13 +23,11 @@ Example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polyhead.cli import output
-
-if TYPE_CHECKING:
-    from polyhead_models.importing import ImportOptions
 
 _PROBLEMS = {
     "label": "single_label_classification",
@@ -61,8 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead import`."""
     if arguments.max_tokens is not None and arguments.max_tokens < 3:
         arguments.usage_error("--max-tokens: expected at least 3")
-    from polyhead_export.importing import graph_of
-    from polyhead_models.importing import ImportOptions
+    from polyhead_export.importing import graph_of, import_folder
+    from polyhead_models.importing import ImportOptions, import_model
 
     problem: Any = _PROBLEMS.get(arguments.answer)
     options = ImportOptions(
@@ -77,27 +75,15 @@ def execute(arguments: argparse.Namespace) -> int:
         [*source.glob("*.safetensors"), *source.glob("pytorch_model*.bin")]
     )
     if source.exists() and not weights and graph_of(source) is not None:
-        return _bundle(source, options, arguments)
-    return _checkpoint(options, arguments)
-
-
-def _bundle(source: Path, options: ImportOptions, arguments: argparse.Namespace) -> int:
-    from polyhead_export.importing import import_folder
-
-    made = import_folder(source, arguments.output, options)
-    graph: dict[str, str] = {"precision": made.graph.precision, "layout": made.graph.layout}
-    return _show("bundle", made, graph, as_json=arguments.json)
-
-
-def _checkpoint(options: ImportOptions, arguments: argparse.Namespace) -> int:
-    from polyhead_models.importing import import_model
-
+        bundle = import_folder(source, arguments.output, options)
+        graph = {"precision": bundle.graph.precision, "layout": bundle.graph.layout}
+        return _show("bundle", bundle, graph, as_json=arguments.json)
     made = import_model(arguments.source, arguments.output, options)
     shown = "-" if made.difference is None else f"{made.difference:.1e}"
     return _show("checkpoint", made, {"largest difference": shown}, as_json=arguments.json)
 
 
-def _show(what: str, made: Any, more: dict[str, str], *, as_json: bool) -> int:
+def _show(what: str, made: Any, more: Mapping[str, str], *, as_json: bool) -> int:
     """A row about the head, or all as JSON."""
     from polyhead.system.schema import plain
 

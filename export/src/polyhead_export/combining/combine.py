@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import onnx_ir as ir
 
@@ -27,13 +27,13 @@ from polyhead.bundle import (
 )
 from polyhead.bundle.collection import COLLECTION
 from polyhead.bundle.manifest import FORMAT
+from polyhead.cli.output import markdown_table
 from polyhead.system.schema import plain
 from polyhead_export.combining.groups import group
-from polyhead_export.combining.store import FileStore
-from polyhead_export.combining.union import rename_outputs
+from polyhead_export.combining.union import free_name, rename_outputs
 
 _CARD = "README.md"
-_Value = TypeVar("_Value")
+_Of = TypeVar("_Of")
 _StoredGraphs = dict[str, tuple[FileEntry, Certificate | None]]
 """By SHA-256 of a graph, its file in the new folder, and what was measured on a merged one."""
 
@@ -53,6 +53,38 @@ class Combined:
     parts: tuple[Manifest, ...]
     size: int
     saved: int
+
+
+class FileStore:
+    """Files of a new folder: one for each content, under a name that is free."""
+
+    def __init__(self, folder: Path, *taken: str) -> None:
+        """Begin with an empty folder, and names that are taken in it."""
+        self._folder = folder
+        self._by_content: dict[str, FileEntry] = {}
+        self._names = set(taken)
+
+    def put(self, source: Path, name: str) -> FileEntry:
+        """Copy a file, unless its content is there already."""
+        found = digest.sha256(source)
+        if found not in self._by_content:
+            path = self._free(name)
+            shutil.copyfile(source, path)
+            self._by_content[found] = digest.entry(path)
+        return self._by_content[found]
+
+    def write(self, name: str, text: str) -> FileEntry:
+        """Make a file of a text."""
+        path = self._free(name)
+        path.write_text(text, encoding="utf-8")
+        return digest.entry(path)
+
+    def _free(self, name: str) -> Path:
+        """A name such as this one; taken from now on."""
+        stem, dot, suffix = name.partition(".")
+        free = free_name(stem, self._names, f"{dot}{suffix}")
+        self._names.add(free)
+        return self._folder / free
 
 
 def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
@@ -105,18 +137,18 @@ def _graphs(
     """Graphs in the new folder and new names of outputs, by source; what merged files are of."""
     names = _output_names(sources)
     groups = group(sources, names, work)
-    moved = {number for each in groups if len(each.uses) > 1 for number, _ in each.uses}
+    moved = {number for each in groups if len(each.keys) > 1 for number, _ in each.keys}
     names = [own if number in moved else {} for number, own in enumerate(names)]
     graphs: list[_StoredGraphs] = [{} for _ in sources]
     merged = {}
     for each in groups:
-        path = each.path
-        if len(each.uses) == 1:
-            path = _renamed_copy(path, names[each.first.source], work)
-        file = store.put(path, each.first.graph.file)
-        if len(each.uses) > 1:
-            merged[file.file] = [sha256 for _, sha256 in each.uses]
-        for number, sha256 in each.uses:
+        path, first = each.path, each.uses[0]
+        if len(each.keys) == 1:
+            path = _renamed_copy(path, names[first.source], work)
+        file = store.put(path, first.graph.file)
+        if len(each.keys) > 1:
+            merged[file.file] = [sha256 for _, sha256 in each.keys]
+        for number, sha256 in each.keys:
             graphs[number][sha256] = file, each.certificate
     return graphs, names, merged
 
@@ -127,12 +159,10 @@ def _output_names(sources: Sequence[Sequence[Bundle]]) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for bundles in sources:
         found.append({})
-        for output in (s.output for b in bundles for s in b.manifest.heads.values()):
-            if output not in found[-1]:
-                numbered = (f"{output}-{n}" for n in itertools.count(2))
-                free = next(n for n in itertools.chain([output], numbered) if n not in taken)
-                found[-1][output] = free
-                taken.add(free)
+        outputs = [spec.output for b in bundles for spec in b.manifest.heads.values()]
+        for output in dict.fromkeys(outputs):
+            found[-1][output] = free_name(output, taken)
+            taken.add(found[-1][output])
     return found
 
 
@@ -173,7 +203,7 @@ def _part(
             f"{prefix}{name}": replace(spec, output=names.get(spec.output, spec.output))
             for name, spec in manifest.heads.items()
         },
-        quality=_prefixed_keys(manifest.quality, prefix),
+        quality=_prefixed(manifest.quality, prefix),
         picture=shown,
         calibration=_copied(bundle, manifest.calibration, store),
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
@@ -182,17 +212,14 @@ def _part(
 
 
 def _certificate(
-    manifest: Manifest,
-    files: Mapping[str, str],
-    stored: _StoredGraphs,
+    manifest: Manifest, files: Mapping[str, str], stored: _StoredGraphs
 ) -> Certificate | None:
     """That of the first exact graph: measured again where it was merged."""
-    exact = next((graph for graph in manifest.graphs if graph.layout == "exact"), None)
-    measured = None if exact is None else stored[exact.sha256][1]
-    found = measured or manifest.certificate
-    if exact is None or found is None:
-        return found
-    return replace(found, graph=files[exact.file])
+    for graph in manifest.graphs:
+        if graph.layout == "exact":
+            found = stored[graph.sha256][1] or manifest.certificate
+            return None if found is None else replace(found, graph=files[graph.file])
+    return manifest.certificate
 
 
 def _copied(bundle: Bundle, entry: FileEntry | None, store: FileStore) -> FileEntry | None:
@@ -209,49 +236,34 @@ def _own_card(bundle: Bundle, shown: FileEntry | None, store: FileStore) -> File
 
 
 def _golden(golden: Golden, prefix: str, files: Mapping[str, str]) -> Golden:
-    return Golden(
-        tolerance={
-            files.get(file, file): _prefixed_keys(table, prefix)
-            for file, table in golden.tolerance.items()
-        },
-        examples=tuple(
-            replace(
-                example,
-                logits=_prefixed_keys(example.logits, prefix),
-                results=_prefixed_keys(example.results, prefix),
-            )
-            for example in golden.examples
-        ),
-    )
+    tolerance = {files.get(f, f): _prefixed(t, prefix) for f, t in golden.tolerance.items()}
+    examples = (_with_prefix(e, prefix, "logits", "results") for e in golden.examples)
+    return Golden(tolerance=tolerance, examples=tuple(examples))
 
 
 def _gate(gate: Gate, prefix: str) -> Gate:
-    return replace(
-        gate,
-        attempts=tuple(
-            replace(
-                attempt,
-                drop=_prefixed_keys(attempt.drop, prefix),
-                changed=_prefixed_keys(attempt.changed, prefix),
-                failed=_prefixed(attempt.failed, prefix),
-            )
-            for attempt in gate.attempts
-        ),
-    )
+    attempts = (_with_prefix(a, prefix, "drop", "changed", "failed") for a in gate.attempts)
+    return replace(gate, attempts=tuple(attempts))
 
 
-def _prefixed(names: Sequence[str], prefix: str) -> tuple[str, ...]:
+def _with_prefix(item: _Of, prefix: str, *fields: str) -> _Of:
+    """A dataclass with a prefix before the names that are in these of its fields."""
+    given: Any = item
+    changed: _Of = replace(given, **{n: _prefixed(getattr(given, n), prefix) for n in fields})
+    return changed
+
+
+def _prefixed(names: Any, prefix: str) -> Any:
+    """Keys of a mapping, or names in a row, with a prefix before each."""
+    if isinstance(names, Mapping):
+        return {f"{prefix}{name}": value for name, value in names.items()}
     return tuple(f"{prefix}{name}" for name in names)
-
-
-def _prefixed_keys(table: Mapping[str, _Value], prefix: str) -> dict[str, _Value]:
-    return {f"{prefix}{name}": value for name, value in table.items()}
 
 
 def _refuse_clash(found: Sequence[tuple[Bundle, str]]) -> None:
     owner: dict[str, Path] = {}
     for bundle, prefix in found:
-        for name in _prefixed(tuple(bundle.manifest.heads), prefix):
+        for name in _prefixed(bundle.manifest.heads, prefix):
             if name in owner:
                 raise HeadClash(
                     f"{owner[name]} and {bundle.path} both have a head {name!r}. Give the heads of"
@@ -261,11 +273,9 @@ def _refuse_clash(found: Sequence[tuple[Bundle, str]]) -> None:
 
 
 def _card(parts: Sequence[Manifest]) -> str:
-    lines = [f"# {len(parts)} sub-models", "", "| heads | encoder | graph | model card |"]
-    lines += ["|---|---|---|---|"]
-    lines += [
-        f"| {', '.join(part.heads)} | {part.encoder.name} | {part.graphs[0].file} |"
-        f" [{part.card.file}]({part.card.file}) |"
-        for part in parts
+    rows = [
+        [", ".join(p.heads), p.encoder.name, p.graphs[0].file, f"[{p.card.file}]({p.card.file})"]
+        for p in parts
     ]
-    return "\n".join(lines) + "\n"
+    table = markdown_table(["heads", "encoder", "graph", "model card"], rows)
+    return f"# {len(parts)} sub-models\n\n{table}\n"

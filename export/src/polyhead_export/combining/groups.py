@@ -21,7 +21,7 @@ from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
 from polyhead.verify import stability
 from polyhead_export.combining.union import NotMerged, union
-from polyhead_export.padding import PaddedBackend
+from polyhead_export.engines import PaddedBackend
 
 logger = logging.getLogger(__name__)
 
@@ -43,35 +43,40 @@ class GraphUse:
     names: Mapping[str, str]
 
     @property
+    def key(self) -> tuple[int, str]:
+        """The folder and the content of the file."""
+        return self.source, self.graph.sha256
+
+    @property
+    def file(self) -> Path:
+        """Where it is."""
+        return self.bundle.file(self.graph)
+
+    @property
     def kind(self) -> tuple[object, ...]:
         """What graphs that become one have in common, whatever they compute."""
         graph, whole = self.graph, len(self.graph.heads) == len(self.bundle.manifest.heads)
         return graph.precision, graph.layout, graph.target, set(graph.inputs), whole
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class GraphGroup:
     """Graphs that one file computes.
 
     Attributes:
-        uses: by source and SHA-256 of a graph, the sub-models that have it.
+        uses: by the sub-models that have them.
         path: of the file.
         certificate: measured on what was merged; None for a single graph and in the padded layout.
     """
 
-    uses: dict[tuple[int, str], list[GraphUse]]
+    uses: Sequence[GraphUse]
     path: Path
     certificate: Certificate | None = None
 
     @property
-    def first(self) -> GraphUse:
-        """One that stands for all."""
-        return self.all_uses[0]
-
-    @property
-    def all_uses(self) -> list[GraphUse]:
-        """Those of all graphs."""
-        return [use for uses in self.uses.values() for use in uses]
+    def keys(self) -> list[tuple[int, str]]:
+        """Folder and content of each file that it was made of."""
+        return list(dict.fromkeys(use.key for use in self.uses))
 
 
 def group(
@@ -87,43 +92,39 @@ def group(
     Raises:
         GraphError: when a graph is none, or is refused.
     """
-    uses: dict[tuple[int, str], list[GraphUse]] = {}
+    files: dict[tuple[int, str], list[GraphUse]] = {}
     for number, bundles in enumerate(sources):
         for bundle in bundles:
             for graph in bundle.manifest.graphs:
-                own = uses.setdefault((number, graph.sha256), [])
-                own.append(GraphUse(number, bundle, graph, names[number]))
+                use = GraphUse(number, bundle, graph, names[number])
+                files.setdefault(use.key, []).append(use)
     groups: list[GraphGroup] = []
-    for key, own in uses.items():
-        candidate = GraphGroup({key: own}, own[0].bundle.file(own[0].graph))
-        check_onnx(candidate.path.read_bytes(), str(candidate.path))
+    for uses in files.values():
+        first = uses[0]
+        check_onnx(first.file.read_bytes(), str(first.file))
         for place, known in enumerate(groups):
-            of_one_source = key[0] in {number for number, _ in known.uses}
-            if of_one_source or known.first.kind != candidate.first.kind:
+            of_one_source = first.source in {use.source for use in known.uses}
+            if of_one_source or known.uses[0].kind != first.kind:
                 continue
             try:
-                groups[place] = _merged(known, candidate, folder)
+                groups[place] = _merged([*known.uses, *uses], folder)
                 break
             except NotMerged as why:
-                logger.info("%s and %s stay apart: %s", known.path, candidate.path, why)
+                logger.info("%s and %s stay apart: %s", known.path, first.file, why)
         else:
-            groups.append(candidate)
+            groups.append(GraphGroup(uses, first.file))
     return groups
 
 
-def _merged(first: GraphGroup, other: GraphGroup, folder: Path) -> GraphGroup:
-    whole = GraphGroup({**first.uses, **other.uses}, folder / f"{len(list(folder.iterdir()))}.onnx")
-    _refuse_other_reading(whole.all_uses)
-    parts = whole.uses.values()
-    names = [uses[0].names for uses in parts]
-    files = [uses[0].bundle.file(uses[0].graph) for uses in parts]
-    ir.save(union([ir.load(file) for file in files], names), whole.path)
-    for use in whole.all_uses:
-        if not _same_logits(use, whole.path):
-            raise NotMerged("onnxruntime gives other bits for what they make together")
-    if whole.first.graph.layout == "exact":
-        whole.certificate = _certificate(whole)
-    return whole
+def _merged(uses: Sequence[GraphUse], folder: Path) -> GraphGroup:
+    _refuse_other_reading(uses)
+    path = folder / f"{len(list(folder.iterdir()))}.onnx"
+    distinct = {use.key: use for use in uses}.values()
+    ir.save(union([ir.load(use.file) for use in distinct], [use.names for use in distinct]), path)
+    if not all(_same_logits(use, path) for use in uses):
+        raise NotMerged("onnxruntime gives other bits for what they make together")
+    exact = uses[0].graph.layout == "exact"
+    return GraphGroup(uses, path, _certificate(uses, path) if exact else None)
 
 
 def _refuse_other_reading(uses: Sequence[GraphUse]) -> None:
@@ -148,7 +149,7 @@ def _same_logits(use: GraphUse, merged: Path) -> bool:
     kinds = {spec.input for spec in specs.values()}
     texts = [t for t in _golden(use) if ("text" if isinstance(t, str) else "pair") in kinds]
     try:
-        before = _logits(use, use.bundle.file(use.graph), specs, texts)
+        before = _logits(use, use.file, specs, texts)
         after = _logits(use, merged, renamed, texts)
     except GraphError as problem:
         raise NotMerged(f"their logits cannot be compared on this CPU: {problem}") from problem
@@ -169,10 +170,9 @@ def _logits(
         return engine.logits(texts)
 
 
-def _certificate(whole: GraphGroup) -> Certificate:
-    uses = whole.all_uses
+def _certificate(uses: Sequence[GraphUse], path: Path) -> Certificate:
     encodings = _tokenizer(uses[0]).encode([text for use in uses for text in _golden(use)])
-    found = stability.measure(whole.path, encodings)
+    found = stability.measure(path, encodings)
     known = (use.bundle.manifest.certificate for use in uses)
     if not found.passed and any(before is not None and before.passed for before in known):
         raise NotMerged(

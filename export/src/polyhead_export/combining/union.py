@@ -7,12 +7,12 @@ after:  x -> encoder -> logits/topic, logits/entities
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from polyhead_export.passes import deduplicated
+from polyhead_export.passes.clean import deduplicated
 
 MOST_BYTES = 2**31 - 2**20
 """Of weights: a protobuf message holds 2 GiB, and the operators need some of it."""
@@ -116,42 +116,28 @@ def _inputs(model: ir.Model) -> dict[str | None, object]:
 
 
 def _append(whole: ir.Model, other: ir.Model) -> None:
-    """Move all of `other` behind `whole`, with names that are free there."""
+    """Move all of `other` behind `whole`; names that both have get a number, except of outputs."""
     graph, more = whole.graph, other.graph
-    taken = {value.name for value in _values(graph)}
-    prefix = next(
-        start
-        for start in (f"graph-{number}/" for number in itertools.count(2))
-        if not any(str(name).startswith(start) for name in taken)
-    )
-    outputs = list(more.outputs)
-    wanted = {value.name for value in outputs}
-    if clash := wanted & {value.name for value in (*graph.inputs, *graph.outputs)}:
-        raise NotMerged(f"both have a value {sorted(map(str, clash))[0]!r}")
-    for value in _values(graph):
-        if value.name in wanted:
-            value.name = f"{prefix}first/{value.name}"
+    outputs, weights, nodes = list(more.outputs), list(more.initializers.values()), list(more)
     own = {value.name: value for value in graph.inputs}
+    if clash := {v.name for v in outputs} & {*own, *(v.name for v in graph.outputs)}:
+        raise NotMerged(f"both have a value {sorted(map(str, clash))[0]!r}")
     for value in more.inputs:
         value.replace_all_uses_with(own[value.name])
-    for value in _values(more):
-        if value not in outputs:
-            value.name = f"{prefix}{value.name}"
-    weights, nodes = list(more.initializers.values()), list(more)
     more.outputs.clear()
     more.initializers.clear()
     more.remove(nodes)
-    for node in nodes:
-        node.name = f"{prefix}{node.name}" if node.name else None
     for weight in weights:
+        weight.name = free_name(str(weight.name), graph.initializers)
         graph.register_initializer(weight)
     graph.extend(nodes)
     graph.outputs.extend(outputs)
+    common.NameFixPass()(whole)
     whole.opset_imports.update(other.opset_imports)
     whole.ir_version = max(whole.ir_version, other.ir_version)
 
 
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    """Inputs, weights, and what operators compute."""
-    computed = (value for node in graph for value in node.outputs)
-    return [*graph.inputs, *graph.initializers.values(), *computed]
+def free_name(name: str, taken: Container[str], suffix: str = "") -> str:
+    """Name and suffix, with the first number between them that makes it one that is not taken."""
+    numbered = (f"{name}-{number}{suffix}" for number in itertools.count(2))
+    return next(n for n in itertools.chain([f"{name}{suffix}"], numbered) if n not in taken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
 from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
+from polyhead_export.golden import write_golden
 from polyhead_export.importing import graph as graphs
 from polyhead_export.importing import head as heads
 from polyhead_export.importing.graph import MASK, ForeignGraph, graph_of
@@ -25,7 +25,7 @@ from polyhead_export.importing.head import FolderHead
 from polyhead_models.importing import ImportOptions
 from polyhead_models.importing.source import Source
 
-# int8 kernels of another CPU may round in another way.
+# Of a head's largest logit: int8 kernels of another CPU may round in another way.
 _TOLERANCE = {"fp32": 1e-3, "int8": 0.5}
 _TEXTS = ("A parcel was late.", "Anna lives in Oslo.", "", "né à 東京 👍")
 
@@ -71,8 +71,7 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         made = staged / f"model.{graph.precision}.onnx"
         made.write_bytes(head.content)
         shutil.copyfile(tokenizer, staged / "tokenizer.json")
-        golden = json.dumps(_golden(staged, made, head, _TOLERANCE[graph.precision]))
-        (staged / "golden.json").write_text(golden, encoding="utf-8")
+        _write_golden(staged, made, head, _TOLERANCE[graph.precision])
         (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
         manifest = _manifest(staged, made, source, graph, head)
         writer.write_manifest(staged, manifest)
@@ -95,7 +94,7 @@ def _folder(path: Path) -> tuple[Path, Source, Path]:
     return graph, source, source.tokenizer_file
 
 
-def _golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> dict[str, Any]:
+def _write_golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> None:
     texts: list[Input] = list(_TEXTS)
     if head.spec.input == "pair":
         texts = [("Where does Anna live?", text) for text in _TEXTS]
@@ -105,26 +104,14 @@ def _golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> dic
         {head.name: head.spec},
         max_tokens=head.spec.max_tokens,
     ) as engine:
-        found = engine.logits(texts)[head.name]
-        labels = len(head.spec.labels)
-        if head.spec.kind in ("classification.v1", "multilabel.v1") and found[0].shape != (labels,):
+        (found,), labels = engine.logits(texts[:1])[head.name], len(head.spec.labels)
+        if head.spec.kind in ("classification.v1", "multilabel.v1") and found.shape != (labels,):
             raise SourceError(
-                f"{file.name}: gives logits of the sizes {list(found[0].shape)} a text, expected"
+                f"{file.name}: gives logits of the sizes {list(found.shape)} a text, expected"
                 f" one for each of the {labels} labels."
             )
-        answers = engine.predict(texts)
-        examples = [
-            {
-                "text": text,
-                "ids": encoding.ids.tolist(),
-                "logits": {head.name: array.tolist()},
-                "results": {head.name: answer[head.name].to_dict()},
-            }
-            for text, encoding, array, answer in zip(
-                texts, engine.encode(texts), found, answers, strict=True
-            )
-        ]
-    return {"tolerance": {file.name: {head.name: tolerance}}, "examples": examples}
+        least = {file.name: tolerance}
+        write_golden(staged / "golden.json", engine, {file.name: engine}, texts, least=least)
 
 
 def _manifest(

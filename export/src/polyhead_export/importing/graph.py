@@ -105,8 +105,6 @@ class OutputAdapter:
     def __init__(self, graph: ForeignGraph, output: str) -> None:
         """Begin with no operator; `output` is the name that the logits get."""
         self._model = onnx.load_model_from_string(graph.content)
-        versions = {opset.domain: opset.version for opset in self._model.opset_import}
-        self._opset = versions.get("", versions.get("ai.onnx", 1))
         self._output, self._count = output, 0
 
     def add(self, kind: str, inputs: list[str], *, last: bool = False, **attributes: Any) -> str:
@@ -125,11 +123,9 @@ class OutputAdapter:
         self._model.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
-    def on_axes(self, kind: str, value: str, axis: int, since: int = 13, **more: Any) -> str:
-        """An operator whose axes became an input with a version of the operators."""
-        if self._opset < since:
-            return self.add(kind, [value], axes=[axis], **more)
-        return self.add(kind, [value, self.constant([axis], np.int64)], **more)
+    def reshaped(self, value: str, *sizes: int) -> str:
+        """Other sizes; 0 for that of before, -1 for what is left."""
+        return self.add("Reshape", [value, self.constant(sizes, np.int64)])
 
     def model(self, *shape: int | str) -> bytes:
         """The whole model with the one output of these sizes."""
@@ -162,7 +158,7 @@ def arranged(graph: ForeignGraph, source: str, output: str, rows: Sequence[int |
 def spans(graph: ForeignGraph, start: str, stop: str, output: str) -> bytes:
     """Logits of start and end, `(batch, tokens)` each, side by side."""
     adapter = OutputAdapter(graph, output)
-    both = [adapter.on_axes("Unsqueeze", name, 2) for name in (start, stop)]
+    both = [adapter.reshaped(name, 0, 0, 1) for name in (start, stop)]
     adapter.add("Concat", both, last=True, axis=2)
     return adapter.model("batch", "tokens", 2)
 
@@ -179,15 +175,16 @@ def pooled(graph: ForeignGraph, states: str, output: str, pooling: str, width: i
         ids = adapter.add("Cast", [IDS], to=TensorProto.FLOAT)
         nothing = adapter.add("Mul", [ids, adapter.constant(0)])
         mask = adapter.add("Add", [nothing, adapter.constant(1)])
-    column = adapter.on_axes("Unsqueeze", mask, 2)
+    first, column = adapter.constant(0, np.int64), adapter.reshaped(mask, 0, 0, 1)
     if pooling == "mean":
-        counted = adapter.add("Mul", [states, column])
-        total = adapter.on_axes("ReduceSum", counted, 1, keepdims=0)
-        count = adapter.on_axes("ReduceSum", column, 1, keepdims=0)
-        adapter.add("Div", [total, count], last=True)
+        row = adapter.reshaped(mask, 0, 1, -1)
+        total, count = (adapter.add("MatMul", [row, value]) for value in (states, column))
+        mean = adapter.add("Div", [total, count])
+        adapter.add("Gather", [mean, first], last=True, axis=1)
     else:
         padding = adapter.add("Sub", [adapter.constant(1), column])
         seen = adapter.add("Sub", [states, adapter.add("Mul", [padding, adapter.constant(1e9)])])
-        highest = adapter.on_axes("ReduceMax", seen, 1, since=18, keepdims=0)
-        adapter.add("Identity", [highest], last=True)
+        turned = adapter.add("Transpose", [seen], perm=[0, 2, 1])
+        highest = adapter.add("GlobalMaxPool", [turned])
+        adapter.add("Gather", [highest, first], last=True, axis=2)
     return adapter.model("batch", width)

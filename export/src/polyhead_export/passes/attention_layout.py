@@ -7,9 +7,9 @@ after:  x (batch, tokens, hidden) -> Attention with q_num_heads and kv_num_heads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import onnx_ir as ir
+
+from polyhead_export.subgraph import put_in_place
 
 _SWAP = [0, 2, 1, 3]
 
@@ -30,34 +30,23 @@ class AttentionLayout(ir.passes.InPlacePass):
     def ensures(self, model: ir.Model) -> None:
         """No Attention whose result is read has the form above."""
         found = [(n.name, _split_attention(n)) for n in model.graph if n.op_type == "Attention"]
-        if left := [name for name, form in found if form is not None and _is_read(form.merged)]:
+        if left := [name for name, form in found if form is not None and _is_read(form[1])]:
             raise ir.passes.PostconditionError(f"left: {left}")
 
 
-@dataclass(frozen=True)
-class _SplitAttention:
-    """An Attention between transposes.
+def _split_attention(
+    node: ir.Node,
+) -> tuple[list[ir.Value | None], ir.Value, int, int] | None:
+    """The 3-D queries, keys and values of an Attention between transposes, and its 3-D result.
 
-    Attributes:
-        split: the 3-D values behind queries, keys and values.
-        merged: the 3-D result.
-        heads: number of heads of the queries.
-        key_heads: number of heads of keys and values.
+    With the number of heads of the queries, and of keys and values.
     """
-
-    split: list[ir.Value | None]
-    merged: ir.Value
-    heads: int
-    key_heads: int
-
-
-def _split_attention(node: ir.Node) -> _SplitAttention | None:
     split = [unsplit(value) for value in node.inputs[:3]]
     merged = _merge(node.outputs[0])
-    heads, key_heads = (_heads(value) for value in node.inputs[:2])
-    if merged is None or None in split or heads is None or key_heads is None:
+    sizes, key_sizes = (head_sizes(value) for value in node.inputs[:2])
+    if merged is None or None in split or sizes is None or key_sizes is None:
         return None
-    return _SplitAttention(split, merged, heads, key_heads)
+    return split, merged, sizes[0], key_sizes[0]
 
 
 def _is_read(value: ir.Value) -> bool:
@@ -67,27 +56,15 @@ def _is_read(value: ir.Value) -> bool:
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     if (form := _split_attention(node)) is None:
         return False
-    merged = form.merged
+    split, merged, heads, key_heads = form
     attributes = {
         **node.attributes,
-        "q_num_heads": ir.AttrInt64("q_num_heads", form.heads),
-        "kv_num_heads": ir.AttrInt64("kv_num_heads", form.key_heads),
+        "q_num_heads": ir.AttrInt64("q_num_heads", heads),
+        "kv_num_heads": ir.AttrInt64("kv_num_heads", key_heads),
     }
-    flat = ir.Node(
-        "",
-        "Attention",
-        [*form.split, *node.inputs[3:]],
-        attributes=attributes.values(),
-        name=node.name,
-        outputs=[
-            ir.Value(
-                name=merged.name,
-                type=merged.type,
-                shape=merged.shape,
-            )
-        ],
-    )
-    ir.convenience.replace_nodes_and_values(graph, node, [], [flat], [merged], [flat.outputs[0]])
+    inputs = [*split, *node.inputs[3:]]
+    flat = ir.Node("", "Attention", inputs, attributes=attributes.values(), name=node.name)
+    put_in_place(graph, merged, [flat])
     return True
 
 
@@ -126,15 +103,15 @@ def _swaps(node: ir.Node) -> bool:
 
 def _joins(split: ir.Value, flat: ir.Value | None) -> bool:
     """Is `flat` (batch, tokens, heads * width), with `split` (batch, heads, tokens, width)?"""
-    if flat is None or flat.shape is None or split.shape is None:
+    sizes = head_sizes(split)
+    if sizes is None or flat is None or flat.shape is None or len(flat.shape) != 3:
         return False
-    if (len(flat.shape), len(split.shape)) != (3, 4):
-        return False
-    heads, width = split.shape[1], split.shape[3]
-    known = isinstance(heads, int) and isinstance(width, int)
-    return known and flat.shape[2] == heads * width
+    return flat.shape[2] == sizes[0] * sizes[1]
 
 
-def _heads(value: ir.Value | None) -> int | None:
-    shape = value.shape if value is not None else None
-    return shape[1] if shape is not None and len(shape) == 4 and isinstance(shape[1], int) else None
+def head_sizes(value: ir.Value | None) -> tuple[int, int] | None:
+    """Number of heads and their width, of `(batch, heads, tokens, width)`."""
+    if value is None or value.shape is None or len(value.shape) != 4:
+        return None
+    heads, width = value.shape[1], value.shape[3]
+    return (heads, width) if isinstance(heads, int) and isinstance(width, int) else None

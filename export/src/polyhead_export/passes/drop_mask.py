@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
-from polyhead_export.shape_only import evaluate, shape_only
+from polyhead_export.subgraph import evaluate, shape_only
 
 _MASK = 3
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
+from polyhead_export.subgraph import add_constant
 
 
 class FoldAttentionScale(ir.passes.InPlacePass):

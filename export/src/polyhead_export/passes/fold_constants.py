@@ -13,8 +13,7 @@ from collections.abc import Container
 
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
-from polyhead_export.shape_only import evaluate
+from polyhead_export.subgraph import add_constant, evaluate
 
 # Of these the result is larger than what it is made of.
 _LARGER = {"Expand", "ConstantOfShape", "Range", "Tile"}

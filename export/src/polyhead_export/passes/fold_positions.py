@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
-from polyhead_export.shape_only import evaluate, require_token_inputs, shape_only
+from polyhead_export.subgraph import (
+    add_constant,
+    evaluate,
+    first_rows,
+    require_token_inputs,
+    shape_only,
+)
 
 
 class FoldPositions(ir.passes.InPlacePass):
@@ -109,8 +113,6 @@ def _replace(graph: ir.Graph, value: ir.Value, table: NDArray[Any], length: ir.V
     assert producer is not None
     name = f"positions/{value.name}"
     rows = add_constant(graph, name, table)
-    start = add_constant(graph, f"{name}/start", np.zeros(1, np.int64))
-    axis = add_constant(graph, f"{name}/axis", np.ones(1, np.int64))
-    cut = ir.node("Slice", [rows, start, length, axis], name=f"{name}/Slice")
+    cut = first_rows(graph, rows, length, name=name)
     graph.insert_before(producer, cut)
     ir.convenience.replace_all_uses_with(value, cut.outputs[0])

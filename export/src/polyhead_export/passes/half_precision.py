@@ -17,13 +17,18 @@ at the end of the graph, which `onnx.checker` refuses as not sorted.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
+from numpy.typing import NDArray
+
+from polyhead_export.subgraph import session_of
 
 LARGEST = 65504.0
+LIMIT = LARGEST / 8
+"""Texts that were not measured may reach further than those that were."""
 
 _ENCODER = ("encoder.", "positions/")
 _PRODUCTS = {"Attention", "Gemm", "MatMul", "RotaryEmbedding"}
@@ -132,3 +137,25 @@ def _to_half(
     for use in tuple(value.uses()):
         if use.node not in chosen:
             use.node.replace_input_with(use.idx, _cast(graph, value, _FLOAT, casts))
+
+
+def nodes_beyond_fp16(
+    model: ir.Model, feeds: Iterable[Mapping[str, NDArray[np.int64]]]
+) -> frozenset[str]:
+    """Names of the nodes that make or read NaN, or a value outside -LIMIT to LIMIT.
+
+    Args:
+        model: a float graph.
+        feeds: inputs of the graph, such as tokenised texts; without any, no node is named.
+    """
+    graph = model.graph
+    values = [v for node in graph for v in node.outputs if v.dtype == ir.DataType.FLOAT]
+    session = session_of(graph, graph.inputs, values)
+    names = [value.name for value in values]
+    beyond: set[ir.Value] = set()
+    for feed in feeds:
+        for value, array in zip(values, session.run(names, dict(feed)), strict=True):
+            if array.size and not float(np.abs(array).max()) <= LIMIT:
+                beyond.add(value)
+    nodes = [v.producer() for v in beyond] + [use.node for v in beyond for use in v.uses()]
+    return frozenset(str(node.name) for node in nodes if node is not None)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from polyhead_export.subgraph import put_in_place
+
 _DOMAIN = "com.microsoft"
 
 
@@ -50,26 +52,17 @@ def _lower(graph: ir.Graph, node: ir.Node) -> None:
     assert pair is not None
     (x, x_scale, x_zero), (w, w_scale, w_zero) = pair[0].inputs, pair[1].inputs
     last, bias = _bias(node)
-    inputs = [x, w, x_scale, w_scale, x_zero, _unless_zero(w_zero), bias]
-    fused = ir.Node(
-        _DOMAIN,
-        "MatMulIntegerToFloat",
-        inputs if bias is not None else inputs[:-1],
-        name=node.name,
-        outputs=[
-            ir.Value(
-                name=last.outputs[0].name, type=last.outputs[0].type, shape=last.outputs[0].shape
-            )
-        ],
-    )
-    ir.convenience.replace_nodes_and_values(
-        graph,
-        last,
-        list(dict.fromkeys([last, node])),
-        [fused],
-        [last.outputs[0]],
-        [fused.outputs[0]],
-    )
+    inputs = [
+        x,
+        w,
+        x_scale,
+        w_scale,
+        x_zero,
+        _unless_zero(w_zero),
+        *([] if bias is None else [bias]),
+    ]
+    fused = ir.Node(_DOMAIN, "MatMulIntegerToFloat", inputs, name=node.name)
+    put_in_place(graph, last.outputs[0], [fused], remove=list(dict.fromkeys([last, node])))
 
 
 def _unless_zero(zero: ir.Value | None) -> ir.Value | None:

@@ -18,8 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
-from polyhead_export.subgraph import session_of
+from polyhead_export.subgraph import add_constant, session_of
 
 ATTENTION_MASK = "attention_mask"
 

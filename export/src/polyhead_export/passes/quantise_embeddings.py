@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.quantise_linears import quantise_weight
+from polyhead_export.subgraph import add_constant, put_in_place
 
 _BYTES = 2**20
 """Smaller tables stay in float: positions and types are read by every token."""
@@ -37,10 +37,8 @@ class QuantiseEmbeddings(ir.passes.InPlacePass):
             )
             factor = ir.node("Gather", [scales, ids], name=f"{name}/scales")
             product = ir.node("Mul", [cast.outputs[0], factor.outputs[0]], name=f"{name}/Mul")
-            old, new = node.outputs[0], product.outputs[0]
-            new.name, new.type, new.shape = old.name, old.type, old.shape
             nodes = [rows, cast, factor, product]
-            ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, [old], [new])
+            put_in_place(graph, node.outputs[0], nodes, remove=[node])
         return ir.passes.PassResult(model, bool(gathers))
 
     def ensures(self, model: ir.Model) -> None:

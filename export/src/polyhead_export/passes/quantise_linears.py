@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
+from polyhead_export.subgraph import add_constant
 
 _SMALLEST = np.float32(1e-12)
 
@@ -52,7 +52,7 @@ class QuantiseLinears(ir.passes.InPlacePass):
         """Quantise."""
         graph = model.graph
         static: dict[ir.Value, ir.Value] = {}
-        rows: dict[ir.Value, _Rows] = {}
+        rows: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
         weights: dict[ir.Value, ir.Value] = {}
         modified = False
         for node in [linear.node for linear in linears(graph)]:
@@ -64,7 +64,7 @@ class QuantiseLinears(ir.passes.InPlacePass):
             if linear.node.name in self._per_row:
                 if value not in rows:
                     rows[value] = _rows(graph, linear)
-                _restore(graph, linear.node, rows[value])
+                _restore(graph, linear.node, *rows[value])
             else:
                 if value not in static:
                     low, high = self._ranges[value.name or ""]
@@ -129,20 +129,8 @@ def _activation(graph: ir.Graph, linear: Linear, low: float, high: float) -> ir.
     return _pair(graph, linear.node, value, scale_value, zero_value)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """An activation with a scale for each token.
-
-    Attributes:
-        restored: its values over their token's largest.
-        largest: absolute value of each token, `(…, 1)`.
-    """
-
-    restored: ir.Value
-    largest: ir.Value
-
-
-def _rows(graph: ir.Graph, linear: Linear) -> _Rows:
+def _rows(graph: ir.Graph, linear: Linear) -> tuple[ir.Value, ir.Value]:
+    """An activation over its tokens' largest absolute values, restored; and these, `(…, 1)`."""
     value, name = linear.activation, linear.activation.name
     axis = add_constant(graph, f"{name}/rows/axis", np.array([-1], np.int64))
     least = add_constant(graph, f"{name}/rows/least", np.array(_SMALLEST, np.float32))
@@ -155,14 +143,14 @@ def _rows(graph: ir.Graph, linear: Linear) -> _Rows:
     scale = add_constant(graph, f"{name}/rows/scale", np.array(1 / 127, np.float32))
     zero = add_constant(graph, f"{name}/rows/zero_point", np.array(128, np.uint8))
     restored = _pair(graph, linear.node, over.outputs[0], scale, zero)
-    return _Rows(restored, largest.outputs[0])
+    return restored, largest.outputs[0]
 
 
-def _restore(graph: ir.Graph, node: ir.Node, rows: _Rows) -> None:
+def _restore(graph: ir.Graph, node: ir.Node, restored: ir.Value, largest: ir.Value) -> None:
     """Multiply what the linear computes by its tokens' largest values."""
-    node.replace_input_with(0, rows.restored)
+    node.replace_input_with(0, restored)
     product = node.outputs[0]
-    scaled = ir.node("Mul", [product, rows.largest], name=f"{node.name}/Mul")
+    scaled = ir.node("Mul", [product, largest], name=f"{node.name}/Mul")
     scaled.outputs[0].type, scaled.outputs[0].shape = product.type, product.shape
     scaled.outputs[0].name, product.name = product.name, f"{product.name}/unscaled"
     ir.convenience.replace_all_uses_with(product, scaled.outputs[0], replace_graph_outputs=True)

@@ -17,10 +17,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
-from polyhead_export.passes.attention_layout import unsplit
+from polyhead_export.passes.attention_layout import head_sizes, unsplit
 from polyhead_export.passes.split_heads import split_nodes
-from polyhead_export.shape_only import evaluate, require_token_inputs, shape_only
+from polyhead_export.subgraph import (
+    add_constant,
+    evaluate,
+    first_rows,
+    put_in_place,
+    require_token_inputs,
+    shape_only,
+)
 
 
 class RotaryLayout(ir.passes.InPlacePass):
@@ -73,11 +79,9 @@ class RotaryLayout(ir.passes.InPlacePass):
     def _positions(self, graph: ir.Graph) -> ir.Value:
         """0, 1, 2 … in each row, `(batch, tokens)`."""
         row = add_constant(graph, "rotary/row", np.arange(self._max_tokens, dtype=np.int64)[None])
-        start = add_constant(graph, "rotary/start", np.zeros(1, np.int64))
-        axis = add_constant(graph, "rotary/axis", np.ones(1, np.int64))
         shape = ir.node("Shape", [graph.inputs[0]], name="rotary/Shape")
         length = ir.node("Shape", [graph.inputs[0]], {"start": 1, "end": 2}, name="rotary/Length")
-        cut = ir.node("Slice", [row, start, length.outputs[0], axis], name="rotary/Slice")
+        cut = first_rows(graph, row, length.outputs[0], name="rotary")
         rows = ir.node("Expand", [cut.outputs[0], shape.outputs[0]], name="rotary/Expand")
         graph.insert_before(graph[0], [shape, length, cut, rows])
         return rows.outputs[0]
@@ -106,14 +110,13 @@ def _constants(
 def _rewrite(graph: ir.Graph, node: ir.Node, given: list[ir.Value]) -> None:
     """`given`: cos, sin and position ids. An input of another form keeps its 4-D form."""
     old = node.outputs[0]
-    flat, shape = unsplit(node.inputs[0]), old.shape
-    heads, width = (shape[1], shape[3]) if shape is not None else (None, None)
-    if flat is None or not isinstance(heads, int) or not isinstance(width, int):
+    flat, sizes = unsplit(node.inputs[0]), head_sizes(old)
+    if flat is None or sizes is None:
         node.resize_inputs(4)
         for index, value in enumerate(given, start=1):
             node.replace_input_with(index, value)
         return
-    attributes = {**node.attributes, "num_heads": ir.AttrInt64("num_heads", heads)}
+    attributes = {**node.attributes, "num_heads": ir.AttrInt64("num_heads", sizes[0])}
     turned = ir.Node(
         "",
         "RotaryEmbedding",
@@ -122,8 +125,5 @@ def _rewrite(graph: ir.Graph, node: ir.Node, given: list[ir.Value]) -> None:
         name=node.name,
         outputs=[ir.Value(name=f"{old.name}/flat", type=flat.type, shape=flat.shape)],
     )
-    split, transposed = split_nodes(graph, turned.outputs[0], heads, width, name=f"{node.name}/out")
-    new = transposed.outputs[0]
-    new.name, new.type, new.shape = old.name, old.type, old.shape
-    nodes = [turned, split, transposed]
-    ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, [old], [new])
+    split, transposed = split_nodes(graph, turned.outputs[0], *sizes, name=f"{node.name}/out")
+    put_in_place(graph, old, [turned, split, transposed], remove=[node])

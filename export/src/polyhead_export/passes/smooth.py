@@ -12,14 +12,13 @@ after:  Attention(Q, K, Add(MatMul(y, Wv / s), bv / s)), then MatMul(x, s W)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from polyhead_export.initializer import add_constant
 from polyhead_export.passes.quantise_linears import Linear, linears
+from polyhead_export.subgraph import add_constant
 
 _V = 2
 
@@ -62,7 +61,7 @@ class Smooth(ir.passes.InPlacePass):
             fold = folds(linear)
             _multiply_weight(graph, linear, factors)
             if fold is not None:
-                _divide_v(graph, fold, factors)
+                _divide_v(graph, *fold, factors)
                 continue
             if linear.activation not in divided:
                 divided[linear.activation] = _divide(graph, linear, factors)
@@ -86,21 +85,11 @@ def smoothed(name: str) -> str:
     return f"{name}/smoothed"
 
 
-@dataclass(frozen=True)
-class Fold:
-    """The linear that makes V, when nothing else reads what lies between it and a linear.
+def folds(linear: Linear) -> tuple[ir.Node, ir.Node] | None:
+    """Where the factors of a linear's activation can go without a Mul; None where they cannot.
 
-    Attributes:
-        product: its MatMul.
-        bias: its Add.
+    MatMul and Add of the linear that makes V, when nothing else reads what lies between the two.
     """
-
-    product: ir.Node
-    bias: ir.Node
-
-
-def folds(linear: Linear) -> Fold | None:
-    """Where the factors of a linear's activation can go without a Mul; None where they cannot."""
     attention = linear.activation.producer()
     if attention is None or attention.op_type != "Attention":
         return None
@@ -116,7 +105,7 @@ def folds(linear: Linear) -> Fold | None:
     if product is None or product.op_type != "MatMul" or len(product.outputs[0].uses()) != 1:
         return None
     constants = [product.inputs[1], next((x for x in bias.inputs if _is_constant(x)), None)]
-    return Fold(product, bias) if all(map(_is_own, constants)) else None
+    return (product, bias) if all(map(_is_own, constants)) else None
 
 
 def _number(node: ir.Node, name: str) -> int:
@@ -156,12 +145,12 @@ def _divide(graph: ir.Graph, linear: Linear, factors: NDArray[np.float32]) -> ir
     return node.outputs[0]
 
 
-def _divide_v(graph: ir.Graph, fold: Fold, factors: NDArray[np.float32]) -> None:
+def _divide_v(
+    graph: ir.Graph, product: ir.Node, bias: ir.Node, factors: NDArray[np.float32]
+) -> None:
     """Column j of V's weight, and of its bias, over the factor of channel j."""
-    for node, place in (
-        (fold.product, 1),
-        (fold.bias, next(i for i, x in enumerate(fold.bias.inputs) if _is_constant(x))),
-    ):
+    constant = next(i for i, value in enumerate(bias.inputs) if _is_constant(value))
+    for node, place in ((product, 1), (bias, constant)):
         value = node.inputs[place]
         assert value is not None
         assert value.const_value is not None

@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
-from polyhead_export.passes.attention_layout import unsplit
-from polyhead_export.subgraph import session_of
+from polyhead_export.passes.attention_layout import head_sizes, unsplit
+from polyhead_export.subgraph import add_constant, put_in_place, session_of
 
 _MOVES = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Split", "Gather"}
 _SHAPES = ((2, 3), (1, 1), (3, 5))
@@ -45,19 +44,11 @@ class SplitHeads(ir.passes.InPlacePass):
 def _values(graph: ir.Graph) -> list[ir.Value]:
     read = {"Attention": 3, "RotaryEmbedding": 1}
     values = [v for node in graph for v in node.inputs[: read.get(node.op_type, 0)]]
-    return [v for v in dict.fromkeys(values) if v is not None and _heads(v) is not None]
-
-
-def _heads(value: ir.Value) -> tuple[int, int] | None:
-    """Number of heads and their width, of `(batch, heads, tokens, width)`."""
-    if value.shape is None or len(value.shape) != 4:
-        return None
-    heads, width = value.shape[1], value.shape[3]
-    return (heads, width) if isinstance(heads, int) and isinstance(width, int) else None
+    return [v for v in dict.fromkeys(values) if v is not None and head_sizes(v) is not None]
 
 
 def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
-    place, sizes, producer = _place(graph, value), _heads(value), value.producer()
+    place, sizes, producer = _place(graph, value), head_sizes(value), value.producer()
     if place is None or sizes is None or producer is None:
         return False
     (source, first), (heads, width) = place, sizes
@@ -75,10 +66,7 @@ def _rewrite(graph: ir.Graph, value: ir.Value) -> bool:
         part.shape = ir.Shape([*source.shape[:2], heads * width])
         part.type = source.type
     split, transposed = split_nodes(graph, part, heads, width, name=f"{producer.name}/heads")
-    new = transposed.outputs[0]
-    new.type, new.shape = value.type, value.shape
-    nodes += [split, transposed]
-    ir.convenience.replace_nodes_and_values(graph, producer, [], nodes, [value], [new])
+    put_in_place(graph, value, [*nodes, split, transposed])
     value.name = f"{name}/before"
     return True
 
@@ -97,7 +85,7 @@ def split_nodes(
 
 def _place(graph: ir.Graph, value: ir.Value) -> tuple[ir.Value, int] | None:
     """What heads are moved out of, and where in it they begin; None when that is not so."""
-    source, sizes = _source(value), _heads(value)
+    source, sizes = _source(value), head_sizes(value)
     if source is None or sizes is None:
         return None
     first = _first(graph, source, value, *sizes)

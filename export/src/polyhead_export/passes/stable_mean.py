@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.initializer import add_constant
+from polyhead_export.subgraph import add_constant, first_rows, put_in_place
 
 _AXIS = 1
 
@@ -42,10 +42,8 @@ class StableMean(ir.passes.InPlacePass):
     def _ones(self, graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
         """A row of ones, `(1, tokens)`, and the number of tokens as a float."""
         whole = add_constant(graph, "mean/ones", np.ones((1, self._max_tokens), np.float32))
-        start = add_constant(graph, "mean/start", np.zeros(1, np.int64))
-        axis = add_constant(graph, "mean/axis", np.ones(1, np.int64))
         shape = ir.node("Shape", [graph.inputs[0]], {"start": 1, "end": 2}, name="mean/Shape")
-        cut = ir.node("Slice", [whole, start, shape.outputs[0], axis], name="mean/Slice")
+        cut = first_rows(graph, whole, shape.outputs[0], name="mean")
         count = ir.node("Cast", [shape.outputs[0]], {"to": ir.DataType.FLOAT}, name="mean/Cast")
         graph.insert_before(graph[0], [shape, cut, count])
         return cut.outputs[0], count.outputs[0]
@@ -71,6 +69,4 @@ def _rewrite(graph: ir.Graph, node: ir.Node, ones: ir.Value, count: ir.Value) ->
     if keep is not None and keep.as_int() == 0:
         axis = add_constant(graph, f"{node.name}/axis", np.array([_AXIS], np.int64))
         nodes.append(ir.node("Squeeze", [mean.outputs[0], axis], name=f"{node.name}/Squeeze"))
-    old, new = node.outputs[0], nodes[-1].outputs[0]
-    new.name, new.type, new.shape = old.name, old.type, old.shape
-    ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, [old], [new])
+    put_in_place(graph, node.outputs[0], nodes, remove=[node])

@@ -7,8 +7,13 @@ sensitive for that. A bundle stores what was found, so that another export can t
 
 from __future__ import annotations
 
-from polyhead_export.quantisation.calibrate import Calibrated, CalibratedPoint, Plan, calibrate
-from polyhead_export.quantisation.rewrite import quantised
+from polyhead_export.quantisation.calibrate import (
+    Calibrated,
+    CalibratedPoint,
+    Plan,
+    calibrate,
+    quantised,
+)
 from polyhead_export.quantisation.stored import StoredCalibration, StoredPoint
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The smoothing and the range of every point of a float graph."""
+"""The smoothing and the range of every point of a float graph, and the int8 graph with them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_export.calibration import CalibrationTexts
-from polyhead_export.passes.smooth import folds
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
+from polyhead_export.passes.quantise_linears import QuantiseLinears, linears
+from polyhead_export.passes.smooth import Smooth, folds, smoothed
 from polyhead_export.quantisation.observe import Observation, encoder_points, observe
 from polyhead_export.quantisation.search import Setting, Smoothing, search, search_by_token
+from polyhead_export.texts import CalibrationTexts
 
 # The Mul of a smoothing takes time as its point is wide. With one behind each of MiniLM's 18 points
 # that need it, a text takes 6% longer, two thirds of that behind the six of four times the width.
@@ -30,10 +33,12 @@ class Plan:
     Attributes:
         per_row: a scale for each token, found while running.
         fp32: left in float.
+        name: for people.
     """
 
-    per_row: frozenset[str] = field(default_factory=frozenset)
-    fp32: frozenset[str] = field(default_factory=frozenset)
+    per_row: frozenset[str] = frozenset()
+    fp32: frozenset[str] = frozenset()
+    name: str = field(default="static scales", compare=False)
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,25 @@ def _worth(point: Observation, narrowest: int) -> float:
     if len(point.linears) == 1 and folds(point.linears[0]) is not None:
         return 0.0
     return min(_WORTH * len(point.low) / narrowest, 1.0)
+
+
+def quantised(calibrated: Calibrated, plan: Plan) -> ir.Model:
+    """A quantised copy of the graph, in standard ONNX.
+
+    A linear of a head may read what linears of the encoder read; it was not observed and stays.
+    """
+    model = ir.from_proto(ir.to_proto(calibrated.model))
+    observed = {name for point in calibrated.points.values() for name in point.linears}
+    names = {str(linear.node.name) for linear in linears(model.graph)}
+    skip = plan.fp32 | (names - observed)
+    smoothings = {name: point.smoothing(plan) for name, point in calibrated.points.items()}
+    factors = {n: s.factors for n, s in smoothings.items() if s.factors is not None}
+    ranges = {n: (p.setting.low, p.setting.high) for n, p in calibrated.points.items()}
+    ranges |= {smoothed(name): ranges[name] for name in factors}
+    ir.passes.Sequential(
+        Smooth(factors, skip=skip),
+        QuantiseLinears(ranges, per_row=plan.per_row, skip=skip),
+        QuantiseEmbeddings(),
+        clean(),
+    )(model)
+    return model

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from polyhead.text.encoding import least_room
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError
 from polyhead_export.passes.quantise_linears import Linear, linears
 from polyhead_export.subgraph import session_of
+from polyhead_export.texts import CalibrationTexts
 
 _ENCODER = "encoder."
 _ROWS = 1024

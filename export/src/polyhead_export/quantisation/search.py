@@ -102,9 +102,13 @@ class _Known:
         self.weights = [np.asarray(linear.weight.numpy(), np.float32) for linear in point.linears]
         self._expected = [point.rows @ weight for weight in self.weights]
 
-    def divisor(self, factors: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """What each channel is divided by, `(width,)`."""
-        return np.ones(len(self.point.low), np.float32) if factors is None else factors
+    def divided(
+        self, alpha: float | None
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32], NDArray[np.float32]]:
+        """The factors of a smoothing, what each channel is divided by, and the divided rows."""
+        factors = None if alpha is None else _factors(self.point, self.weights, alpha)
+        divisor = np.ones(len(self.point.low), np.float32) if factors is None else factors
+        return factors, divisor, self.point.rows / divisor
 
     def errors(self, kept: NDArray[np.float32], divisor: NDArray[np.float32]) -> tuple[float, ...]:
         """Of each linear, when it reads `kept` in place of the divided rows."""
@@ -117,10 +121,7 @@ class _Known:
 
 
 def _setting(known: _Known, alpha: float | None) -> Setting:
-    point = known.point
-    factors = None if alpha is None else _factors(point, known.weights, alpha)
-    divisor = known.divisor(factors)
-    rows = point.rows / divisor
+    point, (factors, divisor, rows) = known.point, known.divided(alpha)
     scaled = [weight * divisor[:, None] for weight in known.weights]
     energy = np.sum([np.square(weight).sum(axis=1) for weight in scaled], axis=0)
     low, high = _range(
@@ -134,9 +135,7 @@ def _setting(known: _Known, alpha: float | None) -> Setting:
 
 
 def _by_token(known: _Known, alpha: float | None) -> Smoothing:
-    factors = None if alpha is None else _factors(known.point, known.weights, alpha)
-    divisor = known.divisor(factors)
-    rows = known.point.rows / divisor
+    factors, divisor, rows = known.divided(alpha)
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12)
     kept = np.rint(rows / largest * np.float32(127)) / np.float32(127) * largest
     return Smoothing(alpha, factors, known.errors(kept, divisor))

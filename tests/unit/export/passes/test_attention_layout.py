@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import AttentionLayout, clean
+from polyhead_export.passes.attention_layout import AttentionLayout
+from polyhead_export.passes.clean import clean
 
 SWAP = "<perm = [0, 2, 1, 3]>"
 SPLIT = np.array([0, 0, 2, 4])

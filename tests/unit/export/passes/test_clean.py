@@ -1,6 +1,6 @@
 import numpy as np
 
-from polyhead_export.passes import clean
+from polyhead_export.passes.clean import clean
 
 TEXT = """
 untidy (float[16] x) => (float[16] y) {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from polyhead_export.passes import deduplicated
+from polyhead_export.passes.clean import deduplicated
 
 # Two heads with a pooler each, then linears of their own.
 TWO = """two (float[rows, 4] x) => (float[rows, 2] topic, float[rows, 2] mood) {

@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import DropMask, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.drop_mask import DropMask
 
 LONGEST = 24
 # Each computes `mask` from the ids; d is, row by row, how far a key is behind the query.

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from polyhead_export.passes import FoldAttentionScale, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.fold_attention_scale import FoldAttentionScale
 
 LINEAR = "product = MatMul(x, w)\n        q = Add(product, b)"
 SWAPPED = "product = MatMul(x, w)\n        q = Add(b, product)"

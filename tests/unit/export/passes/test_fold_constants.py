@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import FoldConstants, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.fold_constants import FoldConstants
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import FoldPositions, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.fold_positions import FoldPositions
 
 LONGEST = 12
 POSITIONS = """

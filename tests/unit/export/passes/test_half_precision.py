@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import HalfPrecision, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.half_precision import HalfPrecision
 
 ATTENTION = "Attention<q_num_heads = 2, kv_num_heads = 2>"
 LAYER = f"""layer (int64[batch, tokens] ids) => (float[batch, tokens, 4] y) {{

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from polyhead_export.passes import LowerToOrtCpu, QuantiseLinears, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.lower_ort_cpu import LowerToOrtCpu
+from polyhead_export.passes.quantise_linears import QuantiseLinears
 
 BIASED = """biased (float[rows, 8] x) => (float[rows, 6] y) {
     product = MatMul(x, w)

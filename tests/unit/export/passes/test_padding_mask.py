@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import PaddingMask, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.padding_mask import PaddingMask
 
 # Each makes `mask` (batch, 1, …, keys) of m = attention_mask == 1.
 MASKS = {

@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import PruneHeads
+from polyhead_export.passes.prune_heads import PruneHeads
 
 TWO = """two (int64[batch, tokens] ids)
     => (float[batch, tokens, 8] low, float[batch, tokens, 8] high) {

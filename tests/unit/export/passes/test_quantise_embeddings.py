@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from polyhead_export.passes import QuantiseEmbeddings
+from polyhead_export.passes.quantise_embeddings import QuantiseEmbeddings
 
 GATHER = "g (int64[batch, tokens] ids) => (float[batch, tokens, 64] y) { y = Gather(table, ids) }"
 ROWS = 5000

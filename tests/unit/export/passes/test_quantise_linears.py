@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from polyhead_export.passes import QuantiseLinears
-from polyhead_export.passes.quantise_linears import quantise_weight
+from polyhead_export.passes.quantise_linears import QuantiseLinears, quantise_weight
 
 ONE = "one (float[rows, 8] x) => (float[rows, 6] y) { y = MatMul(x, w) }"
 PAIR = "DequantizeLinear DequantizeLinear"

@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import RotaryLayout, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.rotary_layout import RotaryLayout
 
 LONGEST = 12
 HEADS = "split = Reshape(x, heads)\n q = Transpose<perm = [0, 2, 1, 3]>(split)"

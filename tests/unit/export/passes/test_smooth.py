@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import Smooth
+from polyhead_export.passes.smooth import Smooth
 
 LINEAR = "one (float[rows, 8] x) => (float[rows, 6] y) { y = MatMul(x, w) }"
 ATTENTION = """a (float[1, rows, 8] x) => (float[1, rows, 6] y) {

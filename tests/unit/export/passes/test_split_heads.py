@@ -2,7 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from polyhead_export.passes import SplitHeads, clean
+from polyhead_export.passes.clean import clean
+from polyhead_export.passes.split_heads import SplitHeads
 
 # From x (batch, tokens, 24) to q (batch, heads, tokens, width).
 WAYS = {

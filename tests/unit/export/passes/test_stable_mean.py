@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from polyhead_export.passes import StableMean
+from polyhead_export.passes.stable_mean import StableMean
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, quantisation
-from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import CalibrationError
 from polyhead_export.quantisation import Plan
 from polyhead_export.quantisation.observe import observe
+from polyhead_export.texts import CalibrationTexts
 
 TEXTS = CalibrationTexts(("", "the parcel was late", "anna lives in oslo " * 30), 0)
 FFN = "encoder.encoder.layer.1.output.dense"
@@ -80,7 +80,7 @@ def test_a_weight_that_is_no_number_is_refused_and_the_tensor_named(make_model, 
     model = make_model("distilbert")
     with torch.no_grad():
         model.encoder.transformer.layer[1].sa_layer_norm.bias[3] = value
-    graph = graphs.float_graph(model, max_tokens=40).model
+    graph = graphs.float_graph(model, max_tokens=40)
     name = input_of(graph, "encoder.transformer.layer.1.ffn.lin1/MatMul")
     with pytest.raises(CalibrationError, match=f"^{name}: values from .*NaN or infinity"):
         quantisation.calibrate(graph, wordpiece, TEXTS, max_tokens=40)
@@ -157,7 +157,7 @@ def test_an_outlying_channel_is_smoothed_away(make_model, wordpiece, tmp_path, b
         layer.intermediate.dense.bias[3] += 3  # GELU is the identity there, nearly
         layer.intermediate.dense.weight[3] *= 60
         layer.output.dense.weight[:, 3] /= 60
-    graph = graphs.float_graph(model, max_tokens=40).model
+    graph = graphs.float_graph(model, max_tokens=40)
     calibrated = quantisation.calibrate(graph, wordpiece, TEXTS, max_tokens=40)
     name = input_of(graph, "encoder.encoder.layer.0.output.dense/MatMul")
     assert calibrated.alphas(Plan())[name] is not None

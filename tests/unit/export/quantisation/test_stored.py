@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from polyhead_export import quantisation
-from polyhead_export.calibration import CalibrationTexts
 from polyhead_export.errors import DeployedError
 from polyhead_export.quantisation import Calibrated, Plan, StoredCalibration
+from polyhead_export.texts import CalibrationTexts
 
 TEXTS = CalibrationTexts(("", "the parcel was late", "anna lives in oslo " * 30), 0)
 OTHERS = CalibrationTexts(("thanks", "who was late"), 0)
