@@ -18,9 +18,9 @@ from polyhead.system import cpu
 from polyhead.system.schema import plain
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.baseline import baseline
+from polyhead_models.checkpoint import LIBRARIES
 from polyhead_models.data import examples as data
 from polyhead_models.evaluation import evaluate
-from polyhead_models.training import LIBRARIES
 
 PAGE = """\
 # Results

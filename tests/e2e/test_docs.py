@@ -27,9 +27,9 @@ from polyhead.system.schema import parse
 from polyhead_bench.peers import PEERS
 from polyhead_bench.report import publish
 from polyhead_models import config
-from polyhead_models.data.formats import FORMATS
+from polyhead_models.data.rows import FORMATS
 from polyhead_models.errors import ConfigError
-from polyhead_models.heads.dense import Dense
+from polyhead_models.heads.layers import Dense
 
 READMES = ["README.md", "README.zh-CN.md"]
 GUIDES = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))

@@ -14,9 +14,8 @@ from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
 from polyhead_export.decisions import chance, changed
-from polyhead_models.bootstrap import paired
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import HeadFigures, answered, figures, inputs
+from polyhead_models.evaluation import HeadFigures, answered, figures, inputs, paired
 from polyhead_models.metrics import METRICS
 
 _CHUNK = 256

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import polyhead
-from polyhead_models.heads.overlap import f1
+from polyhead_models.heads.answer import f1
 
 MANY = 20_000
 """From so many passages on, `usearch` is faster than a product of matrices."""

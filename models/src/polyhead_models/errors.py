@@ -13,17 +13,7 @@
 
 from __future__ import annotations
 
-from polyhead.errors import PolyheadError, SourceError
-
-__all__ = [
-    "CheckpointError",
-    "CombineError",
-    "ConfigError",
-    "DataError",
-    "EncoderError",
-    "PeerError",
-    "SourceError",
-]
+from polyhead.errors import PolyheadError
 
 
 class ConfigError(PolyheadError):

@@ -13,7 +13,7 @@ from polyhead_export import graphs, parity, quantisation
 from polyhead_export.texts import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig
-from polyhead_models.heads.dense import Dense
+from polyhead_models.heads.layers import Dense
 
 # More than 1,024 weights: torch's exporter joins smaller ones by itself.
 POOLER = (Dense(width=40, activation="tanh"),)

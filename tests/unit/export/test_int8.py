@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from polyhead.engine import Engine
+from polyhead.inference.options import DISABLED_OPTIMIZERS, cpu_session_options
 from polyhead.inference.session import OnnxSession
 from polyhead_export import graphs, quantisation
 from polyhead_export.texts import CalibrationTexts
@@ -29,14 +30,14 @@ def int8(case, wordpiece, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def optimised(int8, tmp_path_factory):
-    """The graph that onnxruntime really runs under the options of `OnnxSession`."""
-    options = OnnxSession(int8)._usual_options()
+    """The graph that onnxruntime really runs under the runtime's options."""
+    options = cpu_session_options()
     options.optimized_model_filepath = str(tmp_path_factory.mktemp("optimised") / "int8.onnx")
     ort.InferenceSession(
         int8,
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(OnnxSession._KEEP_OUT),
+        disabled_optimizers=list(DISABLED_OPTIMIZERS),
     )
     return ir.load(options.optimized_model_filepath)
 

@@ -14,7 +14,7 @@ from polyhead.heads import (
     Span,
     Summary,
 )
-from polyhead_models.bootstrap import paired
+from polyhead_models.evaluation import paired
 from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.summary import Salient
 from polyhead_models.metrics import METRICS

@@ -6,7 +6,7 @@ import pytest
 
 from polyhead.cli.main import main
 from polyhead_models import config, encoder
-from polyhead_models.data.report import report
+from polyhead_models.data.statistics import report
 from polyhead_models.errors import EncoderError
 
 ROWS = {

@@ -6,7 +6,7 @@ import pytest
 
 from polyhead_models import config
 from polyhead_models.config import DataConfig
-from polyhead_models.data.formats import FORMATS
+from polyhead_models.data.rows import FORMATS
 from polyhead_models.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ import pytest
 from polyhead.bundle.digest import sha256
 from polyhead_models import checkpoint, config
 from polyhead_models.config import DataConfig
-from polyhead_models.data.digests import digest
+from polyhead_models.data.sources import digest
 
 
 @pytest.fixture

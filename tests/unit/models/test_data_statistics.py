@@ -58,14 +58,14 @@ def test_one_text_has_one_length():
 
 @given(TEXTS)
 def test_the_duplicates_are_the_rows_beyond_one_a_text(texts):
-    found = statistics.duplicates(texts)
+    found = statistics.repeated(texts)
     assert found.rows == len(texts) - len({text for text, _ in texts})
     assert found.differing == len(set(texts)) - len({text for text, _ in texts})
 
 
 @given(TEXTS, TEXTS)
 def test_shared_rows_stand_in_the_other_split(texts, others):
-    found = statistics.shared(texts, others)
+    found = statistics.repeated(texts, others)
     known = {text for text, _ in others}
     assert found.rows == sum(text in known for text, _ in texts)
     assert found.differing == sum(t in known and (t, r) not in others for t, r in texts)

@@ -93,12 +93,12 @@ def test_what_is_no_tag_is_refused(tag):
 
 
 def test_words_of_no_characters_are_no_part_of_the_text():
-    assert spans(Words(["明", "", "天"]), ["B-DAY", "O", "O"]) == [
+    assert spans(Words(["明", "", "天"]).places, ["B-DAY", "O", "O"]) == [
         {"label": "DAY", "start": 0, "end": 1}
     ]
-    assert spans(Words(["", "a"]), ["O", "S-X"]) == [{"label": "X", "start": 0, "end": 1}]
+    assert spans(Words(["", "a"]).places, ["O", "S-X"]) == [{"label": "X", "start": 0, "end": 1}]
 
 
 def test_a_word_of_no_characters_in_a_span_is_refused():
     with pytest.raises(ValueError, match="at a word of no characters, expected O"):
-        spans(Words(["a", ""]), ["O", "B-DAY"])
+        spans(Words(["a", ""]).places, ["O", "B-DAY"])

@@ -5,8 +5,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from polyhead_models.data.formats import FORMATS
-from polyhead_models.data.rows import FileLayout, Row, read
+from polyhead_models.data.rows import FORMATS, FileLayout, Row, read
 from polyhead_models.errors import DataError
 
 

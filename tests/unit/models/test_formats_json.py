@@ -115,7 +115,7 @@ def test_an_array_of_another_length_than_the_columns_is_named(file, item):
 
 
 def test_deep_nesting_is_an_error_of_the_file(file):
-    with pytest.raises(DataError, match=r"rows\.json: not valid JSON"):
+    with pytest.raises(DataError, match=r"rows\.json:1: not valid JSON"):
         read(file("[" * 100_000))
 
 

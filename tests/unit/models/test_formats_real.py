@@ -11,7 +11,7 @@ import pytest
 from polyhead_models import config
 from polyhead_models.config import DataConfig
 from polyhead_models.data import examples, sources, statistics
-from polyhead_models.data.report import report
+from polyhead_models.data.statistics import report
 
 DATA = Path(os.environ.get("POLYHEAD_DATA", "."))
 pytestmark = pytest.mark.skipif("POLYHEAD_DATA" not in os.environ, reason="no POLYHEAD_DATA")

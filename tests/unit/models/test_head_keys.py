@@ -90,7 +90,9 @@ def kind(name, **more):
         pytest.param({**ANSWER, "longest": 0}, "longest: found 0, expected at least 1", id="l0"),
         pytest.param(kind("summary", sentences=0), "sentences: found 0, expected", id="s0"),
         pytest.param({**VECTOR, "dimensions": [0]}, "dimensions: found [0], expected", id="d0"),
-        pytest.param({**ANSWER, "stride": -1}, "stride: found -1, expected 0 or more", id="stride"),
+        pytest.param(
+            {**ANSWER, "stride": -1}, "stride: found -1, expected at least 0", id="stride"
+        ),
         pytest.param(
             {**ANSWER, "pooling": "cls"}, "pooling: a head of kind 'answer'", id="pooling"
         ),

@@ -6,8 +6,9 @@ import pytest
 import torch
 import transformers
 
+from polyhead.errors import SourceError
 from polyhead_models import checkpoint
-from polyhead_models.errors import CheckpointError, SourceError
+from polyhead_models.errors import CheckpointError
 from polyhead_models.importing import ImportOptions, import_model
 
 SIZES = {

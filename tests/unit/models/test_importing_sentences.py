@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 import transformers
 
+from polyhead.errors import SourceError
 from polyhead_models import checkpoint
-from polyhead_models.errors import SourceError
 from polyhead_models.importing import ImportOptions, import_model
 
 TYPES = "sentence_transformers.models."

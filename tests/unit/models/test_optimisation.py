@@ -4,8 +4,7 @@ from polyhead_models import checkpoint, config
 from polyhead_models.config import TrainingConfig
 from polyhead_models.errors import ConfigError
 from polyhead_models.training import train
-from polyhead_models.training.objective import Objective
-from polyhead_models.training.optimisation import freeze, optimizer
+from polyhead_models.training.objective import Objective, freeze, optimizer
 
 
 @pytest.fixture

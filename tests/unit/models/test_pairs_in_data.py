@@ -7,7 +7,7 @@ import pytest
 from polyhead.cli.main import main
 from polyhead_models import config
 from polyhead_models.data import examples
-from polyhead_models.data.report import report
+from polyhead_models.data.statistics import report
 
 HEADS = {
     "answer": {"kind": "answer", "data": "squad", "text": ["question", "context"]},

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from polyhead_models.errors import ConfigError
-from polyhead_models.heads.reading import LayerReader
+from polyhead_models.heads.layers import LayerReader
 
 DEPTH = 3
 

@@ -13,7 +13,7 @@ from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 from polyhead_models.evaluation import evaluate
 from polyhead_models.training import train
-from polyhead_models.training.tuning import tuned
+from polyhead_models.training.run import tuned
 
 NO_OTHERS = dict.fromkeys(("topic", "entities", "embedding"))
 HEADS = {

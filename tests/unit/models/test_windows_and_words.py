@@ -69,7 +69,7 @@ def test_a_head_that_answers_per_text_learns_from_the_first_window(windows):
 
 
 def test_parts_of_speech_are_a_span_a_word():
-    found = spans(Words(["the", "late", "parcel"]), ["DET", "ADJ", "NOUN"], each=True)
+    found = spans(Words(["the", "late", "parcel"]).places, ["DET", "ADJ", "NOUN"], each=True)
     assert found == [
         {"label": "DET", "start": 0, "end": 3},
         {"label": "ADJ", "start": 4, "end": 8},
@@ -78,22 +78,22 @@ def test_parts_of_speech_are_a_span_a_word():
 
 
 def test_parts_of_speech_may_look_like_other_schemes():
-    found = spans(Words(["in", "oslo", "is"]), ["O", "I-X", "PRP$"], each=True)
+    found = spans(Words(["in", "oslo", "is"]).places, ["O", "I-X", "PRP$"], each=True)
     assert [span["label"] for span in found] == ["O", "I-X", "PRP$"]
 
 
 def test_neighbours_of_one_part_of_speech_stay_apart():
-    assert len(spans(Words(["anna", "oslo"]), ["PROPN", "PROPN"], each=True)) == 2
+    assert len(spans(Words(["anna", "oslo"]).places, ["PROPN", "PROPN"], each=True)) == 2
 
 
 @pytest.mark.parametrize("tag", [None, 3, ""])
 def test_a_part_of_speech_is_a_text(tag):
     with pytest.raises(ValueError, match="expected a text for each word"):
-        spans(Words(["anna", "is"]), ["PROPN", tag], each=True)
+        spans(Words(["anna", "is"]).places, ["PROPN", tag], each=True)
 
 
 def test_words_without_characters_have_no_part_of_speech():
-    found = spans(Words(["", "anna"]), ["_", "PROPN"], each=True)
+    found = spans(Words(["", "anna"]).places, ["_", "PROPN"], each=True)
     assert found == [{"label": "PROPN", "start": 0, "end": 4}]
 
 

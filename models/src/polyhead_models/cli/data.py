@@ -11,14 +11,13 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 
 if TYPE_CHECKING:
-    from polyhead_models.data.report import DataReport, HeadReport
+    from polyhead_models.data.statistics import DataReport, Labels, NumberRange, Spans
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead data`."""
     from polyhead.system.schema import plain
     from polyhead_models import config
-    from polyhead_models.data.report import report
+    from polyhead_models.data.statistics import report
 
     found = report(config.load(arguments.config))
     if arguments.json:
@@ -42,64 +41,52 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _write(found: DataReport) -> None:
+    heads = found.heads.items()
+    splits = [(name, split, s) for name, head in heads for split, s in head.splits.items()]
     _table(
         ["source", "split", "rows"],
-        [[s, split, n] for s, splits in found.rows.items() for split, n in splits.items()],
+        [[s, split, n] for s, rows in found.rows.items() for split, n in rows.items()],
     )
     _table(
         [
             *("head", "split", "rows", "tokens p50", "p95", "max", f"over {found.max_tokens}"),
             *("duplicates", "differing"),
         ],
-        [line for name, head in found.heads.items() for line in _sizes(name, head)],
+        [
+            [
+                *(name, split, s.rows, s.tokens.p50, s.tokens.p95, s.tokens.max, s.tokens.over),
+                *(s.duplicates.rows, s.duplicates.differing),
+            ]
+            for name, split, s in splits
+        ],
     )
     _table(
         ["head", "split", "labels", "most frequent"],
-        [line for name, head in found.heads.items() for line in _targets(name, head)],
+        [[name, split, *_target(s.target)] for name, split, s in splits],
     )
-    lines: list[list[object]] = [
+    shared: list[list[object]] = [
         [name, leak.split, leak.also_in, leak.repeated.rows, leak.repeated.differing]
-        for name, head in found.heads.items()
+        for name, head in heads
         for leak in head.leaks
     ]
-    if lines:
-        _table(["head", "split", "also in", "texts", "differing"], lines, last=True)
-    else:
-        output.write("No text is in two splits.")
+    header = ["head", "split", "also in", "texts", "differing"]
+    output.write(output.table(header, shared) if shared else "No text is in two splits.")
 
 
-def _sizes(name: str, head: HeadReport) -> list[list[object]]:
-    return [
-        [
-            *(name, split, s.rows, s.tokens.p50, s.tokens.p95, s.tokens.max, s.tokens.over),
-            *(s.duplicates.rows, s.duplicates.differing),
-        ]
-        for split, s in head.splits.items()
-    ]
+def _target(target: Labels | NumberRange | Spans | None) -> tuple[int | None, str | None]:
+    """Number of labels, and what the target is in words."""
+    from polyhead_models.data.statistics import Labels, NumberRange
 
-
-def _targets(name: str, head: HeadReport) -> list[list[object]]:
-    from polyhead_models.data.statistics import Labels, NumberRange, Spans
-
-    lines: list[list[object]] = []
-    for split, statistics in head.splits.items():
-        match statistics.target:
-            case Labels() as labels:
-                lines.append([name, split, labels.distinct, _counts(labels.counts, labels.without)])
-            case NumberRange() as numbers:
-                text = f"{numbers.minimum:g} to {numbers.maximum:g}, mean {numbers.mean:.4g}"
-                lines.append([name, split, None, text])
-            case Spans() as spans:
-                lines.append([name, split, None, _counts({"spans": spans.count}, spans.without)])
-            case None:
-                lines.append([name, split, None, None])
-    return lines
-
-
-def _counts(counts: Mapping[str, int], without: int) -> str:
+    if target is None:
+        return None, None
+    if isinstance(target, NumberRange):
+        return None, f"{target.minimum:g} to {target.maximum:g}, mean {target.mean:.4g}"
+    labels = target if isinstance(target, Labels) else None
+    counts = target.counts if isinstance(target, Labels) else {"spans": target.count}
     shown = [f"{label} {count}" for label, count in counts.items()]
-    return ", ".join([*shown, *([f"(none) {without}"] if without else [])])
+    shown += [f"(none) {target.without}"] if target.without else []
+    return (labels.distinct if labels else None), ", ".join(shown)
 
 
-def _table(header: list[str], lines: list[list[object]], *, last: bool = False) -> None:
-    output.write(output.table(header, lines) + ("" if last else "\n"))
+def _table(header: list[str], lines: list[list[object]]) -> None:
+    output.write(output.table(header, lines) + "\n")

@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from polyhead.cli import output
 if TYPE_CHECKING:
     from polyhead import Engine, HeadSpec
     from polyhead_models.config import Config
-    from polyhead_models.data.examples import Example
     from polyhead_models.evaluation import HeadFigures
 
 
@@ -57,7 +56,14 @@ def execute(arguments: argparse.Namespace) -> int:
                 f"{head}: {metrics.windowed} of {metrics.texts} texts are longer than the encoder"
                 " reads and were read in windows"
             )
-    baselines = _baselines(config, examples, found, engine.heads) if arguments.baseline else {}
+    baselines: dict[str, Mapping[str, float] | None] = {}
+    if arguments.baseline:
+        from polyhead_models.baseline import baseline
+
+        train = data.load(config, "train")
+        for head in found:
+            output.progress(f"baseline of {head} …")
+            baselines[head] = baseline(engine.heads[head].kind, head, train, examples)
     _show(arguments, found, baselines)
     return 0
 
@@ -78,23 +84,6 @@ def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> N
                 f"{path}: head {head!r}: 'text' names a {settings.input}, but the model's head"
                 f" reads a {heads[head].input}."
             )
-
-
-def _baselines(
-    config: Config,
-    examples: Sequence[Example],
-    found: Mapping[str, HeadFigures],
-    heads: Mapping[str, HeadSpec],
-) -> dict[str, Mapping[str, float] | None]:
-    from polyhead_models.baseline import baseline
-    from polyhead_models.data import examples as data
-
-    train = data.load(config, "train")
-    compared: dict[str, Mapping[str, float] | None] = {}
-    for head in found:
-        output.progress(f"baseline of {head} …")
-        compared[head] = baseline(heads[head].kind, head, train, examples)
-    return compared
 
 
 def _show(

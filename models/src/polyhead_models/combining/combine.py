@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.combining import sharing
-from polyhead_models.combining.origin import of_metrics, of_provenance
 from polyhead_models.config import Config, DataConfig, HeadConfig
 from polyhead_models.errors import CombineError
 from polyhead_models.heads import HeadNetwork
 from polyhead_models.model import MultiHeadModel
 
-LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers")
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -134,16 +132,10 @@ def _write(opened: Sequence[_Opened], target: Path) -> Description:
         heads=specs,
         config=config,
         data=data,
-        provenance=of_provenance(
-            [
-                (one.names, one.checkpoint.description, sha256(one.part.path / checkpoints.WEIGHTS))
-                for one in opened
-            ],
-            {name: version(name) for name in LIBRARIES},
-        ),
+        provenance={**checkpoints.versions(), _PARTS: _origins(opened)},
     )
     made = Checkpoint(MultiHeadModel(first.model.encoder, networks), first.tokenizer, description)
-    metrics = of_metrics([(one.names, one.metrics) for one in opened])
+    metrics = _metrics(opened)
     with atomic.folder(target) as folder:
         checkpoints.save(folder, made, metrics)
     return description
@@ -183,3 +175,40 @@ def _digests_of(source: str, recorded: Mapping[str, str]) -> dict[str, str]:
         for split in ("train", "validation")
         if (key := f"{source}.{split}") in recorded
     }
+
+
+def _origins(opened: Sequence[_Opened]) -> list[dict[str, Any]]:
+    """Where the heads came from; a part that is made of others gives theirs."""
+    found: list[dict[str, Any]] = []
+    for one in opened:
+        description = one.checkpoint.description
+        own = {
+            "heads": one.names,
+            "weights_sha256": sha256(one.part.path / checkpoints.WEIGHTS),
+            "training_config_sha256": description.config.fingerprint,
+            "provenance": dict(description.provenance),
+        }
+        found += _renamed(description.provenance.get(_PARTS), one.names) or [own]
+    return found
+
+
+def _metrics(opened: Sequence[_Opened]) -> dict[str, Any]:
+    """What metrics.json holds: figures by head, and all that each part's own says."""
+    figures: dict[str, Any] = {}
+    found: list[dict[str, Any]] = []
+    for one in opened:
+        measured = one.metrics.get("validation", {})
+        figures |= {new: measured[old] for new, old in one.names.items() if old in measured}
+        own = {"heads": one.names, "metrics": dict(one.metrics)}
+        found += _renamed(one.metrics.get(_PARTS), one.names) or [own]
+    return {"validation": figures, _PARTS: found}
+
+
+def _renamed(parts: Sequence[Mapping[str, Any]] | None, names: Mapping[str, str]) -> list[Any]:
+    """Parts with the heads that are still taken; those without any are left out."""
+    made = []
+    for part in parts or ():
+        heads = {new: part["heads"][old] for new, old in names.items() if old in part["heads"]}
+        if heads:
+            made.append({**part, "heads": heads})
+    return made

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from polyhead_models.config.data import SPLITS, DataConfig
 from polyhead_models.config.heads import HeadConfig, TeacherConfig
-from polyhead_models.config.reading import load
-from polyhead_models.config.training import TrainingConfig
-from polyhead_models.config.whole import Config, EncoderConfig
+from polyhead_models.config.whole import Config, EncoderConfig, TrainingConfig, load
 
 __all__ = [
     "SPLITS",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from polyhead.errors import nearest
 from polyhead.system.schema import plain
+from polyhead_models.config import ranges
 
 SPLITS = ("train", "validation", "test")
 
@@ -72,16 +73,10 @@ class DataConfig:
             raise ValueError("header: false leaves the columns without names; set columns = [...].")
         if "" in self.lists.values():
             raise ValueError("lists: found an empty separator, expected at least one character.")
-        if self.seed < 0:
-            raise ValueError(f"seed: found {self.seed}, expected at least 0.")
-        self._check_shares()
-
-    def _check_shares(self) -> None:
+        ranges.check(self, "at least 0", "seed")
+        ranges.check(self, "0 to below 1", "validation_share", "test_share")
         for split in ("validation", "test"):
-            share = self.share(split)
-            if not 0 <= share < 1:
-                raise ValueError(f"{split}_share: found {share}, expected 0 to below 1.")
-            if share and self.path(split) is not None:
+            if self.share(split) and self.path(split) is not None:
                 raise ValueError(f"{split}_share: the source has a {split!r} of its own; drop one.")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share together leave no row to learn from.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from polyhead.errors import nearest
+from polyhead_models.config import ranges
 from polyhead_models.heads import NETWORKS
-from polyhead_models.heads.dense import Dense
+from polyhead_models.heads.layers import Dense
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +30,8 @@ class TeacherConfig:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1:
-            raise ValueError(f"weight: found {self.weight}, expected above 0 to 1.")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature: found {self.temperature}, expected more than 0.")
+        ranges.check(self, "above 0 to 1", "weight")
+        ranges.check(self, "more than 0", "temperature")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,31 +95,21 @@ class HeadConfig:
                 f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
                 + nearest(self.kind, known)
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1.")
-        if self.loss_weight < 0:
-            raise ValueError(f"loss_weight: found {self.loss_weight}, expected 0 or more.")
+        ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
+        ranges.check(self, "at least 0", "loss_weight", "stride")
+        ranges.check(self, "at least 1", "longest", "sentences")
         if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
         self._check_data()
         NETWORKS.check_conflict(self.versioned_kind)
         network = NETWORKS[self.versioned_kind]
         for key, others in _KEYS_OF.items():
-            if network.kind not in others and getattr(self, key) != _default(key):
+            if network.kind not in others and getattr(self, key) != getattr(HeadConfig, key):
                 raise ValueError(f"{key}: a head of kind {self.kind!r} has no such key.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing: found {self.label_smoothing}, expected 0 to below 1."
-            )
         if self.class_weights == {}:
             raise ValueError("class_weights: an empty table, expected at least one label.")
         if isinstance(self.class_weights, Mapping) and min(self.class_weights.values()) <= 0:
             raise ValueError(f"class_weights: found {dict(self.class_weights)}, expected above 0.")
-        if self.stride is not None and self.stride < 0:
-            raise ValueError(f"stride: found {self.stride}, expected 0 or more.")
-        for key in ("longest", "sentences"):
-            if (value := getattr(self, key)) is not None and value < 1:
-                raise ValueError(f"{key}: found {value}, expected at least 1.")
         if any(size < 1 for size in self.dimensions):
             raise ValueError(f"dimensions: found {list(self.dimensions)}, expected 1 or more each.")
         if (self.pooling is not None) and network.default_pooling is None:
@@ -139,24 +128,21 @@ class HeadConfig:
                 )
             return
         if (self.data is None) != (self.target is None):
-            raise ValueError(self._untaught)
+            raise ValueError(self._needs)
         if len(keys) not in network.texts:
             raise ValueError(
                 f"text: a head of kind {self.kind!r} reads"
                 f" {'a lone text: name one key' if network.texts == (1,) else 'a pair: name two'}."
             )
 
-    def check_taught(self) -> None:
-        """Refuse a head that cannot be of use without training and has nothing to learn from.
-
-        Raises:
-            ValueError: names the missing keys.
-        """
-        if self.data is None and not NETWORKS[self.versioned_kind].untrained:
-            raise ValueError(self._untaught)
+    @property
+    def untaught(self) -> str | None:
+        """Why the head is of no use: it has nothing to learn from; None when it is of use."""
+        of_use = self.data is not None or NETWORKS[self.versioned_kind].untrained
+        return None if of_use else self._needs
 
     @property
-    def _untaught(self) -> str:
+    def _needs(self) -> str:
         return f"a head of kind {self.kind!r} needs the keys 'data' and 'target'."
 
     @property
@@ -187,7 +173,3 @@ _KEYS_OF = {
     "dimensions": ("embedding.v1",),
 }
 """Keys that only some kinds have."""
-
-
-def _default(key: str) -> Any:
-    return next(f.default for f in fields(HeadConfig) if f.name == key)

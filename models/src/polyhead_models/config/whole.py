@@ -1,18 +1,68 @@
-"""A whole TOML file, with ``[encoder]``."""
+"""A whole TOML file, with ``[encoder]`` and ``[training]``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 from polyhead.errors import nearest
-from polyhead.system.schema import plain
-from polyhead_models.config.data import DataConfig
+from polyhead.system.schema import parse, plain
+from polyhead_models.config import ranges
+from polyhead_models.config.data import SPLITS, DataConfig
 from polyhead_models.config.heads import HeadConfig
-from polyhead_models.config.training import TrainingConfig
+from polyhead_models.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """``[training]``.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_tokens: tokens in a batch, about; batches hold texts of similar length.
+        learning_rate: highest rate; rises over the first steps, then falls to 0.
+        warmup: share of the steps in which the rate rises.
+        weight_decay: of AdamW.
+        sampling: how often each source is drawn: by its rows, by its rows to the power of
+            1 / temperature, or all alike.
+        temperature: for ``sampling = "temperature"``.
+        head_learning_rate: highest rate of the heads; None takes `learning_rate`.
+        freeze: what of the encoder does not learn: ``"nothing"``, ``"encoder"``, or a number: the
+            embeddings and that many layers, from the first.
+        loss_weighting: ``"fixed"`` takes the heads' `loss_weight`; ``"uncertainty"`` learns a
+            factor for each head as well.
+        patience: stop after this many epochs without a better mean of the heads' validation
+            metrics; None trains all epochs. The best epoch is kept either way.
+        precision: ``"auto"`` takes bf16 autocast where this CPU or GPU has the instructions.
+        seed: of everything random.
+    """
+
+    epochs: int = 3
+    batch_tokens: int = 2048
+    learning_rate: float = 1e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
+    temperature: float = 2.0
+    head_learning_rate: float | None = None
+    freeze: Literal["nothing", "encoder"] | int = "nothing"
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    patience: int | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges.check(self, "at least 1", "epochs", "batch_tokens", "patience")
+        ranges.check(self, "at least 0", "seed", "weight_decay")
+        ranges.check(self, "more than 0", "learning_rate", "head_learning_rate", "temperature")
+        ranges.check(self, "0 to below 1", "warmup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +82,7 @@ class EncoderConfig:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 3:
-            raise ValueError(f"max_tokens: found {self.max_tokens}, expected at least 3.")
+        ranges.check(self, "at least 3", "max_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +121,65 @@ class Config:
                 del head["teacher"]["checkpoint"]
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration; `${NAME}` in a path or name stands for an environment variable.
+
+    Raises:
+        ConfigError: when the file is missing, no TOML, or says something it may not.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a configuration in TOML.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
+    config = _resolved(parse(Config, data, where=str(path), error=ConfigError), path)
+    for name, head in config.heads.items():
+        if head.untaught is not None:
+            raise ConfigError(f"{path}: heads.{name}: {head.untaught}")
+    if all(head.data is None for head in config.heads.values()):
+        raise ConfigError(f"{path}: no head has 'data' and 'target', so nothing can be trained.")
+    return config
+
+
+def _resolved(config: Config, path: Path) -> Config:
+    """Environment variables filled in, and paths made absolute; ids of the hub stay as they are."""
+
+    def place(value: Any, where: str, on_disk: bool = True) -> Any:
+        """A file, or each of several."""
+        if not isinstance(value, str):
+            return tuple(place(item, where, on_disk) for item in value)
+        filled = _filled(value, f"{path}: {where}")
+        return str((path.parent / filled).resolve()) if on_disk else filled
+
+    name = place(config.encoder.name, "encoder: name", on_disk=False)
+    local = path.parent / name
+    if any((local / file).is_file() for file in ("config.json", "polyhead.json")):
+        name = str(local.resolve())
+    heads, data = dict(config.heads), dict(config.data)
+    for head, settings in config.heads.items():
+        if (teacher := settings.teacher) is not None:
+            folder = place(teacher.checkpoint, f"heads.{head}.teacher: checkpoint")
+            heads[head] = replace(settings, teacher=replace(teacher, checkpoint=folder))
+    for source, read in config.data.items():
+        splits = {
+            split: place(found, f"data.{source}: {split}", read.format != "hub")
+            for split in SPLITS
+            if (found := read.path(split)) is not None
+        }
+        names = {c: place(file, f"data.{source}: names.{c}") for c, file in read.names.items()}
+        data[source] = replace(read, names=names, **splits)
+    return replace(config, encoder=replace(config.encoder, name=name), heads=heads, data=data)
+
+
+def _filled(text: str, where: str) -> str:
+    filled = os.path.expandvars(text)
+    if missing := re.search(r"\$\{(\w+)\}", filled):
+        raise ConfigError(
+            f"{where}: the environment variable {missing[1]} is not set."
+            f" Set it, as in '{missing[1]}=... polyhead ...'."
+        )
+    return filled

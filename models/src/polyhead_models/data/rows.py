@@ -6,11 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats import FORMATS, FileLayout, Row
+from polyhead_models.data.formats import columnar, conll, json_files, tables
+from polyhead_models.data.formats.base import FileLayout, Format, Row, each
 from polyhead_models.data.formats.json_files import split_key
 from polyhead_models.errors import DataError
 
-__all__ = ["FileLayout", "Place", "Row", "files", "places", "read"]
+__all__ = ["FORMATS", "FileLayout", "Row", "files", "places", "read"]
+
+FORMATS: dict[str, Format] = {
+    "jsonl": Format(read=each(json_files.read_lines), endings=("jsonl",)),
+    "csv": Format(read=each(tables.read_csv), endings=("csv",), columns="allowed", header=True),
+    "tsv": Format(read=each(tables.read_tsv), endings=("tsv",), columns="allowed", header=True),
+    "json": Format(
+        read=each(json_files.read_list),
+        files=json_files.files,
+        endings=("json",),
+        columns="allowed",
+    ),
+    "conll": Format(read=each(conll.read), endings=("conll", "conllu", "iob2"), columns="needed"),
+    "parallel": Format(read=tables.read_parallel, files=tables.parallel_files, columns="needed"),
+    "squad": Format(read=each(json_files.read_squad)),
+    "parquet": Format(read=each(columnar.read_parquet), endings=("parquet",)),
+    "hub": Format(read=each(columnar.read_hub), files=lambda places, layout: []),
+}
 
 Place = str | Path | Sequence[str]
 

@@ -1,7 +1,12 @@
-"""The rows of a source: read, cells with several values and names resolved, split, sampled."""
+"""The rows of a source: read, cells with several values and names resolved, split, sampled.
+
+And what they are read from, as a digest: equal digests and settings give equal rows.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -9,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polyhead.bundle.digest import sha256
 from polyhead.errors import nearest
 from polyhead_models.config import DataConfig
 from polyhead_models.data import rows as files
 from polyhead_models.data.formats.base import lines
+from polyhead_models.data.formats.json_files import split_key
 from polyhead_models.data.rows import FileLayout, Row
 from polyhead_models.errors import DataError
 
@@ -43,6 +50,39 @@ def shown(data: DataConfig, split: str) -> str:
 def layout(data: DataConfig, split: str) -> FileLayout:
     """What the readers have to know of a source."""
     return FileLayout(columns=data.columns, header=data.header, split=split)
+
+
+def digest(data: DataConfig, split: str) -> str | None:
+    """SHA-256 over all that a split is read from: files, keys inside them, files of names.
+
+    A single file has its own SHA-256. A data set of the hub has no file that could be named; its
+    rows are digested.
+
+    Returns:
+        None when the source has no files of its own for the split (a share of the training rows has
+        theirs), or when they cannot be read.
+    """
+    place = data.path(split)
+    if place is None:
+        return None
+    try:
+        if data.format == "hub":
+            fields = [row.fields for row in load(data, split)]
+            return _sha256_of(json.dumps(fields, sort_keys=True, default=str))
+        read = files.files(place, data.format, layout(data, split))
+    except DataError:
+        return None
+    read += [Path(name) for name in data.names.values()]
+    if not all(path.is_file() for path in read):
+        return None
+    keyed = files.places(place) if data.format in (None, "json") else ()
+    keys = [split_key(one)[1] for one in keyed]
+    parts = [sha256(path) for path in read]
+    return parts[0] if len(parts) == 1 and not any(keys) else _sha256_of(json.dumps([parts, keys]))
+
+
+def _sha256_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(data: DataConfig, split: str) -> list[Row]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from polyhead.text.encoding import Input
+from polyhead_models import encoder as encoders
+from polyhead_models.config import SPLITS, Config
+from polyhead_models.data import examples, sources
 from polyhead_models.data.examples import Example
 from polyhead_models.heads.answer import AnswerSpans
 from polyhead_models.heads.summary import Salient
+
+logger = logging.getLogger(__name__)
 
 Texts = Sequence[tuple[Input, Any]]
 """Texts, or pairs of them, with their references."""
@@ -122,22 +128,6 @@ def of_head(examples: Iterable[Example], head: str) -> Texts:
     ]
 
 
-def of_split(texts: Texts, tokens: Sequence[int], max_tokens: int) -> SplitStatistics:
-    """Statistics of one head in one split.
-
-    Args:
-        texts: of the head; at least one.
-        tokens: length of each text in tokens.
-        max_tokens: longest input of the encoder.
-    """
-    return SplitStatistics(
-        rows=len(texts),
-        target=target([reference for _, reference in texts]),
-        tokens=lengths(tokens, max_tokens),
-        duplicates=duplicates(texts),
-    )
-
-
 def target(references: Sequence[Any], top: int = 10) -> Labels | NumberRange | Spans | None:
     """Labels of the references with the `top` most frequent, the range of numbers, or spans."""
     if references and all(isinstance(reference, float) for reference in references):
@@ -163,32 +153,25 @@ def lengths(tokens: Sequence[int], max_tokens: int) -> Lengths:
     return Lengths(p50=int(p50), p95=int(p95), max=max(tokens), over=over)
 
 
-def duplicates(texts: Texts) -> Repeated:
-    """Rows whose text is in an earlier row of the same split."""
-    before: dict[Input, list[Any]] = {}
+def repeated(texts: Texts, others: Texts | None = None) -> Repeated:
+    """Rows of `texts` whose text is in `others`, or in an earlier row where there are none."""
+    known: dict[Input, list[Any]] = {}
+    for text, reference in others or ():
+        known.setdefault(text, []).append(reference)
     rows = differing = 0
     for text, reference in texts:
-        known = before.setdefault(text, [])
-        rows += bool(known)
-        differing += bool(known) and reference not in known
-        known.append(reference)
+        before = known.get(text, ())
+        rows += bool(before)
+        differing += bool(before) and reference not in before
+        if others is None:
+            known.setdefault(text, []).append(reference)
     return Repeated(rows=rows, differing=differing)
-
-
-def shared(texts: Texts, others: Texts) -> Repeated:
-    """Rows of `texts` whose text is in `others`, too."""
-    known: dict[Input, list[Any]] = {}
-    for text, reference in others:
-        known.setdefault(text, []).append(reference)
-    found = [(text, reference) for text, reference in texts if text in known]
-    differing = sum(reference not in known[text] for text, reference in found)
-    return Repeated(rows=len(found), differing=differing)
 
 
 def leaks(splits: Mapping[str, Texts]) -> list[Leak]:
     """Every split against each before it; pairs that share nothing are left out."""
     found = [
-        Leak(split=later, also_in=earlier, repeated=shared(splits[later], splits[earlier]))
+        Leak(split=later, also_in=earlier, repeated=repeated(splits[later], splits[earlier]))
         for earlier, later in itertools.combinations(splits, 2)
     ]
     return [leak for leak in found if leak.repeated.rows]
@@ -201,3 +184,82 @@ def _labels(reference: Any) -> list[str] | None:
     if not isinstance(reference, tuple):
         return None
     return [item if isinstance(item, str) else str(item[0]) for item in reference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadReport:
+    """One head: its statistics by split, and the texts that its splits share."""
+
+    source: str
+    splits: Mapping[str, SplitStatistics]
+    leaks: Sequence[Leak]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """All sources and heads.
+
+    Attributes:
+        rows: number of rows by source and split, sources that no head reads included.
+        heads: by name; heads that are not trained are absent.
+        max_tokens: longest input of the encoder.
+    """
+
+    rows: Mapping[str, Mapping[str, int]]
+    heads: Mapping[str, HeadReport]
+    max_tokens: int
+
+
+def report(config: Config) -> DataReport:
+    """Read all data of a configuration and count.
+
+    Raises:
+        DataError: when the data cannot be used.
+        EncoderError: when the encoder has no tokenizer here.
+    """
+    rows: dict[str, dict[str, int]] = {name: {} for name in config.data}
+    texts: dict[str, dict[str, Texts]] = {n: {} for n, h in config.heads.items() if h.data}
+    for source, data in config.data.items():
+        for split in SPLITS:
+            if found := sources.load(data, split):
+                logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
+                rows[source][split] = len(found)
+                made = examples.of_source(config, source, split, found)
+                for head in (name for name in texts if config.heads[name].data == source):
+                    texts[head][split] = of_head(made, head)
+    tokenizer = encoders.tokenizer(config.encoder.name)
+    known: dict[Input, int] = {}
+
+    def tokens(some: Texts, kind: Literal["text", "pair"]) -> list[int]:
+        """Lengths; a text that several heads read is tokenised once."""
+        read = _inputs(some, kind)
+        if new := list(dict.fromkeys(text for text in read if text not in known)):
+            logger.info("tokenising %s texts", f"{len(new):,}")
+            known.update(zip(new, map(len, tokenizer.encode(new)), strict=True))
+        return [known[text] for text in read]
+
+    limit = config.encoder.max_tokens
+    heads = {
+        name: HeadReport(
+            source=str(config.heads[name].data),
+            splits={
+                split: SplitStatistics(
+                    rows=len(some),
+                    target=target([reference for _, reference in some]),
+                    tokens=lengths(tokens(some, config.heads[name].input), limit),
+                    duplicates=repeated(some),
+                )
+                for split, some in splits.items()
+            },
+            leaks=leaks(splits),
+        )
+        for name, splits in texts.items()
+    }
+    return DataReport(rows=rows, heads=heads, max_tokens=limit)
+
+
+def _inputs(texts: Texts, kind: Literal["text", "pair"]) -> list[Input]:
+    """What the encoder reads: texts that learn together are inputs of their own."""
+    if kind == "pair":
+        return [text for text, _ in texts]
+    return [part for text, _ in texts for part in ((text,) if isinstance(text, str) else text)]

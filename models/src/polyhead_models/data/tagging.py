@@ -70,12 +70,14 @@ class Words:
         return found
 
 
-def spans(words: Words, tags: Sequence[Any], *, each: bool = False) -> list[dict[str, Any]]:
+def spans(
+    places: Sequence[tuple[int, int]], tags: Sequence[Any], *, each: bool = False
+) -> list[dict[str, Any]]:
     """Tags on words into character spans of the text.
 
     Args:
-        words: of the text. Those of no characters, which some corpora have, may have the tag O
-            only.
+        places: of the words in the text. Those of no characters, which some corpora have, may have
+            the tag O only.
         tags: one a word, of any of the schemes.
         each: each tag is a label of its word alone; every word is a span then.
 
@@ -83,13 +85,13 @@ def spans(words: Words, tags: Sequence[Any], *, each: bool = False) -> list[dict
         ValueError: when there are not as many tags as words, one is no tag, or a word of no
             characters has another than O.
     """
-    if len(tags) != len(words.words):
-        raise ValueError(f"found {len(tags)} tags for {len(words.words)} words")
+    if len(tags) != len(places):
+        raise ValueError(f"found {len(tags)} tags for {len(places)} words")
     if each and (wrong := [tag for tag in tags if not isinstance(tag, str) or not tag]):
         raise ValueError(f"found the tag {wrong[0]!r}, expected a text for each word")
     found: list[dict[str, Any]] = []
     bio = [f"B-{tag}" for tag in tags] if each else to_bio(tags)
-    for (start, end), tag in zip(words.places, bio, strict=True):
+    for (start, end), tag in zip(places, bio, strict=True):
         if start == end:
             if tag != "O" and not each:
                 raise ValueError(f"found the tag {tag!r} at a word of no characters, expected O")

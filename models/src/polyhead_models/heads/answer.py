@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -15,8 +18,12 @@ from polyhead.heads import Answer, HeadSpec
 from polyhead.heads.answer import LONGEST
 from polyhead.text.encoding import Encoding
 from polyhead_models.heads.base import IGNORED, HeadNetwork
-from polyhead_models.heads.overlap import f1
 
+CHARACTER = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+"""A kana, an ideograph or a syllable: text in these has no blanks between its words."""
+
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation + "，。！？、；：“”‘’（）《》「」…")  # noqa: RUF001
 _START, _END = 1, 2
 
 
@@ -127,6 +134,24 @@ class AnswerNetwork(HeadNetwork):
         logits = torch.log_softmax(logits, dim=1)
         found = torch.stack([(targets > 0) & (targets & bit > 0) for bit in (_START, _END)], dim=-1)
         return -logits[found].mean()
+
+
+def words(text: str) -> list[str]:
+    """The words that count; each Chinese, Japanese or Korean character is one by itself."""
+    plain = _ARTICLE.sub(" ", text.lower().translate(_NO_PUNCTUATION))
+    return CHARACTER.sub(r" \g<0> ", plain).split()
+
+
+def f1(found: str, expected: str) -> float:
+    """F1 of the words of two answers; where one has none, 1 when neither has.
+
+    As SQuAD defines it (Rajpurkar et al. 2016, section 6.1).
+    """
+    a, b = words(found), words(expected)
+    if not a or not b:
+        return float(a == b)
+    common = sum((Counter(a) & Counter(b)).values())
+    return 2 * common / (len(a) + len(b))
 
 
 def _span(item: Any, text: str) -> tuple[int, int]:

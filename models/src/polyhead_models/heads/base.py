@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
-from polyhead_models.heads.dense import Hidden, last_width, stack
-from polyhead_models.heads.reading import LayerReader
+from polyhead_models.heads.layers import Hidden, LayerReader, last_width, stack
 
 IGNORED = -100
 """Target value that no loss counts, as in `torch.nn.CrossEntropyLoss`."""
@@ -90,14 +91,14 @@ class HeadNetwork(nn.Module, ABC):
         return logits
 
     @classmethod
-    @abstractmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """How many logits the head gives.
+        """How many logits the head gives: one a label, where the kind does not say otherwise.
 
         Args:
             spec: what the head is.
             width: of the last hidden layer, or of a token vector for a head without any.
         """
+        return len(spec.labels)
 
     @classmethod
     @abstractmethod
@@ -127,8 +128,15 @@ class HeadNetwork(nn.Module, ABC):
         return raw
 
     @classmethod
+    def labels_of(cls, reference: Any) -> Iterable[str]:
+        """The labels in a reference; none for kinds without labels."""
+        return ()
+
+    @classmethod
     def fitted(cls, spec: HeadSpec, references: Sequence[Any]) -> HeadSpec:
         """The spec with what the training references say of the head: its labels or its scale.
+
+        Here all labels, sorted.
 
         Args:
             spec: without them.
@@ -137,7 +145,8 @@ class HeadNetwork(nn.Module, ABC):
         Raises:
             ValueError: when nothing can be learnt from them; says why.
         """
-        return spec
+        found = {label for reference in references for label in cls.labels_of(reference)}
+        return replace(spec, labels=tuple(sorted(found)))
 
     @classmethod
     def tuned(cls, spec: HeadSpec, results: Sequence[Any], references: Sequence[Any]) -> HeadSpec:
@@ -161,11 +170,13 @@ class HeadNetwork(nn.Module, ABC):
 
     @classmethod
     def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """Refuse a reference whose label was not seen in training; nothing for other kinds.
+        """Refuse a reference with a label that was not seen in training.
 
         Raises:
             ValueError: names the label and the nearest known one.
         """
+        for found in cls.labels_of(reference):
+            check_known(found, labels)
 
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
@@ -239,3 +250,58 @@ class HeadNetwork(nn.Module, ABC):
     @staticmethod
     def _projection(width: int, hidden: Hidden, outputs: int, dropout: float) -> nn.Sequential:
         return stack(width, hidden, outputs, dropout)
+
+
+MISSING = float("nan")
+"""Target value that no loss counts: what `IGNORED` is among indices."""
+
+
+class NumericNetwork(HeadNetwork):
+    """A head for a text whose target is float32 `(outputs,)`, in the order of the logits."""
+
+    def collate(self, targets: Sequence[Tensor | None], tokens: int) -> Tensor:
+        """Targets of a batch into float32 `(batch, outputs)`; rows without one are `MISSING`."""
+        missing = torch.full((self.count,), MISSING)
+        return torch.stack([missing if target is None else target for target in targets])
+
+    def known(self, targets: Tensor) -> Tensor:
+        """Which texts have a target: bool `(batch,)`."""
+        return ~targets[:, 0].isnan()
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean over the texts whose targets are not `MISSING`; 0 when all are."""
+        known = self.known(targets)
+        if not bool(known.any()):
+            return logits.sum() * 0.0
+        return self.criterion(logits[known].float(), targets[known])
+
+    def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """The loss with the teacher's numbers as targets; numbers have no temperature."""
+        return self.loss(logits, teacher)
+
+    @abstractmethod
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits `(n, outputs)` for such targets, both float32, n at least 1."""
+
+
+def label(raw: Any) -> str:
+    """A label: a text, a whole number or true/false.
+
+    Raises:
+        ValueError: when it is something else, or empty.
+    """
+    if isinstance(raw, str | int) and str(raw):
+        return str(raw)
+    raise ValueError(f"found {raw!r}, expected a label (a text or a whole number)")
+
+
+def check_known(found: str, known: Sequence[str]) -> None:
+    """Refuse a label that was not seen in training.
+
+    Raises:
+        ValueError: names the label and the nearest known one.
+    """
+    if found not in known:
+        raise ValueError(
+            f"unknown label {found!r}; training has {', '.join(known)}." + nearest(found, known)
+        )

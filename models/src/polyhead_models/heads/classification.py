@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
-from polyhead_models.heads.base import HeadNetwork
-from polyhead_models.heads.labels import check_known, label
+from polyhead_models.heads.base import HeadNetwork, label
 
 
 class ClassificationNetwork(HeadNetwork):
@@ -24,30 +21,20 @@ class ClassificationNetwork(HeadNetwork):
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = "mean"
 
     @classmethod
-    def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """One logit a label."""
-        return len(spec.labels)
-
-    @classmethod
     def reference(cls, raw: Any, text: str) -> str:
         """A label: a text, a whole number or true/false."""
         return label(raw)
 
     @classmethod
-    def fitted(cls, spec: HeadSpec, references: Sequence[str]) -> HeadSpec:
-        """With all labels, sorted."""
-        return replace(spec, labels=tuple(sorted(set(references))))
+    def labels_of(cls, reference: str) -> Iterable[str]:
+        """Itself."""
+        return (reference,)
 
     @classmethod
     def balanced(cls, labels: Sequence[str], references: Sequence[str]) -> list[float]:
         """Texts / (labels * texts with the label), as scikit-learn's ``"balanced"``."""
         counts = Counter(references)
         return [len(references) / (len(labels) * counts[label]) for label in labels]
-
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """Refuse a label that was not seen in training."""
-        check_known(reference, labels)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """The label's index, shape `()`."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead_models.heads.base import HeadNetwork
-from polyhead_models.heads.dense import Hidden, stack
+from polyhead_models.heads.layers import Hidden, stack
 
 _SCALE = 20.0
 

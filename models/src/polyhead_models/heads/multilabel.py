@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from polyhead.heads import HeadSpec, MultiLabel
 from polyhead.heads.multilabel import THRESHOLD
 from polyhead.text.encoding import Encoding
-from polyhead_models.heads.labels import check_known, label
-from polyhead_models.heads.numeric import NumericNetwork
+from polyhead_models.heads.base import NumericNetwork, label
 
 Reference = tuple[str, ...]
 
@@ -33,11 +32,6 @@ class MultiLabelNetwork(NumericNetwork):
     tunable: ClassVar[bool] = True
 
     @classmethod
-    def outputs(cls, spec: HeadSpec, width: int) -> int:
-        """One logit a label."""
-        return len(spec.labels)
-
-    @classmethod
     def reference(cls, raw: Any, text: str) -> Reference:
         """A list of labels, in any order; an empty one for no label."""
         if not isinstance(raw, list):
@@ -51,22 +45,20 @@ class MultiLabelNetwork(NumericNetwork):
         Raises:
             ValueError: when no reference has a label.
         """
-        found = sorted({name for reference in references for name in reference})
-        if not found:
+        if not any(references):
             raise ValueError("no training row has a label, so there is nothing to learn")
-        return replace(spec, labels=tuple(found))
+        return super().fitted(spec, references)
+
+    @classmethod
+    def labels_of(cls, reference: Reference) -> Iterable[str]:
+        """All that are in the set."""
+        return reference
 
     @classmethod
     def balanced(cls, labels: Sequence[str], references: Sequence[Reference]) -> list[float]:
         """Texts without the label / texts with it: both sides weigh the same then."""
         counts = Counter(name for reference in references for name in reference)
         return [max(1, len(references) - counts[name]) / counts[name] for name in labels]
-
-    @classmethod
-    def check(cls, reference: Reference, labels: Sequence[str]) -> None:
-        """Refuse a label that was not seen in training."""
-        for name in reference:
-            check_known(name, labels)
 
     @classmethod
     def tuned(

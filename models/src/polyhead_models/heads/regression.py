@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
-from polyhead_models.heads.numeric import NumericNetwork
+from polyhead_models.heads.base import NumericNetwork
 
 
 class RegressionNetwork(NumericNetwork):

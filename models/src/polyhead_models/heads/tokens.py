@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +17,6 @@ from polyhead.text.encoding import Encoding
 from polyhead_models.data import tagging
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.base import IGNORED, HeadNetwork
-from polyhead_models.heads.labels import check_known
 
 Reference = tuple[tuple[str, int, int], ...]
 
@@ -39,7 +37,7 @@ class TokensNetwork(HeadNetwork):
         """One tag a word as character spans; anything else stays."""
         if not isinstance(raw, list) or not raw or not isinstance(raw[0], str):
             return raw
-        return tagging.spans(words, raw, each=tags == "words")
+        return tagging.spans(words.places, raw, each=tags == "words")
 
     @classmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:
@@ -58,16 +56,9 @@ class TokensNetwork(HeadNetwork):
         return tuple(spans)
 
     @classmethod
-    def fitted(cls, spec: HeadSpec, references: Sequence[Reference]) -> HeadSpec:
-        """With all span labels, sorted."""
-        found = {label for spans in references for label, _, _ in spans}
-        return replace(spec, labels=tuple(sorted(found)))
-
-    @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """Refuse a span label that was not seen in training."""
-        for label, _, _ in reference:
-            check_known(label, labels)
+    def labels_of(cls, reference: Reference) -> Iterable[str]:
+        """Those of the spans."""
+        return (label for label, _, _ in reference)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """One tag id a token, shape `(tokens,)`; special tokens are ignored.

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
 from polyhead.heads.answer import LONGEST
-from polyhead_models.errors import SourceError
 from polyhead_models.heads import NETWORKS
-from polyhead_models.importing.options import ImportOptions
-from polyhead_models.importing.source import Source
+from polyhead_models.importing.source import ImportOptions, Source
 
 logger = logging.getLogger(__name__)
 

@@ -10,21 +10,13 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from polyhead_models.errors import SourceError
-from polyhead_models.heads.dense import ActivationName, Dense
-from polyhead_models.importing.options import ImportOptions, Pooling
-from polyhead_models.importing.source import MODULES, Source, table, weights
+from polyhead.errors import SourceError
+from polyhead_models.heads.layers import Dense
+from polyhead_models.importing.source import MODULES, ImportOptions, Pooling, Source, table, weights
 
 logger = logging.getLogger(__name__)
 
-_ACTIVATIONS: dict[str, ActivationName] = {
-    "GELU": "gelu",
-    "Identity": "identity",
-    "ReLU": "relu",
-    "SiLU": "silu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-}
+_ACTIVATIONS = {"GELU", "Identity", "ReLU", "SiLU", "Sigmoid", "Tanh"}
 _EPSILON = 1e-5  # of torch.nn.LayerNorm, which the module takes
 
 
@@ -35,13 +27,13 @@ class SentenceHead:
     Attributes:
         pooling: of the tokens' vectors.
         hidden: dense layers behind it.
-        tensors: weight and bias of each, and of its norm: `linear` and `norm` by layer.
+        weights: weight and bias of each linear layer and norm, in their order.
         normalised: whether vectors are scaled to length 1 at the end.
     """
 
     pooling: Pooling
     hidden: tuple[Dense, ...] = ()
-    tensors: tuple[Mapping[str, Mapping[str, Tensor]], ...] = ()
+    weights: tuple[Mapping[str, Tensor], ...] = ()
     normalised: bool = False
 
 
@@ -122,32 +114,27 @@ def _pooling(folder: Path) -> Pooling:
 def _dense(head: SentenceHead, folder: Path) -> SentenceHead:
     settings = table(folder / "config.json")
     name = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh"))
-    activation = _ACTIVATIONS.get(name.rpartition(".")[2])
+    activation = name.rpartition(".")[2]
     extra = sorted({"module_input_name", "module_output_name", "use_residual"} & settings.keys())
     usual = {"sentence_embedding", False, None}
-    if activation is None or not name.startswith("torch.nn."):
-        raise SourceError(
-            f"{folder}: the activation {name}; polyhead knows {', '.join(_ACTIVATIONS)} of"
-            " torch.nn."
-        )
+    if activation not in _ACTIVATIONS or not name.startswith("torch.nn."):
+        known = ", ".join(sorted(_ACTIVATIONS))
+        raise SourceError(f"{folder}: the activation {name}; polyhead knows {known} of torch.nn.")
     if differing := [key for key in extra if settings[key] not in usual]:
         raise SourceError(f"{folder}: the setting {differing[0]!r} is not supported.")
     linear = _part(folder, "linear")
-    layer = Dense(width=int(linear["weight"].shape[0]), activation=cast(Any, activation))
-    return replace(head, hidden=(*head.hidden, layer), tensors=(*head.tensors, {"linear": linear}))
+    layer = Dense(width=len(linear["weight"]), activation=cast(Any, activation.lower()))
+    return replace(head, hidden=(*head.hidden, layer), weights=(*head.weights, linear))
 
 
 def _norm(head: SentenceHead, folder: Path) -> SentenceHead:
     if head.hidden[-1].norm is not None:
         raise SourceError(f"{folder}: two LayerNorm in a row; polyhead has one behind each Dense.")
     layer = replace(head.hidden[-1], norm=_EPSILON)
-    tensors = {**head.tensors[-1], "norm": _part(folder, "norm")}
-    return replace(head, hidden=(*head.hidden[:-1], layer), tensors=(*head.tensors[:-1], tensors))
+    weights = (*head.weights, _part(folder, "norm"))
+    return replace(head, hidden=(*head.hidden[:-1], layer), weights=weights)
 
 
 def _part(folder: Path, name: str) -> dict[str, Tensor]:
-    found = weights(folder)
-    prefix = f"{name}."
-    return {
-        key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)
-    }
+    named = {key.rpartition("."): tensor for key, tensor in weights(folder).items()}
+    return {key: tensor for (layer, _, key), tensor in named.items() if layer == name}

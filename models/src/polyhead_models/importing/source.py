@@ -1,11 +1,11 @@
-"""The folder that a model is imported from, and what it says of itself."""
+"""The folder that a model is imported from, what it says of itself, and what it leaves open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import huggingface_hub
 import safetensors
@@ -14,10 +14,33 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
+from polyhead.errors import SourceError
 from polyhead.system.schema import read_json
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
-from polyhead_models.errors import SourceError
+
+Pooling = Literal["cls", "mean", "max"]
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Options of an import.
+
+    Attributes:
+        head: name of the head; None takes the kind's.
+        pair: whether a classifier reads pairs of texts, as one for entailment does.
+        problem: what the labels of a classifier are; None takes what config.json says.
+        pooling: of a plain encoder; None takes the mean.
+        max_tokens: longest input; None takes what the files say.
+    """
+
+    head: str | None = None
+    pair: bool = False
+    problem: Problem | None = None
+    pooling: Pooling | None = None
+    max_tokens: int | None = None
+
 
 MODULES = "modules.json"
 
@@ -143,19 +166,6 @@ class Source:
         known = [n for n in (capacity, stated, own) if isinstance(n, int | float)]
         return min((int(n) for n in known if 3 <= n < 2**20), default=None)
 
-    def rows(self, weight: str) -> int | None:
-        """Rows of one weight, without loading the rest; None when it cannot be told."""
-        file = self.folder / "model.safetensors"
-        if file.is_file():
-            with safetensors.safe_open(str(file), framework="pt") as tensors:
-                known = weight in set(tensors.keys())
-                return int(tensors.get_slice(weight).get_shape()[0]) if known else None
-        file = self.folder / "pytorch_model.bin"
-        if file.is_file():
-            found = torch.load(str(file), map_location="meta", weights_only=True).get(weight)
-            return None if found is None else int(found.shape[0])
-        return None
-
 
 def table(path: Path) -> Mapping[str, Any]:
     """A JSON file that holds a table.
@@ -216,20 +226,15 @@ def _modules(top: Path) -> tuple[Module, ...]:
 def _fetched(name: str) -> Path:
     """The files of a repository on the hub, in its cache; pickled weights only without others."""
     try:
-        place = _snapshot(name, [*_DESCRIPTIONS, "*.safetensors"])
-        if not any(place.rglob("*.safetensors")):
-            place = _snapshot(name, [*_DESCRIPTIONS, "*.bin"])
-        return place
+        for pattern in ("*.safetensors", "*.bin"):
+            with encoders.quiet():
+                place = huggingface_hub.snapshot_download(
+                    name, allow_patterns=[*_DESCRIPTIONS, pattern], ignore_patterns=_FOREIGN
+                )
+            if any(Path(place).rglob(pattern)):
+                break
+        return Path(place)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         raise SourceError(
             f"{name}: no folder of that name here, and the hub gives none: {problem}"
         ) from problem
-
-
-def _snapshot(name: str, patterns: list[str]) -> Path:
-    with encoders.quiet():
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=patterns, ignore_patterns=_FOREIGN
-            )
-        )

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyhead.heads import Answer
-from polyhead_models.heads.answer import AnswerSpans
-from polyhead_models.heads.overlap import f1, words
+from polyhead_models.heads.answer import AnswerSpans, f1, words
 from polyhead_models.metrics.base import DecisionMetric
 
 

@@ -9,7 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
 from polyhead.heads import Summary
-from polyhead_models.cjk import CHARACTER
+from polyhead_models.heads.answer import CHARACTER
 from polyhead_models.heads.summary import Salient
 from polyhead_models.metrics.base import DecisionMetric
 

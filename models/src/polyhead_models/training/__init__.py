@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from polyhead_models.training.preparation import LIBRARIES
 from polyhead_models.training.run import Trained, train
 from polyhead_models.training.state import resumable
 
-__all__ = ["LIBRARIES", "Trained", "resumable", "train"]
+__all__ = ["Trained", "resumable", "train"]

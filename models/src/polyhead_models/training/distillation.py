@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from polyhead import Engine
 from polyhead.heads import HeadSpec
+from polyhead.heads.tokens import tags
 from polyhead.text.encoding import Encoding
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig, TeacherConfig
@@ -78,10 +79,12 @@ class Teacher:
             return (logits * factor + offset - own_offset) / own_factor
         if theirs.labels == self.spec.labels:
             return logits
-        places = [theirs.labels.index(label) for label in self.spec.labels]
-        if self.spec.pooling is None:  # O, then B and I of each label
-            places = [0, *(2 * place + tag for place in places for tag in (1, 2))]
-        return logits[..., places]
+        known = _outputs(theirs)
+        return logits[..., [known.index(output) for output in _outputs(self.spec)]]
+
+
+def _outputs(spec: HeadSpec) -> tuple[str, ...]:
+    return spec.labels if spec.pooling else tags(spec.labels, spec.scheme)
 
 
 def load(name: str, config: TeacherConfig, spec: HeadSpec) -> Teacher:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import accelerate
 import torch
@@ -42,9 +42,7 @@ def leave() -> None:
     """
     if _several():
         wait()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _exit(0)
 
 
 def count() -> int:
@@ -89,9 +87,7 @@ def ending() -> Iterator[None]:
         if not _known(problem):
             traceback.print_exc()
         sys.stderr.write(f"polyhead: process {index()}: {_words(problem)}\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+        _exit(1)
 
 
 def first(action: Callable[[], T]) -> T:
@@ -100,21 +96,13 @@ def first(action: Callable[[], T]) -> T:
     Raises:
         PeerError: in the other processes, when `action` raises in the first.
     """
-    if not _several():
-        return action()
-    sent: list[Any] = [None, None]
-    failure: Exception | None = None
-    if index() == 0:
-        try:
-            sent[0] = action()
-        except Exception as problem:  # whatever it is, the others must not wait for a result
-            failure, sent[1] = problem, _words(problem)
-    distributed.broadcast_object_list(sent, src=0)
-    if failure is not None:
-        raise failure
-    if sent[1] is not None:
-        raise PeerError(f"process 0: {sent[1]}")
-    result: T = sent[0]
+    made: list[Any] = [None]
+    with together():
+        if index() == 0:
+            made[0] = action()
+    if _several():
+        distributed.broadcast_object_list(made, src=0)
+    result: T = made[0]
     return result
 
 
@@ -131,10 +119,9 @@ def together() -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except Exception as problem:
+    except Exception as problem:  # whatever it is, the others must not wait for this process
         failure = problem
-    found: list[Any] = [None] * count()
-    distributed.all_gather_object(found, None if failure is None else _words(failure))
+    found = _gathered(None if failure is None else _words(failure))
     if failure is not None:
         raise failure
     for number, words in enumerate(found):
@@ -152,16 +139,27 @@ def same(value: T, *, what: str) -> T:
     Raises:
         PeerError: in all processes, when it is not.
     """
-    if _several():
-        found: list[Any] = [None] * count()
-        distributed.all_gather_object(found, value)
-        for number, other in enumerate(found):
-            if other != found[0]:
-                raise PeerError(
-                    f"{what}: process {number} has others than process 0. Start all with the same"
-                    " files and arguments."
-                )
+    found = _gathered(value) if _several() else []
+    for number, other in enumerate(found):
+        if other != found[0]:
+            raise PeerError(
+                f"{what}: process {number} has others than process 0. Start all with the same files"
+                " and arguments."
+            )
     return value
+
+
+def _gathered(value: object) -> list[Any]:
+    """What each process gives, in the order of their numbers."""
+    found: list[Any] = [None] * count()
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _several() -> bool:

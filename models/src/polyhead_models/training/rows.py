@@ -1,20 +1,25 @@
-"""What the trainer learns from: token ids and targets, a row for each window."""
+"""Examples into what the trainer learns from: a row for each window, rows into padded batches."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from polyhead import Engine, InputError
 from polyhead.text.encoding import Encoding, Input
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
+from polyhead_models.heads import HeadNetwork
+from polyhead_models.model import MultiHeadModel
 from polyhead_models.training.distillation import teacher_logits
 
 logger = logging.getLogger(__name__)
@@ -99,3 +104,51 @@ def encoded(engine: Engine, examples: Sequence[Example], inputs: Sequence[Input]
     except InputError as problem:
         where = examples[problem.index].where if problem.index is not None else "training"
         raise DataError(f"{where}: {problem}") from problem
+
+
+class Collator:
+    """Rows into padded tensors."""
+
+    def __init__(
+        self, model: MultiHeadModel, trained: Sequence[str], taught: Sequence[str]
+    ) -> None:
+        self._taught = taught
+        self._networks = {name: model.networks[name] for name in trained}
+        self._typed = "token_type_ids" in model.inputs
+        self._padding = getattr(model.encoder.config, "pad_token_id", None) or 0
+
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+        """A batch: ids, mask and, where wanted, token types `(texts, tokens)`; targets by head."""
+        rows = [text for row in rows for text in row.all]
+        texts = [torch.from_numpy(row.ids) for row in rows]
+        ids = pad_sequence(texts, batch_first=True, padding_value=self._padding)
+        mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True)
+        tokens = ids.shape[1]
+        targets = {
+            name: network.collate([row.targets.get(name) for row in rows], tokens)
+            for name, network in self._networks.items()
+        }
+        batch = {"input_ids": ids, "attention_mask": mask, "targets": targets}
+        if self._taught:
+            batch["teachers"] = {
+                name: _padded(
+                    [row.teachers.get(name) for row in rows], self._networks[name], tokens
+                )
+                for name in self._taught
+            }
+        if self._typed:
+            types = [r.ids * 0 if r.types is None else r.types for r in rows]
+            batch["token_type_ids"] = pad_sequence(
+                [torch.from_numpy(of_row) for of_row in types], batch_first=True
+            )
+        return batch
+
+
+def _padded(logits: Sequence[Tensor | None], network: HeadNetwork, tokens: int) -> Tensor:
+    """Logits of teachers into one tensor; NaN where there are none."""
+    shape = (network.count,) if network.spec.pooling else (tokens, network.count)
+    batch = torch.full((len(logits), *shape), float("nan"))
+    for row, found in enumerate(logits):
+        if found is not None:
+            batch[row, : len(found)] = found
+    return batch

@@ -13,7 +13,7 @@ from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
 from polyhead_models.errors import CheckpointError
 from polyhead_models.training import processes
-from polyhead_models.training.callbacks import COMPLETE
+from polyhead_models.training.trainer import COMPLETE
 
 _STATE = "run.json"
 
@@ -58,11 +58,14 @@ def _made_from(target: Path) -> dict[str, Any]:
 def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite: bool) -> bool:
     """Whether the finished checkpoint at `target` stays; not when there is none or `overwrite`.
 
+    `overwrite` replaces checkpoints only, never a folder of something else.
+
     Raises:
         CheckpointError: when something else is there, or neither flag was given.
     """
     if overwrite:
-        _refuse_foreign(target)
+        if target.exists() and not checkpoints.is_checkpoint(target):
+            raise CheckpointError(f"{target}: exists and is no checkpoint; it is left as it is.")
         return False
     if not target.exists():
         return False
@@ -77,12 +80,6 @@ def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite:
             " start anew with --overwrite."
         )
     return True
-
-
-def _refuse_foreign(target: Path) -> None:
-    """`overwrite` replaces checkpoints only, never a folder of something else."""
-    if target.exists() and not checkpoints.is_checkpoint(target):
-        raise CheckpointError(f"{target}: exists and is no checkpoint; it is left as it is.")
 
 
 def claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:

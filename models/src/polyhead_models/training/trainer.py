@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import transformers
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
+from transformers import TrainerState, TrainingArguments
 
 from polyhead.system.schema import plain
 from polyhead_models.checkpoint import Checkpoint
@@ -21,15 +23,47 @@ from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import HeadFigures, evaluate
 from polyhead_models.training import processes
-from polyhead_models.training.callbacks import ELAPSED, Clock, Marked, Progress
-from polyhead_models.training.collation import Collator
-from polyhead_models.training.objective import Objective
-from polyhead_models.training.optimisation import freeze, optimizer
-from polyhead_models.training.rows import TrainingRow
+from polyhead_models.training.objective import Objective, freeze, optimizer
+from polyhead_models.training.rows import Collator, TrainingRow
+
+COMPLETE = "complete"
+_ELAPSED = "elapsed"
+_VALIDATION = "validation"
 
 logger = logging.getLogger(__name__)
 
-_VALIDATION = "validation"
+
+class Progress(transformers.trainer_callback.ProgressCallback):
+    """The trainer's bar without its log lines, which would go to stdout among the results."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the losses are in the history."""
+
+
+class Resumption(transformers.TrainerCallback):
+    """What an interrupted run is taken up with: seconds in its log, and marks of whole states."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
+    ) -> None:
+        """Go on from the seconds of the runs that this one resumes."""
+        before = [entry[_ELAPSED] for entry in state.log_history if _ELAPSED in entry]
+        self._start = time.perf_counter() - (before[-1] if before else 0.0)
+
+    def _record(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        state.log_history.append({_ELAPSED: time.perf_counter() - self._start})
+
+    # The first two come before a state is saved.
+    on_epoch_end = on_evaluate = on_train_end = _record
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Mark the folder that all processes have just written to as whole."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        processes.wait()
+        processes.first((folder / COMPLETE).touch)
 
 
 class MultiHeadTrainer(transformers.Trainer):
@@ -57,7 +91,16 @@ class MultiHeadTrainer(transformers.Trainer):
         config = checkpoint.description.config
         settings = config.training
         self._checkpoint = checkpoint
-        self._batches = _batches(rows, settings)
+        self._batches = TokenBudgetBatches(
+            [row.tokens for row in rows],
+            [row.source for row in rows],
+            batch_tokens=settings.batch_tokens,
+            sampling=settings.sampling,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            process=processes.index(),
+            processes=processes.count(),
+        )
         trained = {name: head for name, head in config.heads.items() if head.data is not None}
         taught = {name: head.teacher for name, head in trained.items() if head.teacher is not None}
         self._collate = Collator(checkpoint.model, list(trained), list(taught))
@@ -65,7 +108,7 @@ class MultiHeadTrainer(transformers.Trainer):
         weights = {name: head.loss_weight for name, head in trained.items()}
         objective = Objective(checkpoint.model, weights, settings.loss_weighting, taught)
         steps = len(self._batches) * settings.epochs
-        callbacks: list[transformers.TrainerCallback] = [Marked(), Clock()]
+        callbacks: list[transformers.TrainerCallback] = [Resumption()]
         if validation and settings.patience:
             callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
         super().__init__(
@@ -125,7 +168,7 @@ class MultiHeadTrainer(transformers.Trainer):
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
         best = max(watched, key=lambda entry: entry["mean"], default=None)
-        elapsed = [entry[ELAPSED] for entry in self.state.log_history if ELAPSED in entry]
+        elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         return {
             "validation": plain(self.figures(_VALIDATION)),
             "best_epoch": best["epoch"] if best else round(self.state.epoch or 0),
@@ -136,20 +179,6 @@ class MultiHeadTrainer(transformers.Trainer):
             "processes": processes.count(),
             "precision": "bf16" if self.args.bf16 else "fp32",
         }
-
-
-def _batches(rows: Sequence[TrainingRow], settings: TrainingConfig) -> TokenBudgetBatches:
-    """The batches of this process."""
-    return TokenBudgetBatches(
-        [row.tokens for row in rows],
-        [row.source for row in rows],
-        batch_tokens=settings.batch_tokens,
-        sampling=settings.sampling,
-        temperature=settings.temperature,
-        seed=settings.seed,
-        process=processes.index(),
-        processes=processes.count(),
-    )
 
 
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,8 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from polyhead_models.heads.labels import check_known, label
-from polyhead_models.heads.numeric import NumericNetwork
+from polyhead_models.heads.base import NumericNetwork, check_known, label
 
 
 class OrdinalNetwork(NumericNetwork):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from polyhead_models.data.formats.base import FileLayout, Row, lines, named
@@ -26,61 +27,44 @@ def read(place: str, layout: FileLayout) -> Iterator[Row]:
     """
     numbered = [(number, line.strip("\r\n")) for number, line in lines(Path(place))]
     tabs = any("\t" in line for _, line in numbered)
-    sentence = _Sentence(place, layout)
-    for number, line in numbered:
-        if not line.strip(" \t"):
-            yield from sentence.finish()
-            sentence = _Sentence(place, layout)
-        elif (comment := _comment(line, tabs)) is not None:
-            sentence.note(comment)
-        else:
-            cells = line.split("\t") if tabs else re.split(r" +", line.strip(" "))
-            sentence.add(number, cells)
-    yield from sentence.finish()
+    for blank, sentence in itertools.groupby(numbered, key=lambda one: not one[1].strip(" \t")):
+        if not blank:
+            yield from _row(place, layout.columns, sentence, tabs)
 
 
-def _comment(line: str, tabs: bool) -> re.Match[str] | str | None:
-    """A comment with its key and value, one without them as text, or None for a word."""
-    if tabs:
-        is_comment = line.startswith("#") and "\t" not in line
-        return (_COMMENT.fullmatch(line) or line) if is_comment else None
-    return _SPACED_COMMENT.fullmatch(line)
+def _comment(line: str, tabs: bool) -> dict[str, str] | None:
+    """What a comment says, by key; nothing for one without a key, and None for a word."""
+    if tabs and (not line.startswith("#") or "\t" in line):
+        return None
+    if found := (_COMMENT if tabs else _SPACED_COMMENT).fullmatch(line):
+        return {found[1]: found[2].strip()}
+    return {} if tabs else None
 
 
-class _Sentence:
-    """The lines of a sentence, as they come."""
-
-    def __init__(self, place: str, layout: FileLayout) -> None:
-        self._place = place
-        self._columns = layout.columns
-        self._comments: dict[str, str] = {}
-        self._words: list[list[str]] = []
-        self._first = 0
-
-    def note(self, comment: re.Match[str] | str) -> None:
-        """Keep a comment that has a key; another is left out."""
-        if not isinstance(comment, str):
-            self._comments[comment[1]] = comment[2].strip()
-
-    def add(self, number: int, cells: list[str]) -> None:
-        """A word's line."""
+def _row(
+    place: str, columns: Sequence[str], sentence: Iterable[tuple[int, str]], tabs: bool
+) -> Iterator[Row]:
+    """The numbered lines of a sentence as a row; nothing when it has no words."""
+    comments: dict[str, str] = {}
+    words: list[list[str]] = []
+    first = 0
+    for number, line in sentence:
+        if (comment := _comment(line, tabs)) is not None:
+            comments |= comment
+            continue
+        cells = line.split("\t") if tabs else re.split(r" +", line.strip(" "))
         if cells[0] == "-DOCSTART-":  # CoNLL-2003: the beginning of a document, no word
-            return
-        if self._columns[0] in ("", "_", "id") and _BETWEEN_WORDS.fullmatch(cells[0]):
-            return
-        if len(cells) < len(self._columns) or (self._words and len(cells) != len(self._words[0])):
-            expected = len(self._words[0]) if self._words else f"at least {len(self._columns)}"
+            continue
+        if columns[0] in ("", "_", "id") and _BETWEEN_WORDS.fullmatch(cells[0]):
+            continue
+        if len(cells) < len(columns) or (words and len(cells) != len(words[0])):
+            expected = len(words[0]) if words else f"at least {len(columns)}"
             raise DataError(
-                f"{self._place}:{number}: found {len(cells)} columns, expected {expected}"
-                f" ({', '.join(self._columns)})."
+                f"{place}:{number}: found {len(cells)} columns, expected {expected}"
+                f" ({', '.join(columns)})."
             )
-        self._first = self._first or number
-        self._words.append(cells)
-
-    def finish(self) -> Iterator[Row]:
-        """The sentence as a row; nothing when it has no words."""
-        if self._words:
-            words = named(
-                self._columns, [list(column) for column in zip(*self._words, strict=True)]
-            )
-            yield Row(f"{self._place}:{self._first}", {**self._comments, **words})
+        first = first or number
+        words.append(cells)
+    if words:
+        found = named(columns, [list(column) for column in zip(*words, strict=True)])
+        yield Row(f"{place}:{first}", {**comments, **found})

@@ -1,4 +1,4 @@
-"""JSON Lines, and a list in a JSON file: all of it, or what ``file.json#key`` picks from its table.
+"""JSON Lines; a list in a JSON file: all of it, or what ``file.json#key`` picks; and SQuAD.
 
 Own readers, because those of pyarrow and datasets (26.0, 5.2) guess one type for all rows, so that
 the text "2024-01-01" becomes a timestamp, and know no line of the file where a row is wrong.
@@ -29,14 +29,7 @@ def read_lines(place: str, layout: FileLayout) -> Iterator[Row]:
     for number, line in lines(Path(place)):
         if line.strip():
             where = f"{place}:{number}"
-            try:
-                item = json.loads(line)
-            except json.JSONDecodeError as problem:
-                raise DataError(
-                    f"{where}: not a JSON line: {problem.msg} at column {problem.colno}."
-                ) from problem
-            except (ValueError, RecursionError) as problem:
-                raise DataError(f"{where}: not a JSON line: {problem}.") from problem
+            item = _parsed(line, place, "not a JSON line", number)
             if not isinstance(item, dict):
                 raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
             yield Row(where, item)
@@ -81,21 +74,24 @@ def items(path: Path, key: str | None) -> Iterator[tuple[int, Any]]:
         DataError: when the file is no JSON, or there is no such list.
     """
     text = "".join(line for _, line in lines(path))
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise DataError(
-            f"{path}:{problem.lineno}: not valid JSON: {problem.msg} at column {problem.colno}."
-        ) from problem
-    except (ValueError, RecursionError) as problem:
-        raise DataError(f"{path}: not valid JSON: {problem}.") from problem
-    _check_list(path, whole, key)
+    _check_list(path, _parsed(text, path, "not valid JSON"), key)
     # Once more, now for the places: json tells none of what it has read.
     line, before = 1, 0
     for start, item in _scan(text, key):
         line += text.count("\n", before, start)
         before = start
         yield line, item
+
+
+def _parsed(text: str, place: object, what: str, first: int = 1) -> Any:
+    """The value of a text that begins on the line `first` of a file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as problem:
+        where, why = first + problem.lineno - 1, f"{problem.msg} at column {problem.colno}"
+        raise DataError(f"{place}:{where}: {what}: {why}.") from problem
+    except (ValueError, RecursionError) as problem:
+        raise DataError(f"{place}:{first}: {what}: {problem}.") from problem
 
 
 def _check_list(path: Path, whole: Any, key: str | None) -> None:
@@ -147,3 +143,51 @@ def _fields(item: Any, columns: Sequence[str], where: str) -> dict[str, Any]:
     expected = f"an array of {len(columns)}: {', '.join(columns)}" if columns else "an object"
     hint = "" if columns or not isinstance(item, list) else ". Name its parts with columns = [...]"
     raise DataError(f"{where}: found {json.dumps(item)[:60]}, expected {expected}{hint}.")
+
+
+def read_squad(place: str, layout: FileLayout) -> Iterator[Row]:
+    """SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018): one row a question.
+
+    Its keys are id, question, context, answers and impossible.
+
+    ``answers`` is a list of ``{text, start}``, start in code points of the context; empty where the
+    context has no answer, and then ``impossible`` is true in SQuAD 2.0.
+
+    Raises:
+        DataError: when the file is no JSON, or a part has not the form of SQuAD.
+    """
+    for line, article in items(Path(place), "data"):
+        where = f"{place}:{line}"
+        for paragraph in _part(article, "paragraphs", list, where):
+            context = _part(paragraph, "context", str, where)
+            for question in _part(paragraph, "qas", list, where):
+                # Files often have all on one line; the id finds the question there.
+                name = str(question.get("id")) if isinstance(question, dict) else None
+                yield _row(question, context, f"{where}, question {name!r}")
+
+
+def _row(question: Any, context: str, where: str) -> Row:
+    answers = [
+        {
+            "text": _part(answer, "text", str, where),
+            "start": _part(answer, "answer_start", int, where),
+        }
+        for answer in _part(question, "answers", list, where)
+    ]
+    fields = {
+        "id": str(_part(question, "id", (str, int), where)),
+        "question": _part(question, "question", str, where),
+        "context": context,
+        "answers": answers,
+        "impossible": bool(question.get("is_impossible", False)),
+    }
+    return Row(where, fields)
+
+
+def _part(table: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    value = table.get(key) if isinstance(table, dict) else None
+    if not isinstance(value, kind):
+        raise DataError(
+            f"{where}: no {key!r} of the form that SQuAD has; found {str(table)[:80]!r}."
+        )
+    return value

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180) and TSV (IANA: no quotes, so that a cell has neither tab nor line end).
+"""CSV (RFC 4180), TSV (IANA: a cell has neither quotes, tabs nor line ends), and parallel files.
 
 By Python's csv, because the readers of pyarrow and datasets (26.0, 5.2) know no line of the file
 where a row is wrong, and take a quote that is never closed as a cell.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +93,44 @@ def _cell(value: str) -> Any:
         except (ValueError, RecursionError):
             return value
     return value or None
+
+
+def read_parallel(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
+    """The n-th lines of all files as a row; lines that are blank in all of them are passed over.
+
+    White space around a line is dropped; a line that is then empty is an absent value. A row's
+    place is its line in the first file.
+
+    Raises:
+        DataError: when the files have different numbers of lines.
+    """
+    paths = parallel_files(places, layout)
+    columns = [[line.strip() or None for _, line in lines(path)] for path in paths]
+    if len({len(column) for column in columns}) > 1:
+        counts = ", ".join(
+            f"{path} has {len(column):,}" for path, column in zip(paths, columns, strict=True)
+        )
+        raise DataError(f"{paths[0]}: the files have different numbers of lines: {counts}.")
+    for number, cells in enumerate(zip(*columns, strict=True), start=1):
+        if any(cells):
+            yield Row(f"{paths[0]}:{number}", named(layout.columns, cells))
+
+
+def parallel_files(places: Sequence[str], layout: FileLayout) -> list[Path]:
+    """The files, in the order of the columns.
+
+    Args:
+        places: a folder whose files the columns name, or one file a column.
+        layout: names the columns.
+
+    Raises:
+        DataError: when there are not as many files as columns.
+    """
+    if len(places) == 1 and Path(places[0]).is_dir():
+        return [Path(places[0]) / name for name in layout.columns]
+    if len(places) != len(layout.columns):
+        raise DataError(
+            f"{', '.join(places)}: found {len(places)} files, expected {len(layout.columns)}, one a"
+            f" column ({', '.join(layout.columns)}), or a folder that has them."
+        )
+    return [Path(place) for place in places]

@@ -1,4 +1,4 @@
-"""Data sets by their id on the Hugging Face hub, or in its cache, by the datasets library."""
+"""Data sets of the Hugging Face hub, by the datasets library, and Apache Parquet, by pyarrow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from polyhead_models.data.formats.base import FileLayout, Row
 from polyhead_models.errors import DataError
 
 
-def read(place: str, layout: FileLayout) -> Iterator[Row]:
+def read_hub(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a row; numbers that stand for labels become the labels' names.
 
     Args:
@@ -48,3 +48,25 @@ def _value(feature: Any, value: Any) -> Any:
     if isinstance(inner, datasets.ClassLabel) and value is not None:
         return [_value(inner, item) for item in value]
     return value
+
+
+def read_parquet(place: str, layout: FileLayout) -> Iterator[Row]:
+    """One row a row; null is an absent value.
+
+    Raises:
+        DataError: when the file is no Parquet.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(place) as file:
+            for batch in file.iter_batches():
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{place}, row {number}", fields)
+    except (FileNotFoundError, IsADirectoryError):
+        raise
+    except (pyarrow.ArrowException, OSError) as problem:
+        raise DataError(f"{place}, row {number + 1}: not valid Parquet: {problem}.") from problem
