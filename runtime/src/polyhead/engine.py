@@ -178,7 +178,7 @@ class Engine:
         options: Options | None = None,
         errors: OnError = "raise",
     ) -> list[Prediction] | list[Prediction | InputError]:
-        """Answer many texts; results stand in the order of `texts`, an empty list gives one.
+        """Answer many texts; results are in the order of `texts`, an empty list gives one.
 
         Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
         both. An answer does not depend on the other texts of the call: texts are never padded,

@@ -20,7 +20,7 @@ class Prediction(Mapping[str, Any]):
         tokens: tokens that the encoder read, special tokens included.
         windows: windows that the text was read in.
         truncated: True when the end of the text was left out on the caller's demand.
-        query: the first text of a pair; None for a lone text.
+        query: the first text of a pair; None for a single text.
     """
 
     text: str

@@ -99,16 +99,16 @@ def test_run_passes_options_on(polyhead, many_heads):
         pytest.param("embedding.dimensions=2.0", "dimensions=2.0", id="float"),
     ],
 )
-def test_a_bad_option_is_told(polyhead, many_heads, option, message):
+def test_a_bad_option_is_reported(polyhead, many_heads, option, message):
     done = polyhead("run", many_heads, "x", "--option", option)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
 
 
-def test_a_pair_for_a_bundle_that_reads_texts_is_told(polyhead, bundle):
+def test_a_pair_for_a_bundle_that_reads_texts_is_reported(polyhead, bundle):
     done = polyhead("run", bundle, "--pair", *PAIR)
     assert done.returncode == 1
-    assert "input 0: found a pair of texts, but the head 'topic' reads a lone text" in done.stderr
+    assert "input 0: found a pair of texts, but the head 'topic' reads a single text" in done.stderr
 
 
 def test_run_reads_long_texts_in_windows(polyhead, many_heads):

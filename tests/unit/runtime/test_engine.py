@@ -117,7 +117,7 @@ def test_any_text_is_answered_by_every_head(engine, text):
     assert all(span.text == text[span.start : span.end] for span in prediction["entities"].spans)
 
 
-def test_a_prediction_tells_what_was_read(engine):
+def test_a_prediction_says_what_was_read(engine):
     prediction = engine("anna lives")
     assert (prediction.tokens, prediction.windows, prediction.truncated) == (4, 1, False)
     assert len(prediction) == 3

@@ -16,7 +16,7 @@ def example(text):
     return parse(GoldenExample, {"text": text, **PARTS}, where="golden.json", error=ManifestError)
 
 
-def test_a_text_stands_as_it_is():
+def test_a_text_is_kept_as_it_is():
     assert example("né").input == "né"
     assert example("").input == ""
 

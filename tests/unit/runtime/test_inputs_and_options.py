@@ -20,14 +20,14 @@ def engine(engine_of_many_heads):
         pytest.param(
             [PAIR, TEXT],
             ["answer"],
-            "input 1: found a lone text, but the head 'answer' reads a pair of texts",
+            "input 1: found a single text, but the head 'answer' reads a pair of texts",
             1,
             id="text_for_answer",
         ),
         pytest.param(
             [TEXT, TEXT, PAIR],
             ["topic"],
-            "input 2: found a pair of texts, but the head 'topic' reads a lone text",
+            "input 2: found a pair of texts, but the head 'topic' reads a single text",
             2,
             id="pair_for_topic",
         ),
@@ -53,7 +53,7 @@ def test_a_text_that_no_head_reads_is_named(many_heads, engine):
     session = OnnxSession(many_heads / "model.onnx")
     with Engine(session, engine.tokenizer, for_pairs, max_tokens=24) as other:
         assert list(other(PAIR)) == ["match", "answer"]
-        with pytest.raises(WrongInput, match=r"input 1: found a lone text, .*'match'") as caught:
+        with pytest.raises(WrongInput, match=r"input 1: found a single text, .*'match'") as caught:
             other.predict([PAIR, "fine"])
     assert caught.value.index == 1
 

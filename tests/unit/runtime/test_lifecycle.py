@@ -103,7 +103,7 @@ def test_a_closed_engine_is_neither_reloaded_nor_pickled(bundle):
             call()
 
 
-def test_a_closed_engine_encodes_nothing_but_tells_what_ran(bundle):
+def test_a_closed_engine_encodes_nothing_but_says_what_ran(bundle):
     engine = load(bundle)
     before = engine.info()
     engine.close()

@@ -96,13 +96,13 @@ def test_a_folder_that_may_not_be_searched_is_no_bundle(bundle, monkeypatch):
         load(bundle)
 
 
-def test_a_name_that_is_too_long_for_the_system_is_told(bundle_copy, edit_json):
+def test_a_name_that_is_too_long_for_the_system_is_reported(bundle_copy, edit_json):
     edit_json(bundle_copy / "manifest.json", lambda data: data["card"].update(file="a" * 300))
     with pytest.raises(BundleFileMissing, match="cannot be read: File name too long"):
         load(bundle_copy)
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_is_gone_is_reported(tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

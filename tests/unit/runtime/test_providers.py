@@ -239,7 +239,7 @@ def test_session_options_are_used_as_they_are(bundle):
 
 
 @pytest.mark.parametrize("spin", [False, True])
-def test_threads_wait_as_they_were_told(bundle, spin):
+def test_threads_wait_as_they_were_set(bundle, spin):
     with load(bundle, spin=spin) as engine:
         assert engine.info()["spin"] is spin
 

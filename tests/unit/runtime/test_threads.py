@@ -119,7 +119,7 @@ def test_the_own_group_of_v1(tmp_path, own, folder):
     assert budget(cgroup=tmp_path, own=groups) == 5
 
 
-def test_v2_beside_v1(tmp_path, own):
+def test_v2_next_to_v1(tmp_path, own):
     nested(tmp_path / "unified", ["mine"], [None, 2])
     v1(tmp_path, "300000", "100000")
     assert budget(cgroup=tmp_path, own=own("1:cpu:/", "0::/mine")) == 2

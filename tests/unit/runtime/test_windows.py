@@ -95,7 +95,7 @@ def test_the_body_has_each_token_once_and_in_order(count, asked, room, stride):
 
 @given(**SIZES)
 @example(count=31, asked=None, room=10, stride=5)
-def test_a_token_counts_where_it_stands_farthest_from_an_edge(count, asked, room, stride):
+def test_a_token_counts_where_it_is_farthest_from_an_edge(count, asked, room, stride):
     _, found, _ = windowed(count, asked, room, stride)
     texts = texts_of(found)
     for i, rows in enumerate(found.owned):

@@ -15,7 +15,7 @@ COLLECTION = 2
 class Collection:
     """Several sub-models in one folder.
 
-    A sub-model is all that a bundle of one model says of itself. Files of equal content stand in
+    A sub-model is all that a bundle of one model says of itself. Files of equal content are in
     the folder once, such as a tokenizer that several sub-models have. A graph of several has the
     outputs of all their heads, and no others.
 
@@ -38,9 +38,9 @@ class Collection:
             raise ValueError("parts: empty, expected at least one.")
         heads = [name for part in self.parts for name in part.heads]
         if len(set(heads)) != len(heads):
-            raise ValueError(f"parts: one head stands twice in {heads}.")
+            raise ValueError(f"parts: one head is duplicated in {heads}.")
         known: dict[str, FileEntry] = {self.card.file: self.card}
         for entry in (entry for part in self.parts for entry in part.files):
             other = known.setdefault(entry.file, entry)
             if (other.sha256, other.size) != (entry.sha256, entry.size):
-                raise ValueError(f"files: {entry.file} stands twice with different content.")
+                raise ValueError(f"files: {entry.file} is duplicated with different content.")

@@ -132,7 +132,7 @@ class TokensDecoder:
         """Whether the best tag of each token already is a legal sequence: no search needed then."""
         if self._scheme != "bio":
             return True
-        step = np.diff(path, prepend=0)  # before I-x, an even number, stands I-x or B-x, one less
+        step = np.diff(path, prepend=0)  # before I-x, an even number, comes I-x or B-x, one less
         return not ((path % 2 == 0) & (path > 0) & (step != 0) & (step != 1)).any()
 
     def _spans(

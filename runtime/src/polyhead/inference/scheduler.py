@@ -127,15 +127,19 @@ class Scheduler:
             RuntimeError: Python's own, when the system gives no more threads.
         """
         workers = self._workers()
-        alone = len(groups) == 1
-        found = [workers.compute_alone(groups[0])] if alone else workers.compute(groups)
+        found: Iterable[tuple[Group[P], Arrays]]
+        if len(groups) == 1:
+            found = [workers.compute_alone(groups[0])]
+        else:
+            found = workers.side_by_side(_run, groups)
         missing: dict[int, dict[int, Arrays]] = {}
         for group, arrays in found:
             padded = MASK in group.run.backend.inputs
             for place, (job, number, window) in enumerate(group.windows):
                 logits = [array[place] for array in arrays]
                 if padded:
-                    logits = _without_padding(logits, len(job.encoding.ids[window]))
+                    tokens = len(job.encoding.ids[window])
+                    logits = [array[:tokens] if array.ndim == 2 else array for array in logits]
                 count = len(job.encoding.starts)
                 if count > 1:
                     parts = missing.setdefault(id(job), {})
@@ -209,10 +213,6 @@ class _Workers:
             return group, run.backend.run(run.outputs, feeds)
         finally:
             self._places.put(None)
-
-    def compute(self, groups: Iterable[Group[P]]) -> Iterator[tuple[Group[P], Arrays]]:
-        """Compute groups in all threads; gives them in their order."""
-        return self.side_by_side(_run, groups)
 
     def side_by_side(self, function: Callable[[S], T], values: Iterable[S]) -> Iterator[T]:
         """What `function` gives for each value, in their order; the threads of the pool call it.
@@ -313,10 +313,6 @@ def _feeds(
         if MASK in feeds:
             feeds[MASK][row, :tokens] = 1
     return feeds
-
-
-def _without_padding(logits: Arrays, tokens: int) -> list[NDArray[np.float32]]:
-    return [array[:tokens] if array.ndim == 2 else array for array in logits]
 
 
 def _joined(windows: Sequence[Arrays]) -> list[NDArray[np.float32]]:

@@ -117,11 +117,6 @@ class OnnxSession:
         """Read the graph now, where this process has not; raises what the constructor raises."""
         self._session.get(self._make)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether this process has read the graph."""
-        return self._session.peek() is not None
-
     def _make(self) -> ort.InferenceSession:
         with self._file.opened() as (file, _):
             session = self._start(_name(file, self._path))
@@ -207,7 +202,7 @@ class MultiThreadedSession:
         return {
             "intra_op_threads": self.threads,
             "intra_op_min_tokens": self.min_tokens,
-            "open": self._fault is None and self.session.is_open,
+            "open": self._fault is None and self.session._session.peek() is not None,
             "fault": self._fault,
         }
 

@@ -66,7 +66,7 @@ class Batcher:
         self._max_batch = whole_number("max_batch", max_batch)
         info = engine.info()
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
-        self._counters = Counters(int(info["batch_tokens"]))
+        self._counters = Counters(batch_tokens=int(info["batch_tokens"]))
         self._pending = Pending()
         self._in_flight: dict[object, QueueEntry] = {}
         self._running = self._running_long = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 
 from polyhead.inference.grouping import groups
@@ -15,7 +15,7 @@ QUEUE_BOUNDS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram of queue times, milliseconds; one more bucket has no bound."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class BatcherStats:
     """A batcher's numbers since it was made. All count up but `waiting` and `running`.
 
@@ -40,33 +40,23 @@ class BatcherStats:
         batch_tokens: most tokens in a group.
     """
 
-    requests: int
-    answered: int
-    errors: int
-    expired: int
-    cancelled: int
-    rejected: int
-    shared: int
-    batches: int
-    texts: int
-    windows: int
-    tokens: int
-    groups: int
-    queue_ms: float
-    queue_histogram: tuple[int, ...]
-    waiting: int
-    running: int
+    requests: int = 0
+    answered: int = 0
+    errors: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    rejected: int = 0
+    shared: int = 0
+    batches: int = 0
+    texts: int = 0
+    windows: int = 0
+    tokens: int = 0
+    groups: int = 0
+    queue_ms: float = 0.0
+    queue_histogram: tuple[int, ...] = ()
+    waiting: int = 0
+    running: int = 0
     batch_tokens: int
-
-    @property
-    def mean_batch(self) -> float:
-        """Texts a call of the engine; 0 before the first."""
-        return self.texts / self.batches if self.batches else 0.0
-
-    @property
-    def mean_queue_ms(self) -> float:
-        """Milliseconds that a text waited for a thread; 0 before the first."""
-        return self.queue_ms / self.texts if self.texts else 0.0
 
     @property
     def group_fill(self) -> float:
@@ -111,24 +101,10 @@ def shape_of(
     return BatchShape(len(lengths), sum(lengths), count, batch_tokens)
 
 
-@dataclass
-class Counters:
+@dataclass(kw_only=True)
+class Counters(BatcherStats):
     """The numbers while they grow; written by the event loop's thread only."""
 
-    batch_tokens: int
-    requests: int = 0
-    answered: int = 0
-    errors: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    rejected: int = 0
-    shared: int = 0
-    batches: int = 0
-    texts: int = 0
-    windows: int = 0
-    tokens: int = 0
-    groups: int = 0
-    queue_ms: float = 0.0
     queue_counts: list[int] = field(default_factory=lambda: [0] * (len(QUEUE_BOUNDS_MS) + 1))
 
     def count_begin(self, seconds: Sequence[float]) -> None:
@@ -155,10 +131,6 @@ class Counters:
 
     def snapshot(self, *, waiting: int, running: int) -> BatcherStats:
         """The numbers now."""
-        names = {f.name for f in fields(BatcherStats)} & {f.name for f in fields(self)}
-        return BatcherStats(
-            **{name: getattr(self, name) for name in names},
-            queue_histogram=tuple(accumulate(self.queue_counts)),
-            waiting=waiting,
-            running=running,
-        )
+        now = BatcherStats(**{f.name: getattr(self, f.name) for f in fields(BatcherStats)})
+        histogram = tuple(accumulate(self.queue_counts))
+        return replace(now, queue_histogram=histogram, waiting=waiting, running=running)

@@ -39,7 +39,7 @@ class Encoding:
         special: bool `(tokens,)`, True for tokens that stand for no part of `text`: special tokens,
             and those of the first text of a pair.
         truncated: True when tokens at the end were left out on the caller's demand.
-        query: the first text of a pair; None for a lone text.
+        query: the first text of a pair; None for a single text.
         types: token type ids, int64 `(tokens,)`; None where all are 0.
         starts: index of each window's first token.
         firsts: which token of the whole text is the first in each window, counted without special

@@ -14,11 +14,11 @@ OnOverflow = Literal["window", "truncate", "error"]
 _ON_OVERFLOW = ("window", "truncate", "error")
 OnError = Literal["raise", "return"]
 
-KINDS = {"text": "a lone text", "pair": "a pair of texts"}
+KINDS = {"text": "a single text", "pair": "a pair of texts"}
 """The kinds of inputs, and how messages call them."""
 
 CheckedText = tuple[str | None, str]
-"""An input that was checked: of a pair both texts; a lone text has no first."""
+"""An input that was checked: of a pair both texts; a single text has no first."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A run of marks ends a sentence when white space or the text's end follows it, wi
 and additions. They serve English first; the marks of other scripts are known.
 
 - A period or ellipsis before a lower-case word ends nothing. A `?` or `!` does, unless a closing
-  quote or bracket stands between: `"Why?" he asked.` is one sentence.
+  quote or bracket is between: `"Why?" he asked.` is one sentence.
 - `Dr.`, `e.g.` and their like (`NEVER`) end nothing. `U.S.`, `etc.`, `Fig.` and initials
   (`SOMETIMES`) end a sentence when the next word is a capitalised one that usually starts
   sentences (`STARTERS`). `No.`, `Art.` and their like (`NUMBERED`) end one unless a number follows.
@@ -99,7 +99,7 @@ def _trimmed(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _ends_block(text: str, start: int, end: int) -> bool:
-    """Whether the white space ends a paragraph or stands before a list bullet."""
+    """Whether the white space ends a paragraph or comes before a list bullet."""
     lines = max(text.count("\n", start, end), text.count("\r", start, end))
     if lines > 1 or "\u2029" in text[start:end]:
         return True
@@ -145,8 +145,8 @@ def _may_precede(text: str, run: str, end: int, *, closed: bool) -> bool:
         return run[-1] in "!?؟‽" and not any(dash in text[end:lead] for dash in "-–—")
     if first in tuple(")]}"):
         return False
-    stands_alone = not second or second.isspace()
-    return not (stands_alone and first in tuple(",;:" + _MARKS))
+    is_alone = not second or second.isspace()
+    return not (is_alone and first in tuple(",;:" + _MARKS))
 
 
 def _is_abbreviation(name: str, text: str, lead: int) -> bool:

@@ -89,7 +89,7 @@ class Tokenizer:
         """Tokenise a text, or a pair whose first text is `query`; otherwise as `encode_one`.
 
         Args:
-            query: the first text of a pair; None for a lone text.
+            query: the first text of a pair; None for a single text.
             text: the text.
             index: of the input, for messages.
             later: convert the offsets when something asks for them first, which heads that answer
@@ -122,7 +122,7 @@ class Tokenizer:
 
 
 class _WithoutOffsets(Encoding):
-    """A lone text whose offsets and special tokens are converted when they are first asked for."""
+    """A single text; offsets and special tokens are converted when they are first asked for."""
 
     __slots__ = ("_encoded",)
 
@@ -164,7 +164,7 @@ def _offsets(encoded: tokenizers.Encoding) -> NDArray[np.int64]:
 
 
 def parts(item: Any, index: int = 0) -> tuple[str | None, str]:
-    """First and second text of an input; a lone text has no first.
+    """First and second text of an input; a single text has no first.
 
     Raises:
         InvalidText: for what is neither a `str` nor a pair of them; names `index`.

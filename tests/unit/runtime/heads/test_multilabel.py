@@ -26,8 +26,8 @@ THRESHOLDS = st.tuples(*[st.floats(0, 1)] * 3)
 
 
 def decode(*logits, thresholds=None):
-    face = decoder("tags", replace(SPEC, thresholds=thresholds))
-    return face.decode(np.array(logits, dtype=np.float32), EMPTY)
+    own = decoder("tags", replace(SPEC, thresholds=thresholds))
+    return own.decode(np.array(logits, dtype=np.float32), EMPTY)
 
 
 def test_probabilities_are_the_sigmoid_of_each_logit():

@@ -16,8 +16,8 @@ LOGIT = st.floats(-1e4, 1e4, width=32)
 
 
 def decode(logit, scale=None):
-    face = decoder("stars", replace(SPEC, scale=scale))
-    return face.decode(np.array([logit], dtype=np.float32), EMPTY)
+    own = decoder("stars", replace(SPEC, scale=scale))
+    return own.decode(np.array([logit], dtype=np.float32), EMPTY)
 
 
 def test_the_value_is_in_the_unit_of_the_targets():

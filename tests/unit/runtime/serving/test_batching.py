@@ -63,7 +63,7 @@ def test_what_arrives_while_the_engine_is_busy_waits_for_company(gate, serve, re
         pytest.param(["b"], {"max_wait_ms": 1}, id="waited_long_enough"),
     ],
 )
-def test_a_second_batch_begins_beside_the_first(gate, serve, requests, waiting, settings):
+def test_a_second_batch_begins_next_to_the_first(gate, serve, requests, waiting, settings):
     async def scenario(batcher):
         tasks = await requests.begun(batcher, "a")
         tasks += requests(batcher, *waiting)
