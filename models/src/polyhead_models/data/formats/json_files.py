@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats.base import FileLayout, Row, lines, named
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
 from polyhead_models.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode
@@ -29,7 +29,7 @@ def read_lines(place: str, layout: FileLayout) -> Iterator[Row]:
     for number, line in lines(Path(place)):
         if line.strip():
             where = f"{place}:{number}"
-            item = _parsed(line, place, "not a JSON line", number)
+            item = _parsed(without_end(line), place, "not a JSON line", number)
             if not isinstance(item, dict):
                 raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
             yield Row(where, item)
