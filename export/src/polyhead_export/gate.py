@@ -206,7 +206,7 @@ def attempts_table(
     render: Callable[[Sequence[str], list[list[str]]], str] = table,
 ) -> str:
     """The attempts with each head's drop in points and changed decisions in percent."""
-    return table(
+    return render(
         ["attempt", "head", "drop", "changed %", "within"],
         [
             [

@@ -107,10 +107,10 @@ class OutputAdapter:
         self._model = onnx.load_model_from_string(graph.content)
         self._output, self._count = output, 0
 
-    def add(self, kind: str, inputs: list[str], *, last: bool = False, **attributes: Any) -> str:
+    def add(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         """An operator; gives the name of its output."""
         self._count += 1
-        name = self._output if last else f"polyhead/value_{self._count}"
+        name = f"polyhead/value_{self._count}"
         node = helper.make_node(kind, inputs, [name], f"polyhead/{name}", **attributes)
         self._model.graph.node.append(node)
         return name
@@ -127,8 +127,9 @@ class OutputAdapter:
         """Other sizes; 0 for that of before, -1 for what is left."""
         return self.add("Reshape", [value, self.constant(sizes, np.int64)])
 
-    def model(self, *shape: int | str) -> bytes:
-        """The whole model with the one output of these sizes."""
+    def model(self, value: str, *shape: int | str) -> bytes:
+        """The whole model with one output, this value of these sizes."""
+        self._model.graph.node.append(helper.make_node("Identity", [value], [self._output]))
         output = helper.make_tensor_value_info(self._output, TensorProto.FLOAT, shape)
         del self._model.graph.output[:]
         self._model.graph.output.append(output)
@@ -137,9 +138,7 @@ class OutputAdapter:
 
 def same(graph: ForeignGraph, source: str, output: str, width: int) -> bytes:
     """The output `source` `(batch, width)` as it is."""
-    adapter = OutputAdapter(graph, output)
-    adapter.add("Identity", [source], last=True)
-    return adapter.model("batch", width)
+    return OutputAdapter(graph, output).model(source, "batch", width)
 
 
 def arranged(graph: ForeignGraph, source: str, output: str, rows: Sequence[int | None]) -> bytes:
@@ -151,40 +150,36 @@ def arranged(graph: ForeignGraph, source: str, output: str, rows: Sequence[int |
         factor = adapter.constant([0 if row is None else 1 for row in rows])
         offset = adapter.constant([NEVER if row is None else 0 for row in rows])
         taken = adapter.add("Add", [adapter.add("Mul", [taken, factor]), offset])
-    adapter.add("Identity", [taken], last=True)
-    return adapter.model("batch", "tokens", len(rows))
+    return adapter.model(taken, "batch", "tokens", len(rows))
 
 
 def spans(graph: ForeignGraph, start: str, stop: str, output: str) -> bytes:
     """Logits of start and end, `(batch, tokens)` each, side by side."""
     adapter = OutputAdapter(graph, output)
     both = [adapter.reshaped(name, 0, 0, 1) for name in (start, stop)]
-    adapter.add("Concat", both, last=True, axis=2)
-    return adapter.model("batch", "tokens", 2)
+    return adapter.model(adapter.add("Concat", both, axis=2), "batch", "tokens", 2)
 
 
 def pooled(graph: ForeignGraph, states: str, output: str, pooling: str, width: int) -> bytes:
     """Token vectors `(batch, tokens, width)` as one vector a text; padding does not count."""
     adapter = OutputAdapter(graph, output)
+    first = adapter.constant(0, np.int64)
     if pooling == "cls":
-        adapter.add("Gather", [states, adapter.constant(0, np.int64)], last=True, axis=1)
-        return adapter.model("batch", width)
+        return adapter.model(adapter.add("Gather", [states, first], axis=1), "batch", width)
     if MASK in graph.inputs:
         mask = adapter.add("Cast", [MASK], to=TensorProto.FLOAT)
     else:
         ids = adapter.add("Cast", [IDS], to=TensorProto.FLOAT)
         nothing = adapter.add("Mul", [ids, adapter.constant(0)])
         mask = adapter.add("Add", [nothing, adapter.constant(1)])
-    first, column = adapter.constant(0, np.int64), adapter.reshaped(mask, 0, 0, 1)
+    column = adapter.reshaped(mask, 0, 0, 1)
     if pooling == "mean":
         row = adapter.reshaped(mask, 0, 1, -1)
         total, count = (adapter.add("MatMul", [row, value]) for value in (states, column))
-        mean = adapter.add("Div", [total, count])
-        adapter.add("Gather", [mean, first], last=True, axis=1)
+        found = adapter.add("Div", [total, count])
     else:
         padding = adapter.add("Sub", [adapter.constant(1), column])
         seen = adapter.add("Sub", [states, adapter.add("Mul", [padding, adapter.constant(1e9)])])
         turned = adapter.add("Transpose", [seen], perm=[0, 2, 1])
-        highest = adapter.add("GlobalMaxPool", [turned])
-        adapter.add("Gather", [highest, first], last=True, axis=2)
-    return adapter.model("batch", width)
+        found = adapter.add("Transpose", [adapter.add("GlobalMaxPool", [turned])], perm=[0, 2, 1])
+    return adapter.model(adapter.add("Gather", [found, first], axis=1), "batch", width)
