@@ -55,10 +55,6 @@ readme: .venv/ready  ## the measured tables, from the newest run in benchmarks/r
 	$(BIN)/polyhead bench publish benchmarks/results README.md README.zh-CN.md --models demo
 	$(BIN)/polyhead bench publish benchmarks/results benchmarks/results/README.md
 
-smoke: .venv/ready  ## does every peer of this environment answer right? No times
-	$(BIN)/python tests/data/tiny.py build/tiny
-	$(BIN)/polyhead bench smoke build/tiny/bundle --checkpoint build/tiny/checkpoint
-
 soak: $(if $(BUNDLE),.venv/ready,demo)  ## memory and p99 of a bundle against limits; MINUTES=30 BUNDLE=…
 	$(BIN)/polyhead bench run $(or $(BUNDLE),build/demo/bundle) --peers polyhead-int8 --scenarios soak --callers 8 --minutes $(or $(MINUTES),30) --check -o $(REPORT)/soak
 
@@ -92,4 +88,4 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-release fuzz test-transformers4 lint docs bench readme smoke soak bench-graphs bench-service bench-combine
+.PHONY: demo test test-lean test-release fuzz test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-combine

@@ -13,12 +13,13 @@ from typing import Any
 from polyhead.bundle import Bundle, read
 from polyhead.bundle.digest import sha256
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench import machine, peers, report
+from polyhead_bench import machine, peers
 from polyhead_bench.agreement import agreement
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import BenchError, PeerFault
 from polyhead_bench.harness.roster import Roster
 from polyhead_bench.harness.starter import Starter
+from polyhead_bench.report import markdown
 from polyhead_bench.results import FORMAT, VERSION, Results
 from polyhead_bench.scenarios import SCENARIOS, Context, RunSettings
 from polyhead_bench.scenarios.context import LENGTHS
@@ -105,7 +106,7 @@ class _Book:
                 scenarios = {**self.results.scenarios, scenario: found}
                 self.results = replace(self.results, scenarios=scenarios)
             self.note(roster)
-            report.write(self._target, self.results)
+            markdown.write(self._target, self.results)
 
     def note(self, roster: Roster, more: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Enter what is known of the peers by now, and `more` of each."""
@@ -130,7 +131,7 @@ def _check(settings: RunSettings, target: Path) -> None:
     for name in settings.scenarios:
         if name not in SCENARIOS:
             raise BenchError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}.")
-    report.require_writable(target)
+    markdown.require_writable(target)
 
 
 def _blank(bundle: Bundle, texts: AskedTexts, settings: RunSettings) -> Results:

@@ -19,7 +19,8 @@ from polyhead.bundle import Manifest, read
 from polyhead.text.encoding import Input
 from polyhead_export.errors import DeployedError
 from polyhead_export.provenance import encoder_info
-from polyhead_export.quantisation import Plan, StoredCalibration
+from polyhead_export.quantisation.calibrate import Plan
+from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_models.checkpoint import Checkpoint
 
 _KEPT = ", as deployed"

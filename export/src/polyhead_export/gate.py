@@ -28,7 +28,7 @@ from polyhead.cli.output import listed, table
 from polyhead.errors import InvalidSetting
 from polyhead_export.errors import GateError
 from polyhead_export.quality import GraphComparison
-from polyhead_export.quantisation import Plan
+from polyhead_export.quantisation.calibrate import Plan
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import tokenizers
 from transformers.models.auto import modeling_auto
 
 from polyhead.heads import HeadSpec
@@ -72,27 +71,24 @@ def write(source: Path, target: Path, heads: Sequence[str] = ()) -> str:
     settings = checkpoint.model.encoder.config
     with atomic.folder(target) as folder:
         inputs = _write_graph(checkpoint, folder / _GRAPH, spec)
-        tokenizer = checkpoint.tokenizer.to_json()
+        tokens = {number: token for token, number in checkpoint.tokenizer.vocabulary.items()}
         pad = int(getattr(settings, "pad_token_id", None) or 0)
-        (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        _write_json(folder / _CONFIG, _config(settings.to_dict(), name, spec))
-        _write_json(
-            folder / _SETTINGS,
-            {
+        files = {
+            _TOKENIZER: json.loads(checkpoint.tokenizer.to_json()),
+            _CONFIG: _config(settings.to_dict(), name, spec),
+            _SETTINGS: {
                 # Which batches need; tokenizer.json has the others by itself.
-                "pad_token": tokenizers.Tokenizer.from_str(tokenizer).id_to_token(pad),
+                "pad_token": tokens.get(pad),
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "model_max_length": checkpoint.description.config.encoder.max_tokens,
                 "model_input_names": inputs,
                 "clean_up_tokenization_spaces": False,
             },
-        )
+        }
+        for file, data in files.items():
+            text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+            (folder / file).write_text(text, encoding="utf-8")
     return f"ORTModelFor{_TASKS[spec.kind][0]}Classification"
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
 
 
 def _only_head(checkpoint: Checkpoint) -> tuple[str, HeadSpec]:

@@ -29,13 +29,8 @@ from polyhead_export.gate import SelectedPlan, fallback_plans, select_plan
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.provenance import encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
-from polyhead_export.quantisation import (
-    Calibrated,
-    Plan,
-    StoredCalibration,
-    calibrate,
-    quantised,
-)
+from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate, quantised
+from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
 from polyhead_export.variants import WrittenGraph, write_variants

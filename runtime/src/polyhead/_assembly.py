@@ -17,8 +17,8 @@ from polyhead.inference import providers
 from polyhead.inference import threads as thread_budget
 from polyhead.inference.providers import Provider
 from polyhead.inference.session import MultiThreadedSession, OnnxSession
-from polyhead.system.arguments import whole_number
 from polyhead.system.onnx_runtime import ort
+from polyhead.system.schema import whole_number
 from polyhead.text.inputs import OnOverflow
 from polyhead.text.tokenizer import Tokenizer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -20,8 +19,8 @@ from polyhead.inference import threads as thread_budget
 from polyhead.inference.backend import Backend
 from polyhead.inference.scheduler import Job, Scheduler
 from polyhead.prediction import Prediction
-from polyhead.system.arguments import whole_number
 from polyhead.system.info import system_info
+from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.inputs import (
     CheckedText,
@@ -329,12 +328,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

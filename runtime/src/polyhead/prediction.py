@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from polyhead.heads.base import Result
-from polyhead.text import utf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Prediction(Mapping[str, Any]):
         There ``text.slice(start, end)`` is then the text of a span. Call it once: a second call
         would take the new offsets for code points.
         """
-        place = utf16.offsets(self.text)
+        place = utf16_offsets(self.text)
         results: dict[str, Result] = {}
         for name, result in self.results.items():
             moved = getattr(result, "with_offsets", None)
@@ -66,3 +67,16 @@ class Prediction(Mapping[str, Any]):
     def __str__(self) -> str:
         width = max((len(name) for name in self.results), default=0)
         return "\n".join(f"{name:<{width}}  {result}" for name, result in self.results.items())
+
+
+def utf16_offsets(text: str) -> Callable[[int], int]:
+    """A function that turns an offset in code points of `text` into one in UTF-16 code units.
+
+    JavaScript, Java and C# count in these. Characters above U+FFFF, such as most emoji, are two
+    units, all others one. The function takes 0 to ``len(text)``.
+    """
+    if text.isascii() or max(text) <= "\uffff":
+        return lambda offset: offset
+    points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    pairs = np.concatenate([[0], np.cumsum(points > 0xFFFF)])
+    return lambda offset: offset + int(pairs[offset])

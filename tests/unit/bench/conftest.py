@@ -12,7 +12,7 @@ import transformers
 from polyhead.bundle import read
 from polyhead.cli.main import main
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_bench.convert import Models as Forms
+from polyhead_bench.convert.cache import Models as Forms
 from polyhead_bench.results import Results
 from polyhead_bench.run import run
 from polyhead_bench.scenarios import SCENARIOS, RunSettings

@@ -4,8 +4,6 @@ import sys
 import pytest
 
 from polyhead.cli.main import main
-from polyhead_bench.cli import smoke
-from polyhead_bench.peers import PEERS
 
 IMPORTED = """
 import sys
@@ -19,7 +17,7 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "words", [["bench"], ["bench", "run"], ["bench", "compare"], ["bench", "smoke"]], ids=" ".join
+    "words", [["bench"], ["bench", "run"], ["bench", "compare"], ["bench", "check"]], ids=" ".join
 )
 def test_help_imports_no_heavy_library(words):
     done = subprocess.run(
@@ -58,9 +56,3 @@ def test_a_file_without_texts_is_a_message_and_exit_code_1(models, tmp_path, cap
 def test_a_missing_bundle_is_a_message_and_exit_code_1(tmp_path, capfd):
     assert main(["bench", "run", str(tmp_path), "-o", str(tmp_path / "report")]) == 1
     assert capfd.readouterr().err.startswith(f"polyhead bench: {tmp_path}: no bundle here")
-
-
-def test_smoke_asks_every_usual_peer_but_the_compiled_one():
-    here = {name for name, spec in PEERS.items() if spec.environment is None}
-    left_out = here - set(smoke.PEERS)
-    assert {name for name in left_out if PEERS[name].usual} == {"torch-compile"}

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from polyhead.cli.main import main
-from polyhead_bench import environments, peers
+from polyhead_bench import environments, metrics, peers
 from polyhead_bench.agreement import agreement
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.harness.process import Worker
 from polyhead_bench.peers import padded
+from polyhead_bench.report.tables import troubles
+from polyhead_bench.run import run
+from polyhead_bench.scenarios import RunSettings
+from polyhead_bench.texts import asked_of
 from polyhead_models import checkpoint as checkpoints
 
 MAX_TOKENS = 64
@@ -36,6 +40,7 @@ OWN = {
     "openvino-qdq": (*TEXT_HEADS, "embedding"),
 }
 """Peers with an environment of their own, and heads that they take."""
+LEFT_OUT = ("torch-compile", "polyhead-cuda")
 
 
 HEADS = """
@@ -149,6 +154,26 @@ def test_sentence_transformers_gives_the_same_vectors(sentences, expected, sched
 def test_sentence_transformers_takes_vectors_only(load):
     with pytest.raises(PeerFault, match="heads topic: it takes one, an embedding"):
         load("sentence-transformers", ("topic",))
+
+
+@pytest.mark.parametrize("heads", [TEXT_HEADS, ("embedding",)], ids=",".join)
+def test_a_run_of_every_peer_of_this_environment_gives_right_answers(several, heads, tmp_path):
+    """All but the one that compiles, which takes longer than all the others."""
+    here = {n: s for n, s in peers.PEERS.items() if s.environment is None and n not in LEFT_OUT}
+    kind = None if heads == TEXT_HEADS else "embedding.v1"
+    own = tuple(name for name, spec in here.items() if spec.kind == kind)
+    chosen = own if kind is None else ("polyhead-int8", "torch", *own)
+    settings = RunSettings(
+        peers=chosen,
+        scenarios=("single", "offline"),
+        heads=heads,
+        threads=2,
+        rounds=1,
+        command="pytest",
+    )
+    results = run(several, asked_of(several.bundle, limit=16), tmp_path, settings)
+    assert {name: troubles(results, name) for name in chosen} == {name: [] for name in chosen}
+    assert all(metrics.agreement(results, name) is not None for name in chosen)
 
 
 @pytest.mark.parametrize("name", OWN)

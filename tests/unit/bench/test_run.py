@@ -8,9 +8,9 @@ import pytest
 from polyhead.cli.main import main
 from polyhead.system.schema import plain
 from polyhead_bench import metrics, results, run, scenarios
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import BenchError
-from polyhead_bench.report import write
+from polyhead_bench.report.markdown import write
 from polyhead_bench.report.plots import pictures
 from polyhead_bench.report.tables import as_markdown, tables
 from polyhead_bench.scenarios import RunSettings

@@ -9,7 +9,8 @@ import torch
 
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
-from polyhead_export import graphs, parity, quantisation
+from polyhead_export import graphs, parity
+from polyhead_export.quantisation import calibrate as quantisation
 from polyhead_export.texts import CalibrationTexts
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig

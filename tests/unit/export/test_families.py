@@ -8,7 +8,8 @@ import pytest
 import transformers
 
 from polyhead.inference.session import OnnxSession
-from polyhead_export import graphs, parity, quantisation
+from polyhead_export import graphs, parity
+from polyhead_export.quantisation import calibrate as quantisation
 from polyhead_export.texts import CalibrationTexts
 
 TEXTS = tuple(f"anna lives in oslo, parcel {n} is late{', thanks' * (n % 6)}" for n in range(12))

@@ -8,7 +8,8 @@ import pytest
 from polyhead.engine import Engine
 from polyhead.inference.options import DISABLED_OPTIMIZERS, cpu_session_options
 from polyhead.inference.session import OnnxSession
-from polyhead_export import graphs, quantisation
+from polyhead_export import graphs
+from polyhead_export.quantisation import calibrate as quantisation
 from polyhead_export.texts import CalibrationTexts
 
 LINEARS, INPUTS = 12, 8

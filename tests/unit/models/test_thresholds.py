@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from polyhead.heads import HeadSpec, decoder
-from polyhead.heads.activation import sigmoid
+from polyhead.heads.base import sigmoid
 from polyhead.text.encoding import Encoding
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.multilabel import best_threshold

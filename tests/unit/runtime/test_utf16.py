@@ -8,8 +8,8 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polyhead import Engine, load
 from polyhead.inference.session import OnnxSession
+from polyhead.prediction import utf16_offsets
 from polyhead.text.tokenizer import Tokenizer
-from polyhead.text.utf16 import offsets
 
 PIECES = (
     *("anna", "late", "Oslo", ". ", " ", "! ", "\t", "\r\n", "\n\n", "\u00a0", "\u200b", "\u200d"),
@@ -51,7 +51,7 @@ def spans(prediction):
 
 @given(text=TEXTS)
 def test_an_offset_counts_the_units_before_it(text):
-    place = offsets(text)
+    place = utf16_offsets(text)
     for offset in range(len(text) + 1):
         assert place(offset) == len(text[:offset].encode("utf-16-le")) // 2
 

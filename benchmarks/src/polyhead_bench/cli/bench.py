@@ -10,21 +10,19 @@ Examples:
   polyhead bench run bundle/ --checkpoint checkpoint/ --scenarios single --peers polyhead-int8,torch
   polyhead bench compare before/ after/
   polyhead bench check report/
-  polyhead bench smoke bundle/ --checkpoint checkpoint/
 """
 
 from __future__ import annotations
 
 import argparse
 
-from polyhead_bench.cli import check, compare, publish, run, setup, smoke
+from polyhead_bench.cli import check, compare, publish, run, setup
 
 _VERBS = {
     "setup": (setup, "make the environments that some peers need"),
     "run": (run, "measure peers in scenarios, and write a report with pictures"),
     "compare": (compare, "two runs: has anything become slower?"),
     "check": (check, "a run against limits: pass, missed, unmeasured"),
-    "smoke": (smoke, "no measurement: does every peer answer right?"),
     "publish": (publish, "a README's tables, from published runs"),
 }
 

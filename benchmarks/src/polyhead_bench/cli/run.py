@@ -24,7 +24,7 @@ from polyhead.cli import output
 from polyhead.inference import threads
 from polyhead_bench import peers, scenarios
 from polyhead_bench.cli import check
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.report.tables import tables
 from polyhead_bench.run import run
 from polyhead_bench.scenarios import RunSettings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyhead_bench import environments, peers
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.harness.process import Worker
 from polyhead_bench.scenarios.context import RunSettings
 

@@ -12,10 +12,7 @@ from polyhead.inference.session import OnnxSession
 from polyhead.text.encoding import Input
 from polyhead_bench.peers.base import Answers, Feeds, Peer, all_ones
 
-SETTINGS = (
-    *("batch_tokens", "intra_op_threads", "intra_op_min_tokens"),
-    *("provider", "on_overflow"),
-)
+SETTINGS = ("batch_tokens", "intra_op_threads", "intra_op_min_tokens", "provider", "on_overflow")
 """Options that are settings of `polyhead.load`."""
 
 
@@ -54,8 +51,7 @@ class BundlePeer(Peer):
         """The first window of a text."""
         (encoding,) = self._engine.encode([text])
         first = encoding.split()[0]
-        known = all_ones(first.ids[None])
-        return {**known, "token_type_ids": first.token_types[None]}
+        return {**all_ones(first.ids[None]), "token_type_ids": first.token_types[None]}
 
     def run_graph(self, feeds: Feeds) -> Sequence[Any] | None:
         """The bundle's first graph in a session like the engine's own for texts of this shape."""

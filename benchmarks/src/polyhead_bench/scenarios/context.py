@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polyhead.text.encoding import Input
-from polyhead_bench.convert import Models
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.harness.process import Worker
 from polyhead_bench.harness.roster import Roster
 from polyhead_bench.texts import AskedTexts, TextSource

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads._trimming import trimmed
-from polyhead.heads.base import plain
-from polyhead.system.arguments import whole_number
+from polyhead.heads.base import TextSpan, plain, trimmed
+from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding
 
 LONGEST = 30
@@ -20,20 +19,8 @@ LONGEST = 30
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerSpan:
-    """A part of the text that may answer the question.
-
-    Attributes:
-        text: exactly `original[start:end]`.
-        start: first character, in code points of the second text of the pair.
-        end: one past the last character.
-        score: its probability among all spans and "no answer", 0 to 1.
-    """
-
-    text: str
-    start: int
-    end: int
-    score: float
+class AnswerSpan(TextSpan):
+    """May answer the question; `score` is its probability among all spans and "no answer"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +16,25 @@ from polyhead.text.encoding import Encoding
 
 def plain(part: object) -> dict[str, Any]:
     """The attributes of a part of a result, such as a span, as plain data for JSON."""
-    return {name: getattr(part, name) for name in type(part).__slots__}  # type: ignore[attr-defined]
+    return {name: getattr(part, name) for name in type(part).__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A part of the text.
+
+    Attributes:
+        text: exactly `original[start:end]`.
+        start: first character, in code points of the caller's string; of a pair, of its second
+            text.
+        end: one past the last character.
+        score: how sure it is, 0 to 1.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
 
 
 class Result(Protocol):
@@ -57,3 +77,43 @@ class Decoder(Protocol):
             encoding: the text with its token offsets.
         """
         ...
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Leave out white space that some tokenizers count to a token, and keep marks with their base.
+
+    An accent that follows its letter as a character of its own belongs to no token when the
+    tokenizer strips accents.
+    """
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    while start < end < len(text) and unicodedata.category(text[end]).startswith("M"):
+        end += 1
+    return start, end
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-probabilities over the last axis, shifted by the maximum so that nothing overflows."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normaliser = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.asarray(shifted - normaliser, dtype=np.float32)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the last axis, shifted by the maximum so that nothing overflows."""
+    # The ufuncs themselves: the methods of arrays are the same by way of Python.
+    weights: NDArray[np.float32] = np.exp(
+        logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    )
+    weights /= np.add.reduce(weights, axis=-1, keepdims=True)
+    return weights
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The probability of each logit by itself, of any shape; nothing overflows.
+
+    In float64, where probabilities near 1 still differ: thresholds are set between them.
+    """
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))

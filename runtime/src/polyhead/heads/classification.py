@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.activation import softmax
+from polyhead.heads.base import softmax
 from polyhead.text.encoding import Encoding
 
 

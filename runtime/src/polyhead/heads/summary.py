@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
-from polyhead.heads.activation import sigmoid
-from polyhead.heads.base import plain
-from polyhead.system.arguments import whole_number
+from polyhead.heads.base import TextSpan, plain, sigmoid
+from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding
 
 K = 3
@@ -21,20 +20,8 @@ K = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence of the text.
-
-    Attributes:
-        text: exactly `original[start:end]`.
-        start: first character, in code points of the caller's string.
-        end: one past the last character.
-        score: how salient it is, 0 to 1.
-    """
-
-    text: str
-    start: int
-    end: int
-    score: float
+class Sentence(TextSpan):
+    """A sentence of the text; `score` is how salient it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads._trimming import trimmed
-from polyhead.heads.activation import log_softmax
-from polyhead.heads.base import plain
+from polyhead.heads.base import log_softmax, plain, trimmed
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9

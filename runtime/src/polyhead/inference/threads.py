@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polyhead.errors import InvalidSetting
 from polyhead.system import cgroup as groups
-from polyhead.system.arguments import whole_number
+from polyhead.system.schema import whole_number
 
 # A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text,
 # which wait in a busy loop for each other while it is computed, took 0.94, 0.87, 0.75, 0.69, 0.60

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from polyhead.engine import Engine, Options
@@ -23,7 +22,7 @@ from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
 from polyhead.serving.queue import BatchAnswers, Pending, QueueEntry, answer, entry_for
 from polyhead.serving.stats import BatcherStats, Counters
-from polyhead.system.arguments import number, whole_number
+from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
@@ -162,12 +161,7 @@ class Batcher:
         self._idle.set()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
         await self.aclose(drain=kind is None)
 
     def _open(self) -> asyncio.AbstractEventLoop:

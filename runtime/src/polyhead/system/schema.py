@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from polyhead.errors import PolyheadError, nearest
+from polyhead.errors import InvalidSetting, PolyheadError, nearest
 
 T = TypeVar("T")
 
@@ -182,3 +182,25 @@ _NAMES: dict[Any, str] = {
 def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def whole_number(name: str, value: object, *, least: int = 1) -> int:
+    """`value`, when it is a whole number of at least `least`.
+
+    Raises:
+        InvalidSetting: otherwise; names the setting.
+    """
+    if type(value) is not int or value < least:
+        raise InvalidSetting(f"{name}={value!r}: expected a whole number of at least {least}.")
+    return value
+
+
+def number(name: str, value: object, *, least: float = 0) -> float:
+    """`value`, when it is a finite number of at least `least`.
+
+    Raises:
+        InvalidSetting: otherwise; names the setting.
+    """
+    if type(value) not in (int, float) or not least <= value < float("inf"):  # type: ignore[operator]
+        raise InvalidSetting(f"{name}={value!r}: expected a number of at least {least:g}.")
+    return float(value)  # type: ignore[arg-type]

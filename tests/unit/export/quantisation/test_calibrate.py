@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from polyhead.inference.session import OnnxSession
-from polyhead_export import graphs, quantisation
+from polyhead_export import graphs
 from polyhead_export.errors import CalibrationError
-from polyhead_export.quantisation import Plan
+from polyhead_export.quantisation import calibrate as quantisation
+from polyhead_export.quantisation.calibrate import Plan
 from polyhead_export.quantisation.observe import observe
 from polyhead_export.texts import CalibrationTexts
 

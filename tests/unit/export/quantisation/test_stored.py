@@ -6,9 +6,10 @@ from dataclasses import replace
 import onnx_ir as ir
 import pytest
 
-from polyhead_export import quantisation
 from polyhead_export.errors import DeployedError
-from polyhead_export.quantisation import Calibrated, Plan, StoredCalibration
+from polyhead_export.quantisation import calibrate as quantisation
+from polyhead_export.quantisation.calibrate import Calibrated, Plan
+from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.texts import CalibrationTexts
 
 TEXTS = CalibrationTexts(("", "the parcel was late", "anna lives in oslo " * 30), 0)
