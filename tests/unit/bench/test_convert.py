@@ -11,7 +11,8 @@ import pytest
 from polyhead.bundle import read
 from polyhead.inference.session import OnnxSession
 from polyhead_bench import commands
-from polyhead_bench.convert.cache import Models, cache, conventional
+from polyhead_bench.convert import cache, conventional
+from polyhead_bench.convert.cache import Models
 from polyhead_bench.convert.forms import FORMS, optimum_configuration
 from polyhead_bench.convert.masked import add_mask
 from polyhead_bench.errors import PeerFault
