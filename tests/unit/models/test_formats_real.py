@@ -171,4 +171,4 @@ def test_the_lines_that_snips_has_in_two_splits_are_those_of_its_description(spl
     places = [DATA / f"intent_slots/snips/{name}/seq.in" for name in (split, "train")]
     texts = [place.read_text(encoding="utf-8").splitlines(keepends=True) for place in places]
     lines = [[(line, "") for line in lines] for lines in texts]
-    assert statistics.shared(*lines).rows == count
+    assert statistics.repeated(*lines).rows == count
