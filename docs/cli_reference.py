@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
@@ -22,6 +22,7 @@ progress to stderr. Exit code 0 is success, 1 a failure that the message explain
 130 an interrupt.
 """
 _EXAMPLES = ("Example:", "Examples:")
+_DISTRIBUTIONS = ("polyhead", "polyhead-models", "polyhead-export", "polyhead-bench")
 
 
 def page() -> str:
@@ -120,5 +121,7 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
+    for distribution in _DISTRIBUTIONS:
+        version(distribution)  # raises where one is not installed: its commands would be missing
     PAGE.write_text(page(), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")

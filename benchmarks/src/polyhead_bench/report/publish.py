@@ -62,7 +62,7 @@ def section(run: Path, root: Path) -> str:
 def _not_measured(results: Results) -> list[str]:
     """A paragraph on peers that failed, were refused or answer otherwise; empty where none did."""
     states = {name: state(results, name) for name in results.peers}
-    rows = [f"- `{name}`: {' '.join(told.split())}" for name, told in states.items() if told]
+    rows = [f"- `{name}`: {' '.join(why.split())}" for name, why in states.items() if why]
     return ["What went wrong, or is not as it should be:\n\n" + "\n".join(rows)] if rows else []
 
 
