@@ -21,6 +21,9 @@ test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qe
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
+faults: .venv/ready  ## attacks on the runtime and its writers that take minutes; BUNDLE=… (default: a small one)
+	OMP_WAIT_POLICY=passive BUNDLE=$(BUNDLE) $(BIN)/python -m pytest tests/faults
+
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
 	OMP_WAIT_POLICY=passive .venv4/bin/python -m pytest -n 2 --dist loadfile -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
 
@@ -88,4 +91,4 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-release fuzz test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-combine
+.PHONY: demo test test-lean test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-combine
