@@ -256,13 +256,15 @@ class Engine:
             EngineClosed: after `close`.
         """
         model = self._open()
+        for part in model.parts:
+            if part.multi_threaded is not None:
+                part.multi_threaded.open()
         most = self._policy.max_characters
         long = ("a " * (model.max_tokens // 2))[: most and most - 1]
         for kind in {spec.input for spec in model.specs.values()}:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
             self.predict(both, errors="return")  # no pair has one character at most
             self.predict(both[1:], errors="return")
-        self._scheduler.settle()
 
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.

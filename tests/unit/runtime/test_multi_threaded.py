@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -27,6 +28,14 @@ def bits(logits):
     return {name: [array.tobytes() for array in arrays] for name, arrays in logits.items()}
 
 
+def opened(engine):
+    """Wait for the thread that opens it, or fails."""
+    end = time.monotonic() + 60
+    while not ((found := engine.info()["multi_threaded"])["open"] or found["fault"]):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_opened_by_the_first_long_text_and_equal_to_the_bit(engine):
     engine("anna")
     assert engine.info()["multi_threaded"] == {
@@ -36,7 +45,7 @@ def test_opened_by_the_first_long_text_and_equal_to_the_bit(engine):
         "fault": None,
     }
     before = engine.logits([LONG])
-    engine._scheduler.settle()
+    opened(engine)
     assert engine.info()["multi_threaded"]["open"]
     alone = engine.logits([LONG])
     assert bits(before) == bits(alone)
@@ -71,9 +80,9 @@ def test_a_bundle_that_was_replaced_costs_the_threads_and_not_the_answer(bundle,
         with (copied / engine.info()["graph"]["file"]).open("ab") as file:
             file.write(b"\n")
         for _ in range(3):
-            engine._scheduler.settle()
             for name, arrays in engine.logits([LONG]).items():
                 assert np.array_equal(arrays[0], expected[name][0])
+            opened(engine)
         found = engine.info()["multi_threaded"]
     assert len(caplog.records) == 1
     assert not found["open"]

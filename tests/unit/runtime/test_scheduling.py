@@ -1,8 +1,11 @@
 """What a list comes to, what a single text gets, and what happens when threads are not there."""
 
+import signal
 import threading
 import time
+import weakref
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -66,15 +69,66 @@ def scheduler():
     made.close()
 
 
-def test_a_system_without_threads_is_not_taken_for_a_closed_engine(scheduler, texts, monkeypatch):
-    def start(thread):
+@pytest.mark.parametrize("there", [0, 1])
+def test_what_finds_no_thread_is_computed_by_the_caller(scheduler, texts, monkeypatch, there):
+    started, start = [], threading.Thread.start
+
+    def refuse(thread):
+        if len(started) == there:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    backend = Lengths()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            assert run(scheduler, backend, texts * 5) == [3, 6] * 5
+            assert scheduler.spread(list, 200) == list(range(200))
+    assert backend.calls == 6  # nothing twice
+    assert run(scheduler, backend, texts) == [3, 6]
+
+
+def test_work_that_found_no_thread_is_kept_by_nobody(scheduler, texts, monkeypatch):
+    def refuse(thread):
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            run(scheduler, Lengths(), texts)
-    assert run(scheduler, Lengths(), texts) == [3, 6]
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    backend = Lengths()
+    alive = weakref.ref(backend)
+    assert run(scheduler, backend, texts) == [3, 6]
+    with pytest.raises(ValueError, match="odd"):
+        run(scheduler, Failing(), texts)
+    del backend
+    assert alive() is None
+
+
+class Failing(Lengths):
+    def run(self, outputs, feeds):
+        raise ValueError("odd")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+def test_ctrl_c_during_a_text_loses_no_place(scheduler, texts):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before, random = signal.signal(signal.SIGALRM, interrupt), Random(1)
+    hit = 0
+    try:
+        for turn in range(600):
+            several = Lengths() if turn % 2 else None
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-4))
+                for _ in range(200):
+                    run(scheduler, Lengths(), texts[1:], several)
+            except KeyboardInterrupt:
+                hit += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hit > 500
+    assert scheduler._workers()._places.qsize() == 2
 
 
 def test_a_list_after_the_end_is_a_closed_engine(scheduler, texts):
@@ -181,12 +235,13 @@ def test_a_caller_that_stops_leaves_nothing_running(scheduler, texts):
 
 
 def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(scheduler, texts):
-    may_open, opened = threading.Event(), []
+    may_open, is_open, opened = threading.Event(), threading.Event(), []
 
     class Late(MultiThreaded):
         def open(self):
             assert may_open.wait(60)
             opened.append(threading.current_thread().name)
+            is_open.set()
 
         def ready(self, start):
             if not opened:
@@ -198,7 +253,7 @@ def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(schedule
     list(scheduler.run(scheduler.group(jobs)))
     assert (one.calls, several.calls) == (1, 0)
     may_open.set()
-    scheduler.settle()
+    assert is_open.wait(60)
     assert opened[0].startswith("polyhead")
     list(scheduler.run(scheduler.group(jobs)))
     assert (one.calls, several.calls) == (1, 1)

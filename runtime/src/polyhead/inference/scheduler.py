@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -30,6 +31,8 @@ Arrays = Sequence[NDArray[np.float32]]
 """An array for each wanted output."""
 S = TypeVar("S")
 T = TypeVar("T")
+_Work = list[tuple[Future[T], Callable[[S], T], S]]
+"""A call to make, where the result goes, and nothing once somebody took it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,6 @@ class Scheduler:
         Raises:
             EngineClosed: when it was closed meanwhile.
             Exception: what a back end raised; no group runs any more by then.
-            RuntimeError: Python's own, when the system gives no more threads.
         """
         workers = self._workers()
         found: Iterable[tuple[Group[P], Arrays]]
@@ -167,10 +169,6 @@ class Scheduler:
         strips = [range(i, min(i + _STRIP, count)) for i in range(0, count, _STRIP)]
         return [each for strip in workers.side_by_side(function, strips) for each in strip]
 
-    def settle(self) -> None:
-        """Wait until all sessions are open that are being opened."""
-        wait(self._workers().openings)
-
     def close(self) -> None:
         """Give this process's worker threads back, when they have done what they were given."""
         workers = self._pool.peek()
@@ -186,11 +184,11 @@ class _Workers:
 
     def __init__(self, count: int) -> None:
         # A queue of so many things: written in C, it takes a tenth of a Semaphore's time.
-        self._places: SimpleQueue[None] = SimpleQueue()
-        self._give_back(count)
-        self._closed = False
-        self._pool = ThreadPoolExecutor(count, "polyhead") if count > 1 else None
-        self.openings: list[Future[None]] = []
+        self._places: SimpleQueue[object] = SimpleQueue()
+        for _ in range(count):
+            self._places.put(None)
+        self._count, self._closed = count, False
+        self._pool = self._new_pool()
 
     def compute_alone(self, group: Group[P]) -> tuple[Group[P], Arrays]:
         """Compute a group here; a single window by several threads, when they are free."""
@@ -201,49 +199,43 @@ class _Workers:
             fast is not None
             and len(windows) == 1
             and feeds[IDS].size >= fast.min_tokens
-            and fast.ready(self._start)
-            and self._take(fast.threads)
+            and fast.ready(self._open)
         ):
+            held, back = self._hold()
             try:
-                return group, fast.session.run(run.outputs, feeds)
+                with suppress(Empty):  # there are fewer
+                    held.extend(map(SimpleQueue.get_nowait, repeat(self._places, fast.threads)))
+                    return group, fast.session.run(run.outputs, feeds)
             finally:
-                self._give_back(fast.threads)
-        self._places.get()
-        try:
-            return group, run.backend.run(run.outputs, feeds)
-        finally:
-            self._places.put(None)
+                _exhaust(back)
+        return group, self._in_a_place(run.backend.run, run.outputs, feeds)
 
-    def side_by_side(self, function: Callable[[S], T], values: Iterable[S]) -> Iterator[T]:
+    def side_by_side(self, function: Callable[[S], T], values: Sequence[S]) -> Iterator[T]:
         """What `function` gives for each value, in their order; the threads of the pool call it.
 
-        Whatever ends it, its error or its caller's, none of these calls runs any more by then.
+        The caller calls it where there are none: one worker, a system that gives no more threads,
+        an interpreter at its end. Whatever ends it, its error or its caller's, none of these calls
+        runs any more by then.
         """
-        if self._pool is None:
-            for value in values:
-                yield self._in_a_place(function, value)
-            return
         futures: deque[Future[T]] = deque()
+        handed: list[_Work[T, S]] = []
         try:
+            alone = False
             for value in values:
-                futures.append(self._submitted(self._pool, function, value))
-            while futures:  # by no name: the frames of its error would keep a future, and it them
-                yield futures.popleft().result()
+                futures.append(Future())
+                handed.append([(futures[-1], function, value)])
+                alone = alone or not self._start(self._answer, handed[-1])
+            for value in values:
+                if alone and futures[0].cancel():  # nobody has begun it, nor will
+                    yield self._in_a_place(function, value)
+                else:  # by no name: the frames of its error would keep a future, and it them
+                    yield futures[0].result()
+                futures.popleft()
         finally:
-            for future in futures:
-                future.cancel()
-            wait(futures)
+            wait([future for future in futures if not future.cancel()])
             futures.clear()
-
-    def _submitted(
-        self, pool: ThreadPoolExecutor, function: Callable[[S], T], value: S
-    ) -> Future[T]:
-        try:
-            return pool.submit(self._in_a_place, function, value)
-        except RuntimeError as problem:
-            if not self._closed:
-                raise
-            raise EngineClosed("This engine was closed during the call.") from problem
+            for work in handed:  # the pool still has what nobody has begun
+                work.clear()
 
     def close(self) -> None:
         """End the threads, when they have done what they were given."""
@@ -251,36 +243,64 @@ class _Workers:
             self._closed = True  # before the pool refuses work, so that a call can say why
             self._pool.shutdown()
 
-    def _in_a_place(self, function: Callable[[S], T], value: S) -> T:
-        self._places.get()
-        try:
-            return function(value)
-        finally:
-            self._places.put(None)
+    def _start(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have a thread of the pool call it; False where none can be had.
 
-    def _start(self, opening: Callable[[], None]) -> bool:
-        """Open a session in a thread of the pool; False where none can be had now."""
-        if self._pool is not None:
-            with suppress(RuntimeError):  # closed meanwhile, or a system without threads
-                self.openings.append(self._pool.submit(opening))
-                return True
-        return False
-
-    def _take(self, count: int) -> bool:
-        """So many places at once, without waiting; False, and none, where there are fewer."""
-        taken = 0
+        Raises:
+            EngineClosed: when it was closed meanwhile.
+        """
+        if self._pool is None:
+            return False
         try:
-            while taken < count:
-                self._places.get_nowait()
-                taken += 1
-        except Empty:
-            self._give_back(taken)
+            self._pool.submit(function, *arguments)
+        except RuntimeError as problem:
+            if self._closed:
+                raise EngineClosed("This engine was closed during the call.") from problem
+            # The old one keeps what it found no thread for, and would call it some day.
+            self._pool = self._new_pool()
             return False
         return True
 
-    def _give_back(self, count: int) -> None:
-        for _ in range(count):
-            self._places.put(None)
+    def _new_pool(self) -> ThreadPoolExecutor | None:
+        return ThreadPoolExecutor(self._count, "polyhead") if self._count > 1 else None
+
+    def _answer(self, work: _Work[T, S]) -> None:
+        """In a thread of the pool, where the caller has not done it or let it be."""
+        future, function, value = work.pop()
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(self._in_a_place(function, value))
+            except BaseException as problem:
+                future.set_exception(problem)
+            finally:
+                del future  # the frames of its error would keep it, and it them
+
+    def _open(self, opening: Callable[[], None]) -> bool:
+        """Open a session in a thread of the pool; False where none can be had now."""
+        with suppress(EngineClosed):
+            return self._start(opening)
+        return False
+
+    def _in_a_place(self, function: Callable[..., T], *arguments: object) -> T:
+        held, back = self._hold()
+        try:
+            held.extend(map(SimpleQueue.get, (self._places,)))
+            return function(*arguments)
+        finally:
+            _exhaust(back)
+
+    def _hold(self) -> tuple[list[object], Iterator[None]]:
+        """A list to take places into, and what gives back those that are in it.
+
+        Ctrl-C may come between any two steps of Python, but not within one of C, which takes a
+        place and notes it, or gives all of them back.
+        """
+        held: list[object] = [_END]
+        return held, map(self._places.put, iter(held.pop, _END))
+
+
+_END = object()
+_exhaust = deque[None](maxlen=0).extend
 
 
 def _run(group: Group[P]) -> tuple[Group[P], Arrays]:

@@ -185,12 +185,14 @@ class MultiThreadedSession:
         """
         process = os.getpid()
         if self._asked != process:
-            if start(self._open):
+            if start(self.open):
                 self._asked = process
             return False
         return self._fault is None and process in self.session._session.made
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Open it now, or wait for the thread that does."""
+        self._asked, self._fault = os.getpid(), None
         try:
             self.session.open()
         except Exception as problem:  # whatever it is, there is a session that computes
