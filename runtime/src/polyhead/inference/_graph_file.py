@@ -12,9 +12,15 @@ from typing import BinaryIO
 from polyhead.bundle.onnx_check import check_onnx
 from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # of Windows
+
 
 class GraphFile:
-    """A graph on disk, checked when it is opened; opened again, it must be the same."""
+    """A graph on disk, checked when it is opened; opened again, it must be the same.
+
+    Where processes fork, the file stays open: a child reads what its parent read, even if another
+    bundle is at the path by then, or none.
+    """
 
     def __init__(self, path: Path, check: Callable[[mmap], None] | None = None) -> None:
         """Remember where it is.
@@ -25,7 +31,8 @@ class GraphFile:
         """
         self.path = path
         self._check = check
-        self._loaded: tuple[int, ...] | None = None
+        self._loaded: tuple[int, ...] = ()
+        self._kept = -1  # its descriptor
 
     @contextmanager
     def opened(self) -> Iterator[tuple[BinaryIO, mmap]]:
@@ -35,22 +42,34 @@ class GraphFile:
             BundleError: when it cannot be read or trusted, or is another one than before.
         """
         try:
-            file = self.path.open("rb")
+            descriptor = os.dup(self._kept) if self._is_kept() else os.open(self.path, _READ)
         except OSError as problem:
             raise BundleFileMissing(f"{self.path}: cannot be read: {problem}.") from problem
-        with file:
+        with os.fdopen(descriptor, "rb") as file:
             content = _mapped(file, self.path)
             self._refuse_wrong(file, content)
             check_onnx(content, str(self.path))
+            if not self._is_kept() and hasattr(os, "fork"):
+                self._kept = os.dup(file.fileno())
             yield file, content
+
+    def _is_kept(self) -> bool:
+        """Whether the descriptor is still ours: a daemon closes what it did not open."""
+        try:
+            return _identity(self._kept)[:2] == self._loaded[:2]
+        except OSError:
+            return False
+
+    def __del__(self) -> None:
+        if self._is_kept():
+            os.close(self._kept)
 
     def _refuse_wrong(self, file: BinaryIO, content: mmap) -> None:
         """A forked process reads the file again; it must be the one that its parent loaded."""
-        found = os.fstat(file.fileno())
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        identity = _identity(file.fileno())
         if identity == self._loaded:
             return
-        again = self._loaded is not None
+        again = bool(self._loaded)
         changed = (
             f"{self.path}: changed since it was loaded, and this process has to read it again."
             " Load the bundle after a fork, or call reload."
@@ -65,6 +84,11 @@ class GraphFile:
                     raise DigestMismatch(changed) from problem
                 raise
         self._loaded = identity
+
+
+def _identity(descriptor: int) -> tuple[int, ...]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _mapped(file: BinaryIO, path: Path) -> mmap:

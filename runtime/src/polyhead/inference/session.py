@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from mmap import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +22,7 @@ from polyhead.inference import providers
 from polyhead.inference._graph_file import GraphFile
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.options import DISABLED_OPTIMIZERS, cpu_session_options
+from polyhead.system import memory
 from polyhead.system.onnx_runtime import ort
 
 _log = logging.getLogger(__name__)
@@ -117,41 +120,51 @@ class OnnxSession:
         """Read the graph now, where this process has not; raises what the constructor raises."""
         self._session.get(self._make)
 
+    def __del__(self) -> None:
+        """Free it in the thread that used it last, and give its memory back."""
+        made = self._session.made if hasattr(self, "_session") else {}
+        if made:
+            made.clear()
+            memory.give_back()
+
     def _make(self) -> ort.InferenceSession:
-        with self._file.opened() as (file, _):
-            session = self._start(_name(file, self._path))
+        with self._file.opened() as (file, content):
+            session = self._start(_source(file, content))
         session.disable_fallback()
         providers.require_used(self._provider[0], session.get_providers())
+        memory.give_back()  # onnxruntime has read the file into it
         return session
 
-    def _start(self, file: str) -> ort.InferenceSession:
+    def _start(self, graph: str | bytes) -> ort.InferenceSession:
         try:
-            return self._opened(file, self._provider)
+            return self._opened(graph, self._provider)
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
-            if self._provider[0] != CPU and self._loads_on_the_cpu(file):
+            if self._provider[0] != CPU and self._loads_on_the_cpu(graph):
                 raise providers.failed(self._provider[0], problem) from problem
             raise GraphError(
                 f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
             ) from problem
 
-    def _opened(self, file: str, provider: tuple[str, dict[str, str]]) -> ort.InferenceSession:
+    def _opened(
+        self, graph: str | bytes, provider: tuple[str, dict[str, str]]
+    ) -> ort.InferenceSession:
         usual = cpu_session_options(
             intra_op_threads=self._intra_op_threads,
             spin=self._spin,
             spin_in_call=self._spin_in_call,
         )
         return ort.InferenceSession(
-            file,
+            graph,
             self._options or usual,
             providers=[provider],
             disabled_optimizers=list(DISABLED_OPTIMIZERS),
             enable_fallback=0,
         )
 
-    def _loads_on_the_cpu(self, file: str) -> bool:
+    def _loads_on_the_cpu(self, graph: str | bytes) -> bool:
         """Tells a provider that cannot start from a bad graph: their errors look alike."""
         try:
-            self._opened(file, (CPU, {}))
+            self._opened(graph, (CPU, {}))
         except Exception:
             return False
         return True
@@ -185,7 +198,7 @@ class MultiThreadedSession:
         """
         process = os.getpid()
         if self._asked != process:
-            if start(self.open):
+            if start(partial(_open, weakref.ref(self))):
                 self._asked = process
             return False
         return self._fault is None and process in self.session._session.made
@@ -209,6 +222,13 @@ class MultiThreadedSession:
         }
 
 
+def _open(wanted: weakref.ref[MultiThreadedSession]) -> None:
+    """Open a session, unless its engine has ended or was reloaded before there was a thread."""
+    session = wanted()
+    if session is not None:
+        session.open()
+
+
 def _entry(options: ort.SessionOptions, key: str) -> str | None:
     try:
         return str(options.get_session_config_entry(key))
@@ -216,10 +236,11 @@ def _entry(options: ort.SessionOptions, key: str) -> str | None:
         return None
 
 
-def _name(file: BinaryIO, path: Path) -> str:
-    """What to open for exactly this file, even if another one is at `path` meanwhile.
+def _source(file: BinaryIO, content: mmap) -> str | bytes:
+    """What to open for exactly this file, even if another one is at its path meanwhile.
 
-    onnxruntime loads 58 MB by a name in 59 ms and from bytes in 86 (1.32, MiniLM).
+    onnxruntime loads 58 MB by a name in 59 ms and from bytes in 86 (1.32, MiniLM). The name takes
+    the right to read, which a process may have given up since it opened the file.
     """
     name = f"/proc/self/fd/{file.fileno()}"
-    return name if sys.platform == "linux" and Path(name).exists() else str(path)
+    return name if sys.platform == "linux" and os.access(name, os.R_OK) else content[:]
