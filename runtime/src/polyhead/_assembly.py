@@ -118,7 +118,7 @@ class Assembly:
         _check_names(graph.file, graph.inputs, session.inputs, "inputs")
         _check_names(graph.file, bundle.outputs(graph), session.outputs, "outputs")
         specs = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
-        _check_widths(graph.file, specs, session.widths)
+        _check_outputs(graph.file, specs, session)
         if self._settings.verify != "none":
             for entry in manifest.files:  # all others; graph and tokenizer are read only once
                 if entry not in (graph, manifest.tokenizer):
@@ -166,13 +166,18 @@ class Assembly:
         return self._sessions[key]
 
 
-def _check_widths(file: str, specs: Mapping[str, HeadSpec], widths: Mapping[str, object]) -> None:
+def _check_outputs(file: str, specs: Mapping[str, HeadSpec], session: OnnxSession) -> None:
     for name, spec in specs.items():
-        found, expected = widths[spec.output], decoder(name, spec).width
+        found, expected = session.widths[spec.output], decoder(name, spec).width
         if expected is not None and isinstance(found, int) and found != expected:
             raise GraphError(
                 f"{file}: head {name!r} has {found} logits, but its {len(spec.labels)} labels need"
                 f" {expected}. Export the bundle again."
+            )
+        if session.types[spec.output] != "tensor(float)":
+            raise GraphError(
+                f"{file}: head {name!r} has logits of the type {session.types[spec.output]},"
+                " expected tensor(float). Export the bundle again."
             )
 
 

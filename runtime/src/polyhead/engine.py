@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyhead._model import GraphRun, HeadRequest, LoadedModel, Origin, SubModel
 from polyhead._request import Options, checked_options, resolve
-from polyhead.errors import EngineClosed, EngineWithoutBundle, InputError
-from polyhead.heads import HeadSpec
+from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
+from polyhead.heads import Decoder, HeadSpec
 from polyhead.heads.base import Result
 from polyhead.inference import threads as thread_budget
+from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
-from polyhead.inference.scheduler import Job, Scheduler
+from polyhead.inference.scheduler import Arrays, Job, Scheduler
 from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
 from polyhead.system.schema import whole_number
@@ -40,6 +43,7 @@ Logits = dict[str, list[NDArray[np.float32]]]
 
 _NOTHING = np.empty(0, np.float32)
 _NO_OPTIONS: Options = {}
+_PATIENCE = 10.0  # seconds
 
 
 class Engine:
@@ -123,6 +127,7 @@ class Engine:
         )
         self._model, self._policy = model, policy
         self._last_info: dict[str, Any] | None = None  # of a closed engine
+        self._older = PerProcess[WeakSet[LoadedModel]]()  # that calls still use
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -168,7 +173,7 @@ class Engine:
         heads: Iterable[str] | None = None,
         options: Options | None = None,
         errors: Literal["return"],
-    ) -> list[Prediction | InputError]: ...
+    ) -> list[Prediction | InputError | GraphError]: ...
     def predict(
         self,
         texts: Sequence[Input],
@@ -176,7 +181,7 @@ class Engine:
         heads: Iterable[str] | None = None,
         options: Options | None = None,
         errors: OnError = "raise",
-    ) -> list[Prediction] | list[Prediction | InputError]:
+    ) -> list[Prediction] | list[Prediction | InputError | GraphError]:
         """Answer many texts; results are in the order of `texts`, an empty list gives one.
 
         Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
@@ -188,28 +193,35 @@ class Engine:
             heads: names of the wanted heads; None for all that read this kind of input.
             options: settings of single heads for this call.
             errors: ``"raise"``: one input that cannot be used stops the call before anything is
-                computed; ``"return"``: its error is put in its place, the others are answered.
+                computed; ``"return"``: its error is put in its place, the others are answered. So
+                is the `GraphError` of an input for which the graph gives no finite logits.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
                 index; or the value of an option, when it is used.
+            GraphError: when a graph fails, or its logits are none of its heads, or not finite.
             EngineClosed: after `close`.
         """
         model = self._open()
         chosen = _NO_OPTIONS if options is None else checked_options(options, model)
         request = self._request(heads, model)
         inputs = check(texts, self._policy, request.refused, errors)
-        encoded = self._encode(inputs, request, errors)
+        encoded: list[tuple[Encoding, ...] | PolyheadError]
+        encoded = [*self._encode(inputs, request, errors)]
         groups = self._scheduler.group(_jobs(encoded, request))
         results: dict[int, dict[str, Result]] = defaultdict(dict)
         for job, logits in self._scheduler.run(groups):
+            if not job.finite:
+                encoded[job.row] = fault = _not_finite(job, logits)
+                if errors == "raise":
+                    raise fault
+                continue
             for name, column, decoder in job.run.heads:
                 settings = chosen.get(name, _NO_OPTIONS)
-                result = decoder.decode(logits[column], job.encoding, **settings)
-                results[job.row][name] = result
+                results[job.row][name] = _decoded(name, decoder, logits[column], job, settings)
         answers: list[Any] = []
         for row, found in enumerate(encoded):
-            if not isinstance(found, InputError):
+            if not isinstance(found, PolyheadError):
                 answers.append(_prediction(found, results[row], request))
             else:
                 answers.append(found)
@@ -295,8 +307,9 @@ class Engine:
 
         The bundle is loaded and checked first; until then, and when it fails, the old one answers.
         Each call is answered by one of the two from its start to its end, and calls in flight
-        finish with the old one, which is freed with the last of them. Settings stay as they were
-        given to `polyhead.load`.
+        finish with the old one, which is freed with the last of them. While calls run on two older
+        ones, it waits for up to ten seconds, so that few are in memory at a time. Settings stay as
+        they were given to `polyhead.load`.
 
         Args:
             path: the new bundle; None for the path of the old one, and for several.
@@ -311,7 +324,12 @@ class Engine:
         origin = self._bundled("reload")
         if path is not None:
             origin = origin.at(path)
-        self._model = origin.model()
+        older, end = self._older.get(WeakSet), time.monotonic() + _PATIENCE
+        while len(older) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        model = origin.model()
+        older.add(self._model)
+        self._model = model
         if self._last_info is not None:  # closed meanwhile
             self.close()
             self._open()
@@ -391,16 +409,51 @@ class Engine:
 
 
 def _jobs(
-    encoded: Sequence[tuple[Encoding, ...] | InputError], request: HeadRequest
+    encoded: Sequence[tuple[Encoding, ...] | PolyheadError], request: HeadRequest
 ) -> list[Job[GraphRun]]:
     """What has to be computed for each input: a job for each run of a graph."""
     jobs = []
     for row, encodings in enumerate(encoded):
-        if not isinstance(encodings, InputError):
+        if not isinstance(encodings, PolyheadError):
             plan = request.text if encodings[0].query is None else request.pair
             for run in plan.runs:
                 jobs.append(Job(run, row, encodings[run.reader]))
     return jobs
+
+
+def _not_finite(job: Job[GraphRun], logits: Arrays) -> GraphError:
+    """The error for logits that are no numbers."""
+    heads = [n for n, column, _ in job.run.heads if not np.isfinite(logits[column]).all()]
+    return GraphError(
+        f"input {job.row}: the graph gives nan or infinite logits for the head"
+        f" {', '.join(map(repr, heads))}, so there is no answer. Its weights are at fault, or it"
+        " overflows with this input: train or export again; other heads can be asked by name."
+    )
+
+
+def _decoded(
+    name: str,
+    decoder: Decoder,
+    logits: NDArray[np.float32],
+    job: Job[GraphRun],
+    settings: Mapping[str, Any],
+) -> Result:
+    """What a head makes of its logits, which are for each token or for each window."""
+    problem: Exception | None = None
+    encoding, shape = job.encoding, logits.shape
+    windows = len(encoding.starts)
+    rows = shape[:-1] in ((len(encoding.ids),), (windows,) if windows > 1 else ())
+    if rows and (decoder.width is None or shape[-1:] == (decoder.width,)):
+        try:
+            return decoder.decode(logits, encoding, **settings)
+        except InputError:  # the value of an option
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as found:
+            problem = found
+    raise GraphError(
+        f"input {job.row}: the head {name!r} cannot read the graph's logits of the shape"
+        f" {shape} for {len(encoding.ids)} tokens in {windows} windows. Export the bundle again."
+    ) from problem
 
 
 def _prediction(

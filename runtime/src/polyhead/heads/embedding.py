@@ -24,6 +24,15 @@ class Embedding:
 
     vector: NDArray[np.float32]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same."""
+        if not isinstance(other, Embedding):
+            return NotImplemented
+        return np.array_equal(self.vector, other.vector)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.vector.tolist()))
+
     @property
     def decision(self) -> None:
         """Always None: a vector decides nothing by itself."""

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.errors import EngineClosed
+from polyhead.errors import EngineClosed, GraphError
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
 from polyhead.inference.grouping import groups, padded_groups
@@ -61,11 +61,13 @@ class Job(Generic[P]):
         run: that computes it.
         row: the caller's number of the text.
         encoding: its tokens, in one window or in several.
+        finite: whether all of its logits are numbers, once they are computed.
     """
 
     run: P
     row: int
     encoding: Encoding
+    finite: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -126,6 +128,7 @@ class Scheduler:
 
         Raises:
             EngineClosed: when it was closed meanwhile.
+            GraphError: for logits of other rows than were fed.
             Exception: what a back end raised; no group runs any more by then.
         """
         workers = self._workers()
@@ -137,8 +140,11 @@ class Scheduler:
         missing: dict[int, dict[int, Arrays]] = {}
         for group, arrays in found:
             padded = MASK in group.run.backend.inputs
+            finite = _are_finite(group, arrays)
             for place, (job, number, window) in enumerate(group.windows):
                 logits = [array[place] for array in arrays]
+                if not finite and not all(np.isfinite(array).all() for array in logits):
+                    job.finite = False
                 if padded:
                     tokens = len(job.encoding.ids[window])
                     logits = [array[:tokens] if array.ndim == 2 else array for array in logits]
@@ -306,6 +312,21 @@ _exhaust = deque[None](maxlen=0).extend
 def _run(group: Group[P]) -> tuple[Group[P], Arrays]:
     backend = group.run.backend
     return group, backend.run(group.run.outputs, _feeds(group.windows, backend.inputs))
+
+
+def _are_finite(group: Group[P], arrays: Arrays) -> bool:
+    """Whether all logits are numbers.
+
+    Raises:
+        GraphError: for other rows than were fed.
+    """
+    for output, array in zip(group.run.outputs, arrays, strict=True):
+        if array.shape[:1] != (len(group.windows),):
+            raise GraphError(
+                f"the graph's output {output!r} has the shape {array.shape} for"
+                f" {len(group.windows)} rows of tokens. Export the bundle again."
+            )
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def _feeds(

@@ -71,6 +71,7 @@ class OnnxSession:
         self.inputs = tuple(node.name for node in session.get_inputs())
         outputs = session.get_outputs()
         self.outputs = tuple(node.name for node in outputs)
+        self.types = {node.name: node.type for node in outputs}
         self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
 
     def run(

@@ -59,6 +59,21 @@ class Encoding:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the encoder reads the same of the same input."""
+        if not isinstance(other, Encoding):
+            return NotImplemented
+        return self._plain() == other._plain() and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("ids", "offsets", "special", "token_types")
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._plain())
+
+    def _plain(self) -> tuple[object, ...]:
+        return self.text, self.query, self.truncated, self.starts, self.firsts
+
     @property
     def kind(self) -> Literal["text", "pair"]:
         """Which heads read it."""
