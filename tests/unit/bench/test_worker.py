@@ -339,6 +339,28 @@ def test_threads_that_share_an_engine_get_the_answers_of_a_lone_caller(models):
     assert len(found["latencies"]) == 80
 
 
+def test_an_engine_reloads_under_load(models):
+    with Worker("polyhead-int8", models.bundle, threads=2) as worker:
+        found = worker.ask("load", texts=["Thanks!", "No."], callers=2, seconds=0.5, reload=0.1)
+    assert found["calls"] > 0
+    assert (found["errors"], found["different"]) == (0, 0)
+
+
+def test_a_reload_that_fails_is_an_error(script, tmp_path):
+    python = script(
+        noisy("""
+        class Noisy(Base):
+            def reload(self):
+                raise ValueError("no such file")
+            def answer(self, text):
+                return {"topic": {"label": text}}
+    """)
+    )
+    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+        found = worker.ask("load", texts=["good"], callers=1, calls=5, reload=60)
+    assert (found["calls"], found["errors"], found["different"]) == (5, 1, 0)
+
+
 def test_errors_and_other_answers_under_load_are_counted(script, tmp_path):
     python = script(
         noisy("""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,8 @@ class Service:
         """Several threads that ask at once, until ``seconds`` are over or for ``calls`` each.
 
         A share of the calls, ``lists``, takes a list of up to 32 texts. Every answer is compared
-        with the one that the text had when it was first asked alone.
+        with the one that the text had when it was first asked alone. At the start, and every
+        ``reload`` seconds, the peer reads its model again.
         """
         expected = [self._first(text) for text in request["texts"]]
         start = time.perf_counter()
@@ -101,13 +103,18 @@ class Service:
         def work(number: int) -> tuple[list[float], int, int, int]:
             return self._caller(request, number, expected, end)
 
-        with ThreadPoolExecutor(request["callers"]) as pool:
-            found = list(pool.map(work, range(request["callers"])))
+        over = Event()
+        with ThreadPoolExecutor(request["callers"] + 1) as pool:
+            reloads = pool.submit(self._reload, request, over)
+            try:
+                found = list(pool.map(work, range(request["callers"])))
+            finally:
+                over.set()
         latencies, calls, errors, different = zip(*found, strict=True)
         return {
             "latencies": [ms for part in latencies for ms in part],
             "calls": sum(calls),
-            "errors": sum(errors),
+            "errors": sum(errors) + (reloads.exception() is not None),
             "different": sum(different),
             "seconds": time.perf_counter() - start,
             "rss": resident(),
@@ -166,6 +173,12 @@ class Service:
                 latencies.append((time.perf_counter() - start) * 1e3)
             different += found != [expected[place] for place in places]
         return latencies, calls, errors, different
+
+    def _reload(self, request: Mapping[str, Any], over: Event) -> None:
+        while "reload" in request:
+            self._peer.reload()
+            if over.wait(request["reload"]):
+                return
 
     def _asked(self, texts: list[Input]) -> list[Answers]:
         if len(texts) == 1:

@@ -46,6 +46,10 @@ class Peer(ABC):
     def info(self) -> Mapping[str, Any]:
         """Versions and settings, as plain data."""
 
+    def reload(self) -> None:
+        """Read its model again while it answers; nothing where a peer cannot."""
+        return None
+
     def encode(self, text: Input) -> Feeds | None:
         """What `run_graph` is fed for one text; None where a peer has no graph of its own."""
         return None

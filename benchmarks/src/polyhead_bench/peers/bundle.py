@@ -47,6 +47,10 @@ class BundlePeer(Peer):
         """Answer many; the engine groups them by length."""
         return [_plain(p) for p in self._engine.predict(texts, heads=self._heads)]
 
+    def reload(self) -> None:
+        """The same bundle, read again."""
+        self._engine.reload()
+
     def encode(self, text: Input) -> Feeds:
         """The first window of a text."""
         (encoding,) = self._engine.encode([text])

@@ -17,7 +17,7 @@ def measure(context: Context) -> dict[str, Any]:
 
     A slice has ``rss`` in bytes, ``p50`` and ``p99`` in ms of texts alone, how many there were
     (``texts``), ``errors``, and ``different``: answers that are not those of the first slice. One
-    call in ten takes a list of texts.
+    call in ten takes a list of texts; the peer reads its model again each minute.
     """
     texts = context.source.mixed(2000, mean=28, longest=128, seed=2).inputs
     for name, worker in list(context.roster.workers.items()):
@@ -31,6 +31,7 @@ def measure(context: Context) -> dict[str, Any]:
                 callers=context.settings.callers,
                 seconds=context.settings.minutes * 60 / _SLICES,
                 lists=_LISTS,
+                reload=60,
             )
             if answer is None:
                 break
