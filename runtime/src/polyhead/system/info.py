@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,27 @@ def system_info() -> dict[str, Any]:
         "versions": {
             "polyhead": __version__,
             "onnxruntime": ort.__version__,
+            "onnxruntime_distributions": _distributions(),
             "tokenizers": tokenizers.__version__,
             "numpy": np.__version__,
         },
     }
+
+
+@cache
+def _distributions() -> list[str] | None:
+    """Which distributions brought onnxruntime, as ``onnxruntime-gpu 1.32.0``.
+
+    Where there are several, they have written the same files, and the last one to be installed
+    runs. None where there are no metadata, as in a frozen program.
+    """
+    found = []
+    for metadata in sorted(Path(ort.__file__).parents[1].glob("onnxruntime*.dist-info")):
+        name, _, version = metadata.stem.partition("-")
+        record = metadata / "RECORD"  # other distributions have names that begin like this
+        if not record.exists() or "\nonnxruntime/__init__.py," in f"\n{record.read_text('utf-8')}":
+            found.append(f"{name.replace('_', '-')} {version}")
+    return found or None
 
 
 @cache
