@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-_QUIET = 3  # errors only: warnings are of nodes that fall out of use later
+from polyhead.inference.options import cpu_session_options
+from polyhead.system.onnx_runtime import ort
+
 _IR_VERSION = 10
 
 
@@ -45,8 +46,7 @@ def session_of(
     part = ir.convenience.extract(graph, list(inputs), list(values))
     part.opset_imports.update(graph.opset_imports)
     content = ir.to_proto(ir.Model(part, ir_version=_IR_VERSION)).SerializeToString()
-    options = ort.SessionOptions()
-    options.log_severity_level = _QUIET
+    options = cpu_session_options(intra_op_threads=0)
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

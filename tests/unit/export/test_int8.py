@@ -110,8 +110,8 @@ def test_onnxruntime_runs_the_layout_as_it_was_written(int8, optimised, count):
     assert {op: run[op] for op in layout} == {op: written[op] for op in layout}
 
 
-def test_without_the_options_slow_operators_would_come_back(int8, tmp_path):
-    options = ort.SessionOptions()
+def test_with_all_optimizers_slow_operators_would_come_back(int8, tmp_path):
+    options = cpu_session_options()
     options.optimized_model_filepath = str(tmp_path / "default.onnx")
     ort.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
     found = collections.Counter(n.op_type for n in ir.load(tmp_path / "default.onnx").graph)

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyhead.bundle.onnx_check import check_onnx
 from polyhead.errors import GraphError, SourceError
+from polyhead.inference.options import cpu_session_options
 from polyhead.system.onnx_runtime import ort
 from polyhead_models.importing.labels import NEVER
 
@@ -68,10 +69,10 @@ def read(path: Path) -> ForeignGraph:
     content = path.read_bytes()
     check_onnx(content, str(path))
     operators = {node.op_type for node in onnx.load_model_from_string(content).graph.node}
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            content, cpu_session_options(), providers=["CPUExecutionProvider"]
+        )
     except Exception as problem:  # onnxruntime raises its own classes, which have no base
         raise GraphError(f"{path}: onnxruntime cannot load this graph: {problem}") from problem
     inputs = session.get_inputs()

@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from polyhead.inference.options import cpu_session_options
+
 HEADER = '<ir_version: 10, opset_import: ["" : 23]>\n'
 
 
@@ -74,7 +76,7 @@ def run() -> Callable[..., NDArray[Any]]:
 
     def compute(model: ir.Model, **feeds: NDArray[Any]) -> NDArray[Any]:
         content = ir.to_proto(model).SerializeToString()
-        options = ort.SessionOptions()
+        options = cpu_session_options()
         # onnxruntime has passes of its own, which would hide what ours do.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
