@@ -20,7 +20,7 @@ from polyhead.heads.base import Result
 from polyhead.inference import threads as thread_budget
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
-from polyhead.inference.scheduler import Arrays, Job, Scheduler
+from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
 from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
 from polyhead.system.schema import whole_number
@@ -174,6 +174,7 @@ class Engine:
         options: Options | None = None,
         errors: Literal["return"],
     ) -> list[Prediction | InputError | GraphError]: ...
+    @overload
     def predict(
         self,
         texts: Sequence[Input],
@@ -181,7 +182,17 @@ class Engine:
         heads: Iterable[str] | None = None,
         options: Options | None = None,
         errors: OnError = "raise",
-    ) -> list[Prediction] | list[Prediction | InputError | GraphError]:
+        wanted: Wanted,
+    ) -> list[Prediction | InputError | GraphError | None]: ...
+    def predict(
+        self,
+        texts: Sequence[Input],
+        *,
+        heads: Iterable[str] | None = None,
+        options: Options | None = None,
+        errors: OnError = "raise",
+        wanted: Wanted | None = None,
+    ) -> list[Any]:
         """Answer many texts; results are in the order of `texts`, an empty list gives one.
 
         Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
@@ -195,6 +206,10 @@ class Engine:
             errors: ``"raise"``: one input that cannot be used stops the call before anything is
                 computed; ``"return"``: its error is put in its place, the others are answered. So
                 is the `GraphError` of an input for which the graph gives no finite logits.
+            wanted: says by the index of a text whether its answer is still wanted, as after a
+                deadline it is not. It is asked before each part of the work, also from other
+                threads, and must be quick. A text that is not wanted any more gets None, as soon
+                as the part in work is done; a part is some hundreds of tokens.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
@@ -206,11 +221,14 @@ class Engine:
         chosen = _NO_OPTIONS if options is None else checked_options(options, model)
         request = self._request(heads, model)
         inputs = check(texts, self._policy, request.refused, errors)
-        encoded: list[tuple[Encoding, ...] | PolyheadError]
-        encoded = [*self._encode(inputs, request, errors)]
+        encoded: list[tuple[Encoding, ...] | PolyheadError | None]
+        encoded = [*self._encode(inputs, request, errors, wanted)]
         groups = self._scheduler.group(_jobs(encoded, request))
         results: dict[int, dict[str, Result]] = defaultdict(dict)
-        for job, logits in self._scheduler.run(groups):
+        for job, logits in self._scheduler.run(groups, wanted):
+            if logits is None:
+                encoded[job.row] = None
+                continue
             if not job.finite:
                 encoded[job.row] = fault = _not_finite(job, logits)
                 if errors == "raise":
@@ -221,7 +239,7 @@ class Engine:
                 results[job.row][name] = _decoded(name, decoder, logits[column], job, settings)
         answers: list[Any] = []
         for row, found in enumerate(encoded):
-            if not isinstance(found, PolyheadError):
+            if isinstance(found, tuple):
                 answers.append(_prediction(found, results[row], request))
             else:
                 answers.append(found)
@@ -240,8 +258,9 @@ class Engine:
         names = [*request.text.heads, *request.pair.heads]
         found: Logits = {name: [_NOTHING] * len(encoded) for name in names}
         for job, logits in self._scheduler.run(self._scheduler.group(_jobs(encoded, request))):
-            for name, column, _ in job.run.heads:
-                found[name][job.row] = logits[column]
+            if logits is not None:  # never, as all are wanted
+                for name, column, _ in job.run.heads:
+                    found[name][job.row] = logits[column]
         return found
 
     def encode(self, texts: Sequence[Input]) -> list[Encoding]:
@@ -255,7 +274,7 @@ class Engine:
         """
         request = self._request((), self._open())
         encoded = self._encode(check(texts, self._policy, request.refused), request)
-        return [found[0] for found in encoded if not isinstance(found, InputError)]
+        return [found[0] for found in encoded if isinstance(found, tuple)]
 
     def warmup(self) -> None:
         """Answer an input of every kind that the heads read, a short one and a long one.
@@ -385,16 +404,20 @@ class Engine:
         inputs: Sequence[CheckedText | InputError],
         request: HeadRequest,
         errors: OnError = "raise",
-    ) -> list[tuple[Encoding, ...] | InputError]:
+        wanted: Wanted | None = None,
+    ) -> list[tuple[Encoding, ...] | InputError | None]:
         """Each input as the wanted sub-models read it, by the numbers of the plan's readers."""
         policy, of_text, of_pair = self._policy, request.text.readers, request.pair.readers
 
-        def encode(rows: range) -> list[tuple[Encoding, ...] | InputError]:
-            found: list[tuple[Encoding, ...] | InputError] = []
+        def encode(rows: range) -> list[tuple[Encoding, ...] | InputError | None]:
+            found: list[tuple[Encoding, ...] | InputError | None] = []
             for row in rows:
                 texts = inputs[row]
                 if isinstance(texts, InputError):
                     found.append(texts)
+                    continue
+                if wanted is not None and not wanted(row):
+                    found.append(None)
                     continue
                 try:
                     readers = of_text if texts[0] is None else of_pair
@@ -409,12 +432,12 @@ class Engine:
 
 
 def _jobs(
-    encoded: Sequence[tuple[Encoding, ...] | PolyheadError], request: HeadRequest
+    encoded: Sequence[tuple[Encoding, ...] | PolyheadError | None], request: HeadRequest
 ) -> list[Job[GraphRun]]:
     """What has to be computed for each input: a job for each run of a graph."""
     jobs = []
     for row, encodings in enumerate(encoded):
-        if not isinstance(encodings, PolyheadError):
+        if isinstance(encodings, tuple):
             plan = request.text if encodings[0].query is None else request.pair
             for run in plan.runs:
                 jobs.append(Job(run, row, encodings[run.reader]))

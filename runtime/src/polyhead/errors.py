@@ -25,7 +25,7 @@
     ├── EngineClosed              the engine was closed before this call
     ├── EngineWithoutBundle (TypeError)  nothing to pickle or reload: not made by `polyhead.load`
     ├── BatcherClosed             the batcher is not open, or ended before this request's turn
-    ├── QueueFull                 as many requests wait as `max_queue` allows, or no thread starts
+    ├── QueueFull                 no room or time for this request, or no thread for its batch
     ├── DeadlineExceeded (TimeoutError)  no answer within `deadline_ms`
     └── MissingExtra (ImportError)  an optional library is not installed
 
@@ -142,7 +142,16 @@ class BatcherClosed(PolyheadError):
 
 
 class QueueFull(PolyheadError):
-    """A batcher cannot take this request, for want of room or threads; nothing was computed."""
+    """A batcher cannot take this request, for want of room, time or threads; nothing was computed.
+
+    Attributes:
+        expected_wait_s: seconds until this request would have had its turn, for ``Retry-After``; 0
+            where nothing was measured yet.
+    """
+
+    def __init__(self, message: str, *, expected_wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.expected_wait_s = expected_wait_s
 
 
 class DeadlineExceeded(PolyheadError, TimeoutError):

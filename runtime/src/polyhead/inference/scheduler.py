@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -29,6 +30,8 @@ _STRIP = 64
 
 Arrays = Sequence[NDArray[np.float32]]
 """An array for each wanted output."""
+Wanted = Callable[[int], bool]
+"""Says by the number of a text whether its answer is still wanted; any thread calls it."""
 S = TypeVar("S")
 T = TypeVar("T")
 _Work = list[tuple[Future[T], Callable[[S], T], S]]
@@ -120,11 +123,18 @@ class Scheduler:
                 found.append(Group(run, [windows[row] for row in rows]))
         return found
 
-    def run(self, groups: Sequence[Group[P]]) -> Iterator[tuple[Job[P], Arrays]]:
+    def run(
+        self, groups: Sequence[Group[P]], wanted: Wanted | None = None
+    ) -> Iterator[tuple[Job[P], Arrays | None]]:
         """Compute groups side by side; gives each job with its logits, in the order of groups.
 
         The logits of a text in several windows are those of all: a row a window for outputs that
         have one row a text, end to end for those that have one a token.
+
+        Args:
+            groups: as `group` made them.
+            wanted: asked for the rows of a group right before it is computed; where none of them is
+                wanted it is left out, and its jobs come with None. None for all.
 
         Raises:
             EngineClosed: when it was closed meanwhile.
@@ -132,13 +142,17 @@ class Scheduler:
             Exception: what a back end raised; no group runs any more by then.
         """
         workers = self._workers()
-        found: Iterable[tuple[Group[P], Arrays]]
+        found: Iterable[tuple[Group[P], Arrays | None]]
         if len(groups) == 1:
             found = [workers.compute_alone(groups[0])]
         else:
-            found = workers.side_by_side(_run, groups)
+            found = workers.side_by_side(partial(_run, wanted), groups)
         missing: dict[int, dict[int, Arrays]] = {}
         for group, arrays in found:
+            if arrays is None:
+                for job, _, _ in group.windows:
+                    yield job, None
+                continue
             padded = MASK in group.run.backend.inputs
             finite = _are_finite(group, arrays)
             for place, (job, number, window) in enumerate(group.windows):
@@ -309,7 +323,9 @@ _END = object()
 _exhaust = deque[None](maxlen=0).extend
 
 
-def _run(group: Group[P]) -> tuple[Group[P], Arrays]:
+def _run(wanted: Wanted | None, group: Group[P]) -> tuple[Group[P], Arrays | None]:
+    if wanted is not None and not any(wanted(job.row) for job, _, _ in group.windows):
+        return group, None
     backend = group.run.backend
     return group, backend.run(group.run.outputs, _feeds(group.windows, backend.inputs))
 

@@ -4,29 +4,44 @@ A `Batcher` collects what arrives while the engine is busy and hands it over as 
 engine groups by exact length. It tokenises and computes in threads: the event loop never waits.
 
 When a batch begins: at once if nothing is running; while something runs, as soon as `max_batch`
-requests wait or the oldest has waited `max_wait_ms`, if a thread is free. The oldest request goes
-first, with those behind it that ask for the same heads and options.
+requests or enough work wait, or the oldest has waited `max_wait_ms`, if a thread is free. The
+oldest request goes first, with those behind it that ask for the same heads and options.
+
+With a deadline no work is done in vain. Who is expected to miss it is refused on arrival, who can
+no longer make it is left out of a batch, and threads leave out what nobody waits for any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Self
 
 from polyhead.engine import Engine, Options
 from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
-from polyhead.serving.queue import BatchAnswers, Pending, QueueEntry, answer, entry_for
+from polyhead.serving.admission import FIRST_BATCH, LONGEST_BATCH_S, PLANNED, Pace
+from polyhead.serving.queue import (
+    BatchAnswers,
+    Pending,
+    QueueEntry,
+    RunningBatch,
+    answer,
+    entry_for,
+)
 from polyhead.serving.stats import BatcherStats, Counters
+from polyhead.serving.threads import DaemonThreads
 from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
 _LEAST_THREADS = 2
+# How long closing waits for threads that were told to stop: some groups, or a text's tokenising.
+_STOPPING_S = 1.0
 
 
 class Batcher:
@@ -53,7 +68,8 @@ class Batcher:
                 idle batcher never waits.
             max_queue: most requests that wait to be computed; one more raises `QueueFull`.
             deadline_ms: milliseconds from `predict` to an answer; None for no limit.
-            max_batch: most texts in one call of the engine.
+            max_batch: most texts in one call of the engine; fewer where they are half a second of
+                work, or a quarter of the deadline.
 
         Raises:
             InvalidSetting: when a number is out of its range.
@@ -61,16 +77,17 @@ class Batcher:
         self._engine = engine
         self._max_wait = number("max_wait_ms", max_wait_ms) / 1e3
         self._max_queue = whole_number("max_queue", max_queue)
-        self._deadline_ms = None if deadline_ms is None else number("deadline_ms", deadline_ms)
+        self._deadline = None if deadline_ms is None else number("deadline_ms", deadline_ms) / 1e3
         self._max_batch = whole_number("max_batch", max_batch)
         info = engine.info()
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
         self._counters = Counters(batch_tokens=int(info["batch_tokens"]))
+        self._pace = Pace()
         self._pending = Pending()
         self._in_flight: dict[object, QueueEntry] = {}
-        self._running = self._running_long = 0
+        self._running: list[RunningBatch] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = DaemonThreads()
         self._woken: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._closed = False
@@ -95,29 +112,32 @@ class Batcher:
         Raises:
             InputError: when this text, a head name or an option cannot be used; other requests are
                 not touched.
-            QueueFull: when `max_queue` requests wait already, or the system has no thread for the
-                batch; nothing was computed.
-            DeadlineExceeded: when `deadline_ms` are over.
+            QueueFull: when `max_queue` requests wait already, an answer within `deadline_ms` is not
+                to be expected, or the system has no thread for the batch; nothing was computed.
+            DeadlineExceeded: when `deadline_ms` are over, or too few are left.
             BatcherClosed: outside of ``async with``, or when it ended before this text's turn.
         """
         loop = self._open()
         counters = self._counters
-        if self._pending.waiters >= self._max_queue:
+        now = time.perf_counter()
+        entry = entry_for(text, heads, options, now)
+        entry = self._in_flight.get(entry.key, entry)
+        try:
+            self._admit(entry)
+        except QueueFull:
             counters.rejected += 1
-            raise QueueFull(
-                f"{self._pending.waiters:,} requests wait already, as many as max_queue allows."
-                " Answer 503 and let the caller try again later, or raise max_queue."
-            )
+            raise
+        if self._deadline is not None:
+            entry.deadline = now + self._deadline
         counters.requests += 1
         future: asyncio.Future[Prediction] = loop.create_future()
-        entry = self._joined(entry_for(text, heads, options, time.perf_counter()), future)
+        self._join(entry, future)
         try:
-            seconds = None if self._deadline_ms is None else self._deadline_ms / 1e3
-            await asyncio.wait((future,), timeout=seconds)
+            await asyncio.wait((future,), timeout=self._deadline)
             if not future.done():
                 counters.expired += 1
                 raise DeadlineExceeded(
-                    f"no answer after deadline_ms={self._deadline_ms:g}; the request"
+                    f"no answer after {self._limit}; the request"
                     f" {'was being computed' if entry.started else 'still waited for its turn'}."
                     " Answer 504, send shorter texts, or allow more time or threads."
                 )
@@ -132,32 +152,49 @@ class Batcher:
 
     def stats(self) -> BatcherStats:
         """What happened so far, as plain numbers; may be called from any thread."""
-        return self._counters.snapshot(waiting=self._pending.waiters, running=self._running)
+        return self._counters.snapshot(waiting=self._pending.waiters, running=len(self._running))
 
-    async def aclose(self, *, drain: bool = True) -> None:
-        """Take no more requests and wait for the threads; may be called twice.
+    async def aclose(self, *, drain: bool = True, grace: float | None = None) -> None:
+        """Take no more requests, and end; may be called twice.
+
+        Who is not answered by then gets `BatcherClosed`. Threads stop at their next group of
+        windows, and this returns soon, whatever they compute: after a second and a half at most.
 
         Args:
-            drain: answer what waits; False fails it with `BatcherClosed`. What is being computed
-                is answered in either case.
+            drain: answer what waits and what is being computed; False fails at once what waits.
+            grace: seconds for that; None for no limit. Without `drain` half a second, in which
+                ordinary batches end.
         """
         self._closed = True
-        if self._pool is None:
+        if self._loop is None:
             return
-        if not drain:
-            self._refuse_pending()
-        self._wake()
+        problem = BatcherClosed("The batcher was closed before this request was answered.")
         try:
-            await self._idle.wait()
+            asked = [future for each in self._in_flight.values() for future in each.waiters]
+            if asked and drain:
+                self._wake()
+                await asyncio.wait(asked, timeout=grace)
+            self._fail(self._pending.clear(), problem)
+            await self._stopped(LONGEST_BATCH_S)
         finally:
-            self._refuse_pending()
-            self._pool.shutdown(wait=self._idle.is_set(), cancel_futures=True)
+            computed = [entry for batch in self._running for entry in batch.entries]
+            for entry in computed:
+                entry.wanted = False
+            try:
+                await self._stopped(_STOPPING_S)
+            finally:
+                self._fail([*self._pending.clear(), *computed], problem)
+                self._pool.close()
+
+    async def _stopped(self, seconds: float) -> None:
+        """Wait so long at most until no thread computes."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
 
     async def __aenter__(self) -> Self:
         if self._loop is not None:
             raise BatcherClosed("A batcher serves one 'async with'. Make another Batcher.")
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="polyhead-batcher")
         self._idle.set()
         return self
 
@@ -177,21 +214,61 @@ class Batcher:
             )
         return self._loop
 
-    def _joined(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> QueueEntry:
-        """The entry of this request, an equal one that is in flight or a new one."""
-        equal = self._in_flight.get(entry.key)
-        if equal is not None:
+    @property
+    def _limit(self) -> str:
+        return f"deadline_ms={(self._deadline or 0) * 1e3:g}"
+
+    def _admit(self, entry: QueueEntry) -> None:
+        """Raises QueueFull where there is no room for a request, or no time."""
+        wait = self._expected_wait(entry)
+        if self._pending.waiters >= self._max_queue:
+            raise QueueFull(
+                f"{self._pending.waiters:,} requests wait already, as many as max_queue allows."
+                " Answer 503 and let the caller try again later, or raise max_queue.",
+                expected_wait_s=wait,
+            )
+        if self._deadline is None or entry.waiters or self._nothing_like(entry):
+            return
+        total = wait + self._pace.seconds(entry.work)
+        if total > PLANNED * self._deadline:
+            raise QueueFull(
+                f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which is"
+                f" too near to {self._limit} or beyond. Answer 503 and let the caller try again"
+                " later, send shorter texts, or allow more time or threads.",
+                expected_wait_s=wait,
+            )
+
+    def _expected_wait(self, entry: QueueEntry) -> float:
+        """Seconds until a thread has time for a new entry; long texts have all threads but one."""
+        running = [batch for batch in self._running if batch.long == entry.long]
+        others = 1 if entry.long else len(self._running) - len(running)
+        threads = max(1, self._threads - others)
+        pending = self._pending.work[entry.long]
+        if len(running) < threads and not pending:
+            return 0.0
+        now, pace = time.perf_counter(), self._pace
+        left = sum(max(0.0, pace.seconds(b.work) - (now - b.begun)) for b in running)
+        return (left + pace.seconds(pending)) / threads
+
+    def _nothing_like(self, entry: QueueEntry) -> bool:
+        """Whether no text of its kind, long or short, runs or waits.
+
+        Then it is computed whatever is expected: without, a pace that was once bad would stay.
+        """
+        running = any(batch.long == entry.long for batch in self._running)
+        return not running and not self._pending.work[entry.long]
+
+    def _join(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
+        """A caller waits for an entry, a new one or one that is in flight."""
+        if entry.waiters:
             self._counters.shared += 1
-            entry = equal
         else:
             self._in_flight[entry.key] = entry
             self._pending.add(entry)
         entry.waiters.add(future)
         if not entry.started:
             self._pending.waiters += 1
-            self._idle.clear()
             self._wake()
-        return entry
 
     def _leave(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
         """A caller is gone; an entry for which nobody waits is forgotten."""
@@ -199,12 +276,19 @@ class Batcher:
             entry.waiters.remove(future)
             if not entry.started:
                 self._pending.waiters -= 1
-                if not entry.waiters:
+            if not entry.waiters:
+                entry.wanted = False
+                self._forget(entry)
+                if not entry.started:
                     self._pending.remove(entry)
-                    self._in_flight.pop(entry.key, None)
                     self._wake()
-        if future.done():
+        if not future.cancel():
             future.exception()  # seen, even when the caller was cancelled in the same moment
+
+    def _forget(self, entry: QueueEntry) -> None:
+        """No later request joins it."""
+        if self._in_flight.get(entry.key) is entry:
+            del self._in_flight[entry.key]
 
     def _wake(self, delay: float = 0) -> None:
         """Look at the queue, soon: what arrives in this turn of the loop goes together."""
@@ -219,79 +303,122 @@ class Batcher:
     def _look(self) -> None:
         """Begin as many batches as may begin now."""
         self._woken = None
-        while self._pending and self._running < self._threads:
+        while self._pending and len(self._running) < self._threads:
             wait = self._still_to_wait()
             if wait > 0:
                 self._wake(wait)
                 return
-            batch = self._pending.take(self._max_batch, long=self._running_long < self._threads - 1)
-            if not batch:
+            try:
+                self._pool.ready()
+            except (RuntimeError, MemoryError) as problem:
+                if not self._running:  # else one of these will be ready
+                    self._fail(self._pending.clear(), _no_thread(problem))
+                return
+            batch = self._take()
+            if batch is None:
                 return  # long texts have all threads but one
-            if not self._begin(batch) and self._running:
-                return  # when one of these ends there is a thread
-        if not self._pending and not self._running:
-            self._idle.set()
+            if batch:
+                self._begin(batch)
 
     def _still_to_wait(self) -> float:
         """Seconds until the next batch may begin."""
-        full = len(self._pending) >= self._max_batch
+        work = sum(self._pending.work.values())
+        full = len(self._pending) >= self._max_batch or self._pace.seconds(work) >= self._bound
         if not self._running or full or self._closed:
             return 0
         return self._pending.oldest + self._max_wait - time.perf_counter()
 
-    def _begin(self, batch: list[QueueEntry]) -> bool:
-        """Hand a batch to a thread; False where the system has none; its callers get QueueFull."""
-        assert self._loop is not None
-        assert self._pool is not None
-        waited = [time.perf_counter() - entry.arrived for entry in batch]
-        work = partial(answer, self._engine, batch)
-        try:
-            answers = self._loop.run_in_executor(self._pool, work)
-        except RuntimeError as problem:
-            refused = QueueFull(
-                f"the system has no thread for this batch: {problem}. Answer 503 and let the caller"
-                " try again later, or give this process more threads or memory."
-            )
-            refused.__cause__ = problem
-            self._fail(batch, refused)
-            batch.clear()  # the pool keeps what it could not start: a later thread finds no entry
-            return False
-        self._running += 1
-        self._running_long += batch[0].long
-        self._counters.count_begin(waited)
-        answers.add_done_callback(partial(self._end, batch))
-        return True
+    @property
+    def _bound(self) -> float:
+        """Seconds of work in a batch."""
+        return min(LONGEST_BATCH_S, (self._deadline or inf) / 4)
 
-    def _end(self, batch: list[QueueEntry], done: asyncio.Future[BatchAnswers]) -> None:
+    def _take(self) -> list[QueueEntry] | None:
+        """The next batch; an empty one where only late entries were taken, None without any."""
+        most = self._max_batch if self._pace.known else min(self._max_batch, FIRST_BATCH)
+        long = sum(batch.long for batch in self._running) < self._threads - 1
+        batch, late = self._pending.take(most, self._pace, self._bound, long=long)
+        if not batch and not late:
+            return None
+        if not batch and self._nothing_like(late[-1]):
+            batch.append(late.pop())
+        if late:
+            left = DeadlineExceeded(
+                f"too little was left of {self._limit} when the request's turn came, so it was not"
+                " computed. Answer 504, send shorter texts, or allow more time or threads."
+            )
+            self._fail(late, left)
+        return batch
+
+    def _begin(self, entries: list[QueueEntry]) -> None:
+        """Hand a batch to the thread that is ready."""
+        assert self._loop is not None
+        batch = RunningBatch(entries, time.perf_counter())
+        self._running.append(batch)
+        self._idle.clear()
+        self._counters.count_begin([batch.begun - entry.arrived for entry in entries])
+        self._pool.run(partial(_answer, self._engine, batch, self._loop, self._end))
+
+    def _end(self, batch: RunningBatch, answers: BatchAnswers | BaseException) -> None:
         """Give the answers out and look for more to do."""
-        self._running -= 1
-        self._running_long -= batch[0].long
+        self._running.remove(batch)
+        self._pool.release()
         try:
-            for entry, found in zip(batch, self._found(batch, done), strict=True):
-                self._in_flight.pop(entry.key, None)
-                entry.settle(found)
+            if isinstance(answers, BaseException):
+                found: list[Prediction | BaseException | None] = [answers] * len(batch.entries)
+            else:
+                self._learn(batch, answers)
+                found = answers.found
+            closed = BatcherClosed("The batcher was closed while this request was computed.")
+            for entry, each in zip(batch.entries, found, strict=True):
+                self._forget(entry)
+                entry.settle(closed if each is None else each)
         except Exception as problem:  # fewer answers than entries, say: nobody may wait for ever
-            self._fail(batch, problem)
+            self._fail(batch.entries, problem)
         finally:
+            if not self._running:
+                self._idle.set()
             self._look()
 
-    def _found(
-        self, batch: list[QueueEntry], done: asyncio.Future[BatchAnswers]
-    ) -> list[Prediction | BaseException]:
-        problem = BatcherClosed("closed while it waited") if done.cancelled() else done.exception()
-        if problem is not None:
-            return [problem] * len(batch)
-        answers = done.result()
+    def _learn(self, batch: RunningBatch, answers: BatchAnswers) -> None:
+        """Threads, numbers and the pace, all of which `Engine.reload` may have changed."""
         self._threads = max(_LEAST_THREADS, answers.threads)
         self._counters.count_batch(answers.shape)
-        return answers.found
-
-    def _refuse_pending(self) -> None:
-        problem = BatcherClosed("The batcher was closed before this request's turn.")
-        while entries := self._pending.take(self._max_batch, long=True):
-            self._fail(entries, problem)
+        done = [
+            entry.work
+            for entry, each in zip(batch.entries, answers.found, strict=False)
+            if each is None or isinstance(each, Prediction)  # errors are quick
+        ]
+        if done:
+            seconds = time.perf_counter() - batch.begun
+            self._pace.measured(seconds, sum(done), stopped=None in answers.found)
 
     def _fail(self, entries: list[QueueEntry], problem: Exception) -> None:
         for entry in entries:
-            self._in_flight.pop(entry.key, None)
+            self._forget(entry)
             entry.settle(problem)
+
+
+def _no_thread(problem: Exception) -> QueueFull:
+    refused = QueueFull(
+        f"the system has no thread for this batch: {problem}. Answer 503 and let the caller try"
+        " again later, or give this process more threads or memory."
+    )
+    refused.__cause__ = problem
+    return refused
+
+
+def _answer(
+    engine: Engine,
+    batch: RunningBatch,
+    loop: asyncio.AbstractEventLoop,
+    end: Callable[[RunningBatch, BatchAnswers | BaseException], None],
+) -> None:
+    """Answer a batch in a thread, and tell the event loop."""
+    found: BatchAnswers | BaseException
+    try:
+        found = answer(engine, batch.entries)
+    except BaseException as problem:
+        found = problem
+    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(end, batch, found)

@@ -31,6 +31,7 @@ _COUNTERS = {
     "windows": "Windows that texts were read in.",
     "tokens": "Tokens of these windows.",
     "groups": "Groups of windows of equal length.",
+    "group_tokens": "Most tokens that these groups could have had.",
 }
 _GAUGES = {
     "waiting": "Requests that wait for a thread.",

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from polyhead.engine import Engine, Options
 from polyhead.errors import InputError
 from polyhead.prediction import Prediction
+from polyhead.serving.admission import PLANNED, Pace
 from polyhead.serving.stats import BatchShape, shape_of
 from polyhead.text.encoding import Input
 from polyhead.text.inputs import without_frames
 
-# A batch holds about this many characters; a text with more goes alone, and one thread is kept for
-# the others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.
+# A batch holds about this much work; a text with more goes alone, and one thread is kept for the
+# others. About 4,000 tokens of English: MiniLM reads them in a few tenths of a second.
 _LONG = 16_384
+# Work of a text beside its characters: what a call, special tokens and decoding cost, about as much
+# as a dozen tokens.
+_TEXT = 64
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,12 @@ class BatchAnswers:
     """What a thread brings back.
 
     Attributes:
-        found: an answer or an error for each entry.
+        found: an answer or an error for each entry; None where it was not wanted any more.
         shape: what was computed.
         threads: of the engine now.
     """
 
-    found: list[Prediction | BaseException]
+    found: list[Prediction | BaseException | None]
     shape: BatchShape
     threads: int
 
@@ -44,9 +50,11 @@ class QueueEntry:
         heads: names of the wanted heads; None for all.
         options: settings of single heads.
         arrived: `time.perf_counter()` of the first request, seconds.
-        characters: of the text or both texts.
+        work: how much there is to compute: characters, and as many more for the text itself.
+        deadline: `time.perf_counter()` after which nobody waits, seconds.
         waiters: a future for each request.
         started: whether a thread has it.
+        wanted: whether it shall be computed still; a thread looks at it between groups.
     """
 
     key: object
@@ -55,19 +63,23 @@ class QueueEntry:
     heads: Iterable[str] | None
     options: Options | None
     arrived: float
-    characters: int
+    work: int
+    deadline: float = inf
     waiters: set[asyncio.Future[Prediction]] = field(default_factory=set)
     started: bool = False
+    wanted: bool = True
 
     @property
     def long(self) -> bool:
         """Whether it goes alone."""
-        return self.characters > _LONG
+        return self.work > _LONG
 
     def settle(self, found: Prediction | BaseException) -> None:
         """Give the answer, or the error, to everyone who waits."""
-        if isinstance(found, StopIteration):  # the one that no future takes
-            cause, found = found, RuntimeError("the engine raised StopIteration")
+        if isinstance(found, BaseException) and (
+            isinstance(found, StopIteration) or not isinstance(found, Exception)
+        ):  # what no future takes, and what would end the event loop or look like a cancellation
+            cause, found = found, RuntimeError(f"the engine raised {type(found).__name__}")
             found.__cause__ = cause
         for future in self.waiters:
             if isinstance(found, BaseException):
@@ -77,12 +89,41 @@ class QueueEntry:
         self.waiters.clear()
 
 
+@dataclass(eq=False, slots=True)
+class RunningBatch:
+    """Entries that a thread has.
+
+    Attributes:
+        entries: with equal settings; a long one is alone.
+        begun: `time.perf_counter()`, seconds.
+    """
+
+    entries: list[QueueEntry]
+    begun: float
+
+    @property
+    def long(self) -> bool:
+        """Whether it is a long text."""
+        return self.entries[0].long
+
+    @property
+    def work(self) -> int:
+        """Of all entries."""
+        return sum(entry.work for entry in self.entries)
+
+
 class Pending:
-    """Entries that no thread has yet, oldest first."""
+    """Entries that no thread has yet, oldest first.
+
+    Attributes:
+        waiters: requests that wait for them.
+        work: of the short texts, and of the long ones.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[QueueEntry, None] = {}
         self.waiters = 0
+        self.work = {False: 0, True: 0}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,36 +136,58 @@ class Pending:
     def add(self, entry: QueueEntry) -> None:
         """Append an entry without waiters."""
         self._entries[entry] = None
+        self.work[entry.long] += entry.work
 
     def remove(self, entry: QueueEntry) -> None:
-        """Forget an entry without waiters."""
+        """Forget an entry."""
         del self._entries[entry]
+        self.work[entry.long] -= entry.work
+        self.waiters -= len(entry.waiters)
 
-    def take(self, most: int, *, long: bool) -> list[QueueEntry]:
+    def clear(self) -> list[QueueEntry]:
+        """Forget all entries, and return them."""
+        entries = list(self._entries)
+        for entry in entries:
+            self.remove(entry)
+        return entries
+
+    def take(
+        self, most: int, pace: Pace, seconds: float, *, long: bool
+    ) -> tuple[list[QueueEntry], list[QueueEntry]]:
         """Remove and return the next batch: the oldest entry and others with its settings.
 
         Args:
             most: entries in a batch, at least 1.
+            pace: how long work takes.
+            seconds: of work in a batch of several; less where a deadline is near.
             long: whether long texts may go now; otherwise they are passed over.
+
+        Returns:
+            The batch, and the entries before it that can no longer be computed by their deadlines.
         """
         batch: list[QueueEntry] = []
-        characters = 0
+        late: list[QueueEntry] = []
+        work, now = 0, time.perf_counter()
         for entry in self._entries:
             if entry.long and (batch or not long):
                 continue
             if batch and entry.settings != batch[0].settings:
                 continue
-            characters += entry.characters
-            if batch and characters > _LONG:
+            left = entry.deadline - now
+            if pace.seconds(entry.work) > left:
+                late.append(entry)
+                continue
+            work += entry.work
+            seconds = min(seconds, PLANNED * left)
+            if batch and (work > _LONG or pace.seconds(work) > seconds):
                 break
             batch.append(entry)
             if entry.long or len(batch) == most:
                 break
-        for entry in batch:
-            del self._entries[entry]
+        for entry in (*batch, *late):
+            self.remove(entry)
             entry.started = True
-            self.waiters -= len(entry.waiters)
-        return batch
+        return batch, late
 
 
 def entry_for(
@@ -139,7 +202,7 @@ def entry_for(
     characters = sum(sizes)
     # Hashing a very long text would hold up the event loop.
     key = object() if characters > _LONG else _same((item, settings))
-    return QueueEntry(key, settings, item, heads, options, arrived, characters)
+    return QueueEntry(key, settings, item, heads, options, arrived, characters + _TEXT)
 
 
 def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
@@ -147,23 +210,23 @@ def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
     found = _found(engine, batch) if batch else []
     info = engine.info()  # each time: `Engine.reload` may have changed it
     predictions = [each for each in found if isinstance(each, Prediction)]
-    shape = shape_of(predictions, max_tokens=info["max_tokens"], batch_tokens=info["batch_tokens"])
-    return BatchAnswers(found, shape, info["threads"])
+    return BatchAnswers(found, shape_of(predictions, info["batch_tokens"]), info["threads"])
 
 
-def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException]:
-    """An answer or an error for each entry."""
+def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException | None]:
+    """An answer or an error for each entry; None where it was not wanted any more."""
     try:
         answers = engine.predict(
             [entry.item for entry in batch],
             heads=batch[0].heads,
             options=batch[0].options,
             errors="return",
+            wanted=lambda row: batch[row].wanted,
         )
     except Exception as problem:  # of no single input, such as an option's value
         if len(batch) == 1:
             return [_without_frames(problem)]
-        return [_alone(engine, entry) for entry in batch]
+        return [found for entry in batch for found in _found(engine, [entry])]
     return [_own(each) if isinstance(each, InputError) else each for each in answers]
 
 
@@ -176,14 +239,6 @@ def _own(problem: InputError) -> InputError:
     own = type(problem)(message, index=0)
     own.__cause__ = problem.__cause__
     return own
-
-
-def _alone(engine: Engine, entry: QueueEntry) -> Prediction | BaseException:
-    """The answer or the error of one entry."""
-    try:
-        return engine(entry.item, heads=entry.heads, options=entry.options)
-    except Exception as problem:
-        return _without_frames(problem)
 
 
 def _without_frames(problem: Exception) -> Exception:

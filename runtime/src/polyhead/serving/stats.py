@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 
+from polyhead.errors import DeadlineExceeded
 from polyhead.inference.grouping import groups
 from polyhead.prediction import Prediction
 
@@ -32,6 +33,7 @@ class BatcherStats:
         windows: windows that the texts were read in.
         tokens: tokens of these windows.
         groups: groups of equal length that the windows make, by batch.
+        group_tokens: most tokens that these groups could have had.
         queue_ms: milliseconds that texts waited for a thread, summed up.
         queue_histogram: texts by that wait: as many as waited at most each of `QUEUE_BOUNDS_MS`,
             then all.
@@ -52,6 +54,7 @@ class BatcherStats:
     windows: int = 0
     tokens: int = 0
     groups: int = 0
+    group_tokens: int = 0
     queue_ms: float = 0.0
     queue_histogram: tuple[int, ...] = ()
     waiting: int = 0
@@ -61,8 +64,7 @@ class BatcherStats:
     @property
     def group_fill(self) -> float:
         """Tokens in a group by the most that it may have, 0 to 1; 0 before the first."""
-        most = self.groups * self.batch_tokens
-        return min(1.0, self.tokens / most) if most else 0.0
+        return min(1.0, self.tokens / self.group_tokens) if self.group_tokens else 0.0
 
 
 @dataclass(frozen=True)
@@ -82,20 +84,16 @@ class BatchShape:
     batch_tokens: int
 
 
-def shape_of(
-    predictions: Sequence[Prediction], *, max_tokens: int, batch_tokens: int
-) -> BatchShape:
+def shape_of(predictions: Sequence[Prediction], batch_tokens: int) -> BatchShape:
     """The shape of the texts of one call.
 
     Args:
         predictions: for the texts, in any order.
-        max_tokens: of the engine, the length of a window of a long text.
         batch_tokens: of the engine, most tokens in a group.
     """
     by_kind: dict[bool, list[int]] = {}
-    for p in predictions:
-        length = p.tokens if p.windows == 1 else max_tokens
-        by_kind.setdefault(p.query is None, []).extend([length] * p.windows)
+    for p in predictions:  # all windows of a text have the same length
+        by_kind.setdefault(p.query is None, []).extend([p.tokens // p.windows] * p.windows)
     lengths = [length for kind in by_kind.values() for length in kind]
     count = sum(len(groups(kind, batch_tokens)) for kind in by_kind.values())
     return BatchShape(len(lengths), sum(lengths), count, batch_tokens)
@@ -120,12 +118,16 @@ class Counters(BatcherStats):
         self.windows += shape.windows
         self.tokens += shape.tokens
         self.groups += shape.groups
+        self.group_tokens += shape.groups * shape.batch_tokens
         self.batch_tokens = shape.batch_tokens
 
     def count_end(self, future: asyncio.Future[Prediction]) -> None:
         """A request ended with an answer or an error."""
-        if future.exception() is None:
+        problem = future.exception()
+        if problem is None:
             self.answered += 1
+        elif isinstance(problem, DeadlineExceeded):
+            self.expired += 1
         else:
             self.errors += 1
 
