@@ -5,8 +5,12 @@
     curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "Where is it?"}'
 
 Each worker is a process with an engine of its own: give each its share of the cores in THREADS.
+SIGTERM ends it when all are answered, after DEADLINE_MS at most; give uvicorn a shorter limit with
+``--timeout-graceful-shutdown``, if you like.
 """
 
+import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,13 +24,15 @@ from pydantic import BaseModel
 import polyhead
 from polyhead.serving import prometheus as metrics
 
+DEADLINE_MS = float(os.environ.get("DEADLINE_MS", "2000"))
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load once a worker; on the way out answer what waits, then give all threads back."""
     registry = prometheus_client.CollectorRegistry()
     with polyhead.load(os.environ["BUNDLE"], threads=int(os.environ.get("THREADS", "2"))) as engine:
-        async with polyhead.Batcher(engine, max_queue=512, deadline_ms=2000) as batcher:
+        async with polyhead.Batcher(engine, max_queue=512, deadline_ms=DEADLINE_MS) as batcher:
             metrics.register(batcher, registry)
             app.state.engine, app.state.batcher, app.state.registry = engine, batcher, registry
             yield
@@ -36,18 +42,21 @@ app = FastAPI(title="polyhead", lifespan=lifespan)
 
 STATUS = {
     polyhead.InputError: 422,  # this request is wrong; others like it will be, too
-    polyhead.QueueFull: 503,  # too many at once, or no thread
     polyhead.DeadlineExceeded: 504,
-    polyhead.BatcherClosed: 503,  # shutting down
 }
 
 
 @app.exception_handler(polyhead.PolyheadError)
 async def refused(request: Request, problem: polyhead.PolyheadError) -> JSONResponse:
-    """Errors of polyhead say what was found and what to do; show that to the caller."""
-    status = next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 500)
+    """Errors of polyhead say what was found and what to do; show that to the caller.
+
+    All others mean that this worker cannot answer now: too many at once, shutting down, or a bundle
+    that cannot be read. Another worker may, and so may this one later.
+    """
+    status = next((code for kind, code in STATUS.items() if isinstance(problem, kind)), 503)
     content = {"error": type(problem).__name__, "message": str(problem)}
-    return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
+    wait = math.ceil(getattr(problem, "expected_wait_s", 0)) or 1
+    return JSONResponse(content, status, {"Retry-After": str(wait)} if status == 503 else None)
 
 
 class Question(BaseModel):
@@ -62,7 +71,10 @@ class Question(BaseModel):
 async def predict(question: Question, request: Request) -> dict[str, Any]:
     """All asked heads for one text, in one pass of the encoder."""
     batcher: polyhead.Batcher = request.app.state.batcher
-    found = await batcher.predict(question.text, heads=question.heads, options=question.options)
+    try:
+        found = await batcher.predict(question.text, heads=question.heads, options=question.options)
+    except asyncio.CancelledError as stopped:  # by --timeout-graceful-shutdown
+        raise polyhead.BatcherClosed("This server is shutting down. Ask another one.") from stopped
     return found.to_dict()
 
 

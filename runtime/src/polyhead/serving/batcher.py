@@ -158,33 +158,31 @@ class Batcher:
         """Take no more requests, and end; may be called twice.
 
         Who is not answered by then gets `BatcherClosed`. Threads stop at their next group of
-        windows, and this returns soon, whatever they compute: after a second and a half at most.
+        windows; for that this waits a second at most, whatever they compute.
 
         Args:
-            drain: answer what waits and what is being computed; False fails at once what waits.
-            grace: seconds for that; None for no limit. Without `drain` half a second, in which
-                ordinary batches end.
+            drain: answer what waits and what is being computed; False fails at once what waits, and
+                after half a second, in which ordinary batches end, what is being computed.
+            grace: most seconds for draining; None for no limit.
         """
         self._closed = True
         if self._loop is None:
             return
         problem = BatcherClosed("The batcher was closed before this request was answered.")
         try:
-            asked = [future for each in self._in_flight.values() for future in each.waiters]
-            if asked and drain:
+            if not drain:
+                self._fail(self._pending.clear(), problem)
+                await self._stopped(LONGEST_BATCH_S)
+            elif asked := [f for entry in self._in_flight.values() for f in entry.waiters]:
                 self._wake()
                 await asyncio.wait(asked, timeout=grace)
-            self._fail(self._pending.clear(), problem)
-            await self._stopped(LONGEST_BATCH_S)
         finally:
             computed = [entry for batch in self._running for entry in batch.entries]
             for entry in computed:
                 entry.wanted = False
-            try:
-                await self._stopped(_STOPPING_S)
-            finally:
-                self._fail([*self._pending.clear(), *computed], problem)
-                self._pool.close()
+            self._fail([*self._pending.clear(), *computed], problem)
+            self._pool.close()
+            await self._stopped(_STOPPING_S)
 
     async def _stopped(self, seconds: float) -> None:
         """Wait so long at most until no thread computes."""

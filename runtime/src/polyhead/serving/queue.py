@@ -168,13 +168,14 @@ class Pending:
         batch: list[QueueEntry] = []
         late: list[QueueEntry] = []
         work, now = 0, time.perf_counter()
+        least = min(seconds, pace.seconds(self.work[False])) / 2
         for entry in self._entries:
             if entry.long and (batch or not long):
                 continue
             if batch and entry.settings != batch[0].settings:
                 continue
             left = entry.deadline - now
-            if pace.seconds(entry.work) > left:
+            if max(pace.seconds(entry.work), 0 if entry.long else least) > left:
                 late.append(entry)
                 continue
             work += entry.work
