@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -27,6 +27,9 @@ IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 
 # Texts that a thread tokenises at a time: about 5 ms of work, after which another may have a turn.
 _STRIP = 64
+# Groups for each worker that a call has queued: so many of a long text may be before those of
+# another call, and more of them are no faster.
+_AHEAD = 2
 
 Arrays = Sequence[NDArray[np.float32]]
 """An array for each wanted output."""
@@ -208,6 +211,7 @@ class _Workers:
         for _ in range(count):
             self._places.put(None)
         self._count, self._closed = count, False
+        self._most = _AHEAD * count
         self._pool = self._new_pool()
 
     def compute_alone(self, group: Group[P]) -> tuple[Group[P], Arrays]:
@@ -233,19 +237,19 @@ class _Workers:
     def side_by_side(self, function: Callable[[S], T], values: Sequence[S]) -> Iterator[T]:
         """What `function` gives for each value, in their order; the threads of the pool call it.
 
-        The caller calls it where there are none: one worker, a system that gives no more threads,
-        an interpreter at its end. Whatever ends it, its error or its caller's, none of these calls
-        runs any more by then.
+        Calls that run at the same time have their turns one after the other. The caller calls it
+        where there are no threads: one worker, a system that gives no more, an interpreter at its
+        end. Whatever ends it, its error or its caller's, none of these calls runs any more by then.
         """
         futures: deque[Future[T]] = deque()
         handed: list[_Work[T, S]] = []
         try:
-            alone = False
+            alone, ahead = False, iter(values)
             for value in values:
-                futures.append(Future())
-                handed.append([(futures[-1], function, value)])
-                alone = alone or not self._start(self._answer, handed[-1])
-            for value in values:
+                for later in islice(ahead, self._most - len(futures)):
+                    futures.append(Future())
+                    handed.append([(futures[-1], function, later)])
+                    alone = alone or not self._start(self._answer, handed[-1])
                 if alone and futures[0].cancel():  # nobody has begun it, nor will
                     yield self._in_a_place(function, value)
                 else:  # by no name: the frames of its error would keep a future, and it them

@@ -351,7 +351,7 @@ class Batcher:
     def _begin(self, entries: list[QueueEntry]) -> None:
         """Hand a batch to the thread that is ready."""
         assert self._loop is not None
-        batch = RunningBatch(entries, time.perf_counter())
+        batch = RunningBatch(entries, time.perf_counter(), sum(entry.work for entry in entries))
         self._running.append(batch)
         self._idle.clear()
         self._counters.count_begin([batch.begun - entry.arrived for entry in entries])

@@ -96,20 +96,17 @@ class RunningBatch:
     Attributes:
         entries: with equal settings; a long one is alone.
         begun: `time.perf_counter()`, seconds.
+        work: of all entries.
     """
 
     entries: list[QueueEntry]
     begun: float
+    work: int
 
     @property
     def long(self) -> bool:
         """Whether it is a long text."""
         return self.entries[0].long
-
-    @property
-    def work(self) -> int:
-        """Of all entries."""
-        return sum(entry.work for entry in self.entries)
 
 
 class Pending:

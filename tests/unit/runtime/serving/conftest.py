@@ -1,12 +1,16 @@
-"""An engine that answers when a test lets it, and a batcher of it."""
+"""An engine that answers when a test lets it, a batcher of it, and batchers in simulated time."""
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import polyhead.serving.batcher
+import polyhead.serving.queue
 from polyhead import Batcher, Engine, Prediction, load
 
 
@@ -98,3 +102,110 @@ class Requests:
 @pytest.fixture
 def requests() -> Requests:
     return Requests()
+
+
+class _Jump(selectors.SelectSelector):
+    """Does not wait: time goes on at once."""
+
+    now = 0.0
+
+    def select(self, timeout=None):
+        self.now += max(0.0, timeout or 0.0)
+        return super().select(0)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is that of its next timer."""
+
+    def __init__(self):
+        self._jump = _Jump()
+        super().__init__(self._jump)
+
+    def time(self):
+        return self._jump.now
+
+
+class StandIn:
+    """An engine whose texts take `cost(text)` seconds of a thread each.
+
+    `computed` are the texts that it took the time for, `sizes` the lengths of the lists that it
+    was asked for; `fails` gives an error for some.
+    """
+
+    def __init__(self, cost=lambda text: 0.01, threads=2, fails=lambda text: None):
+        self.cost, self.threads, self.fails = cost, threads, fails
+        self.computed, self.sizes = [], []
+
+    def info(self):
+        return {"threads": self.threads, "batch_tokens": 256, "max_tokens": 256}
+
+    def predict(self, texts, *, wanted, **_):
+        self.sizes.append(len(texts))
+        for text in texts:
+            if problem := self.fails(text):
+                raise problem
+        done = self.computed
+        return [
+            Prediction(text, {}, tokens=8) if text in done and wanted(row) else None
+            for row, text in enumerate(texts)
+        ]
+
+
+class _Threads:
+    """Takes the place of `DaemonThreads`: a batch ends after its texts' time, one after the other.
+
+    Between two texts it looks who is still wanted, as the engine does between groups.
+    """
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.most = self._now = 0
+
+    def ready(self):
+        pass
+
+    def run(self, work):
+        self._now += 1
+        self.most = max(self.most, self._now)
+        self._task = asyncio.ensure_future(self._compute(work))
+
+    async def _compute(self, work):
+        for entry in work.args[1].entries:
+            if entry.wanted:
+                await asyncio.sleep(self._engine.cost(entry.item))
+                self._engine.computed.append(entry.item)
+        work()
+
+    def release(self):
+        self._now -= 1
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def stand_in():
+    return StandIn
+
+
+@pytest.fixture
+def simulate(monkeypatch):
+    """Runs `scenario(batcher)` in simulated time: `simulate(stand_in(), scenario, max_queue=2)`.
+
+    An event loop jumps to what comes next, and threads only wait: it is exact, and takes no time.
+    """
+
+    def run(engine, scenario, **settings):
+        async def main():
+            clock = SimpleNamespace(perf_counter=asyncio.get_running_loop().time)
+            monkeypatch.setattr(polyhead.serving.batcher, "time", clock)
+            monkeypatch.setattr(polyhead.serving.queue, "time", clock)
+            batcher = Batcher(engine, **settings)
+            batcher._pool = _Threads(engine)
+            async with batcher:
+                return await scenario(batcher)
+
+        with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+            return runner.run(main())
+
+    return run
