@@ -234,6 +234,41 @@ def test_a_caller_that_stops_leaves_nothing_running(scheduler, texts):
     assert backend.calls == before + 2
 
 
+def test_a_short_call_does_not_wait_for_all_groups_of_a_long_one(scheduler, texts):
+    """They have their turns one after the other."""
+    may_go, done = threading.Event(), []
+
+    class Slow(Lengths):
+        def run(self, outputs, feeds):
+            assert may_go.wait(60)
+            done.append(self)
+            return super().run(outputs, feeds)
+
+    long, short = Slow(), Slow()
+    groups = scheduler.group([Job(Run(long), row, each) for row, each in enumerate(texts * 1000)])
+    callers = [
+        threading.Thread(target=list, args=[scheduler.run(groups)]),
+        threading.Thread(target=run, args=[scheduler, short, texts]),
+    ]
+    for caller in callers:
+        caller.start()
+        time.sleep(0.1)  # each has queued what it may
+    may_go.set()
+    for caller in callers:
+        caller.join()
+    last = max(i for i, backend in enumerate(done) if backend is short)
+    assert last < 12 < len(groups)
+
+
+def test_a_group_of_which_no_text_is_wanted_is_left_out(scheduler, texts):
+    """One that holds a wanted text is computed as a whole."""
+    of_all = Run(Lengths())
+    jobs = [Job(of_all, row, texts[row % 2]) for row in range(4)]
+    found = scheduler.run(scheduler.group(jobs), wanted=lambda row: row == 0)
+    assert {job.row for job, logits in found if logits is not None} == {0, 2}
+    assert of_all.backend.calls == 1
+
+
 def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(scheduler, texts):
     may_open, is_open, opened = threading.Event(), threading.Event(), []
 

@@ -306,17 +306,19 @@ class Batcher:
             if wait > 0:
                 self._wake(wait)
                 return
+            batch: list[QueueEntry] | None = []
             try:
                 self._pool.ready()
+                batch = self._take()
+                if batch is None:
+                    return  # long texts have all threads but one
+                if batch:
+                    self._begin(batch)
             except (RuntimeError, MemoryError) as problem:
-                if not self._running:  # else one of these will be ready
-                    self._fail(self._pending.clear(), _no_thread(problem))
+                # Without a thread all wait for those that run, if any.
+                others = [] if self._running else self._pending.clear()
+                self._fail([*(batch or ()), *others], _no_thread(problem))
                 return
-            batch = self._take()
-            if batch is None:
-                return  # long texts have all threads but one
-            if batch:
-                self._begin(batch)
 
     def _still_to_wait(self) -> float:
         """Seconds until the next batch may begin."""
@@ -351,11 +353,12 @@ class Batcher:
     def _begin(self, entries: list[QueueEntry]) -> None:
         """Hand a batch to the thread that is ready."""
         assert self._loop is not None
-        batch = RunningBatch(entries, time.perf_counter(), sum(entry.work for entry in entries))
-        self._running.append(batch)
-        self._idle.clear()
-        self._counters.count_begin([batch.begun - entry.arrived for entry in entries])
+        begun, work = time.perf_counter(), sum(entry.work for entry in entries)
+        batch = RunningBatch(entries, begun, work)
         self._pool.run(partial(_answer, self._engine, batch, self._loop, self._end))
+        self._running.append(batch)  # it ends in another turn of the loop
+        self._idle.clear()
+        self._counters.count_begin([begun - entry.arrived for entry in entries])
 
     def _end(self, batch: RunningBatch, answers: BatchAnswers | BaseException) -> None:
         """Give the answers out and look for more to do."""
@@ -399,8 +402,8 @@ class Batcher:
 
 def _no_thread(problem: Exception) -> QueueFull:
     refused = QueueFull(
-        f"the system has no thread for this batch: {problem}. Answer 503 and let the caller try"
-        " again later, or give this process more threads or memory."
+        f"the system has no thread for this batch: {problem or 'out of memory'}. Answer 503 and let"
+        " the caller try again later, or give this process more threads or memory."
     )
     refused.__cause__ = problem
     return refused

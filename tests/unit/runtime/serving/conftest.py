@@ -134,10 +134,11 @@ class StandIn:
 
     def __init__(self, cost=lambda text: 0.01, threads=2, fails=lambda text: None):
         self.cost, self.threads, self.fails = cost, threads, fails
+        self.batch_tokens = 256
         self.computed, self.sizes = [], []
 
     def info(self):
-        return {"threads": self.threads, "batch_tokens": 256, "max_tokens": 256}
+        return {"threads": self.threads, "batch_tokens": self.batch_tokens}
 
     def predict(self, texts, *, wanted, **_):
         self.sizes.append(len(texts))

@@ -110,6 +110,23 @@ def test_a_system_without_threads_fails_the_callers_and_no_one_else(
     assert gate.calls == [["threads are back"]]  # what was refused is not computed later
 
 
+def test_memory_that_is_out_while_a_batch_begins_fails_its_callers(simulate, stand_in, requests):
+    async def scenario(batcher):
+        run = batcher._pool.run
+
+        def once(work):
+            batcher._pool.run = run
+            raise MemoryError
+
+        batcher._pool.run = once
+        found = await requests.ended(await requests.begun(batcher, "a", "b"))
+        return found, (await batcher.predict("c")).text, batcher.stats().running
+
+    found, text, running = simulate(stand_in(), scenario)
+    assert [type(each) for each in found] == [QueueFull] * 2
+    assert (text, running) == ("c", 0)
+
+
 def test_without_a_second_thread_all_wait_for_the_first(gate, serve, requests, monkeypatch):
     async def scenario(batcher):
         running = await requests.begun(batcher, "a")

@@ -53,3 +53,19 @@ def test_the_numbers_follow_a_reload(bundle, bundle_copy, edit_json, serve):
         windows, counted, tokens = serve(engine, scenario)
     assert counted == windows
     assert tokens == 12 * windows
+
+
+def test_groups_are_filled_by_the_most_tokens_that_they_could_have(simulate, stand_in):
+    """Also when that changes, as threads may."""
+    engine = stand_in()
+
+    async def scenario(batcher):
+        await batcher.predict("8 tokens of 256")
+        engine.batch_tokens, engine.threads = 16, 8
+        await batcher.predict("8 tokens of 16")
+        return batcher.stats(), batcher._threads
+
+    stats, threads = simulate(engine, scenario)
+    assert (stats.groups, stats.group_tokens, stats.batch_tokens) == (2, 272, 16)
+    assert stats.group_fill == 16 / 272
+    assert threads == 8
