@@ -74,6 +74,8 @@ def answered(engine: Engine) -> None:
             print(index, found)
         else:
             print(found.text, found.query, found.tokens, found.to_dict()["heads"])
+    left: list[Prediction | InputError | None] = engine.predict(["a"], wanted=lambda row: row > 0)
+    print(left[0] is None)
     print(shown(many[0]), shown(one.utf16()))
     logits: dict[str, list[NDArray[float32]]] = engine.logits(["a"])
     heads: dict[str, HeadSpec] = engine.heads
@@ -84,8 +86,13 @@ def answered(engine: Engine) -> None:
 async def served(engine: Engine) -> BatcherStats:
     """A batcher."""
     async with Batcher(engine, max_wait_ms=1, max_queue=8, deadline_ms=60_000) as batcher:
-        found: Prediction = await batcher.predict("my kettle broke", heads=["topic"])
-        print(found)
+        try:
+            found: Prediction = await batcher.predict("my kettle broke", heads=["topic"])
+            print(found)
+        except polyhead.QueueFull as problem:
+            seconds: float = problem.expected_wait_s
+            print(seconds)
+        await batcher.aclose(drain=True, grace=5)
         return batcher.stats()
 
 
