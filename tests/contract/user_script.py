@@ -74,8 +74,9 @@ def answered(engine: Engine) -> None:
             print(index, found)
         else:
             print(found.text, found.query, found.tokens, found.to_dict()["heads"])
-    left: list[Prediction | InputError | None] = engine.predict(["a"], wanted=lambda row: row > 0)
-    print(left[0] is None)
+    left = engine.predict(["a"], wanted=lambda row: row > 0)[0]
+    if left is not None:
+        raise SystemExit("a text was computed that nobody wants")
     print(shown(many[0]), shown(one.utf16()))
     logits: dict[str, list[NDArray[float32]]] = engine.logits(["a"])
     heads: dict[str, HeadSpec] = engine.heads

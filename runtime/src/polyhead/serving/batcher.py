@@ -181,8 +181,10 @@ class Batcher:
             for entry in computed:
                 entry.wanted = False
             self._fail([*self._pending.clear(), *computed], problem)
-            self._pool.close()
-            await self._stopped(_STOPPING_S)
+            try:
+                await self._stopped(_STOPPING_S)
+            finally:
+                self._pool.close()
 
     async def _stopped(self, seconds: float) -> None:
         """Wait so long at most until no thread computes."""

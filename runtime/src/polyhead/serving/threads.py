@@ -19,6 +19,7 @@ class DaemonThreads:
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._threads: list[Thread] = []
         self._free = 0
         finalize(self, self._queue.put, None)
 
@@ -29,7 +30,9 @@ class DaemonThreads:
             RuntimeError: when the system gives no more threads.
         """
         if not self._free:
-            Thread(target=_do, args=(self._queue,), name="polyhead-batcher", daemon=True).start()
+            thread = Thread(target=_do, args=(self._queue,), name="polyhead-batcher", daemon=True)
+            thread.start()
+            self._threads.append(thread)
             self._free = 1
 
     def run(self, work: Work) -> None:
@@ -42,8 +45,11 @@ class DaemonThreads:
         self._free += 1
 
     def close(self) -> None:
-        """End the threads that are free, and the others when they are."""
+        """End the threads; those that have work end after it, and are not waited for."""
         self._queue.put(None)
+        while self._free == len(self._threads) > 0:
+            self._threads.pop().join()
+            self._free -= 1
 
 
 def _do(queue: SimpleQueue[Work | None]) -> None:

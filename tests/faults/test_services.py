@@ -1,12 +1,17 @@
-"""SIGTERM, closing and the interpreter's end while texts of a million characters are computed."""
+"""Services under attack: their end while a million characters are computed, killed workers, and a
+new bundle at the path of the old one."""
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +20,7 @@ import pytest
 
 import polyhead
 from polyhead import Batcher, BatcherClosed, DeadlineExceeded
+from polyhead.bundle import digest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LONG = "poison " * 142_000  # a million characters, minutes of work for MiniLM
@@ -30,6 +36,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url, self.log, self.wsgi = f"http://127.0.0.1:{port}", log, example == "gunicorn"
+        self.workers = set()
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command.format(port=port).split()],
@@ -53,6 +60,7 @@ class Server:
             answer = httpx.post(self.url + path, timeout=60, trust_env=False, **form)
         except httpx.TransportError as problem:
             return type(problem).__name__, None
+        self.workers.add(answer.headers.get("x-pid"))
         return answer.status_code, answer.json()
 
     def end(self):
@@ -67,8 +75,8 @@ class Server:
 def start(real_bundle, tmp_path):
     servers = []
 
-    def start(example, command, **environment):
-        servers.append(Server(example, command, real_bundle, tmp_path / "log", **environment))
+    def start(example, command, bundle=real_bundle, **environment):
+        servers.append(Server(example, command, bundle, tmp_path / "log", **environment))
         return servers[-1]
 
     yield start
@@ -109,6 +117,80 @@ def test_sigterm_ends_soon_and_each_caller_gets_a_typed_answer(
         errors = {503: {"BatcherClosed", "QueueFull"}, 504: {"DeadlineExceeded"}}
         assert status == 200 or content["error"] in errors[status]
     assert "Traceback" not in server.log.read_text(), server.log.read_text()
+
+
+def replace_by_another(bundle):
+    """Another bundle at its path, with the same answers."""
+    fresh = bundle.with_name("fresh")
+    shutil.copytree(bundle, fresh)
+    manifest = json.loads((fresh / "manifest.json").read_text())
+    graph = fresh / manifest["graphs"][0]["file"]
+    graph.write_bytes(graph.read_bytes() + bytes([0x32, 1, 65]))  # the model's doc_string
+    manifest["graphs"][0].update(sha256=digest.sha256(graph), size=graph.stat().st_size)
+    (fresh / "manifest.json").write_text(json.dumps(digest.with_digest(manifest)))
+    polyhead.load(fresh).close()
+    bundle.rename(bundle.with_name("old"))
+    fresh.rename(bundle)
+
+
+CUT_OFF = {"RemoteProtocolError None", "ReadError None"}
+"""What callers of a worker that was killed may see."""
+
+
+def under_load(server, seconds, act):
+    """Outcomes of four callers' requests; after a second `act` is done to the server."""
+    counts, stop, first = Counter(), threading.Event(), server.ask("Where is my lamp?")
+
+    def call():
+        while not stop.is_set():
+            status, content = server.ask("Where is my lamp?")
+            right = (status, content) == first
+            counts["right" if right else f"{status} {(content or {}).get('error')}"] += 1
+
+    with ThreadPoolExecutor(4) as callers:
+        for _ in range(4):
+            callers.submit(call)
+        time.sleep(1)
+        act()
+        time.sleep(seconds)
+        stop.set()
+    return counts
+
+
+def test_a_new_bundle_at_the_old_path_is_no_outage(start, real_bundle, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(real_bundle, bundle)
+    server = start("gunicorn", GUNICORN + " --graceful-timeout 5", bundle)
+
+    def kill_a_worker():
+        os.kill(int(next(iter(server.workers))), signal.SIGKILL)
+
+    def hang_up():
+        server.process.send_signal(signal.SIGHUP)
+
+    killed = under_load(server, 4, kill_a_worker)
+    assert set(killed) <= {"right", *CUT_OFF}, killed
+    assert set(under_load(server, 5, hang_up)) == {"right"}
+    replace_by_another(bundle)
+    server.workers.clear()
+    server.ask("Where is my lamp?")
+    killed = under_load(server, 4, kill_a_worker)
+    assert set(killed) <= {"right", *CUT_OFF}, killed
+    server.workers.clear()
+    assert set(under_load(server, 6, hang_up)) == {"right"}
+    assert len(server.workers) >= 3  # old ones and new ones answered
+    assert server.end() < 7
+
+
+def test_a_bundle_that_was_overwritten_is_a_typed_503(start, real_bundle, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(real_bundle, bundle)
+    server = start("gunicorn", GUNICORN, bundle)
+    with next(bundle.glob("*.onnx")).open("r+b") as graph:
+        graph.seek(-1, os.SEEK_END)
+        graph.write(b"?")
+    found = under_load(server, 4, lambda: server.process.send_signal(signal.SIGHUP))
+    assert set(found) == {"right", "503 DigestMismatch"}
 
 
 @pytest.fixture(scope="module")
