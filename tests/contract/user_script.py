@@ -67,12 +67,11 @@ def answered(engine: Engine) -> None:
     if engine("a", heads="topic").truncated or one.windows != 1:
         raise SystemExit("a short text was cut")
     many: list[Prediction] = engine.predict(["a", "b"])
-    mixed: list[Prediction | InputError] = engine.predict(["a", ("b", "c")], errors="return")
-    for found in mixed:
+    for found in engine.predict(["a", ("b", "c")], errors="return"):
         if isinstance(found, InputError):
             index: int | None = found.index
             print(index, found)
-        else:
+        elif isinstance(found, Prediction):
             print(found.text, found.query, found.tokens, found.to_dict()["heads"])
     left = engine.predict(["a"], wanted=lambda row: row > 0)[0]
     if left is not None:
