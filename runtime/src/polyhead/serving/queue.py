@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from polyhead.engine import Engine, Options
-from polyhead.errors import InputError
+from polyhead.errors import GraphError, InputError
 from polyhead.prediction import Prediction
 from polyhead.serving.admission import PLANNED, Pace
 from polyhead.serving.stats import BatchShape, shape_of
@@ -225,16 +225,20 @@ def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | Bas
         if len(batch) == 1:
             return [_without_frames(problem)]
         return [found for entry in batch for found in _found(engine, [entry])]
-    return [_own(each) if isinstance(each, InputError) else each for each in answers]
+    return [
+        _own(each, row) if isinstance(each, InputError | GraphError) else each
+        for row, each in enumerate(answers)
+    ]
 
 
-def _own(problem: InputError) -> InputError:
+def _own(problem: InputError | GraphError, row: int) -> InputError | GraphError:
     """The error of an input as its caller expects it, who sent one and so knows of index 0."""
-    place = f"input {problem.index}:"
-    message = str(problem)
+    message, place = str(problem), f"input {row}:"
     if message.startswith(place):
         message = f"input 0:{message.removeprefix(place)}"
-    own = type(problem)(message, index=0)
+    own = type(problem)(message)
+    if isinstance(own, InputError):
+        own.index = 0
     own.__cause__ = problem.__cause__
     return own
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import polyhead
 from polyhead import EngineClosed, InputError, InvalidSetting, InvalidText, UnknownHead, load
 
 FOREVER = 3_600_000
@@ -161,6 +162,20 @@ def test_a_bad_text_fails_only_its_own_request(engine, gate, serve, requests, ba
     # Its place in the caller's request, not in the batch.
     assert (type(problem), problem.index, str(problem)) == (InvalidText, 0, str(alone.value))
     assert (gate.calls, gate.alone) == ([["a", bad, "b"]], [])
+
+
+def test_a_graph_that_fails_for_a_text_fails_only_its_own_request(simulate, stand_in, requests):
+    engine = stand_in()
+    answered = engine.predict
+
+    def predict(texts, **settings):
+        found = answered(texts, **settings)
+        return [found[0], polyhead.GraphError("input 1: nan"), *found[2:]]
+
+    engine.predict = predict
+    found = simulate(engine, lambda batcher: requests.ended(requests(batcher, "a", "b", "c")))
+    assert [str(found[1]), type(found[1])] == ["input 0: nan", polyhead.GraphError]
+    assert [found[0].text, found[2].text] == ["a", "c"]
 
 
 def test_a_wrong_value_of_an_option_fails_those_whose_heads_it_is_for(
