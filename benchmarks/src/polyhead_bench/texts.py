@@ -68,7 +68,7 @@ def asked_of(
         BenchError: when there are no texts.
     """
     bundle = read(path)
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    tokenizer = Tokenizer.of_bundle(bundle)
     if texts not in (GOLDEN, SYNTHETIC):
         return of_file(texts, field, tokenizer, limit=limit)
     inputs = [example.input for example in bundle.golden().examples]

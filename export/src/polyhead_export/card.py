@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
+from polyhead.bundle.manifest import SPECIAL_TOKENS, SpecialTokens
 from polyhead.cli.output import listed, markdown_table
 from polyhead.heads import HeadSpec
 from polyhead_export import gate as gates
@@ -18,6 +19,8 @@ def card(
     gate: Gate,
     certificate: Certificate,
     picture: str,
+    *,
+    special_tokens: SpecialTokens,
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
     graph, *further = graphs
@@ -26,7 +29,8 @@ def card(
         "",
         f"One pass of {encoder.name} ({encoder.family}, {encoder.layers} layers,"
         f" up to {encoder.max_tokens} tokens) answers all heads. {graph.precision} graph,"
-        f" {graph.size / 1e6:.1f} MB, made for {graph.target}.",
+        f" {graph.size / 1e6:.1f} MB, made for {graph.target}. Special tokens in texts are read as"
+        f" {SPECIAL_TOKENS[special_tokens]}.",
         "",
         "```python",
         "import polyhead",

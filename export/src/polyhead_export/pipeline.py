@@ -248,8 +248,10 @@ class ExportPipeline:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
         encoder, heads = encoder_info(self.checkpoint), self.checkpoint.model.specs
         entries = [each.graph for each in written]
+        special_tokens = self.checkpoint.tokenizer.special_tokens
         page = card(
-            encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE
+            *(encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE),
+            special_tokens=special_tokens,
         )
         (folder / _CARD).write_text(page, encoding="utf-8")
         manifest = Manifest(
@@ -267,6 +269,7 @@ class ExportPipeline:
             gate=selected.gate,
             certificate=certificate,
             calibration=None if calibrated is None else entry(folder / _CALIBRATION),
+            special_tokens=special_tokens,
         )
         writer.write_manifest(folder, manifest)
         return manifest

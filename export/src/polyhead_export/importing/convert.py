@@ -71,7 +71,8 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         made = staged / f"model.{graph.precision}.onnx"
         made.write_bytes(head.content)
         shutil.copyfile(tokenizer, staged / "tokenizer.json")
-        _write_golden(staged, made, head, _TOLERANCE[graph.precision])
+        reader = Tokenizer.from_file(tokenizer, special_tokens=source.special_tokens)
+        _write_golden(staged, made, head, reader, _TOLERANCE[graph.precision])
         (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
         manifest = _manifest(staged, made, source, graph, head)
         writer.write_manifest(staged, manifest)
@@ -94,13 +95,15 @@ def _folder(path: Path) -> tuple[Path, Source, Path]:
     return graph, source, source.tokenizer_file
 
 
-def _write_golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> None:
+def _write_golden(
+    staged: Path, file: Path, head: FolderHead, tokenizer: Tokenizer, tolerance: float
+) -> None:
     texts: list[Input] = list(_TEXTS)
     if head.spec.input == "pair":
         texts = [("Where does Anna live?", text) for text in _TEXTS]
     with Engine(
         OnnxSession(file),
-        Tokenizer.from_file(staged / "tokenizer.json"),
+        tokenizer,
         {head.name: head.spec},
         max_tokens=head.spec.max_tokens,
     ) as engine:
@@ -149,6 +152,7 @@ def _manifest(
             "architecture": source.architecture,
             "graph_sha256": original,
         },
+        special_tokens=source.special_tokens,
     )
 
 

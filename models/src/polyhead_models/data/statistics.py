@@ -227,7 +227,7 @@ def report(config: Config) -> DataReport:
                 made = examples.of_source(config, source, split, found)
                 for head in (name for name in texts if config.heads[name].data == source):
                     texts[head][split] = of_head(made, head)
-    tokenizer = encoders.tokenizer(config.encoder.name)
+    tokenizer = encoders.tokenizer(config.encoder.name).reading(config.encoder.special_tokens)
     known: dict[Input, int] = {}
 
     def tokens(some: Texts, kind: Literal["text", "pair"]) -> list[int]:

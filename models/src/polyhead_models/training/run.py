@@ -133,7 +133,7 @@ def prepare(
     _set_losses(config, model, data.references(config, train_set))
     return Checkpoint(
         model=model,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer.reading(config.encoder.special_tokens),
         description=Description(
             encoder=encoders.settings(encoder),
             heads=specs,
