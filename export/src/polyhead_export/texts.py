@@ -11,6 +11,7 @@ from typing import Any
 
 from polyhead.cli import texts as json_lines
 from polyhead.errors import InputError
+from polyhead.system.lines import read_lines
 from polyhead.text.encoding import Input, flat
 from polyhead_export.errors import CalibrationError
 from polyhead_models import checkpoint as checkpoints
@@ -110,7 +111,7 @@ def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Exam
             Example(f"{path}:{number}", str(path), text, {})
             for number, text in _numbered_texts(path, field)
         ]
-    except (OSError, UnicodeDecodeError, InputError) as problem:
+    except (OSError, InputError) as problem:
         raise DataError(f"{path}: cannot be read: {problem}") from problem
     if not found:
         raise DataError(f"{path}: no text in it; expected some of those that the model will read.")
@@ -119,14 +120,13 @@ def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Exam
 
 def _numbered_texts(path: Path, field: str) -> Iterator[tuple[int, Input]]:
     """Each text with the number of its line, from 1."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            if path.suffix == ".txt":
-                yield number, line.rstrip("\n")
-            else:
-                yield number, json_lines.parse_line(line, f"{path}:{number}", field)
+    for number, line in read_lines(path, DataError):
+        if not line.strip():
+            continue
+        if path.suffix == ".txt":
+            yield number, line.rstrip("\r\n")
+        else:
+            yield number, json_lines.parse_line(line, f"{path}:{number}", field)
 
 
 @dataclass(frozen=True)

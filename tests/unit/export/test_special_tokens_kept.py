@@ -129,7 +129,7 @@ def test_a_checkpoint_without_the_setting_is_parsed_as_it_was(made, tmp_path, ex
 
 def test_heads_that_read_in_different_ways_are_not_put_over_one_encoder(made, tmp_path):
     other = _saved(made["text"][1], tmp_path / "other", "parse")
-    with pytest.raises(CombineError, match="special tokens in texts as 'text'.*as 'parse'"):
+    with pytest.raises(CombineError, match=r"special tokens in texts as 'text'.*as 'parse'"):
         combining.combine(
             [combining.Part(made["text"][1]), combining.Part(other, "b-")], tmp_path / "both"
         )

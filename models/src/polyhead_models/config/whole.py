@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from polyhead.bundle.manifest import SpecialTokens
 from polyhead.errors import nearest
+from polyhead.system.lines import read_lines
 from polyhead.system.schema import parse, plain
 from polyhead_models.config import ranges
 from polyhead_models.config.data import SPLITS, DataConfig
@@ -136,10 +137,10 @@ def load(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads("".join(line for _, line in read_lines(path, ConfigError)))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a configuration in TOML.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
     config = _resolved(parse(Config, data, where=str(path), error=ConfigError), path)
     for name, head in config.heads.items():
