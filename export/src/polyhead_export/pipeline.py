@@ -109,7 +109,10 @@ class ExportPipeline:
             self.deployed.check(self.checkpoint)
         self.texts = texts.load(self.checkpoint, config, examples)
         self.sampled = texts.sample(
-            inputs(self.texts.train), count=settings.calibration_texts, seed=settings.seed
+            inputs(self.texts.train),
+            count=settings.calibration_texts,
+            seed=settings.seed,
+            least=2 if settings.precision == "int8" else 1,
         )
         self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
 

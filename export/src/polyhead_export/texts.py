@@ -153,20 +153,25 @@ class CalibrationTexts:
         return {**found, "ranges": "least squared error"}
 
 
-def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts:
+def sample(texts: Sequence[Input], *, count: int, seed: int, least: int = 2) -> CalibrationTexts:
     """Draw up to `count` different texts.
 
+    Args:
+        texts: to draw from.
+        count: most of them.
+        seed: of the draw.
+        least: different texts that are needed: 2 for int8, since the few tokens of one say nothing
+            of others.
+
     Raises:
-        CalibrationError: when there is no text, or the same one again and again: its few
-            tokens say nothing of others.
+        CalibrationError: when there are fewer.
     """
     distinct = sorted(set(texts), key=flat)
     if not distinct:
         raise CalibrationError(
-            "no texts to calibrate with; int8 needs some of the training texts."
-            " Name other data with --config."
+            "no texts to compare on, nor for int8 to calibrate with. Name other data with --config."
         )
-    if len(distinct) == 1:
+    if len(distinct) < least:
         raise CalibrationError(
             f"all {len(texts)} texts to calibrate with are {flat(distinct[0])[:40]!r}; int8 needs"
             " different ones. Name other data with --config."

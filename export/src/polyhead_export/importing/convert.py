@@ -11,6 +11,7 @@ from typing import Any
 from polyhead import __version__
 from polyhead.bundle import EncoderInfo, Graph, Manifest, digest, writer
 from polyhead.bundle.manifest import FORMAT, VERSION
+from polyhead.cli.output import as_markdown
 from polyhead.engine import Engine
 from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
@@ -162,7 +163,7 @@ def _number(config: Any, *names: str) -> int:
 
 def _card(source: Source, graph: Path, head: FolderHead) -> str:
     return (
-        f"# {head.name}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
+        f"# {as_markdown(head.name)}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
         f" ({source.architecture or 'unnamed class'}): one head of the kind {head.spec.kind}. The"
         " golden answers are the graph's own.\n"
     )

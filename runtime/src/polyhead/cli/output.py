@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -73,19 +74,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; columns of numbers are set to the right, bars in a cell are escaped."""
+    """A table in Markdown; columns of numbers are set to the right, cells are shown as they are."""
     rows = list(rows)
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     lines = [
-        [_escaped(name) for name in header],
+        [name.replace("|", "\\|") for name in header],
         ["---:" if flush else "---" for flush in right],
-        *([_escaped(_cell(value)) for value in row] for row in rows),
+        *([as_markdown(_cell(value)) for value in row] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
+_MARKUP = re.compile(r"[\\`*\[|~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+
+
+def as_markdown(text: str) -> str:
+    """A text in one line of Markdown that shows it as it is; line ends become blanks."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def _is_number(value: object) -> bool:

@@ -15,6 +15,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_WIDE = re.compile(rb"\0.\0|.\0.\0|.\0\n", re.DOTALL)  # ASCII in UTF-16 and UTF-32
 
 
 def read_lines(path: Path, error: type[PolyheadError]) -> Iterator[tuple[int, str]]:
@@ -60,14 +61,14 @@ def decoded(
         elif text.endswith("\n"):
             yield number, text.removeprefix("\ufeff")
         else:
-            old = re.findall(r"[^\r]*\r|[^\r]+", text.removeprefix("\ufeff"))
+            old = re.findall(r"[^\r]+\r?|\r", text.removeprefix("\ufeff"))
             yield from enumerate(old, start=1)
 
 
 def _refuse_other_encodings(line: bytes, name: str, error: type[PolyheadError]) -> None:
-    """By the byte order mark of the first line, or by a NUL among its first two bytes."""
+    """By the byte order mark of the first line, or by the NULs of its first characters."""
     found = next((known for mark, known in _MARKS.items() if line.startswith(mark)), None)
-    if found is not None or 0 in line[:2]:
+    if found is not None or _WIDE.match(line):
         raise error(
             f"{name}:1: found {found or 'UTF-16 or UTF-32'}, expected UTF-8. Convert the file"
             f" first, as with 'iconv -f {found or 'UTF-16LE'} -t UTF-8'."
