@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # JSON leaves them
 _log = logging.getLogger(__name__)
 
 
@@ -43,8 +44,9 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any, *, indent: int | None = 1) -> None:
-    """One result, as JSON, to stdout; with `indent=None` on one line."""
-    write(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    write(text.translate(_LINE_ENDS))
 
 
 def progress(text: str) -> None:
