@@ -60,9 +60,9 @@ class Tokenizer:
             BundleError: when the file is missing or the `tokenizers` library cannot read it.
         """
         try:
-            if content is not None:
-                return cls(tokenizers.Tokenizer.from_buffer(content), special_tokens)
-            return cls(tokenizers.Tokenizer.from_file(str(path)), special_tokens)
+            # Not by its path, which the library takes in the locale's encoding only.
+            content = path.read_bytes() if content is None else content
+            return cls(tokenizers.Tokenizer.from_buffer(content), special_tokens)
         except BaseException as problem:
             _reraise_signals(problem)
             raise BundleError(
