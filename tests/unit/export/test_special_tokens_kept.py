@@ -145,6 +145,15 @@ def _saved(source, target, how):
     return target
 
 
+def test_new_heads_over_a_checkpoint_that_reads_otherwise_are_told(made, tmp_path, caplog):
+    config, checkpoint, _ = made["parse"]
+    over = replace(config.encoder, name=str(checkpoint), special_tokens="text")
+    heads = {"topic": config.heads["topic"]}
+    train(replace(config, encoder=over, heads=heads), tmp_path / "new")
+    assert "as 'parse', and the new heads as 'text'" in caplog.text
+    assert 'set special_tokens = "parse" under [encoder]' in caplog.text
+
+
 def test_combined_bundles_each_read_in_their_own_way(made, tmp_path, caplog, expected):
     caplog.set_level("INFO", "polyhead_export")
     combine([(made["text"][2], "t-"), (made["parse"][2], "p-")], tmp_path / "both")

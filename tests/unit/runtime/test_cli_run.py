@@ -137,10 +137,10 @@ def test_texts_are_utf_8_whatever_the_locale(command, bundle, tmp_path, locale):
             [*start, "run", str(bundle), *words],
             input='"né à 東京"\n'.encode(),
             capture_output=True,
-            env={**environment, **own, "PYTHONIOENCODING": "ascii:backslashreplace"},
+            env={**environment, **own, "PYTHONIOENCODING": "utf-8"},
             check=True,
         )
-        found.append(json.loads(done.stdout.decode("unicode_escape"))["text"])
+        found.append(json.loads(done.stdout)["text"])
     assert found == ["né à 東京"] * 3
 
 

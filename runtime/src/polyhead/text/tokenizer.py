@@ -46,41 +46,56 @@ class Tokenizer:
             _read_special_tokens_as_text(tokenizer)
 
     @classmethod
-    def from_file(
-        cls, path: Path, content: bytes | None = None, *, special_tokens: SpecialTokens = "parse"
-    ) -> Tokenizer:
+    def from_file(cls, path: Path, *, special_tokens: SpecialTokens = "parse") -> Tokenizer:
         """Read `tokenizer.json`.
-
-        Args:
-            path: of the file.
-            content: of the file, when it has been read already.
-            special_tokens: how special tokens in texts are read.
 
         Raises:
             BundleError: when the file is missing or the `tokenizers` library cannot read it.
         """
         try:
-            # Not by its path, which the library takes in the locale's encoding only.
-            content = path.read_bytes() if content is None else content
-            return cls(tokenizers.Tokenizer.from_buffer(content), special_tokens)
+            content = path.read_bytes()  # the library cannot take every path in every locale
+        except OSError as problem:
+            raise BundleError(f"{path}: cannot be read: {problem.strerror}.") from problem
+        return cls.from_json(content, special_tokens, where=str(path))
+
+    @classmethod
+    def from_json(
+        cls,
+        content: str | bytes,
+        special_tokens: SpecialTokens,
+        *,
+        where: str = "tokenizer.json",
+    ) -> Tokenizer:
+        """Of the content of a `tokenizer.json`; `where` is for messages.
+
+        Raises:
+            BundleError: when the `tokenizers` library cannot read it.
+        """
+        try:
+            data = content.encode("utf-8") if isinstance(content, str) else content
+            return cls(tokenizers.Tokenizer.from_buffer(data), special_tokens)
         except BaseException as problem:
             _reraise_signals(problem)
             raise BundleError(
-                f"{path}: the tokenizers library {tokenizers.__version__} cannot read it:"
+                f"{where}: the tokenizers library {tokenizers.__version__} cannot read it:"
                 f" {problem}. Expected the tokenizer.json of a fast tokenizer."
             ) from problem
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, content: bytes | None = None) -> Tokenizer:
-        """That of a bundle, which reads texts as the bundle says; otherwise as `from_file`."""
-        manifest = bundle.manifest
-        file = bundle.file(manifest.tokenizer)
-        return cls.from_file(file, content, special_tokens=manifest.special_tokens)
+        """That of a bundle, which reads texts as the bundle says.
 
-    @classmethod
-    def from_json(cls, text: str, special_tokens: SpecialTokens) -> Tokenizer:
-        """Of what `to_json` gave."""
-        return cls(tokenizers.Tokenizer.from_str(text), special_tokens)
+        Args:
+            bundle: the bundle.
+            content: of its `tokenizer.json`, when it has been read already.
+
+        Raises:
+            BundleError: when it cannot be read.
+        """
+        manifest = bundle.manifest
+        content = bundle.content(manifest.tokenizer) if content is None else content
+        where = str(bundle.file(manifest.tokenizer))
+        return cls.from_json(content, manifest.special_tokens, where=where)
 
     def reading(self, special_tokens: SpecialTokens) -> Tokenizer:
         """The same tokenizer that reads special tokens in texts so; itself, where it does."""
