@@ -68,6 +68,7 @@ def _git(*words: str) -> str | None:
     """None outside a checkout, or where there is no git."""
     command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *words)
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+        return found.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -64,7 +64,7 @@ def run(models: Models, texts: AskedTexts, target: Path, settings: RunSettings) 
             book.note(roster, _compared(roster, expected, texts, settings.heads))
         if not roster.workers:
             raise BenchError(f"no peer could be loaded: {'; '.join(roster.faults.values())}")
-        tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+        tokenizer = Tokenizer.of_bundle(bundle)
         source, longest = TextSource.of(texts, tokenizer), bundle.manifest.encoder.max_tokens
         lengths = [tokens for tokens in LENGTHS if tokens <= longest]
         context = Context(

@@ -6,6 +6,7 @@ Random words of a vocabulary are no texts: a model's decisions on them are near 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def asked_of(
         BenchError: when there are no texts.
     """
     bundle = read(path)
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    tokenizer = Tokenizer.of_bundle(bundle)
     if texts not in (GOLDEN, SYNTHETIC):
         return of_file(texts, field, tokenizer, limit=limit)
     inputs = [example.input for example in bundle.golden().examples]
@@ -85,7 +86,8 @@ def of_file(path: str | Path, field: str, tokenizer: Tokenizer, *, limit: int) -
     Raises:
         BenchError: when it has none.
     """
-    return _made(list(files.read(str(path), field))[:limit], Path(path).name, tokenizer)
+    found = [text for _, text in itertools.islice(files.read(str(path), field), limit)]
+    return _made(found, Path(path).name, tokenizer)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
-from polyhead.cli.output import listed, markdown_table
+from polyhead.bundle.manifest import SPECIAL_TOKENS, SpecialTokens
+from polyhead.cli.output import as_markdown, listed, markdown_table
 from polyhead.heads import HeadSpec
 from polyhead_export import gate as gates
 
@@ -18,15 +19,18 @@ def card(
     gate: Gate,
     certificate: Certificate,
     picture: str,
+    *,
+    special_tokens: SpecialTokens,
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
     graph, *further = graphs
     lines = [
-        f"# A polyhead bundle: {', '.join(heads)}",
+        f"# A polyhead bundle: {as_markdown(', '.join(heads))}",
         "",
-        f"One pass of {encoder.name} ({encoder.family}, {encoder.layers} layers,"
+        f"One pass of {as_markdown(encoder.name)} ({encoder.family}, {encoder.layers} layers,"
         f" up to {encoder.max_tokens} tokens) answers all heads. {graph.precision} graph,"
-        f" {graph.size / 1e6:.1f} MB, made for {graph.target}.",
+        f" {graph.size / 1e6:.1f} MB, made for {graph.target}. Special tokens in texts are read as"
+        f" {SPECIAL_TOKENS[special_tokens]}.",
         "",
         "```python",
         "import polyhead",
@@ -93,7 +97,7 @@ def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) 
         "",
         gates.attempts_table(gate.attempts, markdown_table),
         "",
-        *(f"- {remark}" for remark in remarks),
+        *(f"- {as_markdown(remark)}" for remark in remarks),
         *([""] if remarks else []),
     ]
 
@@ -113,7 +117,7 @@ def _further(graphs: Sequence[Graph]) -> list[str]:
         return []
     rows = [
         [
-            *(f"`{g.file}`", g.precision, g.layout, g.target),
+            *(g.file, g.precision, g.layout, g.target),
             *(", ".join(g.heads), f"{g.size / 1e6:.1f}"),
         ]
         for g in graphs

@@ -89,6 +89,12 @@ class DeployedBundle:
                 f' {theirs.max_tokens}. Train new heads with freeze = "encoder" over the deployed'
                 " checkpoint."
             )
+        if self.manifest.special_tokens != checkpoint.tokenizer.special_tokens:
+            raise DeployedError(
+                f"{self.path}: reads special tokens in texts as {self.manifest.special_tokens!r},"
+                f" the checkpoint as {checkpoint.tokenizer.special_tokens!r}. Train with"
+                f' special_tokens = "{self.manifest.special_tokens}".'
+            )
         known = checkpoint.model.specs
         if missing := [name for name in self.manifest.heads if name not in known]:
             raise DeployedError(

@@ -79,6 +79,7 @@ def write(source: Path, target: Path, heads: Sequence[str] = ()) -> str:
             _SETTINGS: {
                 # Which batches need; tokenizer.json has the others by itself.
                 "pad_token": tokens.get(pad),
+                "split_special_tokens": checkpoint.tokenizer.special_tokens == "text",
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "model_max_length": checkpoint.description.config.encoder.max_tokens,
                 "model_input_names": inputs,

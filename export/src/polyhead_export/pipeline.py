@@ -109,7 +109,10 @@ class ExportPipeline:
             self.deployed.check(self.checkpoint)
         self.texts = texts.load(self.checkpoint, config, examples)
         self.sampled = texts.sample(
-            inputs(self.texts.train), count=settings.calibration_texts, seed=settings.seed
+            inputs(self.texts.train),
+            count=settings.calibration_texts,
+            seed=settings.seed,
+            least=2 if settings.precision == "int8" else 1,
         )
         self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
 
@@ -248,8 +251,10 @@ class ExportPipeline:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
         encoder, heads = encoder_info(self.checkpoint), self.checkpoint.model.specs
         entries = [each.graph for each in written]
+        special_tokens = self.checkpoint.tokenizer.special_tokens
         page = card(
-            encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE
+            *(encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE),
+            special_tokens=special_tokens,
         )
         (folder / _CARD).write_text(page, encoding="utf-8")
         manifest = Manifest(
@@ -267,6 +272,7 @@ class ExportPipeline:
             gate=selected.gate,
             certificate=certificate,
             calibration=None if calibrated is None else entry(folder / _CALIBRATION),
+            special_tokens=special_tokens,
         )
         writer.write_manifest(folder, manifest)
         return manifest

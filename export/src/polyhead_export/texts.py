@@ -11,6 +11,7 @@ from typing import Any
 
 from polyhead.cli import texts as json_lines
 from polyhead.errors import InputError
+from polyhead.system.lines import read_lines
 from polyhead.text.encoding import Input, flat
 from polyhead_export.errors import CalibrationError
 from polyhead_models import checkpoint as checkpoints
@@ -110,7 +111,7 @@ def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Exam
             Example(f"{path}:{number}", str(path), text, {})
             for number, text in _numbered_texts(path, field)
         ]
-    except (OSError, UnicodeDecodeError, InputError) as problem:
+    except (OSError, InputError) as problem:
         raise DataError(f"{path}: cannot be read: {problem}") from problem
     if not found:
         raise DataError(f"{path}: no text in it; expected some of those that the model will read.")
@@ -119,14 +120,13 @@ def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Exam
 
 def _numbered_texts(path: Path, field: str) -> Iterator[tuple[int, Input]]:
     """Each text with the number of its line, from 1."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            if path.suffix == ".txt":
-                yield number, line.rstrip("\n")
-            else:
-                yield number, json_lines.parse_line(line, f"{path}:{number}", field)
+    for number, line in read_lines(path, DataError):
+        if not line.strip():
+            continue
+        if path.suffix == ".txt":
+            yield number, line.rstrip("\r\n")
+        else:
+            yield number, json_lines.parse_line(line, f"{path}:{number}", field)
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,25 @@ class CalibrationTexts:
         return {**found, "ranges": "least squared error"}
 
 
-def sample(texts: Sequence[Input], *, count: int, seed: int) -> CalibrationTexts:
+def sample(texts: Sequence[Input], *, count: int, seed: int, least: int = 2) -> CalibrationTexts:
     """Draw up to `count` different texts.
 
+    Args:
+        texts: to draw from.
+        count: most of them.
+        seed: of the draw.
+        least: different texts that are needed: 2 for int8, since the few tokens of one say nothing
+            of others.
+
     Raises:
-        CalibrationError: when there is no text, or the same one again and again: its few
-            tokens say nothing of others.
+        CalibrationError: when there are fewer.
     """
     distinct = sorted(set(texts), key=flat)
     if not distinct:
         raise CalibrationError(
-            "no texts to calibrate with; int8 needs some of the training texts."
-            " Name other data with --config."
+            "no texts to compare on, nor for int8 to calibrate with. Name other data with --config."
         )
-    if len(distinct) == 1:
+    if len(distinct) < least:
         raise CalibrationError(
             f"all {len(texts)} texts to calibrate with are {flat(distinct[0])[:40]!r}; int8 needs"
             " different ones. Name other data with --config."

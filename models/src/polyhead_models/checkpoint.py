@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +128,11 @@ def describe(path: Path) -> Description:
             f"{file}: format version {data['version']}; this polyhead reads up to {VERSION}."
             " Upgrade polyhead-models."
         )
-    return parse(Description, data, where=str(file), error=CheckpointError)
+    found = parse(Description, data, where=str(file), error=CheckpointError)
+    if "special_tokens" not in data["config"]["encoder"]:  # older versions knew one way only
+        encoder = replace(found.config.encoder, special_tokens="parse")
+        found = replace(found, config=replace(found.config, encoder=encoder))
+    return found
 
 
 def metrics(path: Path) -> Mapping[str, Any]:
@@ -179,7 +183,8 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
         raise CheckpointError(
             f"{path / WEIGHTS}: does not fit {DESCRIPTION}: {problem}. Copy the checkpoint again."
         ) from problem
-    return Checkpoint(model.eval(), Tokenizer.from_file(path / TOKENIZER), description)
+    tokenizer = Tokenizer.from_file(path / TOKENIZER, special_tokens=named.special_tokens)
+    return Checkpoint(model.eval(), tokenizer, description)
 
 
 def encoder(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel, Tokenizer]:

@@ -85,7 +85,7 @@ class Assembly:
     def __init__(self, settings: LoadSettings) -> None:
         """Take how to open bundles; nothing is opened yet."""
         self._settings = settings
-        self._tokenizers: dict[str, Tokenizer] = {}
+        self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
         self._sessions: dict[tuple[str, str], tuple[OnnxSession, MultiThreadedSession | None]] = {}
 
     def sub_model(self, bundle: Bundle, heads: Sequence[str] | None = None) -> SubModel:
@@ -132,13 +132,14 @@ class Assembly:
         )
 
     def _tokenizer(self, bundle: Bundle) -> Tokenizer:
-        entry = bundle.manifest.tokenizer
+        manifest = bundle.manifest
+        entry, key = manifest.tokenizer, (manifest.tokenizer.sha256, manifest.special_tokens)
         content = bundle.content(entry)
         if self._settings.verify != "none":
             bundle.check_digest(entry, content)
-        if entry.sha256 not in self._tokenizers:
-            self._tokenizers[entry.sha256] = Tokenizer.from_file(bundle.file(entry), content)
-        return self._tokenizers[entry.sha256]
+        if key not in self._tokenizers:
+            self._tokenizers[key] = Tokenizer.of_bundle(bundle, content)
+        return self._tokenizers[key]
 
     def _session(
         self, bundle: Bundle, graph: Graph, provider: str

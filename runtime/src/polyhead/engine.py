@@ -511,6 +511,7 @@ def _session(part: SubModel) -> dict[str, Any]:
     """What runs a sub-model's graph, and which graph, as plain data."""
     fast, graph = part.multi_threaded, part.graph
     found: dict[str, Any] = {"multi_threaded": None if fast is None else fast.info()}
+    found["special_tokens"] = part.tokenizer.special_tokens
     if graph is not None:
         kept = ("file", "sha256", "precision", "layout", "target")
         found["graph"] = {name: getattr(graph, name) for name in kept}

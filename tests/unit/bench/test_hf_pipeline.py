@@ -4,6 +4,7 @@ import pytest
 
 from polyhead_bench.errors import PeerFault
 from polyhead_bench.harness.process import Worker
+from polyhead_models import checkpoint as checkpoints
 
 TEXTS = ["The parcel was 3 days late.", "", "Thanks, 5 stars!"]
 ROWS = [
@@ -33,6 +34,14 @@ def test_a_head_without_a_pipeline_is_told_and_the_others_answer(checkpoint):
     for one, other in zip(alone, found, strict=True):
         assert one["topic"]["label"] == other["topic"]["label"]
         assert one["what"] == other["what"]
+
+
+def test_special_tokens_in_a_text_are_what_the_checkpoint_reads_them_as(checkpoint):
+    text = f"{TEXTS[0]} [SEP] {TEXTS[1]} [CLS]"
+    with Worker("hf-pipeline", checkpoint, threads=1) as worker:
+        (found,) = worker.ask("single", texts=[text], answers=True)["answers"]
+    expected = checkpoints.load(checkpoint).engine()(text)["topic"].scores
+    assert found["topic"]["scores"] == pytest.approx(dict(expected), abs=1e-5)
 
 
 def test_a_peer_with_no_pipeline_at_all_is_a_fault(checkpoint):

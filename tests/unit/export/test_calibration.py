@@ -54,3 +54,7 @@ def test_the_digest_is_of_the_texts_alone():
 def test_texts_that_are_all_alike_are_refused_with_a_next_step():
     with pytest.raises(CalibrationError, match=r"all 9 texts .*'late'; int8 needs.*--config"):
         sample(["late"] * 9, count=5, seed=0)
+
+
+def test_a_float_graph_needs_no_second_text():
+    assert sample(["late"] * 9, count=5, seed=0, least=1).texts == ("late",)

@@ -156,6 +156,7 @@ def test_a_bar_in_a_label_does_not_break_the_tables_of_the_card(bundle):
         manifest.gate,
         manifest.certificate,
         "quality.png",
+        special_tokens="text",
     )
     rows = [line for line in page.splitlines() if line.startswith("| a")]
     assert len(rows) == 3

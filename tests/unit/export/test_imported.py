@@ -8,6 +8,7 @@ import torch
 import transformers
 
 import polyhead
+from polyhead_export.errors import CalibrationError
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
 from polyhead_export.texts import read_file
@@ -122,6 +123,24 @@ def test_a_file_of_texts_is_parted(write, tmp_path):
     (tmp_path / "a.txt").write_text("one\n\n", encoding="utf-8")
     train, measured = read_file(tmp_path / "a.txt")
     assert [e.text for e in train] == [e.text for e in measured] == ["one"]
+
+
+def test_one_text_again_and_again_is_enough_for_a_float_bundle(imported, write, tmp_path):
+    path, given = imported("bert", "sequence"), read_file(write(["late"] * 9))
+    export(path, tmp_path / "bundle", ExportSettings(precision="fp32"), examples=given)
+    with pytest.raises(CalibrationError, match=r"all 5 texts .* int8 needs different ones"):
+        export(path, tmp_path / "int8", ExportSettings(), examples=given)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_texts_of_any_system_are_read(tmp_path, name, end):
+    lines = ['"one"', "", '"tw\u2028o"', ""] if name == "a.jsonl" else ["one", "", "tw\u2028o", ""]
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + end.join(lines).encode())
+    assert [e.text for part in read_file(tmp_path / name) for e in part] == ["one", "tw\u2028o"]
+    (tmp_path / name).write_bytes(end.join(lines).encode("utf-16"))
+    with pytest.raises(DataError, match=r"a\.\w+:1: found UTF-16, expected UTF-8"):
+        read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])

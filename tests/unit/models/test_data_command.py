@@ -81,6 +81,20 @@ def test_the_tables_go_to_stdout_and_the_progress_to_stderr(polyhead, described)
     assert "tokenising" in err
 
 
+def test_blanks_at_the_edges_of_spans_are_told(polyhead, described, write_rows, tmp_path):
+    spans = [{"label": "A", "start": 0, "end": 5}, {"label": "A", "start": 13, "end": 18}]
+    row = {"text": "anna lives in oslo", "topic": "late", "entities": spans}
+    write_rows(tmp_path / "data" / "test.jsonl", [row])
+    _, out, _ = polyhead("data", described)
+    table = next(t for t in out.split("\n\n") if "blank at an edge, which is left out" in t)
+    assert [line.split() for line in table.splitlines()[2:]] == [["entities", "test", "2"]]
+    found = report(config.load(described)).heads
+    assert {n: h.splits["test"].blank_edges for n, h in found.items()} == {
+        "topic": 0,
+        "entities": 2,
+    }
+
+
 def test_without_a_shared_text_it_says_so(polyhead, described, write_rows, tmp_path):
     write_rows(tmp_path / "data" / "test.jsonl", [{"text": "x", "topic": "late", "entities": []}])
     _, out, _ = polyhead("data", described)

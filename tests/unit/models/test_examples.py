@@ -1,8 +1,12 @@
+import json
+
 import pytest
 
+from polyhead.heads.base import trimmed
 from polyhead_models import config
 from polyhead_models.data import examples
 from polyhead_models.errors import DataError
+from polyhead_models.heads.answer import AnswerNetwork
 
 
 @pytest.fixture
@@ -109,8 +113,9 @@ def test_spans_stand_in_the_order_of_the_text(load):
         pytest.param([{"label": "A", "start": 0}], "expected a table with label", id="no_end"),
         pytest.param([0, 1], "expected a table with label", id="numbers"),
         pytest.param("PERSON", "expected a list of spans", id="text"),
-        pytest.param([span("A", 0, 2), span("B", 1, 3)], "overlap", id="overlapping"),
-        pytest.param([span("A", 0, 3), span("B", 1, 2)], "overlap", id="nested"),
+        pytest.param([span("A", 1, 2)], "from 1 to 2, where the text has only blanks", id="blank"),
+        pytest.param([span("A", 0, 3), span("B", 1, 3)], "overlap", id="overlapping"),
+        pytest.param([span("A", 0, 3), span("B", 2, 3)], "overlap", id="nested"),
         pytest.param([span("A", 0, 1), span("A", 0, 1)], "overlap", id="twice"),
     ],
 )
@@ -197,3 +202,65 @@ def test_a_label_that_training_did_not_see_is_refused(load, write_config, tmp_pa
     with pytest.raises(DataError) as caught:
         examples.check(config.load(write_config(tmp_path)), found, known)
     assert str(caught.value) == f"{tmp_path / 'data' / 'validation.jsonl'}:2: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "kept"),
+    [
+        pytest.param("Bo lives", (0, 3), "Bo", id="behind"),
+        pytest.param("in Oslo", (2, 7), "Oslo", id="before"),
+        pytest.param("in \u3000東京\u00a0\n now", (2, 8), "東京", id="ideographic and no-break"),
+        pytest.param("Bo  Li", (0, 6), "Bo  Li", id="inside they stay"),
+        pytest.param("Zoe\u0301 is", (0, 3), "Zoe\u0301", id="an accent goes with its letter"),
+    ],
+)
+def test_blanks_at_the_edges_of_references_are_left_out_as_in_answers(load, text, given, kept):
+    start, end = given
+    expected = text.index(kept), text.index(kept) + len(kept)
+    assert trimmed(text, start, end) == expected
+    (example,) = load([{"text": text, "topic": "x", "entities": [span("A", start, end)]}])
+    assert example.references["entities"] == (("A", *expected),)
+    edges = int(text[start:end] != text[start:end].strip())
+    assert example.blank_edges == ({"entities": edges} if edges else {})
+    answers = AnswerNetwork.reference([{"text": text[start:end], "start": start}], text)
+    assert (answers.spans, answers.texts) == ((expected,), (kept,))
+
+
+def test_neighbours_may_share_a_blank(load):
+    spans = [span("A", 0, 2), span("B", 1, 3)]
+    (example,) = load([{"text": "a b", "topic": "x", "entities": spans}])
+    assert example.references["entities"] == (("A", 0, 1), ("B", 2, 3))
+    assert example.blank_edges == {"entities": 2}
+
+
+def test_answers_that_differ_in_blanks_are_one():
+    raw = [{"text": "Bo", "start": 0}, {"text": "Bo ", "start": 0}, {"text": "lives", "start": 3}]
+    found = AnswerNetwork.reference(raw, "Bo lives")
+    assert (found.spans, found.texts) == (((0, 2), (3, 8)), ("Bo", "lives"))
+    assert AnswerNetwork.blank_edges(raw, "Bo lives") == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "Bo \ud83d"},
+        {"topic": "late\ud83d"},
+        {"entities": [span("A\ud83d", 0, 1)]},
+    ],
+    ids=["text", "label", "label of a span"],
+)
+def test_a_lone_surrogate_is_refused_where_it_is_used(write_config, tmp_path, row):
+    good = {"text": "a b", "topic": "x", "entities": []}
+    path = write_config(tmp_path)
+    file = tmp_path / "data" / "train.jsonl"
+    file.write_text(json.dumps(good) + "\n" + json.dumps({**good, **row}) + "\n", "utf-8")
+    with pytest.raises(DataError, match=r"train\.jsonl:2: .* a lone surrogate at character"):
+        examples.load(config.load(path), "train")
+
+
+def test_escaped_surrogate_pairs_and_unused_keys_are_read(write_config, tmp_path):
+    path = write_config(tmp_path)
+    row = {"text": "\U0001f44d", "topic": "x", "entities": [], "id": "\ud83d"}
+    (tmp_path / "data" / "train.jsonl").write_text(json.dumps(row), "utf-8")
+    (example,) = examples.load(config.load(path), "train")
+    assert example.text == "\U0001f44d"

@@ -22,6 +22,21 @@ def test_a_markdown_table_escapes_bars_and_line_ends():
     ]
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("a\\|b", r"a\\\|b"),
+        ("`x`", r"\`x\`"),
+        ("<b>", r"\<b>"),
+        ("a < b & c_d", "a < b & c_d"),
+        ("__x__", r"\_\_x\_\_"),
+        ("a\r\nb\u2028c", "a b c"),
+    ],
+)
+def test_a_cell_is_shown_as_it_is(cell, shown):
+    assert output.markdown_table(["a"], [[cell]]).splitlines()[-1] == f"| {shown} |"
+
+
 def test_a_markdown_table_without_rows_has_its_header():
     assert output.markdown_table(["a", "b"], []) == "| a | b |\n| --- | --- |"
 

@@ -96,6 +96,55 @@ def test_a_bad_line_is_named_with_its_file_and_number(polyhead, bundle, tmp_path
 
 
 @pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_input_of_any_system_is_read(polyhead, bundle, tmp_path, monkeypatch, name, end):
+    monkeypatch.chdir(tmp_path)
+    lines = ["\ufeff" + json.dumps("Zoé"), "", '"東京 a\u2028b"', ""]
+    content = end.join(lines).encode()
+    (tmp_path / "in.jsonl").write_bytes(content)
+    done = polyhead("run", bundle, "--input", name, stdin=content)
+    assert [row["text"] for row in rows(done.stdout)] == ["Zoé", "東京 a\u2028b"]
+
+
+@pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
+def test_input_in_another_encoding_is_named(polyhead, bundle, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    content = '"a"\n'.encode("utf-16")
+    (tmp_path / "in.jsonl").write_bytes(content)
+    done = polyhead("run", bundle, "--input", name, stdin=content)
+    shown = "standard input" if name == "-" else name
+    assert done.returncode == 1
+    assert f"{shown}:1: found UTF-16, expected UTF-8" in done.stderr
+
+
+def test_a_text_that_cannot_be_answered_is_named_with_its_line(polyhead, bundle, tmp_path):
+    lines = ['"a"'] * 600 + ["", "", '"\\ud83d"']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    done = polyhead("run", bundle, "--input", tmp_path / "in.jsonl", "--heads", "topic")
+    assert (done.returncode, len(rows(done.stdout))) == (1, 512)
+    assert f"{tmp_path}/in.jsonl:603: " in done.stderr
+    assert "a lone surrogate U+D83D" in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_texts_are_utf_8_whatever_the_locale(command, bundle, tmp_path, locale):
+    start, environment = command
+    own = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "in.jsonl").write_text('"né à 東京"\n', encoding="utf-8")
+    found = []
+    for words in (["né à 東京"], ["--input", str(tmp_path / "in.jsonl")], ["--input", "-"]):
+        done = subprocess.run(
+            [*start, "run", str(bundle), *words],
+            input='"né à 東京"\n'.encode(),
+            capture_output=True,
+            env={**environment, **own, "PYTHONIOENCODING": "utf-8"},
+            check=True,
+        )
+        found.append(json.loads(done.stdout)["text"])
+    assert found == ["né à 東京"] * 3
+
+
+@pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
 def test_input_that_is_no_utf8_is_named(polyhead, bundle, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.jsonl").write_bytes(b'"\xff"\n')

@@ -111,6 +111,7 @@ def encoder(source: Conversion, folder: Path) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": checkpoint.description.config.encoder.max_tokens,
+        "split_special_tokens": checkpoint.tokenizer.special_tokens == "text",
         "pad_token": next(token for token, number in vocabulary.items() if number == pad),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -152,7 +153,7 @@ def optimum_configuration(flags: Sequence[str] | None = None) -> str:
 
 def _golden_ids(bundle: Bundle) -> list[Any]:
     """Token ids of the golden texts that have any tokens, cut to what the encoder reads."""
-    tokenizer = Tokenizer.from_file(bundle.file(bundle.manifest.tokenizer))
+    tokenizer = Tokenizer.of_bundle(bundle)
     texts = [example.input for example in bundle.golden().examples]
     rows = [e.ids[: bundle.manifest.encoder.max_tokens] for e in tokenizer.encode(texts)]
     return [row for row in rows if len(row) > 2]

@@ -190,7 +190,7 @@ def resident() -> int:
     """Bytes of this process in memory; the most so far where the kernel does not report it."""
     statm = Path("/proc/self/statm")
     if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize()
+        return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     return _peak()
 
 

@@ -73,6 +73,7 @@ class PipelinePeer(Peer):
         tokenizer = fast(
             tokenizer_file=str(folder / checkpoint.TOKENIZER),
             pad_token="[PAD]",
+            split_special_tokens=loaded.tokenizer.special_tokens == "text",
             model_max_length=loaded.description.config.encoder.max_tokens,
             model_input_names=["input_ids", "attention_mask"],
         )

@@ -200,7 +200,7 @@ def peer(
         run,
         inputs,
         {name: manifest.heads[name] for name in options["heads"]},
-        Tokenizer.from_file(bundle.file(manifest.tokenizer)),
+        Tokenizer.of_bundle(bundle),
         manifest.encoder.max_tokens,
         info={"threads": threads, **info},
         workers=side_by_side if threads > 1 else None,

@@ -273,9 +273,7 @@ def _refuse_clash(found: Sequence[tuple[Bundle, str]]) -> None:
 
 
 def _card(parts: Sequence[Manifest]) -> str:
-    rows = [
-        [", ".join(p.heads), p.encoder.name, p.graphs[0].file, f"[{p.card.file}]({p.card.file})"]
-        for p in parts
-    ]
+    rows = [[", ".join(p.heads), p.encoder.name, p.graphs[0].file, p.card.file] for p in parts]
     table = markdown_table(["heads", "encoder", "graph", "model card"], rows)
-    return f"# {len(parts)} sub-models\n\n{table}\n"
+    cards = ", ".join(f"[{p.card.file}]({p.card.file})" for p in parts)
+    return f"# {len(parts)} sub-models\n\n{table}\n\nModel cards: {cards}.\n"

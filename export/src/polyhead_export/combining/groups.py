@@ -133,6 +133,8 @@ def _refuse_other_reading(uses: Sequence[GraphUse]) -> None:
     for other in (use.bundle.manifest for use in uses[1:]):
         if first.tokenizer.sha256 != other.tokenizer.sha256:
             raise NotMerged("their tokenizers differ")
+        if first.special_tokens != other.special_tokens:
+            raise NotMerged("they read special tokens in texts in different ways")
         own, theirs = strides(first.heads.values()), strides(other.heads.values())
         pairs = [("they read", first.encoder.max_tokens, other.encoder.max_tokens)]
         pairs += [("their windows share", own[k], theirs[k]) for k in own.keys() & theirs.keys()]
@@ -187,4 +189,4 @@ def _golden(use: GraphUse) -> list[Input]:
 
 
 def _tokenizer(use: GraphUse) -> Tokenizer:
-    return Tokenizer.from_file(use.bundle.file(use.bundle.manifest.tokenizer))
+    return Tokenizer.of_bundle(use.bundle)

@@ -11,6 +11,7 @@ from typing import Any
 from polyhead import __version__
 from polyhead.bundle import EncoderInfo, Graph, Manifest, digest, writer
 from polyhead.bundle.manifest import FORMAT, VERSION
+from polyhead.cli.output import as_markdown
 from polyhead.engine import Engine
 from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
@@ -71,7 +72,8 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         made = staged / f"model.{graph.precision}.onnx"
         made.write_bytes(head.content)
         shutil.copyfile(tokenizer, staged / "tokenizer.json")
-        _write_golden(staged, made, head, _TOLERANCE[graph.precision])
+        reader = Tokenizer.from_file(tokenizer, special_tokens=source.special_tokens)
+        _write_golden(staged, made, head, reader, _TOLERANCE[graph.precision])
         (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
         manifest = _manifest(staged, made, source, graph, head)
         writer.write_manifest(staged, manifest)
@@ -94,13 +96,15 @@ def _folder(path: Path) -> tuple[Path, Source, Path]:
     return graph, source, source.tokenizer_file
 
 
-def _write_golden(staged: Path, file: Path, head: FolderHead, tolerance: float) -> None:
+def _write_golden(
+    staged: Path, file: Path, head: FolderHead, tokenizer: Tokenizer, tolerance: float
+) -> None:
     texts: list[Input] = list(_TEXTS)
     if head.spec.input == "pair":
         texts = [("Where does Anna live?", text) for text in _TEXTS]
     with Engine(
         OnnxSession(file),
-        Tokenizer.from_file(staged / "tokenizer.json"),
+        tokenizer,
         {head.name: head.spec},
         max_tokens=head.spec.max_tokens,
     ) as engine:
@@ -149,6 +153,7 @@ def _manifest(
             "architecture": source.architecture,
             "graph_sha256": original,
         },
+        special_tokens=source.special_tokens,
     )
 
 
@@ -158,7 +163,7 @@ def _number(config: Any, *names: str) -> int:
 
 def _card(source: Source, graph: Path, head: FolderHead) -> str:
     return (
-        f"# {head.name}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
+        f"# {as_markdown(head.name)}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
         f" ({source.architecture or 'unnamed class'}): one head of the kind {head.spec.kind}. The"
         " golden answers are the graph's own.\n"
     )

@@ -64,6 +64,8 @@ def _write(found: DataReport) -> None:
         ["head", "split", "labels", "most frequent"],
         [[name, split, *_target(s.target)] for name, split, s in splits],
     )
+    if edges := [[name, split, s.blank_edges] for name, split, s in splits if s.blank_edges]:
+        _table(["head", "split", "spans with a blank at an edge, which is left out"], edges)
     shared: list[list[object]] = [
         [name, leak.split, leak.also_in, leak.repeated.rows, leak.repeated.differing]
         for name, head in heads

@@ -84,6 +84,11 @@ def _check_settings(
 
 
 def _check_tokenizers(own: Tokenizer, theirs: Tokenizer, names: tuple[str, str]) -> None:
+    if own.special_tokens != theirs.special_tokens:
+        raise CombineError(
+            f"{names[0]} reads special tokens in texts as {own.special_tokens!r} and {names[1]} as"
+            f" {theirs.special_tokens!r}. Make both with the same special_tokens."
+        )
     if own.to_json() == theirs.to_json():
         return
     ids = own.vocabulary, theirs.vocabulary

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from polyhead.bundle.manifest import SpecialTokens
 from polyhead.errors import nearest
+from polyhead.system.lines import read_lines
 from polyhead.system.schema import parse, plain
 from polyhead_models.config import ranges
 from polyhead_models.config.data import SPLITS, DataConfig
@@ -73,12 +75,16 @@ class EncoderConfig:
         name: a local folder, the name of a model that an installed package ships, or a hub id. A
             checkpoint's folder gives its encoder, whose heads `polyhead heads add` takes along.
         max_tokens: longest input, special tokens included.
+        special_tokens: what a special token in a text, such as ``[SEP]``, is: ``"text"``:
+            characters like others; ``"parse"``: the token itself, for texts that have some on
+            purpose. Checkpoint and bundle keep it.
         trust_remote_code: run the Python code that an encoder outside transformers brings; without
             it such an encoder is refused.
     """
 
     name: str
     max_tokens: int = 256
+    special_tokens: SpecialTokens = "text"
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -131,10 +137,10 @@ def load(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads("".join(line for _, line in read_lines(path, ConfigError)))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a configuration in TOML.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
     config = _resolved(parse(Config, data, where=str(path), error=ConfigError), path)
     for name, head in config.heads.items():

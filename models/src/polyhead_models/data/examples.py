@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polyhead.errors import nearest
@@ -26,6 +26,7 @@ class Example:
         text: what the encoder reads: a text or a pair.
         references: by head, in the head's reference form; heads without a target are absent.
         twin: a second text, an input by itself, for heads that learn from two; None for others.
+        blank_edges: by head, spans of the row whose blanks at an edge the reference leaves out.
     """
 
     where: str
@@ -33,6 +34,7 @@ class Example:
     text: Input
     references: Mapping[str, Any]
     twin: str | None = None
+    blank_edges: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(config: Config, split: str) -> list[Example]:
@@ -102,7 +104,7 @@ def _example(
     joiner: str,
 ) -> Example:
     *before, (words, text) = [_text(row, key, joiner) for key in keys]
-    references = {}
+    references, blank_edges = {}, {}
     for name, head in heads.items():
         network = NETWORKS[head.versioned_kind]
         # Without a target, two texts that learn together belong together.
@@ -115,14 +117,16 @@ def _example(
             if head.summaries is not None:
                 raw = {"sentences": raw, "summaries": row.fields.get(head.summaries)}
             references[name] = network.reference(raw, text)
+            if count := network.blank_edges(raw, text):
+                blank_edges[name] = count
+            for label in network.labels_of(references[name]):
+                _unicode(label, row, str(head.target))
         except ValueError as problem:
             raise DataError(f"{row.where}: {head.target!r}: {problem}.") from problem
     first = before[0][1] if before else None
-    if first is None:
-        return Example(row.where, source, text, references)
-    if input == "pair":
-        return Example(row.where, source, (first, text), references)
-    return Example(row.where, source, first, references, twin=text)
+    twin = None if first is None or input == "pair" else text
+    read: Input = text if first is None else (first, text) if input == "pair" else first
+    return Example(row.where, source, read, references, twin, blank_edges)
 
 
 def _text(row: Row, field: str, joiner: str) -> tuple[Words | None, str]:

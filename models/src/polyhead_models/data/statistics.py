@@ -101,12 +101,14 @@ class SplitStatistics:
         target: labels, numbers or spans; None for references of another form.
         tokens: lengths of the texts.
         duplicates: texts that repeat inside the split.
+        blank_edges: spans that begin or end with a blank, which references and answers leave out.
     """
 
     rows: int
     target: Labels | NumberRange | Spans | None
     tokens: Lengths
     duplicates: Repeated
+    blank_edges: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +221,7 @@ def report(config: Config) -> DataReport:
     """
     rows: dict[str, dict[str, int]] = {name: {} for name in config.data}
     texts: dict[str, dict[str, Texts]] = {n: {} for n, h in config.heads.items() if h.data}
+    blank_edges: dict[tuple[str, str], int] = {}
     for source, data in config.data.items():
         for split in SPLITS:
             if found := sources.load(data, split):
@@ -227,7 +230,8 @@ def report(config: Config) -> DataReport:
                 made = examples.of_source(config, source, split, found)
                 for head in (name for name in texts if config.heads[name].data == source):
                     texts[head][split] = of_head(made, head)
-    tokenizer = encoders.tokenizer(config.encoder.name)
+                    blank_edges[head, split] = sum(e.blank_edges.get(head, 0) for e in made)
+    tokenizer = encoders.tokenizer(config.encoder.name).reading(config.encoder.special_tokens)
     known: dict[Input, int] = {}
 
     def tokens(some: Texts, kind: Literal["text", "pair"]) -> list[int]:
@@ -248,6 +252,7 @@ def report(config: Config) -> DataReport:
                     target=target([reference for _, reference in some]),
                     tokens=lengths(tokens(some, config.heads[name].input), limit),
                     duplicates=repeated(some),
+                    blank_edges=blank_edges[name, split],
                 )
                 for split, some in splits.items()
             },

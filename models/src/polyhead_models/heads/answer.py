@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polyhead.heads import Answer, HeadSpec
 from polyhead.heads.answer import LONGEST
+from polyhead.heads.base import trimmed
 from polyhead.text.encoding import Encoding
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 
@@ -62,7 +63,10 @@ class AnswerNetwork(HeadNetwork):
 
     @classmethod
     def reference(cls, raw: Any, text: str) -> AnswerSpans:
-        """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer."""
+        """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer.
+
+        Blanks at their edges are left out, as in answers.
+        """
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of answers with text and start")
         found: dict[tuple[int, int], int] = {}
@@ -71,6 +75,11 @@ class AnswerNetwork(HeadNetwork):
             found[span] = found.get(span, 0) + 1
         spans = tuple(sorted(found, key=lambda span: -found[span]))
         return AnswerSpans(spans, tuple(text[start:end] for start, end in spans))
+
+    @classmethod
+    def blank_edges(cls, raw: Any, text: str) -> int:
+        """Answers with a blank at an edge."""
+        return sum(item["text"].strip() != item["text"] for item in raw)
 
     @classmethod
     def fitted(cls, spec: HeadSpec, references: Sequence[AnswerSpans]) -> HeadSpec:
@@ -170,7 +179,7 @@ def _span(item: Any, text: str) -> tuple[int, int]:
             f"the answer {answer!r} is not at {start}, where"
             f" {text[start : start + len(answer)]!r} is"
         )
-    return start, start + len(answer)
+    return trimmed(text, start, start + len(answer))
 
 
 def _covered(span: tuple[int, int], encoding: Encoding) -> tuple[int, int]:

@@ -114,6 +114,16 @@ class HeadNetwork(nn.Module, ABC):
         """
 
     @classmethod
+    def blank_edges(cls, raw: Any, text: str) -> int:
+        """How many spans of a raw target begin or end with a blank, which `reference` leaves out.
+
+        Args:
+            raw: a target that `reference` takes.
+            text: what the head reads.
+        """
+        return 0
+
+    @classmethod
     def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
         """A raw target that may be on the words of a text, as one on its characters.
 

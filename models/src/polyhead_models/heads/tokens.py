@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyhead.heads import HeadSpec
+from polyhead.heads.base import trimmed
 from polyhead.heads.tokens import tags
 from polyhead.text.encoding import Encoding
 from polyhead_models.data import tagging
@@ -46,7 +47,10 @@ class TokensNetwork(HeadNetwork):
 
     @classmethod
     def reference(cls, raw: Any, text: str) -> Reference:
-        """Character spans: a list of tables with `label`, `start` and `end`; empty for no span."""
+        """Character spans: a list of tables with `label`, `start` and `end`; empty for no span.
+
+        Blanks at their edges are left out, as in answers.
+        """
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of spans with label, start, end")
         spans = sorted((_span(item, text) for item in raw), key=lambda span: span[1])
@@ -54,6 +58,12 @@ class TokensNetwork(HeadNetwork):
             if after[1] < before[2]:
                 raise ValueError(f"the spans {before} and {after} overlap")
         return tuple(spans)
+
+    @classmethod
+    def blank_edges(cls, raw: Any, text: str) -> int:
+        """Spans with a blank at an edge."""
+        parts = (text[item["start"] : item["end"]] for item in raw)
+        return sum(part.strip() != part for part in parts)
 
     @classmethod
     def labels_of(cls, reference: Reference) -> Iterable[str]:
@@ -92,4 +102,6 @@ def _span(item: Any, text: str) -> tuple[str, int, int]:
         raise ValueError(
             f"found a span from {start!r} to {end!r}, expected 0 <= start < end <= {len(text)}"
         )
-    return label, start, end
+    if text[start:end].isspace():
+        raise ValueError(f"found a span from {start} to {end}, where the text has only blanks")
+    return label, *trimmed(text, start, end)

@@ -80,7 +80,7 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     head = _head(source, original, parts, options)
     max_tokens = source.max_tokens(encoders.capacity(encoder), options.max_tokens) or _LONGEST
     title, spec = head.meaning.title(options), head.meaning.spec(options, max_tokens)
-    config = _config(source.name, title, spec, head.hidden)
+    config = _config(source, title, spec, head.hidden)
     model = checkpoints.assemble(encoder, {title: spec}, config.heads).eval()
     head.fill(model.networks[title])
     difference = None
@@ -102,7 +102,7 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     return ImportedCheckpoint(target, title, spec, source.architecture, difference)
 
 
-def _config(name: str, title: str, spec: HeadSpec, hidden: tuple[Dense, ...]) -> Config:
+def _config(source: Source, title: str, spec: HeadSpec, hidden: tuple[Dense, ...]) -> Config:
     try:
         head = HeadConfig(
             kind=spec.kind,
@@ -111,10 +111,12 @@ def _config(name: str, title: str, spec: HeadSpec, hidden: tuple[Dense, ...]) ->
             hidden=hidden,
             longest=spec.longest,
         )
-        encoder = EncoderConfig(name=name, max_tokens=spec.max_tokens)
+        encoder = EncoderConfig(
+            name=source.name, max_tokens=spec.max_tokens, special_tokens=source.special_tokens
+        )
         return Config(encoder=encoder, heads={title: head})
     except ValueError as problem:
-        raise SourceError(f"{name}: {problem}") from problem
+        raise SourceError(f"{source.name}: {problem}") from problem
 
 
 def _provenance(source: Source) -> dict[str, Any]:

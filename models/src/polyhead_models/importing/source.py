@@ -14,6 +14,7 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
+from polyhead.bundle.manifest import SpecialTokens
 from polyhead.errors import SourceError
 from polyhead.system.schema import read_json
 from polyhead.text.tokenizer import Tokenizer
@@ -126,6 +127,13 @@ class Source:
         files = (self.folder / "tokenizer.json", self.top / "tokenizer.json")
         return next((file for file in files if file.is_file()), None)
 
+    @property
+    def special_tokens(self) -> SpecialTokens:
+        """How texts with special tokens are read: as the tokens, where the files do not say."""
+        file = self.folder / "tokenizer_config.json"
+        asked = file.is_file() and table(file).get("split_special_tokens")
+        return "text" if asked else "parse"
+
     def tokenizer(self) -> Tokenizer:
         """The fast tokenizer, special tokens and all.
 
@@ -134,8 +142,8 @@ class Source:
         """
         try:
             if (file := self.tokenizer_file) is not None:
-                return Tokenizer.from_file(file)
-            return encoders.converted_tokenizer(str(self.folder))
+                return Tokenizer.from_file(file, special_tokens=self.special_tokens)
+            return encoders.converted_tokenizer(str(self.folder)).reading(self.special_tokens)
         except (OSError, ValueError, ImportError) as problem:
             raise SourceError(
                 f"{self.name}: its tokenizer cannot be loaded: {problem}. Expected tokenizer.json,"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
 from polyhead_models.training.rows import encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer
+
+logger = logging.getLogger(__name__)
 
 _CURVES = "learning_curves.png"
 
@@ -116,6 +119,13 @@ def prepare(
     encoder, tokenizer = checkpoints.encoder(
         config.encoder.name, trust_remote_code=config.encoder.trust_remote_code
     )
+    own, asked = tokenizer.special_tokens, config.encoder.special_tokens
+    if checkpoints.is_checkpoint(Path(config.encoder.name)) and own != asked:
+        logger.warning(
+            "%s reads special tokens in texts as %r, and the new heads as %r: to put these next to"
+            ' its own, set special_tokens = "%s" under [encoder].',
+            *(config.encoder.name, own, asked, own),
+        )
     capacity = encoders.capacity(encoder)
     if capacity is not None and config.encoder.max_tokens > capacity:
         raise ConfigError(
@@ -133,7 +143,7 @@ def prepare(
     _set_losses(config, model, data.references(config, train_set))
     return Checkpoint(
         model=model,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer.reading(config.encoder.special_tokens),
         description=Description(
             encoder=encoders.settings(encoder),
             heads=specs,

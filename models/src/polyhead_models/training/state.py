@@ -27,7 +27,9 @@ def resumable(config: Config, target: Path) -> bool:
     try:
         if target.exists():
             return _made_from(target) == identity(config)
-        return not file.is_file() or json.loads(file.read_text()) == _run(identity(config))
+        return not file.is_file() or json.loads(file.read_text(encoding="utf-8")) == _run(
+            identity(config)
+        )
     except (CheckpointError, ValueError):
         return False
 

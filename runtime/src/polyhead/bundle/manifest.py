@@ -15,6 +15,13 @@ MANIFEST = "manifest.json"
 MOST_TOKENS = 131_072
 """Longest input that a bundle may declare. Encoders in use read up to 16,384 tokens."""
 
+SpecialTokens = Literal["text", "parse"]
+"""What ``[SEP]`` in a text is: ``"text"``, characters like others; ``"parse"``, the token itself,
+as in transformers."""
+
+SPECIAL_TOKENS = {"text": "plain text", "parse": "the tokens themselves"}
+"""What each reads them as, in words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
@@ -103,6 +110,7 @@ class Manifest:
             exact layout.
         calibration: `calibration.json`, with which another export can quantise in the same way;
             None where there was none, and in older bundles.
+        special_tokens: how special tokens in texts are read.
     """
 
     format: Literal["polyhead-bundle"]
@@ -119,6 +127,7 @@ class Manifest:
     gate: Gate | None = None
     certificate: Certificate | None = None
     calibration: FileEntry | None = None
+    special_tokens: SpecialTokens = "parse"
 
     def __post_init__(self) -> None:
         if not self.graphs:

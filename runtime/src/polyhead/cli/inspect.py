@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from polyhead.bundle import Bundle, Certificate, FileEntry, Gate, Graph, Manifest, read_parts
-from polyhead.bundle.manifest import MANIFEST
+from polyhead.bundle.manifest import MANIFEST, SPECIAL_TOKENS
 from polyhead.cli import output
 
 
@@ -39,7 +39,8 @@ def _page(bundle: Bundle) -> str:
         f"{bundle.path}: bundle format {manifest.version}\n"
         f"encoder {encoder.name} ({encoder.family}, {encoder.layers} layers of"
         f" {encoder.hidden_size}, up to {encoder.max_tokens} tokens),"
-        f" fingerprint {encoder.fingerprint[:12]}",
+        f" fingerprint {encoder.fingerprint[:12]}\n"
+        f"special tokens in texts are read as {SPECIAL_TOKENS[manifest.special_tokens]}",
         output.table(
             ["file", "MB", "SHA-256", "holds"],
             [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # JSON leaves them
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +44,9 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any, *, indent: int | None = 1) -> None:
-    """One result, as JSON, to stdout; with `indent=None` on one line."""
-    write(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    write(text.translate(_LINE_ENDS))
 
 
 def progress(text: str) -> None:
@@ -73,19 +76,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; columns of numbers are set to the right, bars in a cell are escaped."""
+    """A table in Markdown; columns of numbers are set to the right, cells are shown as they are."""
     rows = list(rows)
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     lines = [
-        [_escaped(name) for name in header],
+        [name.replace("|", "\\|") for name in header],
         ["---:" if flush else "---" for flush in right],
-        *([_escaped(_cell(value)) for value in row] for row in rows),
+        *([as_markdown(_cell(value)) for value in row] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
+_MARKUP = re.compile(r"[\\`*\[|~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+
+
+def as_markdown(text: str) -> str:
+    """A text in one line of Markdown that shows it as it is; line ends become blanks."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def _is_number(value: object) -> bool:

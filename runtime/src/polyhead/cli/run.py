@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,10 +63,12 @@ def execute(arguments: argparse.Namespace) -> int:
     as_json = arguments.json or not sys.stdout.isatty()
     if arguments.pair and (arguments.input is not None or len(arguments.text) % 2):
         arguments.usage_error("--pair needs TEXT TEXT; in a file, a pair is a list of two texts")
-    given: list[Input] = list(arguments.text)
+    words = [_utf8(text) for text in arguments.text]
+    given: list[Input] = list(words)
     if arguments.pair:
-        given = list(zip(arguments.text[::2], arguments.text[1::2], strict=True))
-    remaining = iter(given or texts.read(arguments.input, arguments.field))
+        given = list(zip(words[::2], words[1::2], strict=True))
+    numbered = ((f"TEXT {number}", item) for number, item in enumerate(given, start=1))
+    remaining = numbered if given else texts.read(arguments.input, arguments.field)
     options = _options(arguments.option)
     heads = arguments.heads.split(",") if arguments.heads else None
     done = 0
@@ -74,17 +77,26 @@ def execute(arguments: argparse.Namespace) -> int:
     ) as engine:
         while chunk := list(itertools.islice(remaining, _CHUNK)):
             try:
-                predictions = engine.predict(chunk, heads=heads, options=options)
+                asked = [item for _, item in chunk]
+                predictions = engine.predict(asked, heads=heads, options=options)
             except InputError as problem:
-                if problem.index is None or done == 0:
+                if problem.index is None:
                     raise
-                raise InputError(f"counting from text {done} on: {problem}") from problem
+                raise InputError(f"{chunk[problem.index][0]}: {problem}") from problem
             for prediction in predictions:
                 _write(prediction, as_json)
             done += len(chunk)
             if arguments.input is not None:
                 output.progress(f"{done:,} texts")
     return 0
+
+
+def _utf8(argument: str) -> str:
+    """An argument in UTF-8, which Python has read in the locale's encoding."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument
 
 
 def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from polyhead.errors import InvalidText
+from polyhead.system.lines import decoded, read_lines
 from polyhead.text.encoding import Input
 
 
-def read(name: str, field: str) -> Iterator[Input]:
+def read(name: str, field: str) -> Iterator[tuple[str, Input]]:
     """The texts and pairs of a file, one by one; empty lines are passed over.
 
     Args:
@@ -19,23 +20,22 @@ def read(name: str, field: str) -> Iterator[Input]:
         field: key of the text in a line that is an object; two keys with a comma between them read
             a pair.
 
+    Returns:
+        For each the place, ``file:line``, and what it is.
+
     Raises:
-        InvalidText: when a line is no JSON or has no text; names file and line.
+        InvalidText: when a line is no JSON, not UTF-8, or has no text; names file and line.
     """
-    if name == "-":
-        yield from _texts(sys.stdin, "standard input", field)
-    else:
-        with Path(name).open(encoding="utf-8") as lines:
-            yield from _texts(lines, name, field)
-
-
-def _texts(lines: Iterable[str], name: str, field: str) -> Iterator[Input]:
-    try:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield parse_line(line, f"{name}:{number}", field)
-    except UnicodeDecodeError as problem:
-        raise InvalidText(f"{name}: not UTF-8: {problem}. Convert the file first.") from problem
+    shown = "standard input" if name == "-" else name
+    lines = (
+        decoded(sys.stdin.buffer, shown, InvalidText)
+        if name == "-"
+        else read_lines(Path(name), InvalidText)
+    )
+    for number, line in lines:
+        if line.strip():
+            where = f"{shown}:{number}"
+            yield where, parse_line(line, where, field)
 
 
 def parse_line(line: str, where: str, field: str) -> Input:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from polyhead.errors import InvalidSetting, PolyheadError, nearest
+from polyhead.system.lines import read_lines
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> An
         raise error(f"{path}: {size:,} bytes, more than the {limit_bytes:,} allowed.")
     try:
         return json.loads(
-            path.read_text(encoding="utf-8"),
+            "".join(line for _, line in read_lines(path, error)),
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
             parse_float=_finite,

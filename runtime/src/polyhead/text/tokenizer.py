@@ -6,6 +6,7 @@ The only place of the project that tokenises: training, export and serving all c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,43 +15,97 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
+from tokenizers import pre_tokenizers
 
+from polyhead.bundle.manifest import SpecialTokens
+from polyhead.bundle.reader import Bundle
 from polyhead.errors import BundleError, InvalidText
 from polyhead.text.encoding import Encoding, Input
 
 
 class Tokenizer:
-    """A fast tokenizer (`tokenizer.json`) with truncation and padding switched off for good."""
+    """A fast tokenizer (`tokenizer.json`) with truncation and padding switched off for good.
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+    Attributes:
+        special_tokens: how special tokens in texts are read. Added tokens that are not special,
+            such as names that a domain has, are found in texts in any case.
+    """
+
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, special_tokens: SpecialTokens = "parse"
+    ) -> None:
+        """Take over `tokenizer`, which is changed in place."""
         # The library reads it at every call. Without it, `encode_batch` starts threads, which a
         # fork leaves behind; tokenizers 0.21 warns about that.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self.special_tokens = special_tokens
+        if special_tokens == "text":
+            _read_special_tokens_as_text(tokenizer)
 
     @classmethod
-    def from_file(cls, path: Path, content: bytes | None = None) -> Tokenizer:
+    def from_file(cls, path: Path, *, special_tokens: SpecialTokens = "parse") -> Tokenizer:
         """Read `tokenizer.json`.
-
-        Args:
-            path: of the file.
-            content: of the file, when it has been read already.
 
         Raises:
             BundleError: when the file is missing or the `tokenizers` library cannot read it.
         """
         try:
-            if content is not None:
-                return cls(tokenizers.Tokenizer.from_buffer(content))
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
+            content = path.read_bytes()  # the library cannot take every path in every locale
+        except OSError as problem:
+            raise BundleError(f"{path}: cannot be read: {problem.strerror}.") from problem
+        return cls.from_json(content, special_tokens, where=str(path))
+
+    @classmethod
+    def from_json(
+        cls,
+        content: str | bytes,
+        special_tokens: SpecialTokens,
+        *,
+        where: str = "tokenizer.json",
+    ) -> Tokenizer:
+        """Of the content of a `tokenizer.json`; `where` is for messages.
+
+        Raises:
+            BundleError: when the `tokenizers` library cannot read it.
+        """
+        try:
+            data = content.encode("utf-8") if isinstance(content, str) else content
+            return cls(tokenizers.Tokenizer.from_buffer(data), special_tokens)
         except BaseException as problem:
             _reraise_signals(problem)
             raise BundleError(
-                f"{path}: the tokenizers library {tokenizers.__version__} cannot read it:"
+                f"{where}: the tokenizers library {tokenizers.__version__} cannot read it:"
                 f" {problem}. Expected the tokenizer.json of a fast tokenizer."
             ) from problem
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, content: bytes | None = None) -> Tokenizer:
+        """That of a bundle, which reads texts as the bundle says.
+
+        Args:
+            bundle: the bundle.
+            content: of its `tokenizer.json`, when it has been read already.
+
+        Raises:
+            BundleError: when it cannot be read.
+        """
+        manifest = bundle.manifest
+        content = bundle.content(manifest.tokenizer) if content is None else content
+        where = str(bundle.file(manifest.tokenizer))
+        return cls.from_json(content, manifest.special_tokens, where=where)
+
+    def reading(self, special_tokens: SpecialTokens) -> Tokenizer:
+        """The same tokenizer that reads special tokens in texts so; itself, where it does."""
+        if special_tokens == self.special_tokens:
+            return self
+        return Tokenizer.from_json(self.to_json(), special_tokens)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The library's own pickle forgets how special tokens are read.
+        return Tokenizer.from_json, (self.to_json(), self.special_tokens)
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`."""
@@ -151,6 +206,36 @@ class _WithoutOffsets(Encoding):
             raise AttributeError(name)
         object.__setattr__(self, name, value)
         return value
+
+
+def _read_special_tokens_as_text(tokenizer: tokenizers.Tokenizer) -> None:
+    """Let no text become a special token, nor a token that is put around texts or between them.
+
+    `encode_special_tokens` alone is not enough: it passes over added tokens that are called
+    special, and leaves the text to the model. A Unigram model has the special tokens among its
+    pieces, and others take a whole word that is in the vocabulary.
+    """
+    added = tokenizer.get_added_tokens_decoder()
+    special = {*tokenizer.encode("").ids, *tokenizer.encode("", "").ids}
+    for number in special & added.keys():
+        added[number].special = True
+    tokenizer.add_special_tokens([token for token in added.values() if token.special])
+    tokenizer.encode_special_tokens = True
+    special |= {number for number, token in added.items() if token.special}
+    names = {number: str(tokenizer.id_to_token(number)) for number in special}
+    probe = " ".join(f"{name} a{name}a" for name in names.values())
+    encoded = tokenizer.encode(probe, add_special_tokens=False)
+    read = {(n, probe[i:j].strip()) for n, (i, j) in zip(encoded.ids, encoded.offsets, strict=True)}
+    # A boundary behind the first character, which no piece of a model crosses.
+    boundaries = "|".join(
+        f"{re.escape(name[0])}(?={re.escape(name[1:])})"
+        for number, name in sorted(names.items())
+        if (number, name) in read and len(name) > 1
+    )
+    if boundaries:
+        own = tokenizer.pre_tokenizer
+        split = pre_tokenizers.Split(tokenizers.Regex(boundaries), "isolated")
+        tokenizer.pre_tokenizer = split if own is None else pre_tokenizers.Sequence([own, split])
 
 
 def _special(encoded: tokenizers.Encoding) -> NDArray[np.bool_]:

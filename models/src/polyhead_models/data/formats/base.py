@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from polyhead.system.lines import read_lines
 from polyhead_models.errors import DataError
 
 
@@ -82,24 +84,10 @@ def named(columns: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
     return {name: cell for name, cell in pairs if name not in ("", "_")}
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 file, ends kept; a byte order mark is dropped.
-
-    Raises:
-        DataError: names the first line that is not UTF-8.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as problem:
-                raise DataError(
-                    f"{path}:{number}: not UTF-8: byte 0x{line[problem.start]:02x} at byte"
-                    f" {problem.start + 1} of the line. Convert the file first."
-                ) from problem
-            yield number, text.removeprefix("\ufeff") if number == 1 else text
+lines = partial(read_lines, error=DataError)
+"""Numbered lines of a file; what is not UTF-8 is a `DataError`."""
 
 
 def without_end(line: str) -> str:
-    """A line without its line end, of Unix or Windows."""
+    """A line without its line end, of Unix, Windows or an old Mac."""
     return line.removesuffix("\n").removesuffix("\r")

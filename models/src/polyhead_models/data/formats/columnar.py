@@ -54,7 +54,7 @@ def read_parquet(place: str, layout: FileLayout) -> Iterator[Row]:
     """One row a row; null is an absent value.
 
     Raises:
-        DataError: when the file is no Parquet.
+        DataError: when the file is no Parquet, or a text in it is not UTF-8.
     """
     import pyarrow
     from pyarrow import parquet
@@ -68,5 +68,5 @@ def read_parquet(place: str, layout: FileLayout) -> Iterator[Row]:
                     yield Row(f"{place}, row {number}", fields)
     except (FileNotFoundError, IsADirectoryError):
         raise
-    except (pyarrow.ArrowException, OSError) as problem:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as problem:
         raise DataError(f"{place}, row {number + 1}: not valid Parquet: {problem}.") from problem

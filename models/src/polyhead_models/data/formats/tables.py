@@ -41,9 +41,9 @@ def _csv_records(path: Path) -> Records:
     understood = 0  # an open quote lets the reader run on to the end of the file
     try:
         for cells in reader:
-            understood = reader.line_num
             if cells:
-                yield understood, cells
+                yield understood + 1, cells
+            understood = reader.line_num
     except csv.Error as problem:
         raise DataError(f"{path}:{understood + 1}: not valid CSV: {problem}.") from problem
 
