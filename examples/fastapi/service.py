@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import prometheus_client
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -69,13 +69,21 @@ class Question(BaseModel):
 
 @app.post("/predict")
 async def predict(question: Question, request: Request) -> dict[str, Any]:
-    """All asked heads for one text, in one pass of the encoder."""
+    """All asked heads for one text, in one pass of the encoder; nothing for a client that left."""
     batcher: polyhead.Batcher = request.app.state.batcher
+    asked = batcher.predict(question.text, heads=question.heads, options=question.options)
+    answer = asyncio.ensure_future(asked)
+    left = asyncio.ensure_future(request.receive())  # after the body this is the client's end
     try:
-        found = await batcher.predict(question.text, heads=question.heads, options=question.options)
+        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise HTTPException(499, "The client left.")
+        return answer.result().to_dict()
     except asyncio.CancelledError as stopped:  # by --timeout-graceful-shutdown
         raise polyhead.BatcherClosed("This server is shutting down. Ask another one.") from stopped
-    return found.to_dict()
+    finally:
+        answer.cancel()  # its text is computed no further
+        left.cancel()
 
 
 @app.get("/health")
