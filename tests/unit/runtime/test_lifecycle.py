@@ -10,6 +10,7 @@ import shutil
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -27,9 +28,11 @@ from polyhead import (
     UnknownHead,
     load,
 )
+from polyhead.bundle import writer
 from polyhead.inference.session import OnnxSession
 from polyhead.loading import BundleOrigin
 
+OPEN = Path("/proc/self/fd")
 LABELS = {"billing", "delivery", "praise"}
 
 
@@ -314,16 +317,98 @@ class TestFork:
             assert in_a_fork(lambda: [p.to_dict() for p in engine.predict(texts)]) == expected
             assert [p.to_dict() for p in engine.predict(texts)] == expected
 
-    def test_a_child_says_when_the_graph_is_another_one_now(self, bundle_copy):
+    @pytest.mark.parametrize("verify", ["digest", "none"])
+    @pytest.mark.parametrize("deployed", ["exchanged", "renamed", "deleted"])
+    def test_a_child_reads_the_bundle_that_its_parent_read(
+        self, bundle_copy, other, tmp_path, deployed, verify
+    ):
+        """Even if another one, which answers in capitals, is at its path by then, or none."""
+        texts = ["anna", "x " * 60] * 2
+        with load(bundle_copy, verify=verify, intra_op_min_tokens=1) as engine:
+            expected = [p.to_dict() for p in engine.predict(texts)]
+            if deployed == "exchanged":
+                with writer.staged(bundle_copy) as staged:
+                    for file in other.iterdir():
+                        shutil.copy(file, staged)
+            else:
+                bundle_copy.rename(tmp_path / "old")
+                if deployed == "renamed":
+                    other.rename(bundle_copy)
+                else:
+                    shutil.rmtree(tmp_path / "old")
+
+            def ask():
+                engine.warmup()
+                return [
+                    [p.to_dict() for p in engine.predict(texts)],
+                    engine.info()["multi_threaded"],
+                ]
+
+            found, fast = in_a_fork(ask)
+            assert found == expected
+            assert fast is None or fast["open"]
+            if deployed != "deleted":
+                engine.reload()
+                assert engine("anna")["topic"].label.isupper()
+
+    @pytest.mark.parametrize("end", ["more", "less", "none", "other"])
+    @pytest.mark.parametrize("verify", ["digest", "none"])
+    def test_a_child_says_when_the_file_itself_was_overwritten(self, bundle_copy, end, verify):
         def ask():
             try:
                 engine("anna")
-            except DigestMismatch as problem:
+            except BundleError as problem:
                 return str(problem)
             return "answered"
 
-        with load(bundle_copy) as engine:
-            with (bundle_copy / "model.onnx").open("ab") as file:
-                file.write(b"\0")
-            assert "changed since it was loaded" in in_a_fork(ask)
+        graph = bundle_copy / "model.onnx"
+        with load(bundle_copy, verify=verify) as engine:
+            content = graph.read_bytes()
+            changed = {"more": content + b"\0", "less": content[:99], "none": b""}
+            with graph.open("r+b") as file:
+                file.truncate(0)
+                file.write(changed.get(end, content[:-1] + b"\0"))
+            said = in_a_fork(ask)
+            assert ("empty" if end == "none" else "changed since it was loaded") in said
             assert engine("anna")
+
+    def test_a_child_that_closed_all_files_reads_the_path(self, bundle_copy):
+        """As a daemon does; and it leaves alone what has their numbers then."""
+
+        def ask():
+            os.closerange(keep, 99)
+            own = os.open(bundle_copy / "README.md", os.O_RDONLY)
+            label = engine("anna")["topic"].label
+            engine.close()
+            return label, bool(os.read(own, 9))
+
+        with load(bundle_copy) as engine:
+            keep = engine._model.parts[0].backend._file._kept
+            assert in_a_fork(ask) == [engine("anna")["topic"].label, True]
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="nobody lists open files here")
+@pytest.mark.parametrize("end", ["close", "reload", "del", "error"])
+def test_no_file_stays_open(bundle, tmp_path, end):
+    def opened():
+        return sorted(path.name for path in OPEN.iterdir())
+
+    before = opened()
+    engine = load(bundle)
+    one = len(opened()) - len(before)
+    assert one == 1
+    if end == "close":
+        engine.close()
+    elif end == "reload":
+        for _ in range(3):
+            engine.reload()
+        assert len(opened()) == len(before) + one
+        engine.close()
+    elif end == "error":
+        broken = shutil.copytree(bundle, tmp_path / "broken")
+        (broken / "model.onnx").write_bytes(b"no graph")
+        for verify in ("digest", "none"):
+            with pytest.raises(BundleError):
+                load(broken, verify=verify)
+    del engine
+    assert opened() == before
