@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -138,6 +139,9 @@ def test_engines_one_after_the_other(real_bundle, how, settings):
         assert max(seen[3:]) <= MOST * seen[2]
         engine.close()
         del engine
-        assert len(list(tasks.iterdir())) == before
+        end = time.monotonic() + 5  # a thread that was joined still has a way to go in the kernel
+        while len(list(tasks.iterdir())) > before:
+            assert time.monotonic() < end
+            time.sleep(0.01)
     finally:
         gc.enable()

@@ -8,9 +8,11 @@ import os
 import pickle
 import shutil
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 
@@ -28,9 +30,12 @@ from polyhead import (
     UnknownHead,
     load,
 )
+from polyhead._model import LoadedModel
 from polyhead.bundle import writer
+from polyhead.inference._graph_file import GraphFile
 from polyhead.inference.session import OnnxSession
 from polyhead.loading import BundleOrigin
+from polyhead.text.tokenizer import Tokenizer
 
 OPEN = Path("/proc/self/fd")
 LABELS = {"billing", "delivery", "praise"}
@@ -96,6 +101,77 @@ def test_a_bundle_without_an_asked_head_leaves_the_old_one(many_heads, bundle):
         with pytest.raises(UnknownHead):
             engine.reload(bundle)
         assert engine("anna")["urgency"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "place", [(Tokenizer, "of_bundle"), (GraphFile, "opened"), (LoadedModel, "of")]
+)
+def test_a_reload_that_fails_halfway_leaves_the_old_one_and_nothing_else(
+    bundle, monkeypatch, place, error
+):
+    def fail(*_, **__):
+        raise error("no room")
+
+    gc.collect()
+    gc.disable()
+    try:
+        with load(bundle) as engine:
+            before = engine("anna").to_dict()
+            made = WeakSet()
+            start = OnnxSession._start
+            monkeypatch.setattr(
+                OnnxSession, "_start", lambda self, graph: (made.add(self), start(self, graph))[1]
+            )
+            with monkeypatch.context() as patch:
+                patch.setattr(*place, fail)
+                with contextlib.suppress(error):
+                    engine.reload()
+                    pytest.fail("it did not fail")
+            assert not made
+            assert engine("anna").to_dict() == before
+            engine.reload()
+            assert engine("anna").to_dict() == before
+    finally:
+        gc.enable()
+
+
+def test_reloads_and_an_end_at_the_same_time(bundle, other):
+    """Each ends, with one bundle or the other, or as of a closed engine."""
+    for _ in range(5):
+        engine = load(bundle, threads=2)
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(engine.reload, path) for path in (bundle, other) * 3]
+            done.append(pool.submit(engine.close))
+            found = [each.exception(60) for each in done]
+        assert {type(each) for each in found} <= {type(None), EngineClosed}
+        assert not engine._model.parts
+
+
+def test_a_reload_waits_while_calls_run_on_two_older_bundles(bundle, monkeypatch):
+    """So that few are in memory; but not for ever."""
+    inside, go_on, seconds = threading.Semaphore(0), threading.Event(), 0.3
+    monkeypatch.setattr("polyhead.engine._PATIENCE", seconds)
+    run = OnnxSession.run
+
+    def slow(session, outputs, feeds):
+        inside.release()
+        assert go_on.wait(60)
+        return run(session, outputs, feeds)
+
+    with load(bundle) as engine, ThreadPoolExecutor(2) as pool:
+        expected = engine("anna").to_dict()
+        monkeypatch.setattr(OnnxSession, "run", slow)
+        answers = []
+        for _ in range(2):
+            answers.append(pool.submit(engine, "anna"))
+            assert inside.acquire(timeout=60)
+            engine.reload()
+        before = time.monotonic()
+        engine.reload()
+        assert time.monotonic() - before >= seconds
+        go_on.set()
+        assert [each.result(60).to_dict() for each in answers] == [expected] * 2
 
 
 def test_a_closed_engine_is_neither_reloaded_nor_pickled(bundle):
@@ -316,6 +392,31 @@ class TestFork:
             expected = [p.to_dict() for p in engine.predict(texts)]
             assert in_a_fork(lambda: [p.to_dict() for p in engine.predict(texts)]) == expected
             assert [p.to_dict() for p in engine.predict(texts)] == expected
+
+    def test_a_child_of_a_parent_that_was_reloading(self, bundle, other):
+        stop = threading.Event()
+
+        def reload():
+            while not stop.is_set():
+                engine.reload(other)
+                engine.reload(bundle)
+
+        def ask():
+            found = engine.predict(["anna", "x " * 60])
+            engine.reload(other)
+            return [p["topic"].label for p in [*found, engine("anna")]]
+
+        with load(bundle, threads=2) as engine:
+            thread = threading.Thread(target=reload)
+            thread.start()
+            try:
+                for _ in range(10):
+                    *first, last = in_a_fork(ask)
+                    assert len({label.isupper() for label in first}) == 1
+                    assert last.isupper()
+            finally:
+                stop.set()
+                thread.join()
 
     @pytest.mark.parametrize("verify", ["digest", "none"])
     @pytest.mark.parametrize("deployed", ["exchanged", "renamed", "deleted"])
