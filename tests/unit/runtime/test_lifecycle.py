@@ -8,8 +8,11 @@ import os
 import pickle
 import shutil
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 
@@ -27,9 +30,14 @@ from polyhead import (
     UnknownHead,
     load,
 )
+from polyhead._model import LoadedModel
+from polyhead.bundle import writer
+from polyhead.inference._graph_file import GraphFile
 from polyhead.inference.session import OnnxSession
 from polyhead.loading import BundleOrigin
+from polyhead.text.tokenizer import Tokenizer
 
+OPEN = Path("/proc/self/fd")
 LABELS = {"billing", "delivery", "praise"}
 
 
@@ -93,6 +101,77 @@ def test_a_bundle_without_an_asked_head_leaves_the_old_one(many_heads, bundle):
         with pytest.raises(UnknownHead):
             engine.reload(bundle)
         assert engine("anna")["urgency"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "place", [(Tokenizer, "of_bundle"), (GraphFile, "opened"), (LoadedModel, "of")]
+)
+def test_a_reload_that_fails_halfway_leaves_the_old_one_and_nothing_else(
+    bundle, monkeypatch, place, error
+):
+    def fail(*_, **__):
+        raise error("no room")
+
+    gc.collect()
+    gc.disable()
+    try:
+        with load(bundle) as engine:
+            before = engine("anna").to_dict()
+            made = WeakSet()
+            start = OnnxSession._start
+            monkeypatch.setattr(
+                OnnxSession, "_start", lambda self, graph: (made.add(self), start(self, graph))[1]
+            )
+            with monkeypatch.context() as patch:
+                patch.setattr(*place, fail)
+                with contextlib.suppress(error):
+                    engine.reload()
+                    pytest.fail("it did not fail")
+            assert not made
+            assert engine("anna").to_dict() == before
+            engine.reload()
+            assert engine("anna").to_dict() == before
+    finally:
+        gc.enable()
+
+
+def test_reloads_and_an_end_at_the_same_time(bundle, other):
+    """Each ends, with one bundle or the other, or as of a closed engine."""
+    for _ in range(5):
+        engine = load(bundle, threads=2)
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(engine.reload, path) for path in (bundle, other) * 3]
+            done.append(pool.submit(engine.close))
+            found = [each.exception(60) for each in done]
+        assert {type(each) for each in found} <= {type(None), EngineClosed}
+        assert not engine._model.parts
+
+
+def test_a_reload_waits_while_calls_run_on_two_older_bundles(bundle, monkeypatch):
+    """So that few are in memory; but not for ever."""
+    inside, go_on, seconds = threading.Semaphore(0), threading.Event(), 0.3
+    monkeypatch.setattr("polyhead.engine._PATIENCE", seconds)
+    run = OnnxSession.run
+
+    def slow(session, outputs, feeds):
+        inside.release()
+        assert go_on.wait(60)
+        return run(session, outputs, feeds)
+
+    with load(bundle) as engine, ThreadPoolExecutor(2) as pool:
+        expected = engine("anna").to_dict()
+        monkeypatch.setattr(OnnxSession, "run", slow)
+        answers = []
+        for _ in range(2):
+            answers.append(pool.submit(engine, "anna"))
+            assert inside.acquire(timeout=60)
+            engine.reload()
+        before = time.monotonic()
+        engine.reload()
+        assert time.monotonic() - before >= seconds
+        go_on.set()
+        assert [each.result(60).to_dict() for each in answers] == [expected] * 2
 
 
 def test_a_closed_engine_is_neither_reloaded_nor_pickled(bundle):
@@ -314,16 +393,123 @@ class TestFork:
             assert in_a_fork(lambda: [p.to_dict() for p in engine.predict(texts)]) == expected
             assert [p.to_dict() for p in engine.predict(texts)] == expected
 
-    def test_a_child_says_when_the_graph_is_another_one_now(self, bundle_copy):
+    def test_a_child_of_a_parent_that_was_reloading(self, bundle, other):
+        stop = threading.Event()
+
+        def reload():
+            while not stop.is_set():
+                engine.reload(other)
+                engine.reload(bundle)
+
+        def ask():
+            found = engine.predict(["anna", "x " * 60])
+            engine.reload(other)
+            return [p["topic"].label for p in [*found, engine("anna")]]
+
+        with load(bundle, threads=2) as engine:
+            thread = threading.Thread(target=reload)
+            thread.start()
+            try:
+                for _ in range(10):
+                    *first, last = in_a_fork(ask)
+                    assert len({label.isupper() for label in first}) == 1
+                    assert last.isupper()
+            finally:
+                stop.set()
+                thread.join()
+
+    @pytest.mark.parametrize("verify", ["digest", "none"])
+    @pytest.mark.parametrize("deployed", ["exchanged", "renamed", "deleted"])
+    def test_a_child_reads_the_bundle_that_its_parent_read(
+        self, bundle_copy, other, tmp_path, deployed, verify
+    ):
+        """Even if another one, which answers in capitals, is at its path by then, or none."""
+        texts = ["anna", "x " * 60] * 2
+        with load(bundle_copy, verify=verify, intra_op_min_tokens=1) as engine:
+            expected = [p.to_dict() for p in engine.predict(texts)]
+            if deployed == "exchanged":
+                with writer.staged(bundle_copy) as staged:
+                    for file in other.iterdir():
+                        shutil.copy(file, staged)
+            else:
+                bundle_copy.rename(tmp_path / "old")
+                if deployed == "renamed":
+                    other.rename(bundle_copy)
+                else:
+                    shutil.rmtree(tmp_path / "old")
+
+            def ask():
+                engine.warmup()
+                return [
+                    [p.to_dict() for p in engine.predict(texts)],
+                    engine.info()["multi_threaded"],
+                ]
+
+            found, fast = in_a_fork(ask)
+            assert found == expected
+            assert fast is None or fast["open"]
+            if deployed != "deleted":
+                engine.reload()
+                assert engine("anna")["topic"].label.isupper()
+
+    @pytest.mark.parametrize("end", ["more", "less", "none", "other"])
+    @pytest.mark.parametrize("verify", ["digest", "none"])
+    def test_a_child_says_when_the_file_itself_was_overwritten(self, bundle_copy, end, verify):
         def ask():
             try:
                 engine("anna")
-            except DigestMismatch as problem:
+            except BundleError as problem:
                 return str(problem)
             return "answered"
 
-        with load(bundle_copy) as engine:
-            with (bundle_copy / "model.onnx").open("ab") as file:
-                file.write(b"\0")
-            assert "changed since it was loaded" in in_a_fork(ask)
+        graph = bundle_copy / "model.onnx"
+        with load(bundle_copy, verify=verify) as engine:
+            content = graph.read_bytes()
+            changed = {"more": content + b"\0", "less": content[:99], "none": b""}
+            with graph.open("r+b") as file:
+                file.truncate(0)
+                file.write(changed.get(end, content[:-1] + b"\0"))
+            said = in_a_fork(ask)
+            assert ("empty" if end == "none" else "changed since it was loaded") in said
             assert engine("anna")
+
+    def test_a_child_that_closed_all_files_reads_the_path(self, bundle_copy):
+        """As a daemon does; and it leaves alone what has their numbers then."""
+
+        def ask():
+            os.closerange(keep, 99)
+            own = os.open(bundle_copy / "README.md", os.O_RDONLY)
+            label = engine("anna")["topic"].label
+            engine.close()
+            return label, bool(os.read(own, 9))
+
+        with load(bundle_copy) as engine:
+            keep = engine._model.parts[0].backend._file._kept
+            assert in_a_fork(ask) == [engine("anna")["topic"].label, True]
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="nobody lists open files here")
+@pytest.mark.parametrize("end", ["close", "reload", "del", "error"])
+def test_no_file_stays_open(bundle, tmp_path, end):
+    def opened():
+        return sorted(path.name for path in OPEN.iterdir())
+
+    before = opened()
+    engine = load(bundle)
+    one = len(opened()) - len(before)
+    assert one == 1
+    if end == "close":
+        engine.close()
+    elif end == "reload":
+        for _ in range(3):
+            engine.reload()
+        assert len(opened()) == len(before) + one
+        engine.close()
+    elif end == "error":
+        broken = shutil.copytree(bundle, tmp_path / "broken")
+        (broken / "model.onnx").write_bytes(b"no graph")
+        for verify in ("digest", "none"):
+            with pytest.raises(BundleError):
+                load(broken, verify=verify)
+    del engine
+    assert opened() == before

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -102,3 +103,13 @@ def test_a_system_without_threads_is_asked_again(engine):
     assert len(asked) == 2
     engine.warmup()
     assert engine.info()["multi_threaded"]["open"]
+
+
+def test_no_session_is_opened_for_an_engine_that_was_reloaded_meanwhile(engine):
+    kept = []
+    engine._model.parts[0].multi_threaded.ready(lambda opening: not kept.append(opening))
+    old = weakref.ref(engine._model.parts[0].multi_threaded)
+    engine.reload()
+    assert old() is None
+    kept.pop()()  # when a thread is free at last
+    assert not engine.info()["multi_threaded"]["open"]

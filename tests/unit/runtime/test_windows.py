@@ -1,6 +1,7 @@
 """Windows of a long text that overlap, and what of each window counts."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,3 +162,22 @@ def test_windows_of_real_tokens_hold_the_text(tokenizer, item):
     assert len(found.windows) > 2
     assert np.array_equal(found.ids[found.body], whole.ids[~whole.special])
     assert np.array_equal(found.offsets[found.body], whole.offsets[~whole.special])
+
+
+@pytest.mark.parametrize("asked", [None, 2])
+def test_encodings_are_equal_by_what_the_encoder_reads(asked):
+    whole = made(20, asked)
+    assert whole == made(20, asked)
+    assert hash(whole) == hash(made(20, asked))
+    assert whole == replace(whole, types=whole.token_types)
+    assert {whole, made(20, asked), whole.windowed(12, 2)} == {whole, whole.windowed(12, 2)}
+    others = [
+        made(19, asked),
+        made(20, 3),
+        replace(whole, text="y" * 20),
+        replace(whole, ids=whole.ids + 1),
+        replace(whole, truncated=True),
+        whole.windowed(12, 2),
+        "x",
+    ]
+    assert whole not in others

@@ -82,3 +82,10 @@ def test_a_size_that_was_not_trained_is_refused(size):
 def test_a_vector_that_is_only_good_as_a_whole_is_not_cut():
     with pytest.raises(InvalidSetting, match="its full size only; leave the option out"):
         decode(np.ones(8), dimensions=4)
+
+
+def test_vectors_are_equal_by_their_numbers():
+    one, same, other = (decode(logits) for logits in ([3, 4, 0], [6, 8, 0], [4, 3, 0]))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one not in (other, decode([3, 4]), 1)
