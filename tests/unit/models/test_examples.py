@@ -113,7 +113,6 @@ def test_spans_stand_in_the_order_of_the_text(load):
         pytest.param([{"label": "A", "start": 0}], "expected a table with label", id="no_end"),
         pytest.param([0, 1], "expected a table with label", id="numbers"),
         pytest.param("PERSON", "expected a list of spans", id="text"),
-        pytest.param([span("A", 1, 2)], "from 1 to 2, where the text has only blanks", id="blank"),
         pytest.param([span("A", 0, 3), span("B", 1, 3)], "overlap", id="overlapping"),
         pytest.param([span("A", 0, 3), span("B", 2, 3)], "overlap", id="nested"),
         pytest.param([span("A", 0, 1), span("A", 0, 1)], "overlap", id="twice"),
@@ -231,6 +230,13 @@ def test_neighbours_may_share_a_blank(load):
     (example,) = load([{"text": "a b", "topic": "x", "entities": spans}])
     assert example.references["entities"] == (("A", 0, 1), ("B", 2, 3))
     assert example.blank_edges == {"entities": 2}
+
+
+def test_a_span_of_blanks_alone_is_left_out(load):
+    spans = [span("A", 0, 1), span("B", 1, 2)]
+    (example,) = load([{"text": "a b", "topic": "x", "entities": spans}])
+    assert example.references["entities"] == (("A", 0, 1),)
+    assert example.blank_edges == {"entities": 1}
 
 
 def test_answers_that_differ_in_blanks_are_one():

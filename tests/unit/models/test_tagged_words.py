@@ -37,7 +37,7 @@ def load(tmp_path_factory, write_rows):
 
 
 def phrases(tagged):
-    """Label and words of every span, by the plain reading of BIO tags."""
+    """Label and words of every span, by the plain reading of BIO tags, without outer blanks."""
     found, before = [], "O"
     for word, tag in tagged:
         if tag == "O":
@@ -48,7 +48,7 @@ def phrases(tagged):
         else:
             found.append((tag[2:], [word]))
         before = tag
-    return [(label, " ".join(words)) for label, words in found]
+    return [(label, " ".join(words).strip()) for label, words in found]
 
 
 @given(TAGGED)

@@ -49,11 +49,12 @@ class TokensNetwork(HeadNetwork):
     def reference(cls, raw: Any, text: str) -> Reference:
         """Character spans: a list of tables with `label`, `start` and `end`; empty for no span.
 
-        Blanks at their edges are left out, as in answers.
+        Blanks at their edges are left out, as in answers, and so are spans of blanks alone.
         """
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of spans with label, start, end")
-        spans = sorted((_span(item, text) for item in raw), key=lambda span: span[1])
+        kept = (span for item in raw if (span := _span(item, text))[1] < span[2])
+        spans = sorted(kept, key=lambda span: span[1])
         for before, after in itertools.pairwise(spans):
             if after[1] < before[2]:
                 raise ValueError(f"the spans {before} and {after} overlap")
@@ -102,6 +103,4 @@ def _span(item: Any, text: str) -> tuple[str, int, int]:
         raise ValueError(
             f"found a span from {start!r} to {end!r}, expected 0 <= start < end <= {len(text)}"
         )
-    if text[start:end].isspace():
-        raise ValueError(f"found a span from {start} to {end}, where the text has only blanks")
     return label, *trimmed(text, start, end)
