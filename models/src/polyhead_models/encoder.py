@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
@@ -228,20 +228,20 @@ def quiet() -> Iterator[None]:
 def _tokenizer(place: str) -> Tokenizer:
     if Path(place).is_dir():
         return Tokenizer.from_file(Path(place) / "tokenizer.json")
-    return converted_tokenizer(place)
+    backend = fast_tokenizer(place).backend_tokenizer
+    return Tokenizer(tokenizers.Tokenizer.from_str(backend.to_str()))
 
 
-def converted_tokenizer(place: str) -> Tokenizer:
+def fast_tokenizer(place: str) -> PreTrainedTokenizerBase:
     """The fast tokenizer that transformers makes of a folder or hub id; it runs no code from there.
 
     Raises:
         OSError, ValueError, ImportError: when it cannot.
     """
     with quiet():
-        loaded = transformers.AutoTokenizer.from_pretrained(
+        made: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
             place, use_fast=True, trust_remote_code=False
         )
-    backend = getattr(loaded, "backend_tokenizer", None)
-    if backend is None:
+    if getattr(made, "backend_tokenizer", None) is None:
         raise ValueError("it has no fast tokenizer, which offsets need")
-    return Tokenizer(tokenizers.Tokenizer.from_str(backend.to_str()))
+    return made

@@ -69,6 +69,8 @@ def imported(wordpiece, wordpiece_json, tmp_path):
             model.base_model.load_state_dict(shared.state_dict(), strict=False)
             model.save_pretrained(folder)
         (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        # Not the family's own: transformers would build that one of this vocabulary.
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
         target = tmp_path / f"{family}-{task}.checkpoint"
         return import_model(str(folder), target, ImportOptions()).path
 

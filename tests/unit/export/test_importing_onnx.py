@@ -14,6 +14,8 @@ from polyhead.verify.golden import verify
 from polyhead_export.importing import import_folder
 from polyhead_models.importing import ImportOptions
 
+FIRST = '{"path": "", "type": "sentence_transformers.models.Transformer"}'
+POOLING = '{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}'
 WIDTH, IDS, MASK, TYPES = 8, "input_ids", "attention_mask", "token_type_ids"
 TEXTS = ["The parcel was late.", "", "Anna lives in Oslo", "thanks, thanks!"]
 
@@ -27,9 +29,13 @@ def write(
     opset=14,
     sizes=("batch", "sequence"),
     place="model.onnx",
+    positions=None,
     **config,
 ):
-    """A folder whose graph has token vectors; `(batch, tokens, n)` and `(batch, n)` by output."""
+    """A folder whose graph has token vectors; `(batch, tokens, n)` and `(batch, n)` by output.
+
+    With `positions`, it has so many, of which it leaves out two as RoBERTa does.
+    """
     random = np.random.default_rng(3)
     vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
     weights = {"table": random.normal(size=(vocabulary, WIDTH)).astype(np.float32)}
@@ -45,6 +51,18 @@ def write(
         ]
         weights["two"] = np.array([2], np.int64)
         states = "typed"
+    if positions is not None:
+        weights["positions"] = random.normal(size=(positions, WIDTH)).astype(np.float32)
+        weights |= {"none": np.array(0, np.int64), "one": np.array(1, np.int64)}
+        nodes += [
+            helper.make_node("Mul", [IDS, "none"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "one"], ["ones"]),
+            helper.make_node("CumSum", ["ones", "one"], ["places"]),
+            helper.make_node("Add", ["places", "one"], ["later"]),
+            helper.make_node("Gather", ["positions", "later"], ["placed"]),
+            helper.make_node("Add", [states, "placed"], ["both"]),
+        ]
+        states = "both"
     shown = []
     for name, width in outputs.items():
         per_token = not name.startswith("text_")
@@ -197,7 +215,8 @@ def test_a_folder_of_sentence_transformers_says_how_it_pools(wordpiece_json, tmp
     assert (made.spec.pooling, made.spec.max_tokens) == ("cls", 12)
     with pytest.raises(SourceError, match="pools by cls"):
         imported(folder, tmp_path / "c", pooling="mean")
-    (folder / "modules.json").write_text(json.dumps([*modules, {"path": "3", "type": "x.Dense"}]))
+    dense = {"path": "3", "type": "sentence_transformers.models.Dense"}
+    (folder / "modules.json").write_text(json.dumps([*modules, dense]))
     with pytest.raises(SourceError, match="a module 'Dense' follows the graph"):
         imported(folder, tmp_path / "c")
 
@@ -208,7 +227,11 @@ def test_a_folder_of_sentence_transformers_says_how_it_pools(wordpiece_json, tmp
         ("{}", "expected a list of modules"),
         ('["Pooling"]', "expected a list of modules with 'path' and 'type'"),
         ('[{"path": 1, "type": "x.Pooling"}]', "expected a list of modules with"),
-        ('[{"path": "1_Pooling", "type": "x.Pooling"}]', "1_Pooling/config.json: no such file"),
+        (f"[{FIRST}, {POOLING}]", "1_Pooling/config.json: no such file"),
+        (f"[{POOLING}]", "a module 'Pooling' here"),
+        (f'[{{"path": "", "type": "custom_st.Transformer"}}, {POOLING}]', "custom_st.Transformer"),
+        (f'[{FIRST}, {{"path": "1", "type": "sentence_transformers.LSTM"}}]', "module 'LSTM' here"),
+        (f'[{FIRST}, {{"path": "1", "type": "sentence_transformers.Dense"}}]', "no module pools"),
         ('[{"path": "../other", "type": "x.Pooling"}]', "'../other' leads out of the folder"),
         ('[{"path": "/etc", "type": "x.Pooling"}]', "'/etc' leads out of the folder"),
     ],
@@ -222,8 +245,8 @@ def test_modules_that_cannot_be_read_are_refused(wordpiece_json, tmp_path, modul
 
 def test_modules_that_are_in_the_graph_are_not_read(wordpiece_json, tmp_path):
     folder = write(tmp_path / "f", wordpiece_json, {"text_sentence_embedding": 4})
-    modules = [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}]
-    (folder / "modules.json").write_text(json.dumps(modules))
+    dense = '{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}'
+    (folder / "modules.json").write_text(f"[{FIRST}, {POOLING}, {dense}]")
     made = imported(folder, tmp_path / "b", pooling="cls")
     assert (made.spec.kind, made.spec.pooling) == ("embedding.v1", "cls")
 
@@ -315,9 +338,13 @@ def test_the_command_makes_a_bundle(wordpiece_json, tmp_path, capsys):
     folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, **CLASSES)
     words = ["import", str(folder), "-o", str(tmp_path / "b")]
     assert main(words) == 0
-    assert "classification.v1" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "classification.v1" in shown.out
+    assert "texts have the token ids of the transformers library" in shown.err
     assert main([*words, "--json", "--head", "polite"]) == 0
-    assert json.loads(capsys.readouterr().out)["name"] == "polite"
+    found = json.loads(capsys.readouterr().out)
+    assert found["name"] == "polite"
+    assert found["compared"] > 20
 
 
 def test_a_folder_with_weights_is_imported_from_them_unless_the_graph_is_named(
@@ -331,3 +358,174 @@ def test_a_folder_with_weights_is_imported_from_them_unless_the_graph_is_named(
     assert "cannot load it" in capsys.readouterr().err
     assert main(["import", str(folder / "onnx" / "model.onnx"), "-o", str(tmp_path / "b")]) == 0
     assert verify(tmp_path / "b").passed
+
+
+def retyped(folder, inputs, half):
+    """Other types of the inputs, and of the outputs where `half`."""
+    model = onnx.load(folder / "model.onnx")
+    for value in model.graph.input:
+        value.type.tensor_type.elem_type = inputs.get(value.name, TensorProto.INT64)
+    for value in model.graph.output if half else ():
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        for node in model.graph.node:
+            node.output[:] = [f"{n}.full" if n == value.name else n for n in node.output]
+        node = helper.make_node(
+            "Cast", [f"{value.name}.full"], [value.name], to=value.type.tensor_type.elem_type
+        )
+        model.graph.node.append(node)
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+INT32 = dict.fromkeys((IDS, MASK, TYPES), TensorProto.INT32)
+OTHERS = {
+    "int32": (INT32, False),
+    "one_int32": ({IDS: TensorProto.INT32}, False),
+    "float_mask": ({MASK: TensorProto.FLOAT}, False),
+    "bool_mask": ({MASK: TensorProto.BOOL}, False),
+    "half": ({}, True),
+    "int32_half": (INT32, True),
+}
+
+
+@pytest.mark.parametrize("output", ["text_logits", "last_hidden_state"])
+@pytest.mark.parametrize(("inputs", "half"), OTHERS.values(), ids=OTHERS)
+def test_numbers_of_other_types_are_converted(wordpiece_json, tmp_path, inputs, half, output):
+    width = 2 if output == "text_logits" else None
+    folder = write(tmp_path / "f", wordpiece_json, {output: width}, **CLASSES)
+    imported(folder, tmp_path / "usual")
+    made = imported(retyped(folder, inputs, half), tmp_path / "b")
+    assert made.graph.layout == "padded"
+    with load(tmp_path / "b", threads=1) as engine, load(tmp_path / "usual", threads=1) as usual:
+        expected = usual.logits(TEXTS)[made.name]
+        for found, own in zip(engine.logits(TEXTS)[made.name], expected, strict=True):
+            np.testing.assert_allclose(found, own, rtol=0, atol=1e-2 if half else 1e-6)
+
+
+def test_an_input_that_is_no_number_is_refused(wordpiece_json, tmp_path):
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, **CLASSES)
+    with pytest.raises(SourceError, match=r"attention_mask is a tensor\(string\)"):
+        imported(retyped(folder, {MASK: TensorProto.STRING}, half=False), tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({"model_type": "roberta"}, 18),
+        ({"model_type": "xlm-roberta", "pad_token_id": 1}, 18),
+        ({"model_type": "data2vec-text"}, 18),
+    ],
+)
+def test_positions_that_are_counted_from_the_padding_are_left_out(
+    wordpiece_json, tmp_path, config, most
+):
+    config = {"max_position_embeddings": 20, **CLASSES, **config}
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, positions=20, **config)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    assert imported(folder, tmp_path / "b").spec.max_tokens == most
+
+
+def test_positions_that_end_before_are_found(wordpiece_json, tmp_path):
+    config = {"max_position_embeddings": 20, **CLASSES}
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, positions=20, **config)
+    with pytest.raises(SourceError, match=r"cannot read 20 tokens.*--max-tokens"):
+        imported(folder, tmp_path / "b")
+    assert imported(folder, tmp_path / "b", max_tokens=18).spec.max_tokens == 18
+
+
+SIGMOID = {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}
+
+
+def test_a_reranker_gives_the_sigmoid_of_its_logit(wordpiece_json, tmp_path):
+    architecture = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "fits"}}
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 1}, **architecture, **SIGMOID)
+    made = imported(folder, tmp_path / "b")
+    pairs = [("where?", text) for text in TEXTS]
+    assert (made.spec.kind, made.spec.input) == ("multilabel.v1", "pair")
+    with load(tmp_path / "b", threads=1) as engine:
+        logits = np.array(reference(folder, engine.encode(pairs))["logits"])[:, 0]
+        found = [p["multilabel"].scores["fits"] for p in engine.predict(pairs)]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
+
+
+def test_no_answer_may_be_asked_for(wordpiece_json, tmp_path, caplog):
+    outputs = {"start_logits": 2, "end_logits": 2}
+    folder = write(
+        tmp_path / "f", wordpiece_json, outputs, architectures=["BertForQuestionAnswering"]
+    )
+    imported(folder, tmp_path / "b")
+    assert "--no-answer 0" in caplog.text
+    assert imported(folder, tmp_path / "b", no_answer=0.0).spec.no_answer == 0
+
+
+def embedder(folder, wordpiece_json, output="last_hidden_state", **settings):
+    """A folder of sentence-transformers with a graph; `settings` are files by name."""
+    write(folder, wordpiece_json, {output: None if output == "last_hidden_state" else 4})
+    (folder / "modules.json").write_text(f"[{FIRST}, {POOLING}]")
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    for name, content in settings.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+PROMPTS = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+
+
+@pytest.mark.parametrize("output", ["last_hidden_state", "text_sentence_embedding"])
+def test_remarks_are_those_of_the_import_of_weights(wordpiece_json, tmp_path, caplog, output):
+    folder = embedder(tmp_path / "f", wordpiece_json, output, config_sentence_transformers=PROMPTS)
+    imported(folder, tmp_path / "b")
+    assert "'query: ' before every text" in caplog.text
+    assert "an embedding here has length 1" in caplog.text
+
+
+@pytest.mark.parametrize("output", ["last_hidden_state", "text_sentence_embedding"])
+def test_texts_are_lower_cased_where_the_folder_says_so(wordpiece_json, tmp_path, output):
+    folder = embedder(
+        tmp_path / "f",
+        wordpiece_json,
+        output,
+        sentence_bert_config={"do_lower_case": True, "max_seq_length": 16},
+        tokenizer_config={"do_lower_case": False, "tokenizer_class": "BertTokenizer"},
+    )
+    made = imported(folder, tmp_path / "b")
+    with load(tmp_path / "b") as engine:
+        first, second = (e.ids.tolist() for e in engine.encode(["OSLO Late", "oslo late"]))
+    assert made.spec.max_tokens == 16
+    assert first == second
+
+
+@pytest.mark.parametrize("output", ["last_hidden_state", "text_sentence_embedding"])
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"adapter_config": {}}, "adapter_config.json: an adapter of the PEFT library"),
+        ({"sentence_bert_config": {"query_length": 8}}, "query_length: found 8"),
+        ({"config_sentence_transformers": {"model_type": "SparseEncoder"}}, "'SparseEncoder'"),
+        ({"tokenizer_config": {"auto_map": {"AutoTokenizer": "x.Y"}}}, "auto_map: found"),
+    ],
+    ids=["adapter", "transformer", "sparse", "tokenizer"],
+)
+def test_what_cannot_be_obeyed_is_named(wordpiece_json, tmp_path, settings, part, output):
+    folder = embedder(tmp_path / "f", wordpiece_json, output, **settings)
+    with pytest.raises(SourceError, match=part):
+        imported(folder, tmp_path / "b")
+
+
+def test_a_token_that_only_tokenizer_config_knows_is_read(wordpiece_json, tmp_path):
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, **CLASSES)
+    flags = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+    number = len(json.loads(wordpiece_json)["model"]["vocab"])
+    token = {str(number): {"content": "<order>", **flags}}
+    (folder / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": token}))
+    model = onnx.load(folder / "model.onnx")  # with room for it
+    (table,) = (t for t in model.graph.initializer if t.name == "table")
+    rows = np.vstack([numpy_helper.to_array(table), np.zeros((1, WIDTH), np.float32)])
+    table.CopyFrom(numpy_helper.from_array(rows, "table"))
+    with pytest.raises(SourceError, match=f"cannot read the token id {number}"):
+        imported(folder, tmp_path / "b")
+    onnx.save(model, folder / "model.onnx")
+    imported(folder, tmp_path / "b")
+    with load(tmp_path / "b") as engine:
+        assert number in engine.encode(["late <order> late"])[0].ids

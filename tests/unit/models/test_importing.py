@@ -86,6 +86,8 @@ def save(wordpiece, wordpiece_json, tmp_path):
         folder = tmp_path / name
         model.save_pretrained(folder)
         (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        # Not the family's own: transformers would build that one of this vocabulary.
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
         if not safe:
             (folder / "model.safetensors").unlink()
             torch.save(model.state_dict(), folder / "pytorch_model.bin")
@@ -175,9 +177,8 @@ def test_what_a_classifier_answers(save, load, settings, options, kind):
     assert made.engine()(TEXTS[0])[done.name].scores.keys() == set(NAMES.values())
 
 
-@pytest.mark.parametrize("problem", [None, "regression"])
-def test_one_logit_is_a_number(save, load, problem):
-    model, folder = save("roberta", "sequence", {0: "score"}, problem_type=problem)
+def test_one_logit_of_a_regression_is_a_number(save, load):
+    model, folder = save("roberta", "sequence", {0: "score"}, problem_type="regression")
     done, made = load(folder)
     (encoding,) = made.tokenizer.encode(TEXTS[:1])
     found = made.engine()(TEXTS[0])["regression"].value
@@ -258,7 +259,8 @@ def test_special_tokens_and_the_longest_input_are_kept(save, load):
 
 def test_the_longest_input_of_the_tokenizer_counts(save, load):
     _, folder = save("bert", "sequence")
-    (folder / "tokenizer_config.json").write_text('{"model_max_length": 32}')
+    settings = {"model_max_length": 32, "tokenizer_class": "BertTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     assert load(folder)[0].spec.max_tokens == 32
 
 
@@ -270,10 +272,15 @@ def test_the_longest_input_of_the_tokenizer_counts(save, load):
         pytest.param({"model_type": "gpt2"}, "'gpt2', which polyhead cannot", id="family"),
         pytest.param({"auto_map": {"AutoModel": "x.Y"}}, "polyhead runs none", id="code"),
         pytest.param({"model_type": "brand-new"}, "cannot load it", id="unknown_family"),
-        pytest.param({"problem_type": "ranking"}, "problem_type: found 'ranking'", id="problem"),
+        pytest.param({"problem_type": "ranking"}, "problem_type.* ranking|'ranking'", id="problem"),
         pytest.param({"problem_type": "regression"}, "regression with 3", id="numbers"),
         pytest.param({"id2label": {"0": "a", "1": "a", "2": "b"}}, "is duplicated", id="twice"),
         pytest.param({"id2label": {"0": "a", "1": "b"}}, "original", id="too_few"),
+        pytest.param(
+            {"id2label": {"0": "a", "1": "b", "3": "c"}}, "one label for each of the 3", id="gap"
+        ),
+        pytest.param({"quantization_config": {"bits": 4}}, "dequantize", id="quantised"),
+        pytest.param({"is_decoder": True}, "is_decoder: found True, allowed: nothing", id="causal"),
         pytest.param({"intermediate_size": 50}, "original", id="other_weights"),
         pytest.param({"num_hidden_layers": 3}, "no '.*layer.2", id="missing_weights"),
     ],
@@ -285,6 +292,36 @@ def test_what_cannot_be_imported_is_said(save, load, changes, part):
         load(folder)
     assert str(folder) in str(caught.value)
     assert not (folder.parent / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "architectures", [["BertForTokenClassification"], None], ids=["other", "none"]
+)
+def test_weights_that_the_class_does_not_use_are_logged(save, load, architectures, caplog):
+    _, folder = save("bert", "sequence")
+    edit(folder, architectures=architectures)
+    load(folder)
+    assert "of its weights, such as" in caplog.text
+    assert "'architectures'" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_full(save, load, kind):
+    model, folder = save("bert", "sequence")
+    model.to(kind).save_pretrained(folder)
+    done, made = load(folder)
+    (encoding,) = made.tokenizer.encode(TEXTS[:1])
+    found = torch.from_numpy(made.engine().logits(TEXTS[:1])[done.name][0])
+    expected = original_logits(model.float(), encoding)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_tokenizer_that_cuts_at_the_left_is_logged(save, load, caplog):
+    _, folder = save("bert", "sequence")
+    settings = {"truncation_side": "left", "tokenizer_class": "BertTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    load(folder)
+    assert "cuts long texts at the left" in caplog.text
 
 
 def test_a_folder_without_a_model_is_named(load, tmp_path):

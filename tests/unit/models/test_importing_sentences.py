@@ -143,17 +143,155 @@ def test_a_dense_layer_without_a_bias(folder, load, states):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def describe(top, name="config_sentence_transformers.json", **settings):
+    (top / name).write_text(json.dumps(settings))
+    return top
+
+
+def encoded(folder, texts=TEXTS, **options):
+    """Vectors of the original library, scaled to length 1."""
+    library = pytest.importorskip("sentence_transformers")
+    model = library.SentenceTransformer(str(folder), device="cpu")
+    return model.encode(texts, normalize_embeddings=True, convert_to_tensor=True, **options)
+
+
+SETTINGS = "sentence_bert_config.json"
+CAPITALS = ["Red Kite OVER Oslo", "ANNA [SEP] lives", *TEXTS]
+
+
+@pytest.mark.parametrize("lower", [False, True], ids=["cased", "lower"])
+@pytest.mark.parametrize("name", [SETTINGS, "sentence_roberta_config.json"])
+def test_lower_case_is_that_of_the_original_library(folder, load, name, lower):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
+    (top / SETTINGS).unlink()
+    describe(top, name, do_lower_case=lower, max_seq_length=32)
+    describe(top, "tokenizer_config.json", do_lower_case=False, tokenizer_class="BertTokenizer")
+    done, engine = load(top)
+    found = torch.stack([torch.from_numpy(p["embedding"].vector) for p in engine.predict(CAPITALS)])
+    assert done.spec.max_tokens == 32
+    assert done.difference <= 1e-5
+    torch.testing.assert_close(found, encoded(top, CAPITALS), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "modes"),
+    [
+        ({"pooling_mode": "cls", "pooling_mode_mean_tokens": True}, "cls"),
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_mean_tokens": False}, "mean"),
+        ({"pooling_mode": ["max"], "include_prompt": True}, "max"),
+        ({}, "mean"),
+    ],
+)
+def test_modes_of_pooling_are_those_of_the_original_library(folder, load, settings, modes):
+    top = folder(("Pooling", {"word_embedding_dimension": 32, **settings}, {}), NORMALIZE)
+    done, engine = load(top)
+    found = torch.stack([torch.from_numpy(p["embedding"].vector) for p in engine.predict(TEXTS)])
+    assert done.spec.pooling == modes
+    torch.testing.assert_close(found, encoded(top), atol=1e-5, rtol=0)
+
+
+def test_the_longest_input_is_that_of_the_encoders_own_folder(folder, load):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE, encoder="0_Transformer")
+    describe(top, SETTINGS, max_seq_length=8)  # where that library does not look
+    describe(top / "0_Transformer", "tokenizer_config.json", model_max_length=16)
+    assert load(top)[0].spec.max_tokens == 32
+
+
 def test_vectors_that_are_not_normalised_are_logged(folder, load, caplog):
     load(folder(("Pooling", POOLING, {})))
     assert "length 1" in caplog.text
 
 
-def test_a_usual_prompt_is_logged(folder, load, caplog):
+def test_a_usual_prompt_is_logged_and_put_by_hand(folder, load, caplog):
     top = folder(("Pooling", POOLING, {}), NORMALIZE)
-    settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
-    (top / "config_sentence_transformers.json").write_text(json.dumps(settings))
-    load(top)
-    assert "'query: ' before every text" in caplog.text
+    describe(top, prompts={"query": "thanks : "}, default_prompt_name="query")
+    _, engine = load(top)
+    assert "'thanks : ' before every text" in caplog.text
+    found = torch.from_numpy(engine("thanks : oslo")["embedding"].vector)
+    torch.testing.assert_close(found, encoded(top, ["oslo"])[0], atol=1e-5, rtol=0)
+
+
+def test_prompts_for_some_texts_are_logged(folder, load, caplog):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
+    load(describe(top, prompts={"query": "query: ", "document": ""}, default_prompt_name=None))
+    assert "has the prompts 'query: ' (query); polyhead" in caplog.text
+
+
+def test_nothing_is_logged_where_nothing_differs(folder, load, caplog):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
+    load(describe(top, prompts={"query": "", "document": ""}, similarity_fn_name="cosine"))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "part"),
+    [
+        (None, {"truncate_dim": 8}, "truncate_dim: found 8, allowed: nothing"),
+        (None, {"model_type": "SparseEncoder"}, "model_type: found 'SparseEncoder', allowed: "),
+        (None, {"promts": {}}, "promts: found {}; .* Did you mean 'prompts'"),
+        (SETTINGS, {"transformer_task": "fill-mask"}, "transformer_task: found 'fill-mask'"),
+        (SETTINGS, {"modality_config": {"message": {}}}, "modality_config: found .*chat template"),
+        (SETTINGS, {"tokenizer_args": {"padding_side": "left"}}, "tokenizer_args: found"),
+        (SETTINGS, {"query_length": 8}, "query_length: found 8, allowed: nothing"),
+        (SETTINGS, {"lower": True}, "lower: found True; polyhead does not know this key"),
+        ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt: found False"),
+        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pools by weightedmean"),
+        ("2_Normalize/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
+        ("adapter_config.json", {"base_model_name_or_path": "x/y"}, "weights of x/y. Merge it"),
+        ("config_setfit.json", {"labels": ["a"]}, "config_setfit.json: SetFit's classifier"),
+        ("config.json", {"quantization_config": {"bits": 4}}, r"quantization_config: .*dequantize"),
+        ("config.json", {"is_decoder": True}, "is_decoder: found True, allowed: nothing"),
+    ],
+)
+def test_what_a_file_says_and_polyhead_cannot_obey_is_named(folder, load, name, settings, part):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
+    name = name or "config_sentence_transformers.json"
+    old = json.loads((top / name).read_text()) if (top / name).is_file() else {}
+    describe(top, name, **{**old, **settings})
+    with pytest.raises(SourceError, match=part) as caught:
+        load(top)
+    assert str(top / name.rpartition("/")[0]) in str(caught.value)
+
+
+def test_an_adapter_without_its_base_is_named(load, tmp_path):
+    with pytest.raises(SourceError, match=r"adapter of the PEFT library.*save_pretrained"):
+        load(describe(tmp_path, "adapter_config.json", base_model_name_or_path="x/y"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sentence_transformers.sparse_encoder.models.MLMTransformer",
+        "sentence_transformers.models.WordEmbeddings",
+        "sentence_transformers.models.StaticEmbedding",
+        "my_code.Transformer",
+    ],
+)
+def test_an_encoder_of_another_kind_is_named(folder, load, kind):
+    top = folder(("Pooling", POOLING, {}))
+    lines = json.loads((top / "modules.json").read_text())
+    lines[0]["type"] = kind
+    (top / "modules.json").write_text(json.dumps(lines))
+    with pytest.raises(SourceError, match=rf"a module '\w+' here \({kind}\)"):
+        load(top)
+
+
+@pytest.mark.parametrize(
+    "kind", ["SpladePooling", "LSTM", "CNN", "WeightedLayerPooling", "Router", "BoW", "LogitScore"]
+)
+def test_a_module_that_polyhead_does_not_know_is_named(folder, load, kind):
+    with pytest.raises(SourceError, match=f"a module '{kind}' here"):
+        load(folder((kind, {}, {}), ("Pooling", POOLING, {})))
+
+
+def test_settings_of_a_module_line_are_named(folder, load):
+    top = folder(("Pooling", POOLING, {}))
+    lines = json.loads((top / "modules.json").read_text())
+    lines[0]["kwargs"] = ["task"]
+    (top / "modules.json").write_text(json.dumps(lines))
+    with pytest.raises(SourceError, match=r"kwargs: found \['task'\]"):
+        load(top)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +300,7 @@ def test_a_usual_prompt_is_logged(folder, load, caplog):
         pytest.param([("Pooling", {"pooling_mode_lasttoken": True}, {})], "lasttoken", id="last"),
         pytest.param(
             [("Pooling", {**POOLING, "pooling_mode_max_tokens": True}, {})],
-            "mean_tokens and max_tokens",
+            "pools by mean and max",
             id="two",
         ),
         pytest.param([("Pooling", POOLING, {}), ("CNN", {}, {})], "a module 'CNN'", id="kind"),

@@ -9,9 +9,11 @@ hub) becomes a checkpoint, which 'polyhead export' makes a bundle of. Known are
 *ForQuestionAnswering of the common encoder families, encoders without a head, and folders of
 sentence-transformers.
 
-Labels, special tokens and weights are kept. No code of a repository is run, and no pickled code. A
-folder with both has its PyTorch weights imported; name the .onnx file to take the graph. To put
-several models side by side, import each and 'polyhead combine' them.
+Labels, special tokens and weights are kept. Token ids are compared with those of the transformers
+library on real texts, and so are the logits of PyTorch weights. What the files say is obeyed, or
+the import is refused with the file and the key. No code of a repository is run, and no pickled
+code. A folder with both has its PyTorch weights imported; name the .onnx file to take the graph. To
+put several models side by side, import each and 'polyhead combine' them.
 
 Example:
   polyhead import my-optimum-folder/ -o bundle/
@@ -50,6 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling", choices=["cls", "mean", "max"], help="of an encoder without a head (mean)"
     )
+    parser.add_argument(
+        "--no-answer",
+        type=float,
+        metavar="MARGIN",
+        help="of a model for questions: no answer where its logits are so far above the best"
+        " span's, such as 0 (always a span)",
+    )
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest input (the model's)")
     parser.add_argument("--json", action="store_true", help="what was made, as JSON")
     parser.set_defaults(usage_error=parser.error)
@@ -69,6 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
         problem=problem,
         pooling=arguments.pooling,
         max_tokens=arguments.max_tokens,
+        no_answer=arguments.no_answer,
     )
     source = Path(arguments.source)
     weights = source.is_dir() and any(
@@ -79,8 +89,8 @@ def execute(arguments: argparse.Namespace) -> int:
         graph = {"precision": bundle.graph.precision, "layout": bundle.graph.layout}
         return _show("bundle", bundle, graph, as_json=arguments.json)
     made = import_model(arguments.source, arguments.output, options)
-    shown = "-" if made.difference is None else f"{made.difference:.1e}"
-    return _show("checkpoint", made, {"largest difference": shown}, as_json=arguments.json)
+    more = {"largest difference": f"{made.difference:.1e}"}
+    return _show("checkpoint", made, more, as_json=arguments.json)
 
 
 def _show(what: str, made: Any, more: Mapping[str, str], *, as_json: bool) -> int:
@@ -94,5 +104,6 @@ def _show(what: str, made: Any, more: Mapping[str, str], *, as_json: bool) -> in
     header = ["head", "kind", "reads", "pooling", "max tokens", "labels", *more]
     row = [made.name, spec.kind, spec.input, spec.pooling, spec.max_tokens, len(spec.labels)]
     output.write(output.table(header, [[*row, *more.values()]]))
+    output.progress(f"{made.compared} texts have the token ids of the transformers library")
     output.progress(f"{what}: {made.path}")
     return 0

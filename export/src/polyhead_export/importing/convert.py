@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from polyhead import __version__
 from polyhead.bundle import EncoderInfo, Graph, Manifest, digest, writer
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.cli.output import as_markdown
 from polyhead.engine import Engine
-from polyhead.errors import SourceError
+from polyhead.errors import GraphError, SourceError
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
 from polyhead.text.encoding import Input
@@ -21,14 +21,15 @@ from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.golden import write_golden
 from polyhead_export.importing import graph as graphs
 from polyhead_export.importing import head as heads
-from polyhead_export.importing.graph import MASK, ForeignGraph, graph_of
+from polyhead_export.importing.graph import IDS, MASK, TYPES, ForeignGraph, graph_of
 from polyhead_export.importing.head import FolderHead
-from polyhead_models.importing import ImportOptions
+from polyhead_models.importing import ImportOptions, tokenizing
 from polyhead_models.importing.source import Source
 
 # Of a head's largest logit: int8 kernels of another CPU may round in another way.
 _TOLERANCE = {"fp32": 1e-3, "int8": 0.5}
 _TEXTS = ("A parcel was late.", "Anna lives in Oslo.", "", "né à 東京 👍")
+_LONGEST_TRIED = 1024  # tokens; attention over more takes gigabytes in large models
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,21 @@ class ImportedBundle:
         name: of its head.
         spec: of its head.
         graph: what the manifest says of the graph.
+        compared: texts and pairs whose token ids were compared with AutoTokenizer's.
     """
 
     path: Path
     name: str
     spec: HeadSpec
     graph: Graph
+    compared: int
 
 
 def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedBundle:
     """Make a bundle of an ONNX folder; the graph's weights and operators stay as they are.
 
-    The golden answers are those of the graph itself, since there is no other model to ask. What the
+    Token ids are compared with those of transformers. The golden answers are those of the graph
+    itself, since there is no other model to ask. What the
     user should know, such as labels without names, is logged as a warning.
 
     Args:
@@ -65,35 +69,32 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         GraphError: for weights outside the graph, or operators of other domains.
         BundleError: when something else is at `target`, or the tokenizer cannot be read.
     """
-    file, source, tokenizer = _folder(path)
+    file, source = _folder(path)
+    source.remark()
     graph = graphs.read(file)
     head = heads.read(source, graph, options)
+    tokenizer, reference = tokenizing.read(source)
+    compared = tokenizing.check(tokenizer, reference, where=source.name)
     with writer.staged(target) as staged:
         made = staged / f"model.{graph.precision}.onnx"
         made.write_bytes(head.content)
-        shutil.copyfile(tokenizer, staged / "tokenizer.json")
-        reader = Tokenizer.from_file(tokenizer, special_tokens=source.special_tokens)
-        _write_golden(staged, made, head, reader, _TOLERANCE[graph.precision])
+        (staged / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+        _write_golden(staged, made, head, tokenizer, _TOLERANCE[graph.precision])
         (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
         manifest = _manifest(staged, made, source, graph, head)
         writer.write_manifest(staged, manifest)
-    return ImportedBundle(target, head.name, head.spec, manifest.graphs[0])
+    return ImportedBundle(target, head.name, head.spec, manifest.graphs[0], compared)
 
 
-def _folder(path: Path) -> tuple[Path, Source, Path]:
-    """The graph, what the folder says of it, and the tokenizer."""
+def _folder(path: Path) -> tuple[Path, Source]:
+    """The graph, and what the folder says of it."""
     graph = graph_of(path)
     if graph is None:
         raise SourceError(f"{path}: no model.onnx and no onnx/model*.onnx here.")
     top = path
     if path.is_file():
         top = path.parent.parent if path.parent.name == "onnx" else path.parent
-    source = Source.at(top, str(top))
-    if source.tokenizer_file is None:
-        raise SourceError(
-            f"{top}: no tokenizer.json here; an ONNX folder has one next to its graph."
-        )
-    return graph, source, source.tokenizer_file
+    return graph, Source.at(top, str(top))
 
 
 def _write_golden(
@@ -102,11 +103,10 @@ def _write_golden(
     texts: list[Input] = list(_TEXTS)
     if head.spec.input == "pair":
         texts = [("Where does Anna live?", text) for text in _TEXTS]
+    session = OnnxSession(file)
+    _try_limits(session, tokenizer, head)
     with Engine(
-        OnnxSession(file),
-        tokenizer,
-        {head.name: head.spec},
-        max_tokens=head.spec.max_tokens,
+        session, tokenizer, {head.name: head.spec}, max_tokens=head.spec.max_tokens
     ) as engine:
         (found,), labels = engine.logits(texts[:1])[head.name], len(head.spec.labels)
         if head.spec.kind in ("classification.v1", "multilabel.v1") and found.shape != (labels,):
@@ -118,17 +118,32 @@ def _write_golden(
         write_golden(staged / "golden.json", engine, {file.name: engine}, texts, least=least)
 
 
+def _try_limits(session: OnnxSession, tokenizer: Tokenizer, head: FolderHead) -> None:
+    """Run the graph on the last token id, and on as many tokens as the files say that it reads."""
+    last, limit = max(tokenizer.vocabulary.values()), head.spec.max_tokens
+    tries = {3: f"the token id {last}, which its tokenizer has. Are they of two models?"}
+    if limit <= _LONGEST_TRIED:
+        tries[limit] = f"{limit} tokens, as its files say. Say with --max-tokens how many it reads."
+    for tokens, what in tries.items():
+        ids = np.full((1, tokens), last)
+        feeds = {IDS: ids, MASK: np.ones_like(ids), TYPES: np.zeros_like(ids)}
+        try:
+            session.run([head.spec.output], {name: feeds[name] for name in session.inputs})
+        except GraphError as problem:
+            raise SourceError(f"the graph cannot read {what} ({problem})") from problem
+
+
 def _manifest(
     staged: Path, file: Path, source: Source, graph: ForeignGraph, head: FolderHead
 ) -> Manifest:
-    config, original = source.config, hashlib.sha256(graph.content).hexdigest()
+    config = source.config
     return Manifest(
         format=FORMAT,
         version=VERSION,
         encoder=EncoderInfo(
             name=str(config.get("_name_or_path") or source.top.resolve().name),
             family=str(config.get("model_type") or "unknown"),
-            fingerprint=original,
+            fingerprint=graph.original,
             hidden_size=_number(config, "hidden_size", "dim", "d_model"),
             layers=_number(config, "num_hidden_layers", "n_layers", "num_layers"),
             max_tokens=head.spec.max_tokens,
@@ -151,7 +166,7 @@ def _manifest(
             "polyhead": __version__,
             "imported_from": graph.path.name,
             "architecture": source.architecture,
-            "graph_sha256": original,
+            "graph_sha256": graph.original,
         },
         special_tokens=source.special_tokens,
     )

@@ -1,8 +1,9 @@
-"""What an ONNX graph of another library takes and gives, and its outputs made those of a head."""
+"""What an ONNX graph of another library takes and gives, made what polyhead feeds and reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,10 @@ from polyhead_models.importing.labels import NEVER
 
 IDS, MASK, TYPES = KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _USUAL = ("model.onnx", "onnx/model.onnx")
+_NUMBERS = {
+    *(TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8),
+    *(TensorProto.BOOL, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE),
+}
 _QUANTISED = {"DynamicQuantizeLinear", "QuantizeLinear", "MatMulInteger", "DequantizeLinear"}
 
 
@@ -28,7 +33,8 @@ class ForeignGraph:
 
     Attributes:
         path: of the file.
-        content: of the file.
+        content: of the file, with conversions where an input is not int64 or an output not float32.
+        original: SHA-256 of the file.
         inputs: names.
         outputs: sizes by name; what the caller chooses is a text or None.
         precision: int8 when it has operators of quantisation.
@@ -36,6 +42,7 @@ class ForeignGraph:
 
     path: Path
     content: bytes
+    original: str
     inputs: tuple[str, ...]
     outputs: dict[str, tuple[Any, ...]]
     precision: Literal["fp32", "int8"]
@@ -66,9 +73,11 @@ def read(path: Path) -> ForeignGraph:
         GraphError: for weights in other files, foreign operators, or what onnxruntime cannot load.
         SourceError: for inputs that polyhead cannot feed, or sizes that are fixed.
     """
-    content = path.read_bytes()
-    check_onnx(content, str(path))
-    operators = {node.op_type for node in onnx.load_model_from_string(content).graph.node}
+    original = path.read_bytes()
+    check_onnx(original, str(path))
+    model = onnx.load_model_from_string(original)
+    operators = {node.op_type for node in model.graph.node}
+    content = bytes(model.SerializeToString()) if _converted(model.graph) else original
     try:
         session = ort.InferenceSession(
             content, cpu_session_options(), providers=["CPUExecutionProvider"]
@@ -85,7 +94,7 @@ def read(path: Path) -> ForeignGraph:
         raise SourceError(f"{path}: it has no input {IDS}.")
     for node in inputs:
         if node.type != "tensor(int64)":
-            raise SourceError(f"{path}: its input {node.name} is a {node.type}, expected int64.")
+            raise SourceError(f"{path}: its input {node.name} is a {node.type}, expected numbers.")
         if len(node.shape) != 2 or any(isinstance(size, int) for size in node.shape):
             raise SourceError(
                 f"{path}: its input {node.name} has the sizes {node.shape}; both batch and tokens"
@@ -94,10 +103,48 @@ def read(path: Path) -> ForeignGraph:
     return ForeignGraph(
         path,
         content,
+        hashlib.sha256(original).hexdigest(),
         tuple(node.name for node in inputs),
         {node.name: tuple(node.shape) for node in session.get_outputs()},
         "int8" if operators & _QUANTISED else "fp32",
     )
+
+
+def _converted(graph: onnx.GraphProto) -> bool:
+    """Put a Cast before each known input of another type, and behind each output; says if any was.
+
+    tf2onnx and optimisers write int32 inputs, half-precision graphs float16 outputs.
+    """
+    before: list[onnx.NodeProto] = []
+    behind: list[onnx.NodeProto] = []
+    renamed: dict[str, str] = {}
+    inputs = [value for value in graph.input if value.name in KNOWN_INPUTS]
+    for values, wanted in ((inputs, TensorProto.INT64), (graph.output, TensorProto.FLOAT)):
+        for value in values:
+            kind = value.type.tensor_type.elem_type
+            if kind == wanted or kind not in _NUMBERS:
+                continue
+            inner = renamed[value.name] = f"polyhead/{value.name}/unconverted"
+            value.type.tensor_type.elem_type = wanted
+            if wanted == TensorProto.INT64:
+                before.append(helper.make_node("Cast", [value.name], [inner], to=kind))
+            else:
+                behind.append(helper.make_node("Cast", [inner], [value.name], to=wanted))
+    _rename(graph, renamed)
+    nodes = [*before, *graph.node, *behind]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return bool(renamed)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Other names for values, in subgraphs, too."""
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner, names)
 
 
 class OutputAdapter:

@@ -13,8 +13,11 @@ from polyhead_models.importing import ImportOptions, labels, sentences
 from polyhead_models.importing.labels import HeadMeaning
 from polyhead_models.importing.source import Source
 
-# Positions that a family keeps for padding: RoBERTa counts from padding_idx + 1.
-_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
+# Families that count positions from the padding id + 1 on, which takes these places away.
+_FROM_PADDING = {
+    *("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet"),
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+}
 _VECTORS = ("sentence_embedding", "last_hidden_state", "token_embeddings")
 _SUPPORTED = (
     "*ForSequenceClassification, *ForTokenClassification, *ForQuestionAnswering, and encoders with"
@@ -74,7 +77,9 @@ def read(source: Source, graph: ForeignGraph, options: ImportOptions) -> FolderH
 
 def _max_tokens(source: Source, options: ImportOptions) -> int:
     stated = [source.config.get("max_position_embeddings"), source.config.get("n_positions")]
-    offset = _OFFSET.get(str(source.config.get("model_type")), 0)
+    padding = source.config.get("pad_token_id")
+    taken = 1 + (padding if isinstance(padding, int) else 1)
+    offset = taken if source.config.get("model_type") in _FROM_PADDING else 0
     capacity = [int(n) - offset for n in stated if isinstance(n, int) and n > 3]
     found = source.max_tokens(min(capacity, default=None), options.max_tokens)
     if found is None:

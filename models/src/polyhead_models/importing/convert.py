@@ -22,7 +22,7 @@ from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config, EncoderConfig, HeadConfig
 from polyhead_models.heads import HeadNetwork
 from polyhead_models.heads.layers import ActivationName, Dense
-from polyhead_models.importing import labels, sentences
+from polyhead_models.importing import labels, sentences, tokenizing
 from polyhead_models.importing import original as originals
 from polyhead_models.importing.labels import NEVER, HeadMeaning
 from polyhead_models.importing.original import Parts
@@ -40,19 +40,20 @@ class ImportedCheckpoint:
         name: of its head.
         spec: of its head.
         architecture: the class that the weights were of.
-        difference: largest difference of a logit from the original's; None for an embedding, whose
-            original gives token vectors only.
+        compared: texts and pairs that were compared with the original library.
+        difference: largest difference of a logit from the original's, or of a number of a vector.
     """
 
     path: Path
     name: str
     spec: HeadSpec
     architecture: str | None
-    difference: float | None
+    compared: int
+    difference: float
 
 
 def import_model(name: str, target: Path, options: ImportOptions) -> ImportedCheckpoint:
-    """Make a checkpoint of a model, after its logits were compared with the original's.
+    """Make a checkpoint of a model, after ids and logits were compared with the original's.
 
     What the user should know, such as labels without names, is logged as a warning.
 
@@ -63,19 +64,22 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
         options: what the model's files leave open.
 
     Raises:
-        SourceError: when the model cannot be read, or has parts that polyhead does not support.
+        SourceError: when the model cannot be read, has parts that polyhead does not support, or
+            gives other ids or logits.
         EncoderError: when the encoder cannot be built without them.
         CheckpointError: when something is at `target`.
     """
     checkpoints.refuse_existing(target)
     source = Source.find(name)
+    source.remark()
     original, parts = originals.model(source)
-    tokenizer = source.tokenizer()
+    tokenizer, reference = tokenizing.read(source)
+    compared = tokenizing.check(tokenizer, reference, where=source.name)
     encoder = originals.encoder(original, source)
-    if tokenizer.vocabulary_size > encoder.config.vocab_size:
+    if (last := max(tokenizer.vocabulary.values())) >= encoder.config.vocab_size:
         raise SourceError(
-            f"{source.name}: its tokenizer has {tokenizer.vocabulary_size} tokens, but its"
-            f" embeddings only {encoder.config.vocab_size}."
+            f"{source.name}: its tokenizer has ids up to {last}, but its embeddings only"
+            f" {encoder.config.vocab_size} rows."
         )
     head = _head(source, original, parts, options)
     max_tokens = source.max_tokens(encoders.capacity(encoder), options.max_tokens) or _LONGEST
@@ -83,9 +87,6 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     config = _config(source, title, spec, head.hidden)
     model = checkpoints.assemble(encoder, {title: spec}, config.heads).eval()
     head.fill(model.networks[title])
-    difference = None
-    if parts.task != "embedding":
-        difference = originals.check(original, model, title, head.meaning.rows, where=source.name)
     made = Checkpoint(
         model,
         tokenizer,
@@ -97,9 +98,11 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
             provenance=_provenance(source),
         ),
     )
+    rows = head.meaning.rows
+    difference = originals.check(original, reference, made, rows, where=source.name)
     with atomic.folder(target) as folder:
         checkpoints.save(folder, made, {})
-    return ImportedCheckpoint(target, title, spec, source.architecture, difference)
+    return ImportedCheckpoint(target, title, spec, source.architecture, compared, difference)
 
 
 def _config(source: Source, title: str, spec: HeadSpec, hidden: tuple[Dense, ...]) -> Config:

@@ -26,6 +26,11 @@ _KINDS = {
     "multi_label_classification": "multilabel.v1",
     "regression": "regression.v1",
 }
+_ACTIVATIONS = {
+    "Sigmoid": "multi_label_classification",
+    "Identity": "regression",
+    "Softmax": "single_label_classification",
+}
 _BEGIN_INSIDE = re.compile(r"([BI])-(.+)")
 _OTHER_PREFIX = re.compile(r"[BIESLUM]-.+")
 
@@ -49,7 +54,13 @@ class HeadMeaning:
         return options.head or self.kind.partition(".")[0]
 
     def spec(self, options: ImportOptions, max_tokens: int) -> HeadSpec:
-        """The head with inputs of up to `max_tokens`; windows share a quarter of it."""
+        """The head with inputs of up to `max_tokens`; windows share a quarter of it.
+
+        Raises:
+            SourceError: when the options are for another kind.
+        """
+        if options.no_answer is not None and self.kind != "answer.v1":
+            raise SourceError(f"--no-answer is for a model for questions; found a {self.kind}.")
         return HeadSpec(
             kind=self.kind,
             output=f"logits/{self.title(options)}",
@@ -72,24 +83,61 @@ def meaning(source: Source, task: Task, count: int, options: ImportOptions) -> H
     Raises:
         SourceError: when labels do not fit, or it is not said what they are.
     """
+    fields: dict[str, Any]
     if task == "answer":
         if count != 2:
             raise SourceError(f"{source.name}: {count} logits a token; a start and an end are 2.")
-        return HeadMeaning("answer.v1", {"input": "pair", "longest": LONGEST})
+        if options.no_answer is None:
+            logger.warning(
+                "%s: always gives a span. Its files do not say whether it was trained on questions"
+                " without answers; if it was, import it with --no-answer 0: there is none where"
+                " its logits are above those of the best span.",
+                source.name,
+            )
+        fields = {"input": "pair", "longest": LONGEST, "no_answer": options.no_answer}
+        return HeadMeaning("answer.v1", fields)
     if task == "tokens":
         return _tags(_labels(source, count), source)
-    stated = options.problem or source.config.get("problem_type")
-    stated = stated or ("regression" if count == 1 else "single_label_classification")
+    stated = options.problem or _problem(source, count)
     if stated not in _KINDS:
         raise SourceError(
             f"{source.name}: problem_type: found {stated!r}, allowed: {', '.join(_KINDS)}."
         )
-    fields: dict[str, Any] = {"input": "pair" if options.pair else "text"}
+    if count == 1 and stated == "single_label_classification":
+        raise SourceError(
+            f"{source.name}: one logit cannot choose among labels. Import it with --answer labels"
+            " for its sigmoid, or with --answer number for itself."
+        )
+    is_pair = options.pair or source.is_cross_encoder
+    fields = {"input": "pair" if is_pair else "text"}
     if stated != "regression":
         fields["labels"] = _labels(source, count)
     elif count != 1:
         raise SourceError(f"{source.name}: regression with {count} numbers; polyhead supports one.")
     return HeadMeaning(_KINDS[stated], fields)
+
+
+def _problem(source: Source, count: int) -> str:
+    """What the logits are: as CrossEncoder takes them, else as the pipeline of transformers."""
+    stated = source.config.get("problem_type")
+    if (activation := source.activation) is not None:
+        library, _, name = activation.rpartition(".")
+        if name not in _ACTIVATIONS or not f"{library}.".startswith("torch.nn."):
+            raise SourceError(
+                f"{source.name}: activation_fn: found {activation}, allowed:"
+                f" {', '.join(_ACTIVATIONS)} of torch.nn. Say with --answer what its logits are."
+            )
+        if name != "Identity" or count == 1:
+            return _ACTIVATIONS[name]
+    elif count == 1 and stated != "regression":
+        logger.warning(
+            "%s: gives one logit, and its files do not say what it is; as the pipeline of"
+            " transformers and CrossEncoder do, the sigmoid is its score. If the logit itself is"
+            " meant, import it with --answer number; if it reads pairs of texts, with --pair.",
+            source.name,
+        )
+        return "multi_label_classification"
+    return str(stated or "single_label_classification")
 
 
 def _labels(source: Source, count: int) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ what stands between them was read off the classes' `forward`; an import checks t
 
 from __future__ import annotations
 
+import itertools
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +17,19 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto as auto
 
 from polyhead.errors import SourceError
+from polyhead.text.encoding import Input
 from polyhead_models import encoder as encoders
+from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.errors import EncoderError
 from polyhead_models.importing.labels import Task
 from polyhead_models.importing.source import Source, weights
-from polyhead_models.model import MultiHeadModel
+from polyhead_models.importing.tokenizing import TEXTS, encoded
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,8 @@ def model(source: Source) -> tuple[PreTrainedModel, Parts]:
         raise SourceError(
             f"{source.name}: transformers {transformers.__version__} cannot load it: {problem}"
         ) from problem
+    except SourceError:
+        raise
     except Exception as problem:  # a damaged or refused pickle raises whatever it likes
         raise SourceError(f"{source.name}: its weights cannot be read: {problem}") from problem
     missing = sorted(
@@ -156,6 +164,16 @@ def model(source: Source) -> tuple[PreTrainedModel, Parts]:
         raise SourceError(
             f"{source.name}: its weights have no {(missing or ['fitting shapes'])[0]!r}, which a"
             f" {type(made).__name__} needs. Is config.json of another model?"
+        )
+    unused = sorted(info["unexpected_keys"])
+    if unused and (parts.task != "embedding" or source.architecture is None):
+        logger.warning(
+            "%s: a %s does not use %d of its weights, such as %s. Does 'architectures' in"
+            " config.json name the class that was trained?",
+            source.name,
+            type(made).__name__,
+            len(unused),
+            unused[0],
         )
     return made.eval(), parts
 
@@ -180,24 +198,26 @@ def encoder(original: PreTrainedModel, source: Source) -> PreTrainedModel:
 
 
 TOLERANCE = 1e-4
-_ROWS, _TOKENS = 3, 17
+_LONGEST_CHECKED = 1024  # tokens; attention over more takes gigabytes in large models
 
 
 @torch.inference_mode()
 def check(
     original: PreTrainedModel,
-    model: MultiHeadModel,
-    head: str,
+    tokenizer: PreTrainedTokenizerBase,
+    made: Checkpoint,
     rows: Sequence[int | None] | None,
     *,
     where: str,
 ) -> float:
-    """Compare logits on random token ids, and on rows of different lengths.
+    """Compare logits on `TEXTS`: the original's whole path, and an engine over the checkpoint.
+
+    Of an encoder without a head, its token vectors go through the imported head.
 
     Args:
         original: the model of transformers, in evaluation mode.
-        model: the same with our head.
-        head: its name.
+        tokenizer: that of transformers.
+        made: the checkpoint with our only head.
         rows: for each of our logits the original's; None where it has none, and for the same order.
         where: the place to name in messages.
 
@@ -205,31 +225,45 @@ def check(
         The largest absolute difference of a logit.
 
     Raises:
-        SourceError: when it is above `TOLERANCE` times the largest logit, or 1.
+        SourceError: when it is above `TOLERANCE` times the largest logit, or 1; names the text.
     """
-    generator = torch.Generator().manual_seed(0)
-    tokens = min(_TOKENS, encoders.capacity(model.encoder) or _TOKENS)
-    vocabulary = int(model.encoder.config.vocab_size)
-    ids = torch.randint(5, vocabulary, (_ROWS, tokens), generator=generator)
-    mask = (torch.arange(tokens) < torch.tensor([[tokens], [tokens - 1], [1 + tokens // 2]])).long()
+    ((head, spec),) = made.model.specs.items()
+    network, limit = made.model.networks[head], spec.max_tokens
+    engine = made.engine(on_overflow="truncate")
+    texts: list[Input] = list(TEXTS)
+    if spec.input == "pair":
+        texts = list(itertools.pairwise(TEXTS[:-1]))
+    tokenizer.truncation_side = "right"
     largest = 0.0
-    for given in (None, mask):
-        inputs = {} if given is None else {"attention_mask": given}
-        if "token_type_ids" in model.inputs:
-            inputs["token_type_ids"] = ids % 2
-        expected = _logits(original(input_ids=ids, **inputs))
-        found = model(ids, **inputs)[head]
+    for text in texts:
+        ids = encoded(tokenizer, text)
+        tokens = len(ids["input_ids"])
+        if tokens > limit and (limit > _LONGEST_CHECKED or spec.input == "pair"):
+            continue
+        if tokens > limit:
+            ids = encoded(tokenizer, text, limit)
+        names = [name for name in made.model.inputs if name in ids]
+        try:
+            output = original(**{name: torch.tensor([ids[name]]) for name in names})
+        except (IndexError, RuntimeError) as problem:
+            raise SourceError(
+                f"{where}: the {type(original).__name__} cannot read {len(ids['input_ids'])} tokens"
+                f" ({problem}). Say with --max-tokens how many it reads."
+            ) from problem
+        if spec.kind == "embedding.v1":
+            expected = network([output.last_hidden_state], None)[0]
+        else:
+            expected = _logits(output)[0]
+        found = torch.from_numpy(engine.logits([text])[head][0])
         if rows is not None:
-            places = [place for place, row in enumerate(rows) if row is not None]
-            found = found[..., places]
+            found = found[..., [place for place, row in enumerate(rows) if row is not None]]
             expected = expected[..., [row for row in rows if row is not None]]
-        present = mask.bool() if given is not None and found.ndim == 3 else slice(None)
-        difference = float((found[present] - expected[present]).abs().max())
+        difference = float((found - expected).abs().max())
         largest = max(largest, difference)
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise SourceError(
-                f"{where}: the imported head differs from the {type(original).__name__} by"
-                f" {difference:.2g}. Please report it."
+                f"{where}: for {text!r:.80} the imported head differs from the"
+                f" {type(original).__name__} by {difference:.2g}. Please report it."
             )
     return largest
 

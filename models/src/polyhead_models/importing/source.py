@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from torch import Tensor
 from polyhead.bundle.manifest import SpecialTokens
 from polyhead.errors import SourceError
 from polyhead.system.schema import read_json
-from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
+from polyhead_models.importing import declarations
 
 Pooling = Literal["cls", "mean", "max"]
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -34,6 +35,8 @@ class ImportOptions:
         problem: what the labels of a classifier are; None takes what config.json says.
         pooling: of a plain encoder; None takes the mean.
         max_tokens: longest input; None takes what the files say.
+        no_answer: of a head for questions: how far the logits of "no answer" must be above those of
+            the best span for there to be none, 0 as a rule; None: a span is always given.
     """
 
     head: str | None = None
@@ -41,11 +44,16 @@ class ImportOptions:
     problem: Problem | None = None
     pooling: Pooling | None = None
     max_tokens: int | None = None
+    no_answer: float | None = None
 
 
 MODULES = "modules.json"
 
-_JSON_LIMIT = 256 * 2**20
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = "config_sentence_transformers.json"
+# The first of these that is there counts, as in sentence-transformers.
+_KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
 _FOREIGN = ["onnx/*", "openvino/*", "original/*", "*/onnx/*"]
 
@@ -73,13 +81,19 @@ class Source:
         top: the folder of modules.json; the same as `folder` for other models.
         config: the plain form of config.json.
         modules: of a sentence-transformers model, the encoder first; empty for other models.
+        transformer: sentence_bert_config.json, what that library sets of the encoder.
+        described: config_sentence_transformers.json, what it sets of the whole model.
+        tokenizing: tokenizer_config.json.
     """
 
     name: str
     folder: Path
     top: Path
     config: Mapping[str, Any]
-    modules: tuple[Module, ...] = ()
+    modules: tuple[Module, ...]
+    transformer: Mapping[str, Any]
+    described: Mapping[str, Any]
+    tokenizing: Mapping[str, Any]
 
     @classmethod
     def find(cls, name: str) -> Source:
@@ -92,11 +106,9 @@ class Source:
         place = encoders.locate(name)
         top = Path(place) if Path(place).is_dir() else _fetched(name)
         found = cls.at(top, str(top.resolve()) if Path(name).is_dir() else name)
-        if found.config.get("auto_map"):
-            raise SourceError(
-                f"{name}: its config.json calls for Python code of the repository ('auto_map'),"
-                " and polyhead runs none. Take a model whose class is part of transformers."
-            )
+        declarations.check(
+            found.config, declarations.WEIGHTS, where=str(found.folder / "config.json")
+        )
         return found
 
     @classmethod
@@ -104,11 +116,27 @@ class Source:
         """Read what a folder says of the model in it.
 
         Raises:
-            SourceError: when config.json or modules.json cannot be read.
+            SourceError: when a file cannot be read, or says what polyhead cannot obey.
         """
         modules = _modules(top)
         folder = modules[0].folder if modules else top
-        return cls(name, folder, top, table(folder / "config.json"), modules)
+        for place in {top, folder}:
+            declarations.refuse_foreign(place)
+        files = [folder / f"sentence_{kind}_config.json" for kind in _KINDS if modules]
+        known = declarations.MODULES["Transformer"]
+        settings = folder / "tokenizer_config.json"
+        tokenizing = declarations.table(settings) if settings.is_file() else {}
+        declarations.check(tokenizing, declarations.TOKENIZER, where=str(settings))
+        return cls(
+            name,
+            folder,
+            top,
+            declarations.table(folder / "config.json"),
+            modules,
+            next((declarations.read(file, known) for file in files if file.is_file()), {}),
+            declarations.read(top / _DESCRIPTION, declarations.SENTENCE, optional=True),
+            tokenizing,
+        )
 
     @property
     def is_sentence_model(self) -> bool:
@@ -122,33 +150,47 @@ class Source:
         return str(found[0]) if isinstance(found, list) and found[0] else None
 
     @property
-    def tokenizer_file(self) -> Path | None:
-        """The tokenizer.json; None where there is none."""
-        files = (self.folder / "tokenizer.json", self.top / "tokenizer.json")
-        return next((file for file in files if file.is_file()), None)
+    def is_cross_encoder(self) -> bool:
+        """Whether sentence-transformers made it to read pairs of texts."""
+        stated = self.described.get("model_type") == "CrossEncoder"
+        return stated or "sentence_transformers" in self.config or self.activation is not None
+
+    @property
+    def activation(self) -> str | None:
+        """The class that a cross-encoder puts behind its logits; None where no file says."""
+        own = self.config.get("sentence_transformers") or {}
+        found = self.described.get("activation_fn") or own.get("activation_fn")
+        found = found or self.config.get("sbert_ce_default_activation_function")
+        return None if found is None else str(found)
 
     @property
     def special_tokens(self) -> SpecialTokens:
         """How texts with special tokens are read: as the tokens, where the files do not say."""
-        file = self.folder / "tokenizer_config.json"
-        asked = file.is_file() and table(file).get("split_special_tokens")
-        return "text" if asked else "parse"
+        return "text" if self.tokenizing.get("split_special_tokens") else "parse"
 
-    def tokenizer(self) -> Tokenizer:
-        """The fast tokenizer, special tokens and all.
-
-        Raises:
-            SourceError: when there is none.
-        """
-        try:
-            if (file := self.tokenizer_file) is not None:
-                return Tokenizer.from_file(file, special_tokens=self.special_tokens)
-            return encoders.converted_tokenizer(str(self.folder)).reading(self.special_tokens)
-        except (OSError, ValueError, ImportError) as problem:
-            raise SourceError(
-                f"{self.name}: its tokenizer cannot be loaded: {problem}. Expected tokenizer.json,"
-                " or files that transformers makes a fast tokenizer of."
-            ) from problem
+    def remark(self) -> None:
+        """Log what the original library does to texts or vectors, and polyhead leaves to you."""
+        found = []
+        if self.is_sentence_model and all(module.kind != "Normalize" for module in self.modules):
+            found.append(
+                "gives vectors of any length; an embedding here has length 1, so cosines are the"
+                " same and dot products are not."
+            )
+        prompts = self.described.get("prompts") or {}
+        usual = prompts.get(self.described.get("default_prompt_name"))
+        if stated := [f"{prompt!r} ({name})" for name, prompt in prompts.items() if prompt]:
+            before = f" and puts {usual!r} before every text" if usual else ""
+            found.append(
+                f"sentence-transformers has the prompts {', '.join(stated)}{before}; polyhead reads"
+                " texts as they are, so put them there yourself."
+            )
+        if self.tokenizing.get("truncation_side") == "left":
+            found.append(
+                "its tokenizer cuts long texts at the left; polyhead reads them in windows, and"
+                ' keeps the start with on_overflow="truncate".'
+            )
+        for line in found:
+            logger.warning("%s: %s", self.name, line)
 
     def max_tokens(self, capacity: int | None, asked: int | None) -> int | None:
         """Longest input: what was asked, else the least that is known; None where nothing is.
@@ -166,33 +208,10 @@ class Source:
                     f"{self.name}: max_tokens: found {asked}; it reads at most {capacity}."
                 )
             return asked
-        file = self.folder / "tokenizer_config.json"
-        stated = table(file).get("model_max_length") if file.is_file() else None
-        file = self.top / "sentence_bert_config.json"
-        own = table(file).get("max_seq_length") if file.is_file() else None
+        stated = self.transformer.get("max_seq_length") or self.tokenizing.get("model_max_length")
         # Where nothing is known, transformers writes a number of 31 digits.
-        known = [n for n in (capacity, stated, own) if isinstance(n, int | float)]
+        known = [n for n in (capacity, stated) if isinstance(n, int | float)]
         return min((int(n) for n in known if 3 <= n < 2**20), default=None)
-
-
-def table(path: Path) -> Mapping[str, Any]:
-    """A JSON file that holds a table.
-
-    Raises:
-        SourceError: when it is missing or holds something else.
-    """
-    if not path.is_file():
-        hint = ""
-        if any(path.parent.rglob("*.onnx")):
-            hint = " This folder has an ONNX graph and no weights for PyTorch."
-        raise SourceError(
-            f"{path}: no such file; expected a folder that save_pretrained of transformers or"
-            f" sentence-transformers wrote, or the id of one on the hub.{hint}"
-        )
-    found = read_json(path, limit_bytes=_JSON_LIMIT, error=SourceError)
-    if not isinstance(found, Mapping):
-        raise SourceError(f"{path}: found {type(found).__name__}, expected a table.")
-    return found
 
 
 def weights(folder: Path) -> Mapping[str, Tensor]:
@@ -214,20 +233,27 @@ def weights(folder: Path) -> Mapping[str, Tensor]:
 
 
 def _modules(top: Path) -> tuple[Module, ...]:
+    """The lines of modules.json: an encoder first, then what polyhead knows of that library."""
     file = top / MODULES
     if not file.is_file():
         return ()
-    listed = read_json(file, limit_bytes=_JSON_LIMIT, error=SourceError)
-    found = []
-    for item in listed if isinstance(listed, list) else [None]:
-        path, kind = (
-            (item.get("path"), item.get("type")) if isinstance(item, Mapping) else (None, None)
-        )
+    listed = read_json(file, limit_bytes=declarations.JSON_LIMIT, error=SourceError)
+    found: list[Module] = []
+    for line in listed if isinstance(listed, list) else [None]:
+        item: Mapping[str, Any] = line if isinstance(line, Mapping) else {}
+        path, kind = item.get("path"), item.get("type")
         if not isinstance(path, str) or not isinstance(kind, str):
             raise SourceError(f"{file}: expected a list of modules with 'path' and 'type'.")
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise SourceError(f"{file}: the path {path!r} leads out of the folder.")
-        found.append(Module(kind.rpartition(".")[2], top / path))
+        library, _, short = kind.rpartition(".")
+        known = short in declarations.MODULES and library.split(".")[0] == "sentence_transformers"
+        if not known or (short == "Transformer") != (not found):
+            raise SourceError(f"{file}: a module {short!r} here ({kind}); {declarations.ORDER}")
+        declarations.check(item, {"kwargs": (None, [])}, where=str(file))
+        found.append(Module(short, top / path))
+    if len(kinds := {module.kind for module in found} - {"Dropout"}) > 1 and "Pooling" not in kinds:
+        raise SourceError(f"{file}: no module pools the tokens' vectors.")
     return tuple(found)
 
 
