@@ -54,7 +54,7 @@ def test_golden_answers_that_are_a_bomb(bundle_copy, reseal, content):
 def test_a_tokenizer_that_is_a_bomb(bundle_copy, reseal, content):
     (bundle_copy / "tokenizer.json").write_text(content)
     reseal(bundle_copy)
-    with pytest.raises(BundleError, match=r"tokenizer\.json: the tokenizers library"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json: not valid JSON"):
         load(bundle_copy)
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_larger_than_any_of_its_kind(bundle_copy, edit_json):
     with (bundle_copy / "README.md").open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
     edit_json(bundle_copy / "manifest.json", lambda data: data["card"].update(size=2**40))
-    with pytest.raises(ManifestError, match="1,099,511,627,776 bytes, more than the 8,388,608"):
+    with pytest.raises(ManifestError, match=r"1,099,511,627,776 bytes .* at most 8,388,608 are"):
         load(bundle_copy)
 
 
