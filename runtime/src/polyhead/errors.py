@@ -10,7 +10,8 @@
     │   ├── BundleFileMissing     a file that the manifest names is not there, or cannot be read
     │   ├── DigestMismatch        a file, or the manifest, is not the one that was exported
     │   ├── GraphError            an ONNX graph that this runtime refuses or cannot load
-    │   └── GoldenMismatch        answers that differ from the trained model's
+    │   ├── GoldenMismatch        answers that differ from the trained model's
+    │   └── BundleUnsafe          crashes, or wants more time or memory than `--isolated` gave it
     ├── InputError (ValueError)   what the caller passed in cannot be answered
     │   ├── InvalidText           not a string, or not encodable as UTF-8
     │   ├── TextTooLong           more tokens or characters than may be read
@@ -73,6 +74,10 @@ class GraphError(BundleError):
 
 class GoldenMismatch(BundleError):
     """The bundle does not give the answers that the trained model gave."""
+
+
+class BundleUnsafe(BundleError):
+    """The process that verified the bundle crashed, or wanted more time or memory than it got."""
 
 
 class InputError(PolyheadError, ValueError):
