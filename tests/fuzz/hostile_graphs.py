@@ -384,9 +384,10 @@ def long_work(model: onnx.ModelProto, random_: random.Random) -> None:
     _ending(model, _add(model, "MatMul", [square, square], own))
 
 
-def hostile(good: bytes, random_: random.Random, attacks: list[Attack]) -> bytes:
-    """A graph with one to three attacks."""
+def hostile(good: bytes, random_: random.Random, attacks: list[Attack]) -> tuple[bytes, list[str]]:
+    """A graph with one to three attacks, and their names."""
     model = onnx.load_model_from_string(good)
-    for attack in random_.sample(attacks, min(len(attacks), random_.choice((1, 1, 1, 2, 3)))):
+    chosen = random_.sample(attacks, min(len(attacks), random_.choice((1, 1, 1, 2, 3))))
+    for attack in chosen:
         attack(model, random_)
-    return bytes(model.SerializeToString())
+    return bytes(model.SerializeToString()), [attack.__name__ for attack in chosen]

@@ -251,14 +251,15 @@ def no_text(data: Data, random_: random.Random) -> None:
 @_bounded
 def slow_expression(data: Data, random_: random.Random) -> None:
     """Below the library's own limit of retries at each character, and slow at each."""
-    pattern = {"Regex": "(?:h|.)" * random_.randint(10, 40) + "(.*.*.*.*.*.*\\x00|$)"}
+    pattern = {"Regex": "(?:h|.)" * random_.randint(10, 40) + "(.*.*.*\\x00|$)"}
     data["normalizer"] = {"type": "Replace", "pattern": pattern, "content": ""}
 
 
-def hostile(good: bytes, random_: random.Random, attacks: list[Attack]) -> bytes:
-    """A tokenizer with one to three attacks; sometimes its JSON is no better."""
+def hostile(good: bytes, random_: random.Random, attacks: list[Attack]) -> tuple[bytes, list[str]]:
+    """A tokenizer with one to three attacks, and their names; sometimes its JSON is no better."""
     data: Data = json.loads(good)
-    for attack in random_.sample(attacks, min(len(attacks), random_.choice((1, 1, 1, 2, 3)))):
+    chosen = random_.sample(attacks, min(len(attacks), random_.choice((1, 1, 1, 2, 3))))
+    for attack in chosen:
         attack(data, random_)
     text = json.dumps(data, allow_nan=True)
     if attacks is REFUSED and random_.random() < 0.15:
@@ -272,4 +273,5 @@ def hostile(good: bytes, random_: random.Random, attacks: list[Attack]) -> bytes
                 "\ufeff" + text,
             )
         )
-    return text.encode("utf-8", "surrogatepass")
+    names = [attack.__name__ for attack in chosen]
+    return text.encode("utf-8", "surrogatepass"), names

@@ -39,13 +39,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_CHARACTERS = 2_000
+
 
 class PolyheadError(Exception):
     """Base of every error that polyhead raises on purpose."""
 
 
 class BundleError(PolyheadError):
-    """A bundle on disk that cannot be read or trusted."""
+    """A bundle on disk that cannot be read or trusted.
+
+    What a bundle says of itself is in the message: so it is cut where it is long, and of its
+    characters only those are kept that do nothing to a terminal or a log.
+    """
+
+    def __init__(self, message: str) -> None:
+        cut = message if len(message) <= _MOST_CHARACTERS else message[:_MOST_CHARACTERS] + "…"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut))
 
 
 class BundleNotFound(BundleError):

@@ -25,7 +25,7 @@ MANY = 300_000
             id="many_keys_and_the_last_twice",
         ),
         pytest.param('{"format": "polyhead-bundle", "format": 1}', "duplicated", id="a_key_twice"),
-        pytest.param(" " * (9 * 2**20), "more than the 8,388,608 allowed", id="large"),
+        pytest.param(" " * (9 * 2**20), "more than the 4,194,304 allowed", id="large"),
     ],
 )
 def test_a_manifest_that_is_a_bomb(bundle_copy, content, message):

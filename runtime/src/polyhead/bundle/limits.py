@@ -42,7 +42,7 @@ class BundleLimit:
 
 MIB = 2**20
 
-MANIFEST_BYTES = BundleLimit("bytes of manifest.json", 8 * MIB, "20 kB, the demo's")
+MANIFEST_BYTES = BundleLimit("bytes of manifest.json", 4 * MIB, "20 kB, the demo's")
 GOLDEN_BYTES = BundleLimit("bytes of golden answers", 64 * MIB, "400 kB, the demo's")
 TOKENIZER_BYTES = BundleLimit("bytes of a tokenizer", 40 * MIB, "about 34.4 MB, mmBERT's")
 CARD_BYTES = BundleLimit("bytes of a model card or its picture", 8 * MIB, "60 kB, the demo's")
@@ -54,8 +54,8 @@ GRAPHS = BundleLimit("graphs", 256, "5, with all targets and one for a head alon
 HEADS = BundleLimit("heads", 1_000, "8, in the tests")
 
 NODES = BundleLimit("operators", 20_000, "about 7,000, DeBERTa-v2-xlarge's as Optimum writes it")
-WEIGHTS = BundleLimit("weights and constants", 50_000, "about 1,600, DeBERTa-v2-xlarge's")
-FIELDS = BundleLimit("protobuf fields", 1_000_000, "about 200,000, DeBERTa-v2-xlarge's")
+WEIGHTS = BundleLimit("weights and constants", 10_000, "about 1,600, DeBERTa-v2-xlarge's")
+FIELDS = BundleLimit("protobuf fields", 500_000, "about 200,000, DeBERTa-v2-xlarge's")
 STRUCTURE_BYTES = BundleLimit(
     "bytes of a graph beside its weights", 32 * MIB, "about 10 MB, with PyTorch's notes on each"
 )

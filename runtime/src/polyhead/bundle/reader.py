@@ -173,8 +173,13 @@ def _manifests(
     """The manifest of each sub-model, and the card of several, which belongs to none of them."""
     if version == COLLECTION:
         whole = parse(Collection, data, where=str(file), error=ManifestError)
-        return whole.parts, whole.card
-    return (parse(Manifest, data, where=str(file), error=ManifestError),), None
+        parts, card = whole.parts, whole.card
+    else:
+        parts, card = (parse(Manifest, data, where=str(file), error=ManifestError),), None
+    limits.SUB_MODELS.check(len(parts), str(file), ManifestError)
+    limits.HEADS.check(sum(len(part.heads) for part in parts), str(file), ManifestError)
+    limits.GRAPHS.check(sum(len(part.graphs) for part in parts), str(file), ManifestError)
+    return parts, card
 
 
 def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:

@@ -7,13 +7,14 @@ unknown key, a missing key or a value of another type is an error that names its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import sys
 import types
 import typing
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -44,7 +45,7 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
     """
     if not isinstance(data, Mapping):
         raise error(f"{where}: found {_show(data)}, expected a table of keys and values.")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in data:
         if key not in fields:
@@ -62,6 +63,11 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
         return cls(**values)
     except ValueError as problem:
         raise error(f"{where}: {problem}") from problem
+
+
+@functools.cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def plain(value: object) -> Any:
