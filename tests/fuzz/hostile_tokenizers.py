@@ -106,7 +106,7 @@ def charsmap(data: Data, random_: random.Random) -> None:
 def nested(data: Data, random_: random.Random) -> None:
     part = random_.choice(list(_PARTS))
     whole = _PLAIN[part]
-    for level in range(_size(random_, 900)):
+    for level in range(_size(random_, 300)):
         width = random_.choice((1, 1, 2)) if level < 12 else 1
         whole = {"type": "Sequence", _PARTS[part]: [whole] * width}
     data[part] = whole

@@ -199,6 +199,14 @@ def test_what_no_encoder_needs_is_refused(graph, damage):
         check_onnx(model.SerializeToString(), "model.onnx")
 
 
+@pytest.mark.parametrize("kind", ["RandomNormal", "RandomUniformLike", "Multinomial", "Bernoulli"])
+def test_numbers_by_chance_are_refused(graph, kind):
+    model = copy_of(graph)
+    model.graph.node.append(helper.make_node(kind, ["x"], ["y"]))
+    with pytest.raises(GraphError, match=rf"model\.onnx: {kind} draws numbers by chance"):
+        check_onnx(model.SerializeToString(), "model.onnx")
+
+
 @pytest.mark.parametrize("damage", LARGE, ids=lambda f: f.__name__)
 def test_more_than_any_graph_has_is_refused(graph, damage):
     model = copy_of(graph)

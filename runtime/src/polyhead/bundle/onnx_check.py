@@ -8,6 +8,7 @@ numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto, AttributePro
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from mmap import mmap
@@ -45,6 +46,9 @@ _REFUSED: dict[tuple[str, int], tuple[str, str]] = {
     (_TENSOR, 6): ("tensors of texts", "tokenise outside the graph"),
 }
 
+_OPERATOR = ("node", 4)
+_BY_CHANCE = re.compile(rb"Random(Normal|Uniform)(Like)?|Multinomial|Bernoulli")
+
 
 def check_onnx(content: bytes | mmap, name: str) -> None:
     """Check a serialised ModelProto.
@@ -56,7 +60,8 @@ def check_onnx(content: bytes | mmap, name: str) -> None:
     Raises:
         GraphError: when it is no protobuf message, has tensors in external files, uses an operator
             domain other than ONNX's own and ``com.microsoft``, has graphs inside operators,
-            functions, sparse tensors or texts, or is beyond `polyhead.bundle.limits`.
+            functions, sparse tensors, texts or numbers by chance, or is beyond
+            `polyhead.bundle.limits`.
     """
     if not content:
         raise GraphError(f"{name}: empty, expected an ONNX model.")
@@ -87,6 +92,11 @@ class _Walk:
                 )
             if not isinstance(value, memoryview):
                 continue
+            if (kind, field) == _OPERATOR and _BY_CHANCE.fullmatch(value):
+                raise GraphError(
+                    f"{self.name}: {bytes(value).decode()} draws numbers by chance, and the same"
+                    " text has to have the same answer; export it for inference."
+                )
             if field == _DOMAIN_FIELD.get(kind):
                 self._domain(bytes(value[:99]))
             if (child := _CHILDREN[kind].get(field)) is not None:

@@ -38,6 +38,7 @@ def check_tokenizer(content: bytes, name: str) -> None:
         BundleError: when it is no JSON, or holds what no honest tokenizer does.
     """
     limits.TOKENIZER_BYTES.check(len(content), name)
+    limits.COMMAS.check(content.count(b","), name)  # before they are made objects of 100 bytes
     try:
         data = parse_json(content.decode("utf-8"), name, BundleError, parse_float=float)
         _check_added(data.get("added_tokens") or (), name)
@@ -151,8 +152,9 @@ def _check_model(model: Mapping[str, Any], where: str) -> None:
     vocabulary = model["vocab"]
     limits.VOCABULARY.check(len(vocabulary), where)
     if isinstance(vocabulary, list):
-        vocabulary, scores = zip(*vocabulary, strict=True)
+        scores = [abs(score) for _, score in vocabulary]
+        vocabulary = [piece for piece, _ in vocabulary]
         limits.UNIGRAM_BYTES.check(len("".join(vocabulary).encode()), where)
-        if not math.isfinite(sum(map(abs, scores))):
+        if not math.isfinite(sum(scores)):
             raise BundleError(f"{where}: its scores are too large, expected finite numbers.")
     limits.TOKEN_CHARACTERS.check(max(map(len, vocabulary), default=0), where)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # In one JSON file. An empty list is 3 bytes there and 64 in memory. The largest known: about
 # 580,000, the merges of mmBERT's tokenizer.
-_MOST_TABLES = 2 * 2**20
+_MOST_TABLES = 2**20
 
 
 def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError]) -> T:
