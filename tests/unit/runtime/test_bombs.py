@@ -41,6 +41,56 @@ def test_a_long_unknown_key_makes_a_short_message(bundle_copy, edit_json):
     assert len(str(caught.value)) < 1000
 
 
+def test_a_message_does_nothing_to_a_terminal_or_a_log(bundle_copy, edit_json):
+    evil = "\x1b[31m\r\n2026-01-01 INFO all is well\x9b2J\u202e"
+    edit_json(
+        bundle_copy / "manifest.json",
+        lambda data: data["heads"].update({evil: {**data["heads"]["topic"], "max_tokens": 0}}),
+    )
+    with pytest.raises(ManifestError, match="max_tokens: found 0") as caught:
+        load(bundle_copy)
+    assert str(caught.value).isprintable()
+    assert "\\x1b[31m\\r\\n2026" in str(caught.value)
+
+
+def test_a_long_message_is_cut():
+    message = str(BundleError("é" * 10**6))
+    assert message == "é" * 2_000 + "…"
+
+
+def _heads(data):
+    data["heads"] |= {f"h{n}": data["heads"]["topic"] for n in range(1_000)}
+
+
+def _graphs(data):
+    data["graphs"] += [{**data["graphs"][0], "file": f"m{n}.onnx"} for n in range(256)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(_heads, "1,003 heads, at most 1,000"), (_graphs, "257 graphs, at most")],
+)
+def test_more_than_any_bundle_has_is_refused(bundle_copy, edit_json, change, message):
+    edit_json(bundle_copy / "manifest.json", change)
+    with pytest.raises(ManifestError, match=message):
+        load(bundle_copy)
+
+
+def test_more_sub_models_than_any_bundle_has_are_refused(collection_copy, edit_json):
+    def change(data):
+        [first, *_] = data["parts"]
+        name, head = next(iter(first["heads"].items()))
+        graph = {**first["graphs"][0], "heads": [name]}
+        data["parts"] = [
+            {**first, "heads": {f"h{n}": head}, "graphs": [{**graph, "heads": [f"h{n}"]}]}
+            for n in range(257)
+        ]
+
+    edit_json(collection_copy / "manifest.json", change)
+    with pytest.raises(ManifestError, match="257 sub-models, at most 256"):
+        load(collection_copy)
+
+
 @pytest.mark.parametrize("content", ["[" * MANY, '{"tolerance": ' * MANY], ids=["lists", "tables"])
 def test_golden_answers_that_are_a_bomb(bundle_copy, reseal, content):
     (bundle_copy / "golden.json").write_text(content)

@@ -35,7 +35,7 @@ class BundleLimit:
         """
         if found > self.most:
             raise error(
-                f"{where}: {found:,} {self.what}, at most {self.most:,} are allowed; the largest"
+                f"{where}: {min(found, 10**18):,} {self.what}, at most {self.most:,} are allowed; the largest"
                 f" known: {self.largest}. Get the bundle again from somebody whom you trust."
             )
 
