@@ -35,8 +35,8 @@ class BundleLimit:
         """
         if found > self.most:
             raise error(
-                f"{where}: {min(found, 10**18):,} {self.what}, at most {self.most:,} are allowed; the largest"
-                f" known: {self.largest}. Get the bundle again from somebody whom you trust."
+                f"{where}: {min(found, 10**30):,} {self.what}, at most {self.most:,} are allowed"
+                f" (the largest known: {self.largest}). Get the bundle again from whom you trust."
             )
 
 
@@ -68,7 +68,7 @@ STRUCTURE_BYTES = BundleLimit(
 
 COMMAS = BundleLimit("commas in a tokenizer", 1_600_000, "about 1,420,000, mmBERT's")
 COMPONENTS = BundleLimit("components in one part of a tokenizer", 16, "7, ALBERT's normalizer")
-COMPONENT_BYTES = BundleLimit(
+COMPONENT_CHARACTERS = BundleLimit(
     "characters in one part of a tokenizer", 32_768, "1,250, SeamlessM4T's, all parts together"
 )
 ADDED_TOKENS = BundleLimit("added tokens", 10_000, "about 250, mmBERT's")
