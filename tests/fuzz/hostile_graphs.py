@@ -157,10 +157,9 @@ def functions(model: onnx.ModelProto, random_: random.Random) -> None:
 @_refused
 def many_nodes(model: onnx.ModelProto, random_: random.Random) -> None:
     value, chained = _number(model), random_.random() < 0.5
-    kind = random_.choice(("Identity", "Sin", "Neg", "Cast"))
-    options = {"to": Type.FLOAT} if kind == "Cast" else {}
-    for number in range(_size(random_, 2e5)):
-        made = _add(model, kind, [value], f"many{number}", **options)
+    kind, inputs = random_.choice((("Identity", 1), ("Sin", 1), ("Add", 2), ("Max", 9)))
+    for number in range(_size(random_, 2e5 / inputs)):
+        made = _add(model, kind, [value] * inputs, f"many{number}")
         value = made if chained else value
     _ending(model, value)
 

@@ -119,6 +119,10 @@ def many_nodes(model: onnx.ModelProto) -> None:
         model.graph.node.add(op_type="Identity", input=["x"], output=[f"y{number}"])
 
 
+def many_inputs(model: onnx.ModelProto) -> None:
+    model.graph.node.add(op_type="Sum", input=["x"] * limits.INPUTS.most, output=["y"])
+
+
 def many_weights(model: onnx.ModelProto) -> None:
     for number in range(limits.WEIGHTS.most + 1):
         model.graph.initializer.add(name=f"w{number}", data_type=1)
@@ -133,7 +137,7 @@ def much_text(model: onnx.ModelProto) -> None:
     model.doc_string = "a" * limits.STRUCTURE_BYTES.most
 
 
-LARGE = [many_nodes, many_weights, many_fields, much_text]
+LARGE = [many_nodes, many_inputs, many_weights, many_fields, much_text]
 
 
 @pytest.fixture(scope="module")

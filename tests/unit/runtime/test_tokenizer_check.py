@@ -101,6 +101,7 @@ TOKEN = {"id": 9, "content": "x", "special": True} | dict.fromkeys(
 LOWER = {"type": "Lowercase"}
 BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False}
 BPE = {"type": "BPE", "vocab": {"a": 0}, "merges": []}
+LONGER = replace("a", "b" * 8)
 NORMALIZERS = {
     "empty_pattern": (replace(""), "empty pattern"),
     "longer": (replace("a", "b" * 17), "17 times the length of a text"),
@@ -121,6 +122,7 @@ NORMALIZERS = {
     "charsmap_cut_short": (base64.b64encode(b"abc").decode(), "a charsmap of 3 bytes"),
     "charsmap_that_expands": (charsmap(rules=b"x" * 65 + b"\0"), "65 bytes in place of a char"),
     "charsmap_without_end": (charsmap(rules=b"x" * 65), "65 bytes in place of a character"),
+    "charsmap_that_expands_when_decomposed": (charsmap(rules=b"\xef\xb7\xba" * 2), "66 bytes in"),
     "charsmap_no_text": (charsmap(rules=b"\xff\0"), "UnicodeDecodeError"),
     "charsmap_no_base64": ("é", "Error"),
     "charsmap_large": (charsmap(trie=bytes(2**20)), "bytes of a charsmap"),
@@ -151,6 +153,14 @@ OTHERS = {
     "no_text": ({"post_processor": template([SPECIAL], s=[1])}, "has the texts []"),
     "many_added": ({"added_tokens": [TOKEN] * 10_001}, "10,001 added tokens"),
     "long_added": ({"added_tokens": [{**TOKEN, "content": "x" * 257}]}, "257 characters in an"),
+    "much_added": (
+        {"added_tokens": [{**TOKEN, "content": "\ufdfa" * 256}] * 300},
+        "2,534,400 bytes in all added tokens, when normalised",
+    ),
+    "much_added_when_replaced": (
+        {"added_tokens": [{**TOKEN, "content": "a" * 256}] * 1_000, "normalizer": LONGER},
+        "2,048,000 bytes in all added tokens, when normalised",
+    ),
     "empty_added": ({"added_tokens": [{**TOKEN, "content": ""}]}, "an added token is empty"),
     "dropout": ({"model": {**BPE, "dropout": 0.5}}, "dropout 0.5 draws tokens by chance"),
     "long_prefix": ({"model": {**BPE, "continuing_subword_prefix": "#" * 17}}, "17 characters"),
@@ -167,7 +177,7 @@ OTHERS = {
         "its scores are too large",
     ),
     "much_text_in_pieces": (
-        {"model": {"type": "Unigram", "vocab": [["é" * 3_000 + str(i), -1] for i in range(501)]}},
+        {"model": {"type": "Unigram", "vocab": [["é" * 3_000 + str(i), -1] for i in range(467)]}},
         "bytes of all pieces",
     ),
     "no_model": ({"model": None}, "not the tokenizer.json of a fast tokenizer"),
@@ -212,7 +222,7 @@ def test_json_that_two_readers_could_read_in_two_ways_is_refused(text, message):
 def test_the_largest_that_is_allowed_passes(tmp_path):
     growing = sequence(*[replace("a", "aa")] * 4, replace("b", "c"), {"type": "ByteLevel"})
     special = template([*[SPECIAL] * 64, TEXT], s=[1])
-    added = [{**TOKEN, "id": 9 + i, "content": f"{i:x>256}"} for i in range(100)]
+    added = [{**TOKEN, "id": 9 + i, "content": f"{i:x>256}"} for i in range(400)]
     path = tmp_path / "tokenizer.json"
     data = {**GOOD, "normalizer": growing, "post_processor": special, "added_tokens": added}
     path.write_text(json.dumps(data))

@@ -56,6 +56,7 @@ HEADS = BundleLimit("heads", 1_000, "8, in the tests")
 NODES = BundleLimit(
     "operators", 20_000, "about 4,000, DeBERTa-v2-xlarge's, by 167 of one with 2 of its 48 layers"
 )
+INPUTS = BundleLimit("inputs of operators", 30_000, "about 10,000, DeBERTa-v2-xlarge's")
 WEIGHTS = BundleLimit("weights and constants", 10_000, "about 2,800, DeBERTa-v2-xlarge's")
 FIELDS = BundleLimit(
     "protobuf fields", 500_000, "about 80,000, DeBERTa-v2-xlarge's; 3,209 of MiniLM"
@@ -75,6 +76,9 @@ ADDED_TOKENS = BundleLimit("added tokens", 10_000, "about 250, mmBERT's")
 ADDED_TOKEN_CHARACTERS = BundleLimit(
     "characters in an added token", 256, "about 31, blanks of mmBERT"
 )
+ADDED_BYTES = BundleLimit(
+    "bytes in all added tokens, when normalised", 2_000_000, "about 55,000, NLLB's"
+)
 AFFIX_CHARACTERS = BundleLimit("characters of a prefix or suffix", 16, "4, </w>")
 GROWTH = BundleLimit("times the length of a text, made by Replace", 16, "2, DeBERTa-v2's")
 CHARSMAP_BYTES = BundleLimit("bytes of a charsmap", MIB, "237,539, XLM-RoBERTa's")
@@ -83,6 +87,6 @@ SPECIAL_TOKENS = BundleLimit("special tokens around a text", 64, "4, RoBERTa's a
 VOCABULARY = BundleLimit("tokens or merges", MIB, "about 580,000 merges, mmBERT's")
 TOKEN_CHARACTERS = BundleLimit("characters in a token", 4_096, "about 1,024, blanks of ModernBERT")
 UNIGRAM_BYTES = BundleLimit(
-    "bytes of all pieces of a Unigram model", 3_000_000, "about 2,581,000, XLM-RoBERTa's"
+    "bytes of all pieces of a Unigram model", 2_800_000, "about 2,581,000, XLM-RoBERTa's"
 )
 WORD_CHARACTERS = BundleLimit("characters of a word that is looked up", 1_000, "100, BERT's")

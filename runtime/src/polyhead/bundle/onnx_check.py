@@ -46,6 +46,8 @@ _REFUSED: dict[tuple[str, int], tuple[str, str]] = {
     (_TENSOR, 6): ("tensors of texts", "tokenise outside the graph"),
 }
 
+_INPUT = "input"
+_COUNTED = {"node": limits.NODES, _INPUT: limits.INPUTS, _TENSOR: limits.WEIGHTS}
 _OPERATOR = ("node", 4)
 _BY_CHANCE = re.compile(rb"Random(Normal|Uniform)(Like)?|Multinomial|Bernoulli")
 
@@ -67,6 +69,8 @@ def check_onnx(content: bytes | mmap, name: str) -> None:
         raise GraphError(f"{name}: empty, expected an ONNX model.")
     walk = _Walk(name)
     walk.message(memoryview(content), "model")
+    for kind, limit in _COUNTED.items():
+        limit.check(walk.found[kind], name, GraphError)
     limits.STRUCTURE_BYTES.check(len(content) - walk.weights, name, GraphError)
 
 
@@ -79,8 +83,6 @@ class _Walk:
 
     def message(self, message: memoryview, kind: str) -> None:
         self.found[kind] += 1
-        if kind in _COUNTED:
-            _COUNTED[kind].check(self.found[kind], self.name, GraphError)
         for field, value in self._fields(message):
             if kind == _TENSOR:
                 self._tensor(field, value)
@@ -92,6 +94,7 @@ class _Walk:
                 )
             if not isinstance(value, memoryview):
                 continue
+            self.found[_INPUT] += (kind, field) == ("node", 1)
             if (kind, field) == _OPERATOR and _BY_CHANCE.fullmatch(value):
                 raise GraphError(
                     f"{self.name}: {bytes(value).decode()} draws numbers by chance, and the same"
@@ -154,6 +157,3 @@ class _Walk:
             if byte < 0x80:
                 return value, position
             shift += 7
-
-
-_COUNTED = {"node": limits.NODES, _TENSOR: limits.WEIGHTS}

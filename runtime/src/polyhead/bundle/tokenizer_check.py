@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,9 +42,8 @@ def check_tokenizer(content: bytes, name: str) -> None:
     limits.COMMAS.check(content.count(b","), name)  # before they are made objects of 100 bytes
     try:
         data = parse_json(content.decode("utf-8"), name, BundleError, parse_float=float)
-        _check_added(data.get("added_tokens") or (), name)
-        for part, inner in _PARTS.items():
-            _check_part(data.get(part), inner, f"{name}: {part}")
+        growth = [_check_part(data.get(p), inner, f"{name}: {p}") for p, inner in _PARTS.items()]
+        _check_added(data.get("added_tokens") or (), max(growth), name)
         _check_model(data["model"], f"{name}: model")
     except (AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError) as problem:
         raise BundleError(
@@ -52,15 +52,19 @@ def check_tokenizer(content: bytes, name: str) -> None:
         ) from problem
 
 
-def _check_added(tokens: Any, name: str) -> None:
+def _check_added(tokens: Any, growth: int, name: str) -> None:
     limits.ADDED_TOKENS.check(len(tokens), name)
     for token in tokens:
         if not token["content"]:
             raise BundleError(f"{name}: an added token is empty, expected at least one character.")
         limits.ADDED_TOKEN_CHARACTERS.check(len(token["content"]), name)
+    # The library normalises them, and builds an automaton with a state for each byte.
+    size = len(_decomposed("".join(token["content"] for token in tokens)))
+    limits.ADDED_BYTES.check(size * growth, name)
 
 
-def _check_part(part: Any, inner: str, where: str) -> None:
+def _check_part(part: Any, inner: str, where: str) -> int:
+    """Check one part; gives how many times as long it may make a text."""
     components = list(_components(part, inner, where))
     own = [
         {key: value for key, value in component.items() if key != inner}
@@ -68,11 +72,11 @@ def _check_part(part: Any, inner: str, where: str) -> None:
         if component["type"] != "Precompiled"
     ]
     limits.COMPONENT_CHARACTERS.check(len(repr(own)), where)
-    growth, special = 1, 0
+    growth, rule, special = 1, 1, 0
     for component in components:
         kind = component["type"]
         if kind == "Precompiled":
-            _check_charsmap(component["precompiled_charsmap"], where)
+            rule = _check_charsmap(component["precompiled_charsmap"], where)
         elif kind == "Prepend":
             limits.AFFIX_CHARACTERS.check(len(component["prepend"]), where)
         elif kind == "Replace":
@@ -88,6 +92,12 @@ def _check_part(part: Any, inner: str, where: str) -> None:
                 f"{where}: {kind} is there {kinds.count(kind)} times, expected once: each makes a"
                 " text longer again."
             )
+    return growth * rule
+
+
+def _decomposed(text: str) -> bytes:
+    """As long as any normal form of Unicode makes it."""
+    return unicodedata.normalize("NFKD", text).encode()
 
 
 def _components(part: Any, inner: str, where: str) -> Iterator[dict[str, Any]]:
@@ -127,8 +137,11 @@ def _special_tokens(template: Mapping[str, Any], where: str) -> int:
     return max(counts)
 
 
-def _check_charsmap(text: str, where: str) -> None:
-    """Bytes of a trie, their number in front of them, then UTF-8 texts with a zero behind each."""
+def _check_charsmap(text: str, where: str) -> int:
+    """Check a charsmap; gives the most bytes that it puts in the place of a character.
+
+    It is the bytes of a trie, their number in front, then UTF-8 texts with a zero behind each.
+    """
     limits.CHARSMAP_BYTES.check(len(text) * 3 // 4, where)
     content = binascii.a2b_base64(text, strict_mode=True)
     size = int.from_bytes(content[:4], "little")
@@ -138,8 +151,9 @@ def _check_charsmap(text: str, where: str) -> None:
             f"{where}: a charsmap of {len(content):,} bytes says that {size:,} of them are its"
             " trie, expected a multiple of 4 that fits. Take the tokenizer from where it was made."
         )
-    texts.decode("utf-8")
-    limits.CHARSMAP_RULE_BYTES.check(max(map(len, texts.split(b"\0"))), where)
+    longest = max(map(len, _decomposed(texts.decode("utf-8")).split(b"\0")))
+    limits.CHARSMAP_RULE_BYTES.check(longest, where)
+    return max(1, longest)
 
 
 def _check_model(model: Mapping[str, Any], where: str) -> None:
