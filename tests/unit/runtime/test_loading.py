@@ -93,12 +93,12 @@ def test_logits_that_are_not_those_of_the_batch_are_an_error(bundle_copy, reseal
     topic.CopyFrom(helper.make_tensor_value_info("logits/topic", kind, None))
     onnx.save(changed, bundle_copy / "model.onnx")
     reseal(bundle_copy)
-    with load(bundle_copy) as engine, pytest.raises(GraphError, match=r"logits/topic has the siz"):
+    with load(bundle_copy) as engine, pytest.raises(GraphError, match="Export the bundle again"):
         engine("anna")
 
 
 def test_logits_of_a_token_that_a_head_for_texts_reads_are_an_error(bundle_copy, edit_json):
     changes = {"kind": "embedding.v1", "labels": [], "dimensions": [2]}
     edit_json(bundle_copy / "manifest.json", lambda data: data["heads"]["entities"].update(changes))
-    with load(bundle_copy) as engine, pytest.raises(GraphError, match="head 'entities': its kind"):
+    with load(bundle_copy) as engine, pytest.raises(GraphError, match="head 'entities' cannot read"):
         engine("anna lives in oslo")
