@@ -21,7 +21,7 @@ from pages import ROOT, blocks, commands, table, text
 
 import polyhead
 from polyhead import errors
-from polyhead.bundle import golden, manifest, measured
+from polyhead.bundle import golden, limits, manifest, measured
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
 from polyhead_bench.peers import PEERS
@@ -284,3 +284,9 @@ def test_the_pages_load_nothing_from_other_servers(tmp_path):
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(\S+)\"", page.read_text())
         assert not [place for place in loaded if "//" in place], page
+
+
+def test_the_limits_of_a_bundle_are_those_of_the_code():
+    found = [each for each in vars(limits).values() if isinstance(each, limits.BundleLimit)]
+    shown = table("docs/guides/untrusted.md", "## Limits")
+    assert shown == [[each.what, f"{each.most:,}", each.largest] for each in found]

@@ -10,7 +10,8 @@
     │   ├── BundleFileMissing     a file that the manifest names is not there, or cannot be read
     │   ├── DigestMismatch        a file, or the manifest, is not the one that was exported
     │   ├── GraphError            an ONNX graph that this runtime refuses or cannot load
-    │   └── GoldenMismatch        answers that differ from the trained model's
+    │   ├── GoldenMismatch        answers that differ from the trained model's
+    │   └── BundleUnsafe          crashes, or wants more time or memory than `--isolated` gave it
     ├── InputError (ValueError)   what the caller passed in cannot be answered
     │   ├── InvalidText           not a string, or not encodable as UTF-8
     │   ├── TextTooLong           more tokens or characters than may be read
@@ -38,13 +39,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_CHARACTERS = 2_000
+
 
 class PolyheadError(Exception):
     """Base of every error that polyhead raises on purpose."""
 
 
 class BundleError(PolyheadError):
-    """A bundle on disk that cannot be read or trusted."""
+    """A bundle on disk that cannot be read or trusted.
+
+    What a bundle says of itself is in the message: so it is cut where it is long, and of its
+    characters only those are kept that do nothing to a terminal or a log.
+    """
+
+    def __init__(self, message: str) -> None:
+        cut = message if len(message) <= _MOST_CHARACTERS else message[:_MOST_CHARACTERS] + "…"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut))
 
 
 class BundleNotFound(BundleError):
@@ -73,6 +84,10 @@ class GraphError(BundleError):
 
 class GoldenMismatch(BundleError):
     """The bundle does not give the answers that the trained model gave."""
+
+
+class BundleUnsafe(BundleError):
+    """The process that verified the bundle crashed, or wanted more time or memory than it got."""
 
 
 class InputError(PolyheadError, ValueError):

@@ -31,11 +31,15 @@ def test_a_link_to_the_folder_is_followed(bundle, tmp_path):
     assert read(tmp_path / "link").manifest == read(bundle).manifest
 
 
-@pytest.mark.parametrize("make", ["absent", "empty", "file"])
+@pytest.mark.parametrize("make", ["absent", "empty", "file", "pipe", "device"])
 def test_no_bundle_at_the_path(tmp_path, make):
     path = tmp_path / "place"
-    if make == "empty":
+    if make in ("empty", "pipe", "device"):
         path.mkdir()
+    if make == "pipe":
+        os.mkfifo(path / "manifest.json")
+    if make == "device":
+        (path / "manifest.json").symlink_to("/dev/zero")
     if make == "file":
         path.write_text("x")
     assert not is_bundle(path)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from polyhead import GraphError, load
+from polyhead.bundle import limits
 from polyhead.bundle.onnx_check import check_onnx
 
 GRAPH_FIELD = 7 << 3 | 2
@@ -27,10 +28,6 @@ def external(name: str) -> TensorProto:
     return tensor
 
 
-def subgraph(*nodes: onnx.NodeProto) -> onnx.GraphProto:
-    return helper.make_graph(nodes, "inner", [], [])
-
-
 def external_initializer(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(external("far"))
 
@@ -39,21 +36,10 @@ def external_constant(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Constant", [], ["c"], value=external("far")))
 
 
-def external_in_a_branch(model: onnx.ModelProto) -> None:
-    constant = helper.make_node("Constant", [], ["c"], value=external("far"))
-    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=subgraph(constant)))
-
-
-def external_in_a_sparse_tensor(model: onnx.ModelProto) -> None:
-    model.graph.sparse_initializer.add().values.CopyFrom(external("far"))
-
-
 def external_in_an_attribute(field: str) -> Callable[[onnx.ModelProto], None]:
     def damage(model: onnx.ModelProto) -> None:
         attribute = model.graph.node.add(op_type="Constant").attribute.add(name="value")
         tensor = external("far")
-        if field.startswith("sparse"):
-            tensor = onnx.SparseTensorProto(indices=tensor)
         target = getattr(attribute, field)
         if field.endswith("s"):
             target.append(tensor)
@@ -64,20 +50,8 @@ def external_in_an_attribute(field: str) -> Callable[[onnx.ModelProto], None]:
     return damage
 
 
-def external_in_a_function(model: onnx.ModelProto) -> None:
-    constant = helper.make_node("Constant", [], ["c"], value=external("far"))
-    model.functions.append(
-        helper.make_function("ai.onnx", "F", [], ["c"], [constant], [helper.make_opsetid("", 23)])
-    )
-
-
 def foreign_node(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Evil", [], ["y"], domain="evil.ops"))
-
-
-def foreign_node_in_a_branch(model: onnx.ModelProto) -> None:
-    evil = helper.make_node("Evil", [], ["y"], domain="evil.ops")
-    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=subgraph(evil)))
 
 
 def foreign_opset(model: onnx.ModelProto) -> None:
@@ -87,12 +61,83 @@ def foreign_opset(model: onnx.ModelProto) -> None:
 EXTERNAL = [
     external_initializer,
     external_constant,
-    external_in_a_branch,
-    external_in_a_sparse_tensor,
-    external_in_a_function,
-    *map(external_in_an_attribute, ("t", "tensors", "sparse_tensor", "sparse_tensors")),
+    *map(external_in_an_attribute, ("t", "tensors")),
 ]
-FOREIGN = [foreign_node, foreign_node_in_a_branch, foreign_opset]
+FOREIGN = [foreign_node, foreign_opset]
+
+
+def subgraph(*nodes: onnx.NodeProto) -> onnx.GraphProto:
+    return helper.make_graph(nodes, "inner", [], [])
+
+
+def branches(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=subgraph()))
+
+
+def several_graphs(model: onnx.ModelProto) -> None:
+    attribute = model.graph.node.add(op_type="Odd").attribute.add(name="bodies")
+    attribute.graphs.append(subgraph())
+
+
+def a_function(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Sin", ["x"], ["y"])
+    model.functions.append(
+        helper.make_function("ai.onnx", "F", ["x"], ["y"], [node], [helper.make_opsetid("", 23)])
+    )
+
+
+def training_steps(model: onnx.ModelProto) -> None:
+    model.training_info.add()
+
+
+def a_sparse_weight(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add().dims.append(2**40)
+
+
+def a_sparse_constant(model: onnx.ModelProto) -> None:
+    attribute = model.graph.node.add(op_type="Constant").attribute.add(name="sparse_value")
+    attribute.sparse_tensor.dims.append(2**40)
+
+
+def texts(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(helper.make_tensor("t", TensorProto.STRING, [1], [b"a"]))
+
+
+ENDLESS = [
+    branches,
+    several_graphs,
+    a_function,
+    training_steps,
+    a_sparse_weight,
+    a_sparse_constant,
+    texts,
+]
+
+
+def many_nodes(model: onnx.ModelProto) -> None:
+    for number in range(limits.NODES.most + 1):
+        model.graph.node.add(op_type="Identity", input=["x"], output=[f"y{number}"])
+
+
+def many_inputs(model: onnx.ModelProto) -> None:
+    model.graph.node.add(op_type="Sum", input=["x"] * limits.INPUTS.most, output=["y"])
+
+
+def many_weights(model: onnx.ModelProto) -> None:
+    for number in range(limits.WEIGHTS.most + 1):
+        model.graph.initializer.add(name=f"w{number}", data_type=1)
+
+
+def many_fields(model: onnx.ModelProto) -> None:
+    attribute = model.graph.node.add(op_type="Identity").attribute.add(name="a")
+    attribute.ints.extend(range(limits.FIELDS.most))
+
+
+def much_text(model: onnx.ModelProto) -> None:
+    model.doc_string = "a" * limits.STRUCTURE_BYTES.most
+
+
+LARGE = [many_nodes, many_inputs, many_weights, many_fields, much_text]
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +193,37 @@ def field(number: int, content: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def test_graphs_nested_without_end_are_refused():
-    """Graph (7), then again and again node (1), attribute (5) and the attribute's graph (6)."""
-    inner = b""
-    for _ in range(12):
-        inner = field(1, field(5, field(6, inner)))
-    with pytest.raises(GraphError, match=r"model\.onnx: graphs are nested deeper than 32"):
-        check_onnx(field(7, inner), "model.onnx")
+@pytest.mark.parametrize("damage", ENDLESS, ids=lambda f: f.__name__)
+def test_what_no_encoder_needs_is_refused(graph, damage):
+    model = copy_of(graph)
+    damage(model)
+    with pytest.raises(
+        GraphError, match=r"model\.onnx: has .*, which no graph of an encoder needs"
+    ):
+        check_onnx(model.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["RandomNormal", "RandomUniformLike", "Multinomial", "Bernoulli"])
+def test_numbers_by_chance_are_refused(graph, kind):
+    model = copy_of(graph)
+    model.graph.node.append(helper.make_node(kind, ["x"], ["y"]))
+    with pytest.raises(GraphError, match=rf"model\.onnx: {kind} draws numbers by chance"):
+        check_onnx(model.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize("damage", LARGE, ids=lambda f: f.__name__)
+def test_more_than_any_graph_has_is_refused(graph, damage):
+    model = copy_of(graph)
+    damage(model)
+    with pytest.raises(GraphError, match=r"model\.onnx: [\d,]+ .*, at most [\d,]+ are allowed"):
+        check_onnx(model.SerializeToString(), "model.onnx")
+
+
+def test_weights_do_not_count_as_structure(graph):
+    model = copy_of(graph)
+    weights = np.zeros(limits.STRUCTURE_BYTES.most, np.int8)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "large"))
+    check_onnx(model.SerializeToString(), "model.onnx")
 
 
 @pytest.mark.parametrize("bit", [32, 33, 34])

@@ -231,9 +231,7 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(
-        BundleError, match=r"tokenizer\.json: (the tokenizers library|cannot be read: No such)"
-    ):
+    with pytest.raises(BundleError, match=r"tokenizer\.json: (the tokenizers|not |cannot be read)"):
         Tokenizer.from_file(path)
 
 

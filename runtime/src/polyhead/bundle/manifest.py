@@ -149,5 +149,6 @@ class Manifest:
 
 
 def _plain_name(name: str) -> None:
-    if not name or name in (".", "..", MANIFEST) or any(c in name for c in "/\\\0:"):
+    plain = name.isprintable() and not any(c in name for c in "/\\:")
+    if not plain or name in ("", ".", "..", MANIFEST):
         raise ValueError(f"file: found {name!r}, expected a plain file name inside the bundle.")

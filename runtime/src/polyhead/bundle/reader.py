@@ -10,9 +10,11 @@ from mmap import mmap
 from pathlib import Path
 from typing import Any
 
+from polyhead.bundle import limits
 from polyhead.bundle.collection import COLLECTION, Collection
 from polyhead.bundle.digest import DIGEST, compute_digest, sha256
 from polyhead.bundle.golden import Golden
+from polyhead.bundle.limits import BundleLimit
 from polyhead.bundle.manifest import FORMAT, MANIFEST, FileEntry, Graph, Manifest
 from polyhead.errors import (
     BundleFileMissing,
@@ -23,13 +25,6 @@ from polyhead.errors import (
 )
 from polyhead.system.schema import parse, read_json
 
-# Most bytes of each file: what is larger is refused before it is read or hashed.
-_MANIFEST_LIMIT = 8 * 2**20
-_GOLDEN_LIMIT = 64 * 2**20
-_TOKENIZER_LIMIT = 256 * 2**20
-_CARD_LIMIT = 8 * 2**20
-_CALIBRATION_LIMIT = 64 * 2**20
-_GRAPH_LIMIT = 2**31  # of protobuf; weights outside a graph are refused
 _NEXT_STEP = "Copy the bundle again from where it was made, or export it again."
 
 
@@ -100,7 +95,7 @@ class Bundle:
         """
         path = self.file(self.manifest.golden)
         with _readable(path):
-            data = read_json(path, limit_bytes=_GOLDEN_LIMIT, error=ManifestError)
+            data = read_json(path, limit_bytes=limits.GOLDEN_BYTES.most, error=ManifestError)
         return parse(Golden, data, where=str(path), error=ManifestError)
 
 
@@ -142,9 +137,9 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
     """
     path = Path(path)
     manifests, card = _manifests(path / MANIFEST, *_version(path))
-    checked: dict[str, tuple[FileEntry, int]] = {}
+    checked: dict[str, tuple[FileEntry, BundleLimit]] = {}
     if card is not None:
-        checked[card.file] = (card, _CARD_LIMIT)
+        checked[card.file] = (card, limits.CARD_BYTES)
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
     found = tuple(
@@ -178,19 +173,26 @@ def _manifests(
     """The manifest of each sub-model, and the card of several, which belongs to none of them."""
     if version == COLLECTION:
         whole = parse(Collection, data, where=str(file), error=ManifestError)
-        return whole.parts, whole.card
-    return (parse(Manifest, data, where=str(file), error=ManifestError),), None
+        parts, card = whole.parts, whole.card
+    else:
+        parts, card = (parse(Manifest, data, where=str(file), error=ManifestError),), None
+    limits.SUB_MODELS.check(len(parts), str(file), ManifestError)
+    limits.HEADS.check(sum(len(part.heads) for part in parts), str(file), ManifestError)
+    limits.GRAPHS.check(sum(len(part.graphs) for part in parts), str(file), ManifestError)
+    return parts, card
 
 
-def _limits(manifest: Manifest) -> list[tuple[FileEntry, int]]:
-    return [
-        (manifest.tokenizer, _TOKENIZER_LIMIT),
-        (manifest.golden, _GOLDEN_LIMIT),
-        (manifest.card, _CARD_LIMIT),
-        *([(manifest.picture, _CARD_LIMIT)] if manifest.picture is not None else []),
-        *([(manifest.calibration, _CALIBRATION_LIMIT)] if manifest.calibration is not None else []),
-        *((graph, _GRAPH_LIMIT) for graph in manifest.graphs),
+def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:
+    """Each file, and how large it may be: what is larger is refused before it is read or hashed."""
+    found = [
+        (manifest.tokenizer, limits.TOKENIZER_BYTES),
+        (manifest.golden, limits.GOLDEN_BYTES),
+        (manifest.card, limits.CARD_BYTES),
+        (manifest.picture, limits.CARD_BYTES),
+        (manifest.calibration, limits.CALIBRATION_BYTES),
+        *((graph, limits.GRAPH_BYTES) for graph in manifest.graphs),
     ]
+    return [(entry, limit) for entry, limit in found if entry is not None]
 
 
 def _version(path: Path) -> tuple[dict[str, Any], int]:
@@ -217,7 +219,7 @@ def _version(path: Path) -> tuple[dict[str, Any], int]:
 def _contents(file: Path) -> tuple[dict[str, Any], int]:
     """The manifest as plain data without its digest, which was checked, and its format version."""
     with _readable(file):
-        data = read_json(file, limit_bytes=_MANIFEST_LIMIT, error=ManifestError)
+        data = read_json(file, limit_bytes=limits.MANIFEST_BYTES.most, error=ManifestError)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ManifestError(f"{file}: not a bundle's manifest: 'format' must be {FORMAT!r}.")
     version = data.get("version")
@@ -265,13 +267,12 @@ def _readable(path: Path) -> Iterator[None]:
         ) from problem
 
 
-def _check(path: Path, entry: FileEntry, limit: int) -> None:
+def _check(path: Path, entry: FileEntry, limit: BundleLimit) -> None:
     with _readable(path):
         if path.is_symlink() or not path.is_file():
             found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
             raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
         size = path.stat().st_size
-    if entry.size > limit:
-        raise ManifestError(f"{path}: {entry.size:,} bytes, more than the {limit:,} allowed.")
+    limit.check(entry.size, str(path), ManifestError)
     if size != entry.size:
         raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")

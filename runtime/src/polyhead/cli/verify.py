@@ -3,6 +3,9 @@
 With --stability also whether a text's logits are the same to the bit on this machine: alone, in
 batches of 8 and 64 among other texts, and with 1, 2 and 4 threads.
 
+With --isolated for the bundle of a stranger: in a process of its own with limits for memory and
+time, so that a crash or a hang is an answer, too (Linux).
+
 Exit code 0 when all holds, 1 when not.
 
 Example:
@@ -13,13 +16,16 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polyhead.bundle import Certificate
 from polyhead.cli import output
 from polyhead.cli.output import listed
+from polyhead.errors import BundleUnsafe, PolyheadError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +35,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--stability", action="store_true", help="measure batches and threads here (seconds)"
     )
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
+    parser.add_argument("--isolated", action="store_true", help="in a process with limits")
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=4,
+        metavar="GIB",
+        help="limit of --isolated (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="limit of --isolated (default %(default)s)"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead verify`."""
+    if not arguments.isolated:
+        return _verify(arguments)
+    from polyhead.verify.isolation import run_isolated
+
+    try:
+        return run_isolated(
+            partial(_reported, arguments), memory_gib=arguments.memory, seconds=arguments.seconds
+        )
+    except BundleUnsafe as problem:
+        raise BundleUnsafe(f"{arguments.bundle}: {problem}") from problem
+
+
+def _reported(arguments: argparse.Namespace) -> int:
+    """The child's whole run: nobody else reports its errors."""
+    try:
+        return _verify(arguments)
+    except (PolyheadError, OSError) as problem:
+        sys.stderr.write(f"polyhead verify: {problem}\n")
+        return 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
     from polyhead.verify.golden import verify
 
     found = verify(arguments.bundle, stability=arguments.stability)

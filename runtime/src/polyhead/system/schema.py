@@ -7,13 +7,14 @@ unknown key, a missing key or a value of another type is an error that names its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import sys
 import types
 import typing
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -21,6 +22,10 @@ from polyhead.errors import InvalidSetting, PolyheadError, nearest
 from polyhead.system.lines import read_lines
 
 T = TypeVar("T")
+
+# In one JSON file. An empty list is 3 bytes there and 64 in memory. The largest known: about
+# 580,000, the merges of mmBERT's tokenizer.
+_MOST_TABLES = 2**20
 
 
 def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError]) -> T:
@@ -40,7 +45,7 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
     """
     if not isinstance(data, Mapping):
         raise error(f"{where}: found {_show(data)}, expected a table of keys and values.")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in data:
         if key not in fields:
@@ -60,6 +65,11 @@ def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError])
         raise error(f"{where}: {problem}") from problem
 
 
+@functools.cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def plain(value: object) -> Any:
     """The inverse of `parse`: dataclasses, tuples and mappings into what `json` writes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -71,6 +81,13 @@ def plain(value: object) -> Any:
     return value
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is beyond the range of a float")
+    return number
+
+
 def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> Any:
     """Read one JSON file: UTF-8, no duplicate keys, no NaN or Infinity, at most `limit_bytes`.
 
@@ -80,15 +97,39 @@ def read_json(path: Path, *, limit_bytes: int, error: type[PolyheadError]) -> An
     size = path.stat().st_size
     if size > limit_bytes:
         raise error(f"{path}: {size:,} bytes, more than the {limit_bytes:,} allowed.")
+    text = "".join(line for _, line in read_lines(path, error))
+    return parse_json(text, str(path), error)
+
+
+def parse_json(
+    text: str,
+    where: str,
+    error: type[PolyheadError],
+    parse_float: Callable[[str], float] = _finite,
+) -> Any:
+    """JSON: no duplicate keys, no NaN or Infinity.
+
+    Args:
+        text: of a file.
+        where: what to call it in messages.
+        error: the class to raise.
+        parse_float: makes numbers; Python's own is faster, and takes those beyond a float's range.
+
+    Raises:
+        PolyheadError: as `error`, when it is not JSON, or nested too deeply.
+    """
+    count = text.count("[") + text.count("{")
+    if count > _MOST_TABLES:
+        raise error(f"{where}: {count:,} lists and tables, more than {_MOST_TABLES:,} allowed.")
     try:
         return json.loads(
-            "".join(line for _, line in read_lines(path, error)),
+            text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
-            parse_float=_finite,
+            parse_float=parse_float,
         )
     except (ValueError, RecursionError) as problem:
-        raise error(f"{path}: not valid JSON: {problem}") from problem
+        raise error(f"{where}: not valid JSON: {problem}") from problem
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,13 +142,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError(f"{digits} is beyond the range of a float")
-    return number
 
 
 def _value(hint: Any, value: Any, where: str, error: type[PolyheadError]) -> Any:

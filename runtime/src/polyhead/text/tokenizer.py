@@ -19,6 +19,7 @@ from tokenizers import pre_tokenizers
 
 from polyhead.bundle.manifest import SpecialTokens
 from polyhead.bundle.reader import Bundle
+from polyhead.bundle.tokenizer_check import check_tokenizer
 from polyhead.errors import BundleError, InvalidText
 from polyhead.text.encoding import Encoding, Input
 
@@ -50,7 +51,7 @@ class Tokenizer:
         """Read `tokenizer.json`.
 
         Raises:
-            BundleError: when the file is missing or the `tokenizers` library cannot read it.
+            BundleError: when the file is missing, or as for `from_json`.
         """
         try:
             content = path.read_bytes()  # the library cannot take every path in every locale
@@ -69,10 +70,12 @@ class Tokenizer:
         """Of the content of a `tokenizer.json`; `where` is for messages.
 
         Raises:
-            BundleError: when the `tokenizers` library cannot read it.
+            BundleError: when the `tokenizers` library cannot read it, or it holds what
+                `polyhead.bundle.tokenizer_check` refuses.
         """
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        check_tokenizer(data, where)
         try:
-            data = content.encode("utf-8") if isinstance(content, str) else content
             return cls(tokenizers.Tokenizer.from_buffer(data), special_tokens)
         except BaseException as problem:
             _reraise_signals(problem)
