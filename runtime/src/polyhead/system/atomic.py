@@ -156,28 +156,32 @@ def _watched(folder: Path) -> Iterator[Callable[[], bool]]:
 def _workplace(target: Path) -> Iterator[Path]:
     """A hidden folder next to `target`, under a lock; what dead writers left there is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    work, lock = _locked_folder(target)
-    try:
+    with ExitStack() as stack:
+        while (work := _locked_folder(target, stack)) is None:
+            pass
+        stack.callback(_remove, work, target)
         _remove_leftovers(target, work)
         yield work
-    finally:
-        os.close(lock)
-        _remove(work, target)
 
 
-def _locked_folder(target: Path) -> tuple[Path, int]:
-    while True:
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_SUFFIX, dir=target.parent))
-        try:
-            lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileNotFoundError:  # another writer took the empty folder for a dead one's
-            continue
-        with suppress(OSError):  # no locks here
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        if (work / _LOCK).exists():
-            return work, lock
+def _locked_folder(target: Path, stack: ExitStack) -> Path | None:
+    """A new folder, locked until the stack ends; None when another writer took it for a dead one's.
+
+    That may be in the moment before the lock.
+    """
+    prefix = f".{target.name}."
+    work = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+    try:
+        lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileNotFoundError:
+        return None
+    if fcntl is None:  # Windows, which does not remove a file that is open
         os.close(lock)
+    else:
+        stack.callback(os.close, lock)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    return work if (work / _LOCK).exists() else None
 
 
 def _remove_leftovers(target: Path, own: Path) -> None:
@@ -236,7 +240,12 @@ def _remove(work: Path, target: Path) -> None:
                 f"{target}: could not be replaced, nor put back ({problem}). The old one is whole"
                 f" at {old}: move it back."
             ) from problem
-    shutil.rmtree(work, ignore_errors=True)
+    for each in [each for each in work.iterdir() if each.name != _LOCK]:
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink()
+    shutil.rmtree(work, ignore_errors=True)  # the lock last: without one nobody would remove it
 
 
 def _take_place(new: Path, target: Path) -> None:
