@@ -4,7 +4,6 @@ Half of the moments are spread over the whole run, half follow the first sign of
 kills one run is left alone: it succeeds and leaves nothing hidden. SEED=… draws other moments.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -14,20 +13,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 import transformers
-from hub_server import served
+from hub_server import Hub, served
 
-from polyhead.bundle import digest, read_parts
+from polyhead.bundle import read_parts
 from polyhead_models import checkpoint
 from polyhead_models.training.state import last_complete
 
 KILLS = 20
+SERVER = Path(__file__).with_name("command_server.py")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SEED = int(os.environ.get("SEED", "1"))
 ROWS = [
@@ -60,45 +62,51 @@ seed = {seed}
 
 
 @dataclass
-class Run:
-    """The command line in processes of its own; the folder has what the commands need."""
+class Commands:
+    """The command line in forks of one process; the folder has what the commands need."""
 
     folder: Path
-    environment: dict[str, str]
+    server: subprocess.Popen[str]
+    hub: Hub
 
-    def start(self, *words: str | Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "polyhead", *map(str, words)],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+    def start(self, *words: str | Path) -> int:
+        """Begin a command; returns the number of its process, for `ended` to wait for."""
+        said = str(self.folder.parent / "stderr")
+        self.server.stdin.write(json.dumps([said, *map(str, words)]) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
 
-    def __call__(self, *words: str | Path) -> None:
-        process = self.start(*words)
-        said = process.communicate()[1].decode()
-        assert process.returncode == 0, said
+    def ended(self) -> tuple[int, str]:
+        """Exit code, negative for a signal, and stderr."""
+        code = int(self.server.stdout.readline())
+        return code, (self.folder.parent / "stderr").read_text()
+
+    def __call__(self, *words: str | Path) -> float:
+        """Run a command that succeeds; gives the seconds that it took."""
+        start = time.monotonic()
+        self.start(*words)
+        code, said = self.ended()
+        assert code == 0, said
         assert not hidden(self.folder)
+        return time.monotonic() - start
 
     def config(self, name: str, *, head: str, seed: int, epochs: int) -> None:
         encoder = json.dumps(str(self.folder / "encoder"))
         text = CONFIG.format(encoder=encoder, head=head, seed=seed, epochs=epochs)
         (self.folder / name).write_text(text)
 
-    def killed(
-        self, words: list[str], number: signal.Signals, moment: Callable[[], None]
-    ) -> tuple[int, str]:
-        """Exit code and stderr of a run that was sent a signal at a moment, if it still ran."""
+    def killed(self, words: list[str], number: signal.Signals, moment: Callable[[], None]) -> int:
+        """Exit code of a command that was sent a signal at a moment, if it still ran."""
         process = self.start(*words)
         moment()
-        process.send_signal(number)
-        said = process.communicate()[1].decode()
-        if number != signal.SIGKILL and process.returncode > 0:
-            assert process.returncode == 128 + number, said
-            assert "Traceback" not in said, said
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+        code, said = self.ended()
+        assert "Traceback" not in said, said
+        if code not in (0, -number):  # before the command line answers signals, or after
+            assert code == 128 + number, said
             assert f"interrupted ({number.name})" in said
-        return process.returncode, said
+        return code
 
 
 def hidden(folder: Path) -> list[str]:
@@ -106,9 +114,10 @@ def hidden(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Run:
+def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Iterator[Commands]:
     """A folder with an encoder, rows, checkpoints `a` and `b`, and what is made of them."""
-    folder = tmp_path_factory.mktemp("kills")
+    folder = tmp_path_factory.mktemp("kills") / "work"
+    folder.mkdir()
     torch.manual_seed(0)
     made = transformers.BertConfig(
         vocab_size=wordpiece.vocabulary_size,
@@ -123,20 +132,31 @@ def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Run:
     lines = [json.dumps(row, ensure_ascii=False) for row in ROWS]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
-    changes = {"PYTHONPATH": sources, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    run = Run(folder, {**os.environ, **changes})
-    for seed, name in enumerate("ab"):
-        run.config(f"{name}.toml", head=f"topic-{name}", seed=seed, epochs=2)
-        run("train", f"{name}.toml", "-o", name)
-        run("export", name, "-o", f"{name}.bundle", "--precision", "fp32")
-        run("export", name, "-o", f"{name}.onnx", "--format", "optimum")
-    return run
-
-
-def folder_digest(path: Path) -> str:
-    """Of all files, their names and contents."""
-    found = [(file.name, digest.sha256(file)) for file in sorted(path.iterdir())]
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    changes = {
+        "PYTHONPATH": sources,
+        "OMP_NUM_THREADS": "1",
+        "HF_TOKEN": "hf_none",
+        "HF_HUB_OFFLINE": "0",  # for the push; all else is local
+    }
+    with (
+        served(folder / "a.bundle") as hub,
+        subprocess.Popen(
+            [sys.executable, SERVER],
+            cwd=folder,
+            env={**os.environ, **changes, "HF_ENDPOINT": hub.address},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server,
+    ):
+        commands = Commands(folder, server, hub)
+        for seed, name in enumerate("ab"):
+            commands.config(f"{name}.toml", head=f"topic-{name}", seed=seed, epochs=2)
+            commands("train", f"{name}.toml", "-o", name)
+            commands("export", name, "-o", f"{name}.bundle", "--precision", "fp32")
+            commands("export", name, "-o", f"{name}.onnx", "--format", "optimum")
+        yield commands
+        server.stdin.close()
 
 
 def heads_of_checkpoint(path: Path) -> set[str]:
@@ -170,14 +190,15 @@ WRITERS = {
 
 
 def moments(kill: int, chance: random.Random, seconds: float, folder: Path, name: str):
-    """Somewhere in the run, or soon after the hidden folder is there."""
+    """Somewhere in the run, or soon after a new hidden folder is there."""
+    left = set(folder.glob(f".{name}.*.writing"))
 
     def anywhere() -> None:
         time.sleep(chance.uniform(0, seconds))
 
     def while_writing() -> None:
         end = time.monotonic() + 4 * seconds
-        while not any(folder.glob(f".{name}.*.writing")) and time.monotonic() < end:
+        while set(folder.glob(f".{name}.*.writing")) <= left and time.monotonic() < end:
             time.sleep(0.001)
         time.sleep(chance.choice([0, 0.002, 0.01, 0.05, 0.2]) * chance.random())
 
@@ -193,10 +214,8 @@ def test_the_old_or_the_new_one_stands(polyhead, writer, first, capsys):
     old, new = ([*(word.format(*each * 2) for word in words), "-o", name] for each in "ab")
     polyhead(*old)
     kept = polyhead.folder / f"{name}-old"
-    before, seconds = heads(target.rename(kept)), 0.0
-    start = time.monotonic()
-    polyhead(*new)
-    seconds, after = time.monotonic() - start, heads(target)
+    before = heads(target.rename(kept))
+    seconds, after = polyhead(*new), heads(target)
     assert before != after
     ended = {"killed": 0, "old": 0, "new": 0, "left": 0}
     for kill in range(KILLS // 2 if first else KILLS):
@@ -204,7 +223,7 @@ def test_the_old_or_the_new_one_stands(polyhead, writer, first, capsys):
         if not first:
             shutil.copytree(kept, target)
         moment = moments(kill, chance, seconds, polyhead.folder, name)
-        code, _ = polyhead.killed(new, SIGNALS[kill % 3], moment)
+        code = polyhead.killed(new, SIGNALS[kill % 3], moment)
         ended["killed"] += code != 0
         left = hidden(polyhead.folder)
         assert len(left) <= (2 if writer == "train" else 1), left
@@ -222,25 +241,12 @@ def test_the_old_or_the_new_one_stands(polyhead, writer, first, capsys):
         sys.stdout.write(f"\n{name}: {seconds:.1f} s a run, {ended}")
 
 
-@pytest.fixture(scope="module")
-def hub(polyhead) -> Iterator[object]:
-    with served(polyhead.folder / "a.bundle") as server:
-        environment = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_none"}
-        polyhead.environment |= environment
-        yield server
-
-
-def test_a_push_that_is_killed_leaves_the_old_or_the_new_bundle(polyhead, hub, capsys):
-    words, chance = ["push", "b.bundle", "hf:team/bundle"], random.Random(SEED)
-    before = hub.folder
-    start = time.monotonic()
-    polyhead(*words)
-    seconds, ended = time.monotonic() - start, {"old": 0, "new": 0}
+def test_a_push_that_is_killed_leaves_the_old_or_the_new_bundle(polyhead, capsys):
+    words, chance, hub = ["push", "b.bundle", "hf:team/bundle"], random.Random(SEED), polyhead.hub
+    before, seconds, ended = hub.folder, polyhead(*words), {"old": 0, "new": 0}
     for kill in range(KILLS):
-        hub.folder = before
-        polyhead.killed(
-            words, SIGNALS[kill % 3], lambda: time.sleep(chance.uniform(0.3, 1) * seconds)
-        )
+        hub.folder, wait = before, chance.uniform(0, 1.1) * seconds
+        polyhead.killed(words, SIGNALS[kill % 3], partial(time.sleep, wait))
         found = heads_of_bundle(hub.folder)
         assert found in ({"topic-a"}, {"topic-b"})
         ended["new" if found == {"topic-b"} else "old"] += 1
@@ -252,16 +258,14 @@ def test_a_push_that_is_killed_leaves_the_old_or_the_new_bundle(polyhead, hub, c
 
 def test_a_run_that_is_killed_and_resumed_ends_as_if_nothing_had_been(polyhead, capsys):
     polyhead.config("long.toml", head="topic", seed=3, epochs=60)
-    start = time.monotonic()
-    polyhead("train", "long.toml", "-o", "uninterrupted")
-    seconds = time.monotonic() - start
+    seconds = polyhead("train", "long.toml", "-o", "uninterrupted")
     expected = checkpoint.load(polyhead.folder / "uninterrupted").model.state_dict()
     target, partial = polyhead.folder / "resumed", polyhead.folder / ".resumed.partial"
     words, chance = ["train", "long.toml", "-o", "resumed", "--resume"], random.Random(SEED)
     kills, whole = 0, 0
     while kills < KILLS:
-        wait = chance.uniform(0.3, 1.2) * seconds
-        code, _ = polyhead.killed(words, SIGNALS[kills % 3], lambda wait=wait: time.sleep(wait))
+        wait = chance.uniform(0, 0.5) * seconds
+        code = polyhead.killed(words, SIGNALS[kills % 3], partial(time.sleep, wait))
         kills += code != 0
         if target.exists():
             assert same(target, expected)

@@ -48,6 +48,26 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    name = " ".join(["polyhead", *words[:1]])
+    try:
+        with _interrupted_by_signals():
+            code = _answer(words)
+            sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
+        return code
+    except (PolyheadError, OSError) as problem:
+        if not isinstance(problem, PolyheadError):
+            _discard_output()
+        if isinstance(problem, BrokenPipeError):
+            return OK  # the reader (`head`, say) went away: end quietly
+        sys.stderr.write(f"{name}: {problem}\n")
+        return FAILED
+    except KeyboardInterrupt as problem:
+        number = signal.Signals(*problem.args or (signal.SIGINT,))
+        sys.stderr.write(f"\n{name}: interrupted ({number.name})\n")
+        return SIGNALLED + number
+
+
+def _answer(words: list[str]) -> int:
     commands = {point.name: point for point in plugins.points(GROUP)}
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview(commands))
@@ -58,26 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in commands:
         sys.stderr.write(_unknown(words[0], commands))
         return USAGE
-    return _run(commands[words[0]], words[1:])
-
-
-def _run(point: EntryPoint, words: list[str]) -> int:
-    try:
-        with _interrupted_by_signals():
-            code = _execute(point, words)
-            sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
-        return code
-    except (PolyheadError, OSError) as problem:
-        if not isinstance(problem, PolyheadError):
-            _discard_output()
-        if isinstance(problem, BrokenPipeError):
-            return OK  # the reader (`head`, say) went away: end quietly
-        sys.stderr.write(f"polyhead {point.name}: {problem}\n")
-        return FAILED
-    except KeyboardInterrupt as problem:
-        number = signal.Signals(*problem.args or (signal.SIGINT,))
-        sys.stderr.write(f"\npolyhead {point.name}: interrupted ({number.name})\n")
-        return SIGNALLED + number
+    return _execute(commands[words[0]], words[1:])
 
 
 def _execute(point: EntryPoint, words: list[str]) -> int:

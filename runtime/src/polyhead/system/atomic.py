@@ -261,8 +261,17 @@ def _take_place(new: Path, target: Path) -> None:
         elif _exchange(new, target):
             return
         else:  # an interrupt may come anywhere: what counts then is what the disk holds
-            with suppress(FileNotFoundError):
+            try:
                 target.rename(new.with_name(f"{_OLD}{number:03}"))
+            except FileNotFoundError:
+                continue
+            except OSError as problem:
+                if problem.errno != errno.EXDEV:
+                    raise
+                raise OSError(
+                    f"{target}: its file system cannot replace it, as a folder of a container's"
+                    " image. It is as it was; name another folder."
+                ) from problem
             with _unless_there(target):
                 new.rename(target)
                 return
