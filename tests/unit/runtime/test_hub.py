@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,13 @@ def test_another_process_that_is_faster_is_not_disturbed(cached, monkeypatch):
     found = located("hf:team/bundle")
     assert [found, found.stat().st_ino] == places
     assert [path.name for path in found.parent.iterdir()] == [COMMIT]
+
+
+def test_processes_that_load_at_once_do_not_disturb_each_other(hub, label, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(hub.run, ["hf:team/bundle"] * 4)) == [label] * 4
+    (copies,) = (tmp_path / "cache").rglob("polyhead")
+    assert [path.name for path in copies.iterdir()] == [COMMIT]
 
 
 def test_where_nothing_can_be_written_it_is_said(cached, monkeypatch):
