@@ -86,9 +86,9 @@ def replaceable(target: Path) -> Path:
     """
     if target.name in ("", ".."):
         target = target.resolve()
-    if target.is_symlink() or not target.exists():
+    if target.is_symlink():
         return target
-    if not target.is_dir():
+    if target.is_file():  # not "exists and is no folder": other writers may be between two renames
         raise NotADirectoryError(f"{target}: a file; expected the path of a folder.")
     if os.path.ismount(target):
         raise OSError(
