@@ -25,7 +25,6 @@ COMMANDS = {  # and the seconds in which it is interrupted
     "train": (["train", DEMO, "-o", "checkpoint"], 4),
     "combine": (["combine", "{bundle}", "{bundle}", "-o", "both", "--prefix=", "--prefix=x"], 4),
     "import": (["import", "nothing", "-o", "imported"], 2),
-    "verify": (["verify", "{bundle}"], 0.3),
 }
 
 
