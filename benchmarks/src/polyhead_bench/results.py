@@ -62,7 +62,7 @@ class Results:
 def write(folder: Path, results: Results) -> None:
     """Write ``results.json``, whole or not at all."""
     text = json.dumps(plain(results), indent=1, ensure_ascii=False, allow_nan=False)
-    atomic.write_text(folder / FILE, text + "\n")
+    atomic.write(folder / FILE, text + "\n")
 
 
 def read(path: Path) -> Results:

@@ -17,6 +17,7 @@ from polyhead import Engine
 from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
+from polyhead.system import atomic
 from polyhead.system.schema import parse, plain, read_json
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
@@ -162,7 +163,11 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
         CheckpointError: when a file is missing or does not fit the description.
         EncoderError: when the encoder cannot be built, or brings code that is not trusted.
     """
-    path = Path(path)
+    folder = Path(path)
+    return atomic.steadily([folder], lambda: _load(folder, trust_remote_code), checked=False)
+
+
+def _load(path: Path, trust_remote_code: bool) -> Checkpoint:
     description = describe(path)
     named = description.config.encoder
     if named.trust_remote_code and not trust_remote_code:

@@ -83,13 +83,13 @@ def compare(
         runs[f"{head} alone"], alone = _measured(run, own, examples)
         heads[head] = _compared(own.heads[head].versioned_kind, split, joint[head], alone[head])
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
-    atomic.write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+    atomic.write(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     page = _PAGE.format(
         encoder=config.encoder.name,
         metrics=output.markdown_table(HEADER, rows(heads)),
         runs=output.markdown_table(["run", *costs], [[n, *r.values()] for n, r in runs.items()]),
     )
-    atomic.write_text(folder / "report.md", page)
+    atomic.write(folder / "report.md", page)
     return heads
 
 

@@ -24,6 +24,7 @@ from polyhead.errors import (
 )
 from polyhead.inference.providers import Provider
 from polyhead.inference.threads import INTRA_OP_MIN_TOKENS
+from polyhead.system import atomic
 from polyhead.text.inputs import OnOverflow, OverflowPolicy
 from polyhead.verify.golden import require_golden
 
@@ -65,6 +66,10 @@ class BundleOrigin:
         Raises:
             PolyheadError: what `load` raises.
         """
+        checked = self.settings.verify != "none"
+        return atomic.steadily(self.paths, self._read, checked=checked)
+
+    def _read(self) -> LoadedModel:
         found = [
             (bundle, prefix)
             for path, prefix in zip(self.paths, self.prefixes, strict=True)

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import re
 import shutil
@@ -110,6 +111,77 @@ def test_an_interrupted_run_of_other_settings_is_refused(write_config, tmp_path,
     with pytest.raises(CheckpointError, match="interrupted run had other settings or data"):
         train(other, interrupted, resume=True)
     assert last_complete(interrupted.parent / ".checkpoint.partial") is not None
+
+
+@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}], ids=str)
+def test_a_second_process_does_not_train_into_the_same_path(configured, interrupted, flags):
+    partial = interrupted.parent / ".checkpoint.partial"
+    with (partial / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(CheckpointError, match="another process is training here"):
+            train(configured, interrupted, **flags)
+    assert last_complete(partial) is not None
+
+
+def test_a_failed_run_in_this_process_gives_the_path_free(configured, interrupted, stopped_at):
+    with stopped_at("epoch 3:"):
+        train(configured, interrupted, resume=True)
+    with stopped_at("epoch 3:"):
+        train(configured, interrupted, resume=True)
+
+
+def test_what_a_removal_left_that_was_cut_short_is_no_run(
+    configured, interrupted, uninterrupted, notes
+):
+    (interrupted.parent / ".checkpoint.partial" / "run.json").unlink()
+    assert_same(train(configured, interrupted), uninterrupted)
+    assert len(notes()) == EPOCHS  # nothing of the old run was taken
+
+
+def test_a_run_that_was_killed_when_it_was_done_leaves_nothing(
+    configured, interrupted, uninterrupted
+):
+    shutil.copytree(uninterrupted.path, interrupted)
+    assert train(configured, interrupted, resume=True).reused
+    left = {path.name for path in interrupted.parent.iterdir()}
+    assert left == {"data", "config.toml", "checkpoint"}
+
+
+def test_a_run_that_ends_in_another_place_keeps_its_best_epoch(write_config, tmp_path, monkeypatch):
+    """The first epoch is the best one: a rate this high ruins the weights after it."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    (tmp_path / "one").mkdir()
+    made = config.load(write_config(tmp_path, training={"epochs": EPOCHS, "learning_rate": 1.0}))
+    whole = train(made, tmp_path / "whole")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("polyhead_models.training.run.learning_curves", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(made, Path("one/checkpoint"))
+    (tmp_path / "one").rename(tmp_path / "two")
+    done = train(made, Path("two/checkpoint"), resume=True)
+    assert done.metrics["best_epoch"] < EPOCHS
+    assert_same(done, whole)
+
+
+def test_only_the_newest_and_the_best_state_stay(configured, stopped_at, tmp_path):
+    with stopped_at(f"epoch {EPOCHS}:"):
+        train(configured, tmp_path / "checkpoint")
+    states = sorted((tmp_path / ".checkpoint.partial").glob("checkpoint-*"))
+    assert 1 <= len(states) <= 2
+    assert all((state / "complete").is_file() for state in states)
+
+
+def test_a_path_that_cannot_be_replaced_is_refused_before_training(
+    configured, uninterrupted, tmp_path, monkeypatch, notes
+):
+    monkeypatch.chdir(shutil.copytree(uninterrupted.path, tmp_path / "checkpoint"))
+    with pytest.raises(OSError, match="this process works in it"):
+        train(configured, Path(), overwrite=True)
+    assert notes() == []
 
 
 def test_overwrite_starts_an_interrupted_run_anew(configured, interrupted, stopped_at):

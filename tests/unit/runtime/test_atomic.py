@@ -1,13 +1,19 @@
+import errno
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from polyhead import BundleError
+from polyhead import BundleError, PolyheadError
 from polyhead.bundle import read
 from polyhead.bundle.writer import staged
 from polyhead.system import atomic
-from polyhead.system.atomic import folder, write_text
+from polyhead.system.atomic import folder, steadily, write
 
 
 class Interrupted(BaseException):
@@ -96,7 +102,7 @@ def test_an_old_folder_that_cannot_be_put_back_is_kept_and_named(bundle_copy, mo
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OSError, match="The old one is whole at") as caught, staged(bundle_copy):
         pass
-    (kept,) = bundle_copy.parent.glob(".bundle.old.*/bundle")
+    (kept,) = bundle_copy.parent.glob(".bundle.*.writing/old*")
     assert str(kept) in str(caught.value)
     assert read(kept).manifest
 
@@ -119,7 +125,7 @@ def test_a_failed_first_write_leaves_nothing(tmp_path):
 
 def test_the_old_bundle_is_readable_while_the_new_one_is_written(bundle_copy):
     with staged(bundle_copy) as target:
-        assert target.parent == bundle_copy.parent
+        assert target.parent.parent == bundle_copy.parent  # on the same file system
         assert read(bundle_copy).manifest
         shutil.copytree(bundle_copy, target, dirs_exist_ok=True)
 
@@ -165,20 +171,283 @@ def test_other_users_may_read_the_folder(tmp_path):
 
 
 def test_a_text_is_written_as_utf8_with_its_own_newlines(tmp_path):
-    write_text(tmp_path / "a" / "report.md", "né 東京\n")
+    write(tmp_path / "a" / "report.md", "né 東京\n")
     assert (tmp_path / "a" / "report.md").read_bytes() == "né 東京\n".encode()
     assert names(tmp_path / "a") == ["report.md"]
 
 
 def test_a_text_replaces_an_older_one(tmp_path):
-    write_text(tmp_path / "report.md", "old, and longer")
-    write_text(tmp_path / "report.md", "new")
+    write(tmp_path / "report.md", "old, and longer")
+    write(tmp_path / "report.md", "new")
     assert (tmp_path / "report.md").read_text() == "new"
 
 
 def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    write_text(tmp_path / "report.md", "old")
+    write(tmp_path / "report.md", "old")
     with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "report.md", "new \ud800")
+        write(tmp_path / "report.md", "new \ud800")
     assert (tmp_path / "report.md").read_text() == "old"
     assert names(tmp_path) == ["report.md"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from polyhead.system import atomic
+if sys.argv[2] == "in_two_steps":
+    atomic._exchange = lambda one, other: False
+def hook(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith("target"):
+        os.kill(os.getpid(), signal.SIGKILL)
+with atomic.folder(Path(sys.argv[1])) as folder:
+    (folder / "file").write_text("new")
+    sys.addaudithook(hook)
+    if sys.argv[2] == "at_work":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_writer(target, moment):
+    """A process that is killed at work on a target, or between the two renames."""
+    done = subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = target.parent.glob(".target.*.writing")
+    return left
+
+
+@pytest.fixture
+def target(tmp_path):
+    put(tmp_path / "target", "old")
+    return tmp_path / "target"
+
+
+def put(target, text):
+    with folder(target) as new:
+        (new / "file").write_text(text)
+
+
+def content(target):
+    return (target / "file").read_text()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(target):
+    killed_writer(target, "at_work")
+    assert content(target) == "old"
+    put(target, "next")
+    assert content(target) == "next"
+    assert names(target.parent) == ["target"]
+
+
+def test_a_first_write_that_was_killed_leaves_nothing_for_the_next(tmp_path):
+    killed_writer(tmp_path / "target", "at_work")
+    assert not (tmp_path / "target").exists()
+    put(tmp_path / "target", "next")
+    assert names(tmp_path) == ["target"]
+
+
+def test_the_old_folder_comes_back_when_two_steps_were_cut_in_half(target):
+    left = killed_writer(target, "in_two_steps")
+    assert not target.exists()
+    assert content(left / "old000") == "old"
+    with folder(target) as new:
+        assert content(target) == "old"
+        (new / "file").write_text("new")
+    assert names(target.parent) == ["target"]
+
+
+def test_a_leftover_is_removed_however_far_its_removal_came(target):
+    left = killed_writer(target, "at_work")
+    (left / "new" / "file").unlink()
+    (target.parent / ".target.abcdefgh.writing").mkdir()  # killed before the lock
+    put(target, "next")
+    assert names(target.parent) == ["target"]
+
+
+def test_a_writer_at_work_is_not_disturbed(target, steps):
+    with folder(target) as first:
+        (first / "file").write_text("first")
+        with folder(target) as second:
+            (second / "file").write_text("second")
+        assert content(target) == "second"
+    assert content(target) == "first"
+    assert names(target.parent) == ["target"]
+
+
+def test_writers_of_other_targets_are_not_touched(target):
+    others = [target.with_name(name) for name in ("target.v2", "target.v2.abcdefgh", "targe")]
+    lefts = {killed.name for killed in map(at_work_on, others)}
+    (target.parent / ".target.partial").mkdir()
+    put(target, "next")
+    assert lefts | {".target.partial", "target"} == set(names(target.parent))
+
+
+def at_work_on(target):
+    subprocess.run([sys.executable, "-c", KILLED, target, "at_work"], check=False)
+    (left,) = target.parent.glob(f".{target.name}.????????.writing")
+    return left
+
+
+def test_where_locks_are_for_show_nothing_is_removed(target, monkeypatch):
+    left = killed_writer(target, "at_work")
+    monkeypatch.setattr(atomic.fcntl, "flock", lambda *_: None)
+    put(target, "next")
+    assert names(target.parent) == [left.name, "target"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF])
+def test_a_file_system_without_locks_is_written_all_the_same(target, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "no locks")
+
+    left = killed_writer(target, "at_work")
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    put(target, "next")
+    assert content(target) == "next"
+    assert names(target.parent) == [left.name, "target"]
+
+
+def test_many_writers_at_once_all_succeed_and_the_last_stays(target, steps):
+    def write(number):
+        for turn in range(10):
+            put(target, f"{number}-{turn}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert content(target).endswith("-9")
+    assert names(target.parent) == ["target"]
+
+
+def test_many_first_writers_at_once_all_succeed(tmp_path, steps):
+    targets = [tmp_path / f"target-{number}" for number in range(10) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, targets, map(str, range(40))))
+    assert len(names(tmp_path)) == 10
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_the_folder_that_a_process_works_in_is_not_replaced(tmp_path, monkeypatch, name):
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(OSError, match="this process works in it"), folder(Path(name)):
+        pytest.fail("the folder was given")
+    assert names(here) == []
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_mount_point_is_refused_before_anything_is_written():
+    with pytest.raises(OSError, match="a mount point"), folder(Path("/")):
+        pytest.fail("the folder was given")
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "file").write_text("years")
+    with pytest.raises(NotADirectoryError, match="expected the path of a folder"):
+        put(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "years"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path, steps):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    put(tmp_path / "link", "new")
+    assert content(tmp_path / "link") == "new"
+    assert names(tmp_path) == ["link"]
+
+
+def test_a_name_that_is_no_text_and_a_slash_at_the_end(tmp_path):
+    place = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/")
+    for text in ("old", "new"):
+        put(Path(place), text)
+    assert content(Path(place)) == "new"
+    assert [os.fsencode(name) for name in names(tmp_path)] == [b"caf\xe9"]
+
+
+def test_a_process_in_a_folder_that_is_gone_may_write(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for text in ("old", "new"):
+        put(tmp_path / "target", text)
+    assert content(tmp_path / "target") == "new"
+    monkeypatch.chdir(tmp_path)
+
+
+def test_all_is_on_the_disk_before_it_takes_its_place(target, monkeypatch):
+    synced, real = set(), os.fsync
+
+    def note(file):
+        synced.add(os.fstat(file).st_ino)
+        real(file)
+
+    def exchange(one, other):
+        made = (one, one / "file", one / "a", one / "a" / "b")
+        assert {path.stat().st_ino for path in made} <= synced
+        return real_exchange(one, other)
+
+    real_exchange = atomic._exchange
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(atomic, "_exchange", exchange)
+    with folder(target) as new:
+        (new / "file").write_text("new")
+        (new / "a").mkdir()
+        (new / "a" / "b").touch()
+    assert target.parent.stat().st_ino in synced
+
+
+def test_a_disk_that_refuses_at_the_last_moment_leaves_the_old_folder(target, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EIO, "disk")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="disk"):
+        put(target, "new")
+    assert content(target) == "old"
+    assert names(target.parent) == ["target"]
+
+
+def test_a_reader_of_a_folder_that_is_replaced_reads_again(target):
+    reads = []
+
+    def read():
+        reads.append(content(target))
+        if len(reads) == 1:
+            put(target, "new")
+            raise PolyheadError("an old manifest and a new graph")
+        return reads[-1]
+
+    assert steadily([target], read, checked=True) == "new"
+    assert reads == ["old", "new"]
+
+
+def test_what_cannot_be_checked_is_read_again_after_a_replacement(target):
+    reads = []
+
+    def read():
+        reads.append(content(target))
+        if len(reads) == 1:
+            put(target, "new")
+        return reads[-1]
+
+    assert steadily([target], read, checked=False) == "new"
+
+
+def test_an_error_of_a_folder_that_stays_is_raised_at_once(target):
+    reads = []
+
+    def read():
+        reads.append(content(target))
+        raise PolyheadError("damaged")
+
+    with pytest.raises(PolyheadError, match="damaged"):
+        steadily([target], read, checked=True)
+    assert reads == ["old"]
+
+
+def test_a_reader_does_not_try_for_ever(target):
+    def read():
+        put(target, "new")
+        return content(target)
+
+    with pytest.raises(PolyheadError, match="replaced 5 times while it was read"):
+        steadily([target], read, checked=False)

@@ -1,25 +1,21 @@
-"""Bundles on a hub: a small endpoint of our own, no network."""
+"""Bundles on a hub: a small endpoint of our own on 127.0.0.1, the real client, no network."""
 
 import base64
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from hub_server import COMMIT, served
 
 from polyhead import BundleError, InvalidSetting, MissingExtra, load
 from polyhead.bundle import hub as hubs
 from polyhead.bundle.hub import address, located
 
 DATA = Path(__file__).parents[2] / "data"
-COMMIT = "c0ffee" + "0" * 34
 SCRIPT = """
 import sys, polyhead
 try:
@@ -33,82 +29,18 @@ except polyhead.PolyheadError as problem:
 
 @pytest.fixture
 def hub(bundle_copy, tmp_path):
-    """Serves the bundle as `team/bundle`; gives a function that runs a script against it.
-
-    Its `folder` is what is served; what a script pushes takes its place.
-    """
-    asked, sent = [], []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self, content, *, status=200, body=True, **headers):
-            self.send_response(status)
-            for name, value in {"Content-Length": len(content), **headers}.items():
-                self.send_header(name.replace("_", "-"), str(value))
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def do_HEAD(self):
-            self.do_GET(body=False)
-
-        def do_GET(self, *, body=True):
-            path = urlsplit(self.path).path
-            asked.append(path)
-            repository, _, rest = path.partition("/resolve/")
-            revision, _, name = rest.partition("/")
-            if repository != "/team/bundle":
-                self.answer(b"no", status=404, body=body, X_Error_Code="RepoNotFound")
-            elif revision not in ("main", "v1", COMMIT):
-                self.answer(b"no", status=404, body=body, X_Error_Code="RevisionNotFound")
-            elif not (run.folder / name).is_file():
-                self.answer(b"no", status=404, body=body, X_Error_Code="EntryNotFound")
-            else:
-                content = (run.folder / name).read_bytes()
-                tag = '"' + hashlib.sha1(content).hexdigest() + '"'
-                self.answer(content, body=body, ETag=tag, X_Repo_Commit=COMMIT)
-
-        def do_POST(self):
-            path = urlsplit(self.path).path
-            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(path)
-            base = f"http://127.0.0.1:{self.server.server_port}/team/bundle"
-            answer = {"url": base}
-            if "/preupload/" in path:
-                names = [file["path"] for file in json.loads(content)["files"]]
-                answer = {
-                    "files": [
-                        {"path": name, "uploadMode": "regular", "shouldIgnore": False}
-                        for name in names
-                    ]
-                }
-            elif "/commit/" in path:
-                lines = [json.loads(line) for line in content.splitlines()]
-                sent.extend(line["value"] for line in lines if line["key"] == "file")
-                run.folder = tmp_path / "repository"
-                run.folder.mkdir()
-                for file in sent:
-                    content = base64.b64decode(file["content"])
-                    (run.folder / file["path"]).write_bytes(content)
-                answer = {"commitUrl": f"{base}/commit/{COMMIT}", "commitOid": COMMIT}
-            self.answer(json.dumps(answer).encode(), Content_Type="application/json")
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    """Serves the bundle as `team/bundle`; its `run` runs a script against it."""
 
     def run(name, script=SCRIPT, **environment):
         source = next(path for path in sys.path if path.endswith("runtime/src"))
         own = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
             "PYTHONPATH": source,
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_ENDPOINT": server.address,
             "HF_HOME": str(tmp_path / "cache"),
             "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+            "HF_HUB_ETAG_TIMEOUT": "1",
             **environment,
         }
         done = subprocess.run(
@@ -121,11 +53,9 @@ def hub(bundle_copy, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    run.asked, run.sent, run.folder = asked, sent, bundle_copy
-    yield run
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(bundle_copy) as server:
+        server.run = run
+        yield server
 
 
 PUSH = """
@@ -138,7 +68,7 @@ print(push(Path(sys.argv[1]), "hf:team/bundle"))
 
 def test_a_bundle_is_pushed_in_one_commit(hub, bundle_copy):
     (bundle_copy / "notes.txt").write_text("private")
-    found = hub(str(bundle_copy), PUSH, HF_TOKEN="hf_none")
+    found = hub.run(str(bundle_copy), PUSH, HF_TOKEN="hf_none")
     assert found == f"hf:team/bundle@{COMMIT}"
     assert "/api/repos/create" in hub.asked
     names = {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
@@ -159,16 +89,16 @@ def test_what_was_pushed_is_loaded(hub, name):
     with load(DATA / name) as engine:
         found = engine("The parcel was late.")
         expected = " ".join(found[head].label for head in found if head.endswith("topic"))
-    pushed = hub(str(DATA / name), PUSH, HF_TOKEN="hf_none")
+    pushed = hub.run(str(DATA / name), PUSH, HF_TOKEN="hf_none")
     assert hub.folder != DATA / name
-    assert hub(pushed) == expected
+    assert hub.run(pushed) == expected
 
 
 def test_only_the_files_of_the_manifest_are_fetched(hub, label):
     (hub.folder / "onnx").mkdir()
     for name in ("onnx/model.onnx", "training_args.json", "picture.png"):
         (hub.folder / name).write_text("large")
-    assert hub("hf:team/bundle") == label
+    assert hub.run("hf:team/bundle") == label
     files = [path.partition("/resolve/")[2] for path in hub.asked if "/resolve/" in path]
     fetched = {path.partition("/")[2] for path in files}
     assert fetched == {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
@@ -176,31 +106,31 @@ def test_only_the_files_of_the_manifest_are_fetched(hub, label):
 
 def test_a_download_that_stopped_half_way_goes_on(hub, label):
     hidden = (hub.folder / "model.onnx").rename(hub.folder.parent / "hidden")
-    found = hub("hf:team/bundle")
+    found = hub.run("hf:team/bundle")
     assert found.startswith("BundleFileMissing")
     assert "the manifest names model.onnx" in found
-    assert hub("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleFileMissing")
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleFileMissing")
     hidden.rename(hub.folder / "model.onnx")
-    assert hub("hf:team/bundle") == label
+    assert hub.run("hf:team/bundle") == label
 
 
 @pytest.mark.parametrize("revision", ["", "@v1", f"@{COMMIT}"])
 def test_a_repository_is_loaded_and_kept(hub, label, revision):
-    assert hub(f"hf:team/bundle{revision}") == label
+    assert hub.run(f"hf:team/bundle{revision}") == label
     assert hub.asked
     hub.asked.clear()
-    assert hub(f"hf:team/bundle{revision}", HF_HUB_OFFLINE="1") == label
+    assert hub.run(f"hf:team/bundle{revision}", HF_HUB_OFFLINE="1") == label
     assert not hub.asked
 
 
 def test_a_cache_that_cannot_be_written_is_read_all_the_same(hub, label, tmp_path):
-    assert hub("hf:team/bundle") == label
+    assert hub.run("hf:team/bundle") == label
     (copies,) = (tmp_path / "cache").rglob("polyhead")
     shutil.rmtree(copies)
     copies.write_text("no folder")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    assert hub("hf:team/bundle", HF_HUB_OFFLINE="1", TMPDIR=str(scratch)) == label
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1", TMPDIR=str(scratch)) == label
     assert not list(scratch.iterdir())
 
 
@@ -212,7 +142,7 @@ def cached(bundle, tmp_path, monkeypatch):
     for file in bundle.iterdir():
         (snapshot / file.name).symlink_to(file)
     monkeypatch.setattr(
-        "huggingface_hub.hf_hub_download", lambda repository, name, revision: snapshot / name
+        "huggingface_hub.hf_hub_download", lambda repository, name, **_: snapshot / name
     )
     return snapshot
 
@@ -232,6 +162,13 @@ def test_another_process_that_is_faster_is_not_disturbed(cached, monkeypatch):
     assert [path.name for path in found.parent.iterdir()] == [COMMIT]
 
 
+def test_processes_that_load_at_once_do_not_disturb_each_other(hub, label, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(hub.run, ["hf:team/bundle"] * 4)) == [label] * 4
+    (copies,) = (tmp_path / "cache").rglob("polyhead")
+    assert [path.name for path in copies.iterdir()] == [COMMIT]
+
+
 def test_where_nothing_can_be_written_it_is_said(cached, monkeypatch):
     def refuse(**_):
         raise PermissionError("read-only file system")
@@ -248,23 +185,116 @@ def test_without_the_library_the_message_says_how_to_install_it(monkeypatch):
         located("hf:team/bundle")
 
 
-def test_a_changed_file_is_refused(hub, bundle_copy):
+def test_a_changed_file_is_refused_and_nothing_is_kept(hub, bundle_copy, label):
     file = bundle_copy / "model.onnx"
-    file.write_bytes(file.read_bytes()[:-1] + b"\0")
-    assert hub("hf:team/bundle").startswith("DigestMismatch")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"\0")
+    assert hub.run("hf:team/bundle").startswith("DigestMismatch")
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("DigestMismatch")
+    file.write_bytes(content)
+    assert hub.run("hf:team/bundle") == label
+
+
+@pytest.mark.parametrize("fault", ["break", "redirect", "wrong"])
+def test_a_download_that_goes_wrong_once_or_another_way_is_whole(hub, label, fault):
+    hub.fails("model.onnx", fault, times=1)
+    assert hub.run("hf:team/bundle") == label
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1") == label
+
+
+REFUSED = [
+    pytest.param("manifest.json", 401, "BundleNotFound", "hf auth login", id="login"),
+    pytest.param("manifest.json", 403, "BundleNotFound", "Ask its owner", id="forbidden"),
+    pytest.param("manifest.json", "hang", "BundleNotFound", "Check the network", id="hangs"),
+    pytest.param("manifest.json", "portal", "ManifestError", "not valid JSON", id="portal"),
+    pytest.param("model.onnx", 404, "BundleFileMissing", "holds a whole bundle", id="missing"),
+    pytest.param("model.onnx", "wrong", "DigestMismatch", "expected", id="wrong_content"),
+    pytest.param("model.onnx", "other", "BundleFileMissing", "of commit decade", id="commit"),
+]
+
+
+@pytest.mark.parametrize(("name", "fault", "error", "advice"), REFUSED)
+def test_what_the_hub_refuses_is_a_typed_error_and_mends_itself(
+    hub, label, name, fault, error, advice
+):
+    hub.fails(name, fault)
+    found = hub.run("hf:team/bundle")
+    assert found.startswith(error)
+    assert advice in found
+    assert len(found.splitlines()) == 1
+    hub.faults.clear()
+    assert hub.run("hf:team/bundle") == label
+
+
+@pytest.mark.parametrize("fault", [401, 429, "hang"])
+def test_a_hub_that_fails_does_not_matter_when_all_is_in_the_cache(hub, label, fault):
+    assert hub.run("hf:team/bundle") == label
+    for name in ("manifest.json", "model.onnx"):
+        hub.fails(name, fault)
+    assert hub.run("hf:team/bundle") == label
+
+
+def test_a_wrong_commit_is_refused(hub):
+    hub.fails("manifest.json", "other")
+    found = hub.run(f"hf:team/bundle@{COMMIT}")
+    assert found.startswith("BundleNotFound")
+    assert "of commit decade" in found
+
+
+def test_a_port_where_nobody_listens_is_no_bundle(hub):
+    found = hub.run("hf:team/bundle", HF_ENDPOINT="http://127.0.0.1:9")
+    assert found.startswith("BundleNotFound")
+    assert "Check the network" in found
+
+
+@pytest.mark.parametrize("left", [["manifest.json"], []])
+def test_a_copy_that_is_not_whole_is_made_again(hub, label, tmp_path, left):
+    assert hub.run("hf:team/bundle") == label
+    (copy,) = (tmp_path / "cache").rglob(f"polyhead/{COMMIT}")
+    for file in copy.iterdir():
+        if file.name not in left:
+            file.unlink()
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1") == label
+
+
+def test_a_whole_copy_stays_as_it_is(hub, label, tmp_path):
+    assert hub.run("hf:team/bundle") == label
+    (copy,) = (tmp_path / "cache").rglob(f"polyhead/{COMMIT}")
+    before = copy.stat()
+    assert hub.run("hf:team/bundle") == label
+    assert (copy.stat().st_ino, copy.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_without_a_home_the_variable_to_set_is_named(hub):
+    found = hub.run("hf:team/bundle", HF_HOME="/proc/1/nohome")
+    assert found.startswith("BundleNotFound")
+    assert "Set HF_HOME" in found
+
+
+@pytest.mark.parametrize("fault", ["break", 403])
+def test_a_push_that_is_refused_leaves_what_was_there(hub, bundle_copy, fault):
+    hub.fails("commit", fault)
+    script = PUSH.replace("print(push(", "import polyhead\ntry:\n    print(push(") + (
+        "except polyhead.BundleError as problem:\n    print(type(problem).__name__, problem)\n"
+    )
+    found = hub.run(str(bundle_copy), script, HF_TOKEN="hf_none")
+    assert found.startswith("BundleError hf:team/bundle: the hub does not take it")
+    assert hub.folder == bundle_copy
 
 
 def test_a_repository_that_is_not_there_is_named(hub):
-    found = hub("hf:team/other")
+    found = hub.run("hf:team/other")
     assert found.startswith("BundleNotFound")
     assert "hf:team/other: the hub gives no manifest.json of such a repository" in found
-    assert hub("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleNotFound")
-    assert hub("hf:team/bundle@nowhere").startswith("BundleNotFound")
+    assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1").startswith("BundleNotFound")
+    assert hub.run("hf:team/bundle@nowhere").startswith("BundleNotFound")
 
 
 def test_a_repository_without_a_bundle_is_named(hub, bundle_copy):
     (bundle_copy / "manifest.json").unlink()
-    assert hub("hf:team/bundle").startswith("BundleNotFound hf:team/bundle: the hub gives no mani")
+    assert hub.run("hf:team/bundle").startswith(
+        "BundleNotFound hf:team/bundle: the hub gives no mani"
+    )
 
 
 def test_addresses():

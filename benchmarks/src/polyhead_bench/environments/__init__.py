@@ -9,6 +9,7 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 
+from polyhead.system import atomic
 from polyhead_bench import commands
 from polyhead_bench.errors import PeerFault
 
@@ -68,7 +69,7 @@ def install(cache: Path, name: str) -> Path:
         commands.module("venv", ["--clear", home], f"making {home}")
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         commands.run([*pip, "-r", str(file.absolute())], f"installing {file.name}")
-        ready.write_text(wanted, encoding="utf-8")
+        atomic.write(ready, wanted)
     _link(home / "packages")
     return python(cache, name)
 

@@ -34,8 +34,8 @@ def write(folder: Path, results: Results) -> None:
     files.write(folder, results)
     shown, drawn = tables(results), pictures(results)
     for picture in drawn:
-        atomic.write_text(folder / f"{picture.name}.svg", picture.svg)
-    atomic.write_text(folder / "report.md", _markdown(results, shown, drawn))
+        atomic.write(folder / f"{picture.name}.svg", picture.svg)
+    atomic.write(folder / "report.md", _markdown(results, shown, drawn))
 
 
 def _markdown(results: Results, shown: list[Table], drawn: list[Picture]) -> str:

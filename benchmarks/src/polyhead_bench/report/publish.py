@@ -97,4 +97,4 @@ def fill(file: Path, folder: Path, *, models: Sequence[str] = ()) -> None:
             raise BenchError(f"{folder}: no run {name!r}; there are {', '.join(runs)}.")
     chosen = [runs[name] for name in models or runs]
     content = "\n\n".join(section(run, file.resolve().parent) for run in chosen)
-    atomic.write_text(file, filled(file.read_text(encoding="utf-8"), content))
+    atomic.write(file, filled(file.read_text(encoding="utf-8"), content))

@@ -9,6 +9,7 @@ training, an error is nobody else's: `ending` then ends the process, and the lau
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ _PATIENCE = timedelta(hours=12)
 def join() -> None:
     """Meet the other processes, as the environment variables of `torchrun` say; once is enough."""
     accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+    if _several():  # the launcher's signal ends a process that waits inside of torch, too
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def leave() -> None:

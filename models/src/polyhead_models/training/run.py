@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,8 +83,10 @@ def train(
         identity = state.identity(config)
     processes.same(identity, what="settings or data")
     if processes.first(lambda: state.keeps(identity, target, resume=resume, overwrite=overwrite)):
+        processes.first(lambda: state.clear(target))
         return Trained(target, checkpoints.metrics(target), reused=True)
     with processes.together():
+        target = atomic.replaceable(target)
         train_set = data.load(config, "train")
         validation_set = data.load(config, "validation")
         transformers.set_seed(config.training.seed)
@@ -94,16 +95,15 @@ def train(
         rows = training_rows(checkpoint, train_set)
         # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
-    partial = state.partial_folder(target)
-    processes.first(lambda: state.claim(partial, identity, resume=resume, overwrite=overwrite))
-    with processes.together():
-        trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial)
-    last = processes.first(lambda: state.last_complete(partial))
-    with processes.ending():
-        trainer.train(resume_from_checkpoint=last)
-    return processes.first(
-        lambda: _finish(trainer, tuned(checkpoint, validation_set), target, len(train_set))
-    )
+    with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
+        with processes.together():
+            trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial)
+        last = processes.first(lambda: state.last_complete(partial))
+        with processes.ending():
+            trainer.train(resume_from_checkpoint=last)
+        return processes.first(
+            lambda: _finish(trainer, tuned(checkpoint, validation_set), target, len(train_set))
+        )
 
 
 def prepare(
@@ -207,13 +207,12 @@ def _set_losses(
 def _finish(
     trainer: MultiHeadTrainer, checkpoint: Checkpoint, target: Path, examples: int
 ) -> Trained:
-    """Write the checkpoint, and remove the run's state."""
+    """Write the checkpoint."""
     metrics = {"examples": examples, **trainer.summary()}
     curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
     with atomic.folder(target) as folder:
         checkpoints.save(folder, checkpoint, metrics)
         (folder / _CURVES).write_bytes(curves)
-    shutil.rmtree(state.partial_folder(target), ignore_errors=True)
     return Trained(target, metrics)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from polyhead_models.errors import CheckpointError
 from polyhead_models.training import processes
 from polyhead_models.training.trainer import COMPLETE
 
-_STATE = "run.json"
+_STATE, _LOCK = "run.json", "lock"
 
 
 def resumable(config: Config, target: Path) -> bool:
@@ -84,16 +86,41 @@ def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite:
     return True
 
 
-def claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of the run's state, or check that it belongs to the same run.
+@contextmanager
+def claimed(
+    target: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> Iterator[Path]:
+    """Give the folder of the run's state, made or found, to this run alone; on success it goes.
 
     Raises:
-        CheckpointError: when another run is there, or the same without `resume`.
+        CheckpointError: when another run is there, the same without `resume`, or one at work.
     """
-    if overwrite:
-        shutil.rmtree(partial, ignore_errors=True)
+    partial = partial_folder(target)
+    lock = processes.first(lambda: _locked(partial))
+    try:
+        processes.first(lambda: _claim(partial, identity, resume=resume, overwrite=overwrite))
+        yield partial
+        processes.first(lambda: _remove(partial))
+    finally:
+        if lock is not None and processes.index() == 0:
+            os.close(lock)
+
+
+def _locked(partial: Path) -> int | None:
+    partial.mkdir(parents=True, exist_ok=True)
+    (partial / _LOCK).touch()
+    try:
+        return atomic.take_lock(partial / _LOCK)
+    except BlockingIOError as problem:
+        raise CheckpointError(
+            f"{partial}: another process is training here. Wait for it, stop it, or name another"
+            " folder."
+        ) from problem
+
+
+def _claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
     file = partial / _STATE
-    if file.is_file():
+    if file.is_file() and not overwrite:
         if not resume:
             raise CheckpointError(
                 f"{partial}: an interrupted run is here. Go on with --resume, or start anew with"
@@ -101,7 +128,24 @@ def claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite
             )
         _check_same_run(partial, json.loads(file.read_text(encoding="utf-8")), _run(identity))
         return
-    atomic.write_text(file, json.dumps(_run(identity)))
+    file.unlink(missing_ok=True)  # first, so that what is left after a kill is no run
+    for left in partial.glob("checkpoint-*"):
+        shutil.rmtree(left)
+    atomic.write(file, json.dumps(_run(identity)))
+
+
+def clear(target: Path) -> None:
+    """Remove the state of a run that was killed when it was done."""
+    partial = partial_folder(target)
+    with suppress(OSError):  # nothing is there, or another process is training
+        if (lock := atomic.take_lock(partial / _LOCK)) is not None:
+            _remove(partial)
+            os.close(lock)
+
+
+def _remove(partial: Path) -> None:
+    (partial / _STATE).unlink(missing_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import TrainerState, TrainingArguments
 
+from polyhead.system import atomic
 from polyhead.system.schema import plain
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import TrainingConfig
@@ -49,9 +51,12 @@ class Resumption(transformers.TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
     ) -> None:
-        """Go on from the seconds of the runs that this one resumes."""
+        """Go on from the seconds and the best epoch of the runs that this one resumes."""
         before = [entry[_ELAPSED] for entry in state.log_history if _ELAPSED in entry]
         self._start = time.perf_counter() - (before[-1] if before else 0.0)
+        best = Path(str(args.output_dir)) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():  # the path that was stored may be that of another working directory
+            state.best_model_checkpoint = str(best)
 
     def _record(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         state.log_history.append({_ELAPSED: time.perf_counter() - self._start})
@@ -60,10 +65,14 @@ class Resumption(transformers.TrainerCallback):
     on_epoch_end = on_evaluate = on_train_end = _record
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Mark the folder that all processes have just written to as whole."""
+        """Mark the folder that all processes have just written to as whole, and remove older ones.
+
+        It comes back after a kill at any moment: the mark comes when all is on the disk, and goes
+        before anything else does. The trainer's own removal knows no marks.
+        """
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         processes.wait()
-        processes.first((folder / COMPLETE).touch)
+        processes.first(lambda: _keep(folder, best=state.best_model_checkpoint))
 
 
 class MultiHeadTrainer(transformers.Trainer):
@@ -181,6 +190,16 @@ class MultiHeadTrainer(transformers.Trainer):
         }
 
 
+def _keep(folder: Path, *, best: str | None) -> None:
+    """Mark a state of the run as whole; of the others only the best stays."""
+    atomic.sync(folder)
+    (folder / COMPLETE).touch()
+    for other in folder.parent.glob("checkpoint-*"):
+        if other != folder and other.name != Path(best or "").name:
+            (other / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One entry an epoch out of the trainer's log."""
     epochs: dict[int, dict[str, Any]] = {}
@@ -210,7 +229,6 @@ def _arguments(
         load_best_model_at_end=watch,
         metric_for_best_model="mean" if watch else None,
         restore_callback_states_from_checkpoint=settings.patience is not None,
-        save_total_limit=2,
         logging_strategy="epoch",
         report_to="none",
         remove_unused_columns=False,

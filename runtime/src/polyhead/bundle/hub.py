@@ -11,7 +11,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from glob import escape
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,9 @@ from polyhead.errors import (
     BundleError,
     BundleFileMissing,
     BundleNotFound,
+    DigestMismatch,
     InvalidSetting,
+    ManifestError,
     MissingExtra,
 )
 from polyhead.system import atomic
@@ -51,44 +54,113 @@ def located(path: str | Path) -> Path:
 
     Files come through `huggingface_hub`, which keeps them in its cache, honours ``HF_HUB_OFFLINE``
     and ``HF_ENDPOINT``, and finds a cached revision without a network. First the manifest is
-    fetched, then the files that it names, whatever else the repository holds. The cache consists of
-    links, which a bundle may not hold; the files that they lead to are linked into a folder next to
-    it, or where the cache cannot be written into a temporary one, which ends with this process.
+    fetched, then the files that it names, whatever else the repository holds. What does not fit
+    the manifest is fetched once more. The cache consists of links, which a bundle may not hold; the
+    files that they lead to are linked into a folder next to it, or where the cache cannot be
+    written into a temporary one, which ends with this process.
 
     Raises:
         BundleError: when the manifest cannot be read or trusted, or no folder can be written.
         BundleFileMissing: when the repository, or the cache, does not have all files.
         BundleNotFound: when there is no such repository, revision or network, and no cached copy.
+        DigestMismatch: when the hub has other files than the manifest says.
         InvalidSetting: when the address cannot be read, or `path` is no path.
         MissingExtra: for an address where `huggingface_hub` is not installed.
     """
     text = _text(path)
     if not text.startswith(SCHEME):
         return Path(path)
-    repository, revision = address(text)
+    address(text)
     library = _library()
-    refusals = (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError)
     try:
-        manifest = Path(library.hf_hub_download(repository, MANIFEST, revision=revision))
-    except refusals as problem:
+        return _whole(library, text, again=False)
+    except (DigestMismatch, ManifestError) as wrong:  # a download may have gone wrong
+        try:
+            return _whole(library, text, again=True)
+        except (BundleFileMissing, BundleNotFound):
+            raise wrong from None
+
+
+def _whole(library: ModuleType, text: str, *, again: bool) -> Path:
+    """The folder with all files, which were compared with their digests when it was made."""
+    repository, revision = address(text)
+    try:
+        manifest = _fetched(library, repository, MANIFEST, revision, again=again)
+    except _Refusal as problem:
         raise BundleNotFound(
             f"{text}: the hub gives no {MANIFEST} of such a repository, and there is none in the"
             f" cache: {problem}"
         ) from problem
     snapshot = manifest.absolute().parent
-    place = snapshot.parent.parent / "polyhead" / snapshot.name
-    if place.is_dir():  # whole: it was renamed when it was; the name is the commit's
+    place = snapshot.parent.parent / "polyhead" / snapshot.name  # the name is the commit's
+    if not again and _is_whole(place):
         return place
     names = file_names(manifest)
     for name in names:
         try:
-            library.hf_hub_download(repository, name, revision=snapshot.name)
-        except refusals as problem:
+            _fetched(library, repository, name, snapshot.name, again=again)
+        except _Refusal as problem:
             raise BundleFileMissing(
                 f"{text}: the manifest names {name}, and neither the hub nor the cache gives it:"
                 f" {problem}"
             ) from problem
     return _without_links(snapshot, (MANIFEST, *names), place)
+
+
+class _Refusal(Exception):
+    """The hub, the network or the cache refuses; says in one line why, and what to do."""
+
+    def __init__(self, problem: Exception) -> None:
+        status, cause = None, problem.__cause__ or problem  # of "neither there nor here", the first
+        for each in (problem, cause):
+            status = status or getattr(getattr(each, "response", None), "status_code", None)
+        advice = _NO_NETWORK if status is None else _ADVICE.get(int(status), "Try again later.")
+        if isinstance(problem, OSError) and problem.errno:  # a file, not the network
+            advice = _NO_ROOM
+        super().__init__(f"{' '.join(str(problem).split()).rstrip('.')}. {advice}")
+
+
+_ADVICE = {
+    401: "Check the name; a private repository needs 'hf auth login' or HF_TOKEN.",
+    403: "Ask its owner for access, then 'hf auth login' or set HF_TOKEN.",
+    404: "Check name and revision, and that it holds a whole bundle.",
+    429: "Wait, then try again; with HF_TOKEN the hub allows more requests.",
+}
+_NO_NETWORK = "Check the network and HF_ENDPOINT, or name a folder."
+_NO_ROOM = "Set HF_HOME to a folder that can be written."
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def _fetched(
+    library: ModuleType, repository: str, name: str, revision: str | None, *, again: bool
+) -> Path:
+    """A file in the cache of `huggingface_hub`, downloaded where it is missing, or `again`."""
+    download = partial(library.hf_hub_download, repository, name, revision=revision)
+    try:
+        try:
+            known = Path(download(local_files_only=True))
+        except library.errors.LocalEntryNotFoundError:
+            # One question with a time limit: a download asks a hub that hangs for six minutes.
+            url = library.hf_hub_url(repository, name, revision=revision)
+            with suppress(library.errors.HfHubHTTPError):  # which a download may retry
+                library.get_hf_file_metadata(url, timeout=library.constants.HF_HUB_ETAG_TIMEOUT)
+        else:
+            if again:
+                download(force_download=True)
+                known.unlink()  # a link to what was wrong, which stays by itself
+        found = Path(download())
+    except Exception as problem:  # of an HTTP library that is another in each of its versions
+        raise _Refusal(problem) from problem
+    if _COMMIT.fullmatch(revision or "") and found.parent.name != revision:
+        raise _Refusal(ValueError(f"{name}: the hub gave it of commit {found.parent.name}"))
+    return found
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return bool(read_parts(folder, digests=False))
+    except BundleError:
+        return False
 
 
 def _library() -> ModuleType:
@@ -145,8 +217,8 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
             allow_patterns=[escape(name) for name in (MANIFEST, *names)],
             commit_message="polyhead bundle",
         )
-    except (library.errors.HFValidationError, library.errors.HfHubHTTPError, OSError) as problem:
-        raise BundleError(f"{target}: the hub does not take it: {problem}") from problem
+    except Exception as problem:  # as for a download
+        raise BundleError(f"{target}: the hub does not take it: {_Refusal(problem)}") from problem
     return f"{SCHEME}{repository}@{commit.oid}"
 
 
@@ -154,12 +226,15 @@ def _without_links(snapshot: Path, names: Sequence[str], place: Path) -> Path:
     """The folder `place` with the files themselves; made once a revision.
 
     Another process may make it at the same time: the first stays, for the content is the commit's.
+
+    Raises:
+        DigestMismatch: when a file is not the manifest's; nothing is made then.
     """
     try:
-        with atomic.folder(place, replace=False) as staged:
+        with atomic.folder(place, replace=place.is_dir()) as staged:
             _fill(staged, snapshot, names)
     except OSError:  # another process was first, or the cache may only be read, as a container's
-        if not place.is_dir():
+        if not _is_whole(place):
             return _temporary(snapshot, tuple(names))
     return place
 
@@ -185,9 +260,11 @@ def _removed(folder: Path, process: int) -> None:
 
 
 def _fill(folder: Path, snapshot: Path, names: Sequence[str]) -> None:
+    """Link or copy the files, and compare them with their digests."""
     for name in names:
         source = (snapshot / name).resolve()
         try:
             os.link(source, folder / name)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, folder / name)
+    read_parts(folder)

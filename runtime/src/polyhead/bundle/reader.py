@@ -23,6 +23,7 @@ from polyhead.errors import (
     FormatVersionError,
     ManifestError,
 )
+from polyhead.system import atomic
 from polyhead.system.schema import parse, read_json
 
 _NEXT_STEP = "Copy the bundle again from where it was made, or export it again."
@@ -135,7 +136,11 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
     Returns:
         One bundle for each sub-model, all of the same folder; a usual bundle gives one.
     """
-    path = Path(path)
+    folder = Path(path)
+    return atomic.steadily([folder], lambda: _read_parts(folder, digests), checked=digests)
+
+
+def _read_parts(path: Path, digests: bool) -> tuple[Bundle, ...]:
     manifests, card = _manifests(path / MANIFEST, *_version(path))
     checked: dict[str, tuple[FileEntry, BundleLimit]] = {}
     if card is not None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
+from types import FrameType
 from typing import Protocol, cast
 
 from polyhead.cli import output
-from polyhead.errors import PluginError, PolyheadError, nearest
+from polyhead.errors import PolyheadError, nearest
 from polyhead.system import plugins
 from polyhead.system.info import __version__
 
 GROUP = "polyhead.commands"
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE = 0, 1, 2
+SIGNALLED = 128
+"""Added to the number of the signal that ended a command: 130 for Ctrl-C, 143 for SIGTERM."""
 
 _BROUGHT_BY = {
     "polyhead-models": ("data", "evaluate", "heads", "train"),
@@ -42,6 +48,26 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    name = " ".join(["polyhead", *words[:1]])
+    try:
+        with _interrupted_by_signals():
+            code = _answer(words)
+            sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
+        return code
+    except (PolyheadError, OSError) as problem:
+        if not isinstance(problem, PolyheadError):
+            _discard_output()
+        if isinstance(problem, BrokenPipeError):
+            return OK  # the reader (`head`, say) went away: end quietly
+        sys.stderr.write(f"{name}: {problem}\n")
+        return FAILED
+    except KeyboardInterrupt as problem:
+        number = signal.Signals(*problem.args or (signal.SIGINT,))
+        sys.stderr.write(f"\n{name}: interrupted ({number.name})\n")
+        return SIGNALLED + number
+
+
+def _answer(words: list[str]) -> int:
     commands = {point.name: point for point in plugins.points(GROUP)}
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview(commands))
@@ -52,15 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in commands:
         sys.stderr.write(_unknown(words[0], commands))
         return USAGE
-    return _run(commands[words[0]], words[1:])
+    return _execute(commands[words[0]], words[1:])
 
 
-def _run(point: EntryPoint, words: list[str]) -> int:
-    try:
-        command = cast(Command, plugins.load(point))
-    except PluginError as problem:
-        sys.stderr.write(f"polyhead: the command {problem}\n")
-        return FAILED
+def _execute(point: EntryPoint, words: list[str]) -> int:
+    command = cast(Command, plugins.load(point))
     parser = argparse.ArgumentParser(
         prog=f"polyhead {point.name}",
         description=command.__doc__,
@@ -69,24 +91,31 @@ def _run(point: EntryPoint, words: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.configure(parser)
     arguments = _parse(parser, words)
+    with output.log_to_stderr(quiet=arguments.quiet):
+        return command.execute(arguments)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """What asks the process to end is a KeyboardInterrupt with the signal's number, as Ctrl-C is.
+
+    So files that are being written are taken away again. Signals that someone else answers, or has
+    ignored, as `nohup` does, stay as they are.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    ours = [each for each in known if main and signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, interrupt)
     try:
-        with output.log_to_stderr(quiet=arguments.quiet):
-            code = command.execute(arguments)
-        sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
-        return code
-    except PolyheadError as problem:
-        sys.stderr.write(f"polyhead {point.name}: {problem}\n")
-        return FAILED
-    except OSError as problem:
-        if isinstance(problem, BrokenPipeError):
-            _discard_output()  # the reader (`head`, say) went away: end quietly
-            return OK
-        _discard_output()
-        sys.stderr.write(f"polyhead {point.name}: {problem}\n")
-        return FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\npolyhead {point.name}: interrupted\n")
-        return INTERRUPTED
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
