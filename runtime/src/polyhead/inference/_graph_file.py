@@ -12,8 +12,6 @@ from typing import BinaryIO
 from polyhead.bundle.onnx_check import check_onnx
 from polyhead.errors import BundleFileMissing, DigestMismatch, GraphError
 
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # of Windows
-
 
 class GraphFile:
     """A graph on disk, checked when it is opened; opened again, it must be the same.
@@ -42,14 +40,15 @@ class GraphFile:
             BundleError: when it cannot be read or trusted, or is another one than before.
         """
         try:
-            descriptor = os.dup(self._kept) if self._is_kept() else os.open(self.path, _READ)
+            kept = self._is_kept()
+            file = os.fdopen(os.dup(self._kept), "rb") if kept else self.path.open("rb")
         except OSError as problem:
             raise BundleFileMissing(f"{self.path}: cannot be read: {problem}.") from problem
-        with os.fdopen(descriptor, "rb") as file:
+        with file:
             content = _mapped(file, self.path)
             self._refuse_wrong(file, content)
             check_onnx(content, str(self.path))
-            if not self._is_kept() and hasattr(os, "fork"):
+            if not kept and hasattr(os, "fork"):
                 self._kept = os.dup(file.fileno())
             yield file, content
 

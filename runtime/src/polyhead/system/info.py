@@ -31,6 +31,9 @@ def system_info() -> dict[str, Any]:
     }
 
 
+_PACKAGE = "\nonnxruntime/__init__.py,"  # a line of the metadata
+
+
 @cache
 def _distributions() -> list[str] | None:
     """Which distributions brought onnxruntime, as ``onnxruntime-gpu 1.32.0``.
@@ -42,7 +45,8 @@ def _distributions() -> list[str] | None:
     for metadata in sorted(Path(ort.__file__).parents[1].glob("onnxruntime*.dist-info")):
         name, _, version = metadata.stem.partition("-")
         record = metadata / "RECORD"  # other distributions have names that begin like this
-        if not record.exists() or "\nonnxruntime/__init__.py," in f"\n{record.read_text('utf-8')}":
+        files = record.read_text(encoding="utf-8") if record.exists() else _PACKAGE
+        if _PACKAGE in f"\n{files}":
             found.append(f"{name.replace('_', '-')} {version}")
     return found or None
 
