@@ -19,8 +19,9 @@ _HEAD = """# Command line
 <!-- Written by docs/cli_reference.py from the commands' own --help. Do not edit. -->
 
 Each command belongs to a distribution and appears when that is installed. Results go to stdout,
-progress to stderr. Exit code 0 is success, 1 a failure that the message explains, 2 a usage error,
-130 an interrupt.
+progress to stderr, both in UTF-8 whatever the locale; control codes in texts and labels are shown,
+not sent. Exit code 0 is success, 1 a failure that the message explains, 2 a usage error, 130 an
+interrupt by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 _EXAMPLES = ("Example:", "Examples:")
 _DISTRIBUTIONS = ("polyhead", "polyhead-models", "polyhead-export", "polyhead-bench")

@@ -136,8 +136,8 @@ def load(
         on_overflow: what happens to a text longer than the encoder reads: ``"window"`` reads it in
             parts that overlap; ``"truncate"`` leaves the end out, and the prediction says so;
             ``"error"`` raises `TextTooLong`. The first text of a pair is never cut.
-        max_characters: a longer text, or pair, raises `TextTooLong` before it is tokenised, which
-            takes a second or two and 200 MB for a million characters; None for no limit.
+        max_characters: a longer text, or pair, raises `TextTooLong` before it is tokenised; None
+            for no limit. A million characters take MiniLM half a minute of CPU time and 300 MB.
         verify: ``"digest"`` checks size and SHA-256 of every file; ``"golden"`` also computes the
             golden texts and compares with the trained model's answers; ``"none"`` checks neither,
             for a folder that was checked before. Links, foreign operators, graphs that do not fit
