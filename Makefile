@@ -14,6 +14,18 @@ test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
 	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
 
+# onnx only makes the graphs that the tests run.
+RUNTIME_TESTS := -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime
+RUNTIME_NEEDS := -e './runtime[hub,prometheus]' hypothesis onnx pytest pytest-xdist
+test-lowest: .venv-lowest/ready  ## the runtime at the lowest versions that it allows
+	.venv-lowest/bin/python -m pytest $(RUNTIME_TESTS)
+
+test-newest:  ## the runtime at the newest versions there are, which may fail any day; PYTHON=python3.14
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/pip install $(RUNTIME_NEEDS)
+	.venv-newest/bin/pip list
+	.venv-newest/bin/python -m pytest $(RUNTIME_TESTS)
+
 test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user), labelled data (POLYHEAD_DATA=…)
 	$(BIN)/polyhead bench setup
 	POLYHEAD_PEERS=build/peers $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
@@ -84,6 +96,11 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv-lean/bin/pip install -c constraints.txt -e ./runtime hatchling hypothesis mypy onnx packaging prometheus-client "pyright[nodejs]" pytest pytest-xdist
 	touch $@
 
+.venv-lowest/ready: Makefile constraints-lowest.txt runtime/pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install -c constraints-lowest.txt $(RUNTIME_NEEDS)
+	touch $@
+
 .venv4/ready: Makefile constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
 	$(PYTHON) -m venv .venv4
 	.venv4/bin/pip install -c constraints-transformers4.txt ./runtime ./models ./export pytest pytest-xdist hypothesis
@@ -91,4 +108,4 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-combine
+.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-combine

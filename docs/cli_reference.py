@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import version
 from pathlib import Path
+
+from polyhead.cli.main import Command, command, names
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 _HEAD = """# Command line
@@ -18,8 +19,9 @@ _HEAD = """# Command line
 <!-- Written by docs/cli_reference.py from the commands' own --help. Do not edit. -->
 
 Each command belongs to a distribution and appears when that is installed. Results go to stdout,
-progress to stderr. Exit code 0 is success, 1 a failure that the message explains, 2 a usage error,
-130 an interrupt.
+progress to stderr, both in UTF-8 whatever the locale; control codes in texts and labels are shown,
+not sent. Exit code 0 is success, 1 a failure that the message explains, 2 a usage error, 130 an
+interrupt by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 _EXAMPLES = ("Example:", "Examples:")
 _DISTRIBUTIONS = ("polyhead", "polyhead-models", "polyhead-export", "polyhead-bench")
@@ -27,41 +29,41 @@ _DISTRIBUTIONS = ("polyhead", "polyhead-models", "polyhead-export", "polyhead-be
 
 def page() -> str:
     """The whole page, in Markdown."""
-    points = sorted(entry_points(group="polyhead.commands"), key=lambda point: point.name)
+    found = dict(sorted(names().items()))
     rows = [
-        f"| [`polyhead {p.name}`](#polyhead-{p.name}) | {_distribution(p)} | {_about(p)} |"
-        for p in points
+        f"| [`polyhead {name}`](#polyhead-{name}) | `{distribution}` | {_about(name)} |"
+        for name, distribution in found.items()
     ]
     table = "\n".join(["| command | distribution | does |", "|---|---|---|", *rows])
-    return "\n".join([_HEAD, table, *(part for point in points for part in _command(point))]) + "\n"
+    return "\n".join([_HEAD, table, *(part for name in found for part in _command(name))]) + "\n"
 
 
-def parser_of(point: EntryPoint) -> argparse.ArgumentParser:
+def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of a command, with its arguments."""
-    module = import_module(point.value)
-    parser = argparse.ArgumentParser(prog=f"polyhead {point.name}", description=module.__doc__)
+    module = _module(name)
+    parser = argparse.ArgumentParser(prog=f"polyhead {name}", description=module.__doc__)
     module.configure(parser)
     return parser
 
 
-def _distribution(point: EntryPoint) -> str:
-    return f"`{point.dist.name}`" if point.dist else ""
+def _module(name: str) -> Command:
+    found = command(name)
+    assert found is not None
+    return found
 
 
-def _about(point: EntryPoint) -> str:
-    return (
-        (import_module(point.value).__doc__ or "").partition("\n\n")[0].replace("\n", " ").strip()
-    )
+def _about(name: str) -> str:
+    return (_module(name).__doc__ or "").partition("\n\n")[0].replace("\n", " ").strip()
 
 
-def _command(point: EntryPoint) -> Iterator[str]:
-    parser = parser_of(point)
-    yield f"\n## polyhead {point.name}\n"
+def _command(name: str) -> Iterator[str]:
+    parser = parser_of(name)
+    yield f"\n## polyhead {name}\n"
     yield from _described(parser)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for name, below in action.choices.items():
-                yield f"\n### polyhead {point.name} {name}\n"
+            for word, below in action.choices.items():
+                yield f"\n### polyhead {name} {word}\n"
                 yield from _described(below)
 
 

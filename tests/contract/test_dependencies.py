@@ -7,6 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import polyhead
 
@@ -66,6 +69,29 @@ def test_the_runtime_imports_its_three_dependencies_only():
 def test_the_runtime_depends_on_three_distributions():
     names = {text.partition(">")[0] for text in project("runtime")["dependencies"]}
     assert names == {"numpy", "onnxruntime", "tokenizers"}
+
+
+def test_the_lowest_versions_are_those_that_are_tested():
+    """`make test-lowest` runs each floor of the runtime, on the oldest Python that it allows."""
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line.partition("#")[0]) for line in lines if not line.startswith("#")]
+    oldest = {"python_version": project("runtime")["requires-python"].removeprefix(">=")}
+    tested = {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate(oldest)
+    }
+    parts = project("runtime")["optional-dependencies"].values()
+    floors = [*project("runtime")["dependencies"], *(text for part in parts for text in part)]
+    for name, _, lowest in (text.partition(">=") for text in floors):
+        assert Version(tested[name]) == Version(lowest), name
+
+
+@pytest.mark.parametrize("member", ["models", "export", "benchmarks"])
+def test_a_shared_dependency_has_the_floor_of_the_runtime(member):
+    floors = dict(text.split(">=") for text in project("runtime")["dependencies"])
+    for name, _, lowest in (text.partition(">=") for text in project(member)["dependencies"]):
+        assert lowest == floors.get(name, lowest), name
 
 
 def test_one_version_for_all():

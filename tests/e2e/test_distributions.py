@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyhead.cli.main import BUILT_IN
 from polyhead.heads import DECODERS
 from polyhead_models.heads import NETWORKS
 from polyhead_models.metrics import METRICS
@@ -20,7 +21,9 @@ def declared(member):
     return project["entry-points"]["polyhead.commands"]
 
 
-COMMANDS = sorted({n for m in ("runtime", "models", "export", "benchmarks") for n in declared(m)})
+COMMANDS = sorted(
+    [*BUILT_IN, *(n for m in ("models", "export", "benchmarks") for n in declared(m))]
+)
 
 HELP = """
 import sys

@@ -12,8 +12,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module, util
-from importlib.metadata import entry_points
+from importlib import util
 from pkgutil import resolve_name
 
 import pytest
@@ -22,6 +21,7 @@ from pages import ROOT, blocks, commands, table, text
 import polyhead
 from polyhead import errors
 from polyhead.bundle import golden, limits, manifest, measured
+from polyhead.cli.main import command, names
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
 from polyhead_bench.peers import PEERS
@@ -103,9 +103,8 @@ def _check_command(words):
         case ["polyhead", name, *rest]:
             if name.startswith("-"):
                 return
-            (point,) = entry_points(group="polyhead.commands", name=name)
             parser = argparse.ArgumentParser(prog=f"polyhead {name}")
-            import_module(point.value).configure(parser)
+            command(name).configure(parser)
             try:
                 parser.parse_intermixed_args(rest)  # as `polyhead` itself
             except TypeError:  # it has commands of its own
@@ -170,7 +169,7 @@ def test_the_reference_of_commands_is_that_of_the_installed_commands():
 
 
 def test_the_readme_lists_every_command():
-    installed = {point.name for point in entry_points(group="polyhead.commands")}
+    installed = set(names())
     for page in READMES:
         shown = re.findall(r"^\| `polyhead (\w+)", text(page), flags=re.MULTILINE)
         assert sorted(shown) == sorted(installed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,6 @@ def provenance(
         "checkpoint_sha256": sha256(source / checkpoints.WEIGHTS),
         "training_config_sha256": checkpoint.description.config.fingerprint,
         "data_sha256": dict(checkpoint.description.data),
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": checkpoints.versions(_LIBRARIES),
         "settings": dict(settings),
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -222,9 +222,12 @@ def assemble(
     return MultiHeadModel(encoder, heads)
 
 
-def versions() -> dict[str, str]:
-    """Versions of the libraries that make a checkpoint, for its provenance."""
-    return {name: version(name) for name in LIBRARIES}
+def versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
+    """Versions by name of the libraries that made something, for its provenance.
+
+    Of the modules: a distribution may have another name, such as onnxruntime-gpu.
+    """
+    return {name: str(import_module(name.replace("-", "_")).__version__) for name in libraries}
 
 
 def digests(config: Config) -> dict[str, str]:

@@ -1,9 +1,13 @@
 """Which graph is run on what, and that nothing else is run instead."""
 
 import json
+import os
 import pickle
 import random
 import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +17,7 @@ import pytest
 from polyhead import (
     Engine,
     EngineWithoutBundle,
+    GoldenMismatch,
     GraphError,
     InvalidSetting,
     ProviderUnavailable,
@@ -147,6 +152,50 @@ def test_a_bad_graph_is_not_the_fault_of_cuda(tmp_path, graph, break_cuda):
     break_cuda(raises)
     with pytest.raises(GraphError, match=r"bad\.onnx: onnxruntime"):
         OnnxSession(tmp_path / "bad.onnx", provider=CUDA)
+
+
+@pytest.mark.parametrize("version", ["1.23.2", "1.9.0"])
+def test_an_onnxruntime_that_is_too_old_is_refused(bundle, monkeypatch, version):
+    """pip refuses it, but knows nothing of onnxruntime-gpu and other builds."""
+    monkeypatch.setattr(ort, "__version__", version)
+    with pytest.raises(ProviderUnavailable, match=rf"onnxruntime {version} is too old .* 1\.25"):
+        load(bundle, verify="none")
+
+
+@pytest.mark.parametrize(
+    ("version", "checked"), [("1.24.4", True), ("1.25.0", False), ("2.0.0.dev20270101", False)]
+)
+def test_one_that_is_wrong_on_some_cpus_must_give_the_golden_answers(
+    bundle_copy, edit_json, reseal, monkeypatch, version, checked
+):
+    edit_json(bundle_copy / "golden.json", lambda data: data["examples"][0]["ids"].append(1))
+    reseal(bundle_copy)
+    monkeypatch.setattr(ort, "__version__", version)
+    with pytest.raises(GoldenMismatch) if checked else nullcontext():
+        load(bundle_copy, verify="none").close()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        pytest.param("sys.modules['onnxruntime'] = None", "not installed", id="absent"),
+        pytest.param("sys.path.insert(0, sys.argv[1])", "is not whole", id="remains"),
+    ],
+)
+def test_no_onnxruntime_is_an_error_of_the_tree(tmp_path, prepare, message):
+    (tmp_path / "onnxruntime").mkdir()  # what is left when one of two builds was uninstalled
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    script = (
+        f"import sys; {prepare}\n"
+        "try:\n    import polyhead\n"
+        "except ImportError as problem:\n    print(type(problem).__name__, problem)"
+    )
+    words = [sys.executable, "-c", script, tmp_path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    found = subprocess.check_output(words, text=True, env=environment)
+    assert found.startswith("MissingExtra ")
+    assert message in found
+    assert "pip install onnxruntime" in found
 
 
 @pytest.mark.parametrize(

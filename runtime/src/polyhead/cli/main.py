@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint
 from types import FrameType
 from typing import Protocol, cast
 
@@ -19,6 +17,8 @@ from polyhead.system import plugins
 from polyhead.system.info import __version__
 
 GROUP = "polyhead.commands"
+"""Of the entry points that bring the commands of other distributions."""
+BUILT_IN = ("inspect", "push", "run", "verify")
 OK, FAILED, USAGE = 0, 1, 2
 SIGNALLED = 128
 """Added to the number of the signal that ended a command: 130 for Ctrl-C, 143 for SIGTERM."""
@@ -49,50 +49,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = " ".join(["polyhead", *words[:1]])
+    output.use_utf8()
     try:
         with _interrupted_by_signals():
             code = _answer(words)
-            sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
+            output.flush()  # here, where a full disk or a closed pipe is still answered
         return code
+    except output.ReaderGone:  # of a pipe (`head`, say): end quietly
+        return OK
     except (PolyheadError, OSError) as problem:
-        if not isinstance(problem, PolyheadError):
-            _discard_output()
-        if isinstance(problem, BrokenPipeError):
-            return OK  # the reader (`head`, say) went away: end quietly
-        sys.stderr.write(f"{name}: {problem}\n")
+        output.complain(f"{name}: {problem}")
         return FAILED
     except KeyboardInterrupt as problem:
         number = signal.Signals(*problem.args or (signal.SIGINT,))
-        sys.stderr.write(f"\n{name}: interrupted ({number.name})\n")
+        output.complain(f"\n{name}: interrupted ({number.name})")
         return SIGNALLED + number
+    finally:
+        output.discard()
+
+
+def names() -> dict[str, str]:
+    """Distribution by command, of all that are installed; none is loaded."""
+    others = {point.name: plugins.distribution(point) for point in plugins.points(GROUP)}
+    return others | dict.fromkeys(BUILT_IN, "polyhead")
+
+
+def command(name: str) -> Command | None:
+    """The module of a command; None where nothing installed brings it.
+
+    Raises:
+        PluginError: when that cannot be loaded.
+    """
+    # Spelled out, since tools that freeze a program take along what they find imported, and a
+    # frozen program may have no entry points.
+    if name == "inspect":
+        from polyhead.cli import inspect
+
+        return inspect
+    if name == "push":
+        from polyhead.cli import push
+
+        return push
+    if name == "run":
+        from polyhead.cli import run
+
+        return run
+    if name == "verify":
+        from polyhead.cli import verify
+
+        return verify
+    found = next((point for point in plugins.points(GROUP) if point.name == name), None)
+    return None if found is None else cast(Command, plugins.load(found))
 
 
 def _answer(words: list[str]) -> int:
-    commands = {point.name: point for point in plugins.points(GROUP)}
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_overview(commands))
+        output.write(_overview())
         return OK if words else USAGE
     if words[0] in ("-V", "--version"):
-        sys.stdout.write(f"polyhead {__version__}\n")
+        output.write(f"polyhead {__version__}")
         return OK
-    if words[0] not in commands:
-        sys.stderr.write(_unknown(words[0], commands))
+    found = command(words[0])
+    if found is None:
+        output.complain(_unknown(words[0]))
         return USAGE
-    return _execute(commands[words[0]], words[1:])
-
-
-def _execute(point: EntryPoint, words: list[str]) -> int:
-    command = cast(Command, plugins.load(point))
     parser = argparse.ArgumentParser(
-        prog=f"polyhead {point.name}",
-        description=command.__doc__,
+        prog=f"polyhead {words[0]}",
+        description=found.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    command.configure(parser)
-    arguments = _parse(parser, words)
+    found.configure(parser)
+    arguments = _parse(parser, words[1:])
     with output.log_to_stderr(quiet=arguments.quiet):
-        return command.execute(arguments)
+        return found.execute(arguments)
 
 
 @contextmanager
@@ -126,33 +156,25 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namesp
         return parser.parse_args(words)
 
 
-def _discard_output() -> None:
-    """What is still buffered must not fail again when Python flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _overview(commands: dict[str, EntryPoint]) -> str:
+def _overview() -> str:
     lines = ["usage: polyhead COMMAND [ARGUMENTS]", "", "One encoder pass, many answers.", ""]
     by_distribution: dict[str, list[str]] = {}
-    for point in commands.values():
-        by_distribution.setdefault(plugins.distribution(point), []).append(point.name)
-    for distribution, names in sorted(by_distribution.items()):
-        lines.append(f"commands of {distribution}:  {'  '.join(sorted(names))}")
-    lines += [
-        "",
-        "'polyhead COMMAND --help' explains one; 'polyhead --version' shows the version.",
-    ]
-    return "\n".join(lines) + "\n"
+    for name, distribution in names().items():
+        by_distribution.setdefault(distribution, []).append(name)
+    for distribution, brought in sorted(by_distribution.items()):
+        lines.append(f"commands of {distribution}:  {'  '.join(sorted(brought))}")
+    lines += ["", "'polyhead COMMAND --help' explains one; 'polyhead --version' shows the version."]
+    return "\n".join(lines)
 
 
-def _unknown(word: str, commands: dict[str, EntryPoint]) -> str:
-    for distribution, names in _BROUGHT_BY.items():
-        if word in names:
+def _unknown(word: str) -> str:
+    for distribution, brought in _BROUGHT_BY.items():
+        if word in brought:
             return (
                 f"polyhead: the command {word!r} comes with {distribution}, which is not installed"
-                f" here. Run 'pip install {distribution}'.\n"
+                f" here. Run 'pip install {distribution}'."
             )
+    known = sorted(names())
     return (
-        f"polyhead: unknown command {word!r}; installed: {', '.join(sorted(commands))}."
-        f"{nearest(word, commands)}\n"
+        f"polyhead: unknown command {word!r}; installed: {', '.join(known)}.{nearest(word, known)}"
     )

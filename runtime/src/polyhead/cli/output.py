@@ -1,19 +1,45 @@
-"""Results on stdout, progress on stderr."""
+"""Results on stdout, progress on stderr: UTF-8, whatever the locale, and never a control code."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
-_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # JSON leaves them
 _log = logging.getLogger(__name__)
+
+# A stranger's label may hold what a terminal obeys.
+_IN_CELL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_IN_TEXT = {code: shown for code, shown in _IN_CELL.items() if chr(code) not in "\n\t"}
+# What JSON leaves, and the ends of lines for some who read lines.
+_IN_JSON = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029)}
+
+
+class ReaderGone(Exception):
+    """Whoever reads this process's stdout went away."""
+
+
+def use_utf8() -> None:
+    """Write UTF-8 from here on, as files are. A stream that the caller closed becomes an empty one.
+
+    What is no Unicode, as a file's name may be, is shown by its numbers.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
@@ -24,6 +50,7 @@ def log_to_stderr(*, quiet: bool = False) -> Iterator[None]:
         quiet: warnings only, no progress.
     """
     handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
     level = logging.WARNING if quiet else logging.INFO
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
@@ -39,14 +66,43 @@ def log_to_stderr(*, quiet: bool = False) -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """One result, as text, to stdout."""
-    sys.stdout.write(text + "\n")
+    """One result, as text, to stdout.
+
+    Raises:
+        ReaderGone: when nobody reads it any more.
+        OSError: when it cannot be written.
+    """
+    _put(text.translate(_IN_TEXT))
 
 
 def write_json(value: Any, *, indent: int | None = 1) -> None:
-    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
-    write(text.translate(_LINE_ENDS))
+    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines.
+
+    Raises what `write` raises.
+    """
+    line = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    _put(line.translate(_IN_JSON))
+
+
+def flush() -> None:
+    """Have all results written. Raises what `write` raises."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as problem:
+        raise ReaderGone from problem
+
+
+def discard() -> None:
+    """Drop what cannot be written, or Python would complain when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(text: str) -> None:
+    """Why a command ends, to stderr."""
+    sys.stderr.write(text.translate(_IN_TEXT) + "\n")
 
 
 def progress(text: str) -> None:
@@ -62,7 +118,7 @@ def listed(values: Iterable[object]) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns of equal width; numbers are set to the right, CJK counts as two columns wide."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[_cell(value).translate(_IN_CELL) for value in row] for row in rows]
     widths = [max(_width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     lines = [list(header), ["-" * width for width in widths], *cells]
@@ -93,6 +149,20 @@ _MARKUP = re.compile(r"[\\`*\[|~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?
 def as_markdown(text: str) -> str:
     """A text in one line of Markdown that shows it as it is; line ends become blanks."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
+def _put(line: str) -> None:
+    try:
+        sys.stdout.write(line + "\n")
+    except BrokenPipeError as problem:
+        raise ReaderGone from problem
+
+
+class _Line(logging.Formatter):
+    """A message of the log as a plain line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).translate(_IN_TEXT)
 
 
 def _is_number(value: object) -> bool:

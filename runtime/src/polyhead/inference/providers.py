@@ -10,7 +10,7 @@ from typing import Literal
 
 from polyhead.bundle.selection import CPU, CUDA
 from polyhead.errors import InvalidSetting, ProviderUnavailable
-from polyhead.system.onnx_runtime import ort
+from polyhead.system.onnx_runtime import check_version, ort
 
 Provider = Literal["cpu", "cuda", "auto"]
 NAMES = {"cpu": CPU, "cuda": CUDA}
@@ -31,11 +31,12 @@ def order(provider: Provider) -> tuple[str, ...]:
 
 
 def require(provider: str) -> None:
-    """Refuse a provider that this onnxruntime was built without.
+    """Refuse a provider that this onnxruntime was built without, and one that is too old.
 
     Raises:
-        ProviderUnavailable: names those that it has.
+        ProviderUnavailable: names the providers that it has, or the version that is needed.
     """
+    check_version()
     available = ort.get_available_providers()
     if provider not in available:
         raise ProviderUnavailable(
