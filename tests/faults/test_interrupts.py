@@ -16,7 +16,8 @@ MOMENTS = 6
 DEMO = Path(__file__).parents[2] / "examples" / "support-desk" / "demo.toml"
 # Python itself answers Ctrl-C until the command line is there: it imports numpy and onnxruntime.
 ANNOUNCED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from polyhead.cli.main import main
 sys.stderr.write("ready\\n")
 sys.exit(main())
