@@ -118,7 +118,9 @@ def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
 )
 def test_a_signal_ends_a_command_with_one_line(start, bundle, number, code):
     words = ("run", bundle, "--input", "-", "--heads", "topic")
+    before = signal.signal(number, signal.SIG_DFL)  # tests in the background ignore some
     process = start(*words, stdout=subprocess.DEVNULL)
+    signal.signal(number, before)
     process.stdin.write(b'"a"\n' * 512)
     process.stdin.flush()
     assert process.stderr.readline() == b"512 texts\n"  # it waits for more
