@@ -20,7 +20,7 @@ def installed(tmp_path, monkeypatch):
             if record is not None:
                 (metadata / "RECORD").write_text(record)
         monkeypatch.setattr(ort, "__file__", str(tmp_path / "onnxruntime" / "__init__.py"))
-        return info._distributions.__wrapped__()
+        return info.onnxruntime_distributions.__wrapped__()
 
     return say
 

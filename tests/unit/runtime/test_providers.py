@@ -26,6 +26,7 @@ from polyhead import (
 )
 from polyhead.bundle import read
 from polyhead.bundle.selection import graph_for
+from polyhead.inference import providers
 from polyhead.inference.grouping import padded_groups
 from polyhead.inference.providers import CPU, CUDA
 from polyhead.inference.session import OnnxSession
@@ -82,6 +83,15 @@ def test_a_bundle_without_a_graph_for_cuda_says_how_to_get_one(bundle):
 @pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="CUDA is here")
 def test_cuda_that_is_not_there_is_an_error(several_graphs):
     with pytest.raises(ProviderUnavailable, match=r"has no CUDAExecutionProvider.*onnxruntime-gpu"):
+        load(several_graphs, provider="cuda")
+
+
+@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="CUDA is here")
+def test_builds_that_overwrote_each_other_are_named(several_graphs, monkeypatch):
+    both = ["onnxruntime 1.32.0", "onnxruntime-gpu 1.31.1"]
+    monkeypatch.setattr(providers, "onnxruntime_distributions", lambda: both)
+    message = r"onnxruntime 1\.32\.0 and onnxruntime-gpu 1\.31\.1 use one folder.*: uninstall all"
+    with pytest.raises(ProviderUnavailable, match=message):
         load(several_graphs, provider="cuda")
 
 

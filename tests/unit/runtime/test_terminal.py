@@ -92,7 +92,15 @@ def test_streams_that_the_caller_closed(command, bundle, words, code, closed):
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("--version",), ("run", "--help"), ("inspect", "BUNDLE")], ids=str
+    "words",
+    [
+        ("--help",),
+        ("--version",),
+        ("run", "--help"),
+        ("inspect", "BUNDLE"),
+        ("verify", "BUNDLE", "--isolated"),
+    ],
+    ids=str,
 )
 def test_a_reader_that_went_away_is_no_error(start, bundle, words):
     reader, writer = os.pipe()

@@ -12,14 +12,14 @@ from types import FrameType
 from typing import Protocol, cast
 
 from polyhead.cli import output
-from polyhead.errors import PolyheadError, nearest
+from polyhead.errors import nearest
 from polyhead.system import plugins
 from polyhead.system.info import __version__
 
 GROUP = "polyhead.commands"
 """Of the entry points that bring the commands of other distributions."""
 BUILT_IN = ("inspect", "push", "run", "verify")
-OK, FAILED, USAGE = 0, 1, 2
+OK, USAGE = 0, 2
 SIGNALLED = 128
 """Added to the number of the signal that ended a command: 130 for Ctrl-C, 143 for SIGTERM."""
 
@@ -52,20 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     output.use_utf8()
     try:
         with _interrupted_by_signals():
-            code = _answer(words)
-            output.flush()  # here, where a full disk or a closed pipe is still answered
-        return code
-    except output.ReaderGone:  # of a pipe (`head`, say): end quietly
-        return OK
-    except (PolyheadError, OSError) as problem:
-        output.complain(f"{name}: {problem}")
-        return FAILED
+            return output.reported(name, lambda: _answer(words))
     except KeyboardInterrupt as problem:
         number = signal.Signals(*problem.args or (signal.SIGINT,))
         output.complain(f"\n{name}: interrupted ({number.name})")
         return SIGNALLED + number
-    finally:
-        output.discard()
 
 
 def names() -> dict[str, str]:

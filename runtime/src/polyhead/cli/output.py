@@ -9,10 +9,12 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from polyhead.errors import PolyheadError
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
 _log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ _IN_TEXT = {code: shown for code, shown in _IN_CELL.items() if chr(code) not in 
 _IN_JSON = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029)}
 
 
-class ReaderGone(Exception):
+class _ReaderGone(Exception):
     """Whoever reads this process's stdout went away."""
 
 
@@ -66,38 +68,42 @@ def log_to_stderr(*, quiet: bool = False) -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """One result, as text, to stdout.
-
-    Raises:
-        ReaderGone: when nobody reads it any more.
-        OSError: when it cannot be written.
-    """
-    _put(text.translate(_IN_TEXT))
+    """One result, as text, to stdout."""
+    with _read():
+        sys.stdout.write(text.translate(_IN_TEXT) + "\n")
 
 
 def write_json(value: Any, *, indent: int | None = 1) -> None:
-    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines.
-
-    Raises what `write` raises.
-    """
+    """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines."""
     line = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
-    _put(line.translate(_IN_JSON))
+    with _read():
+        sys.stdout.write(line.translate(_IN_JSON) + "\n")
 
 
-def flush() -> None:
-    """Have all results written. Raises what `write` raises."""
+def reported(name: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`: 1 for an error that polyhead or the system names, told on stderr.
+
+    0 where whoever read the results (`head`, say) went away.
+
+    Args:
+        name: of the command, for the message.
+        work: writes results, and gives an exit code.
+    """
     try:
-        sys.stdout.flush()
-    except BrokenPipeError as problem:
-        raise ReaderGone from problem
-
-
-def discard() -> None:
-    """Drop what cannot be written, or Python would complain when it flushes at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = work()
+        with _read():
+            sys.stdout.flush()  # here, where a full disk or a closed pipe is still answered
+        return code
+    except _ReaderGone:
+        return 0
+    except (PolyheadError, OSError) as problem:
+        complain(f"{name}: {problem}")
+        return 1
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would complain of what is left when it flushes at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
@@ -151,11 +157,13 @@ def as_markdown(text: str) -> str:
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
-def _put(line: str) -> None:
+@contextmanager
+def _read() -> Iterator[None]:
+    """Another pipe than stdout's may break, too: that is an error."""
     try:
-        sys.stdout.write(line + "\n")
+        yield
     except BrokenPipeError as problem:
-        raise ReaderGone from problem
+        raise _ReaderGone from problem
 
 
 class _Line(logging.Formatter):

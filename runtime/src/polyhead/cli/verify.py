@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polyhead.bundle import Certificate
 from polyhead.cli import output
 from polyhead.cli.output import listed
-from polyhead.errors import BundleUnsafe, PolyheadError
+from polyhead.errors import BundleUnsafe
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,19 +54,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
     try:
         return run_isolated(
-            partial(_reported, arguments), memory_gib=arguments.memory, seconds=arguments.seconds
+            lambda: output.reported("polyhead verify", lambda: _verify(arguments)),
+            memory_gib=arguments.memory,
+            seconds=arguments.seconds,
         )
     except BundleUnsafe as problem:
         raise BundleUnsafe(f"{arguments.bundle}: {problem}") from problem
-
-
-def _reported(arguments: argparse.Namespace) -> int:
-    """The child's whole run: nobody else reports its errors."""
-    try:
-        return _verify(arguments)
-    except (PolyheadError, OSError) as problem:
-        sys.stderr.write(f"polyhead verify: {problem}\n")
-        return 1
 
 
 def _verify(arguments: argparse.Namespace) -> int:

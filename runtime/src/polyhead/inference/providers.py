@@ -10,6 +10,7 @@ from typing import Literal
 
 from polyhead.bundle.selection import CPU, CUDA
 from polyhead.errors import InvalidSetting, ProviderUnavailable
+from polyhead.system.info import onnxruntime_distributions
 from polyhead.system.onnx_runtime import check_version, ort
 
 Provider = Literal["cpu", "cuda", "auto"]
@@ -39,10 +40,17 @@ def require(provider: str) -> None:
     check_version()
     available = ort.get_available_providers()
     if provider not in available:
+        brought = onnxruntime_distributions() or ()
+        if len(brought) > 1:
+            next_step = (
+                f" {' and '.join(brought)} use one folder, and the last one to be installed runs:"
+                " uninstall all, then install the one with it,"
+            )
+        else:
+            next_step = " Install onnxruntime-gpu in place of onnxruntime," * (provider == CUDA)
         raise ProviderUnavailable(
             f"onnxruntime {ort.__version__} has no {provider}; it has {', '.join(available)}."
-            + (" Install onnxruntime-gpu in place of onnxruntime," if provider == CUDA else "")
-            + " or load with provider='cpu'."
+            f"{next_step} or load with provider='cpu'."
         )
 
 

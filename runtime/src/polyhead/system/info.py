@@ -24,7 +24,7 @@ def system_info() -> dict[str, Any]:
         "versions": {
             "polyhead": __version__,
             "onnxruntime": ort.__version__,
-            "onnxruntime_distributions": _distributions(),
+            "onnxruntime_distributions": onnxruntime_distributions(),
             "tokenizers": tokenizers.__version__,
             "numpy": np.__version__,
         },
@@ -35,7 +35,7 @@ _PACKAGE = "\nonnxruntime/__init__.py,"  # a line of the metadata
 
 
 @cache
-def _distributions() -> list[str] | None:
+def onnxruntime_distributions() -> list[str] | None:
     """Which distributions brought onnxruntime, as ``onnxruntime-gpu 1.32.0``.
 
     Where there are several, they have written the same files, and the last one to be installed
