@@ -194,12 +194,11 @@ def entry_for(
     """An entry for a request; what is wrong with it is left for the engine to say."""
     if isinstance(heads, Iterable) and not isinstance(heads, str):
         heads = tuple(heads)
-    settings = _same((_names(heads), options))
+    settings = _key((_names(heads), options))
     texts = [item] if isinstance(item, str) else item
-    sizes = (len(t) for t in texts) if _are_texts(texts) else (0,)
-    characters = sum(sizes)
+    characters = sum(map(str.__len__, texts)) if _are_texts(texts) else 0
     # Hashing a very long text would hold up the event loop.
-    key = object() if characters > _LONG else _same((item, settings))
+    key = object() if characters > _LONG else (_key(item), settings)
     return QueueEntry(key, settings, item, heads, options, arrived, characters + _TEXT)
 
 
@@ -259,13 +258,21 @@ def _names(heads: object) -> object:
     return sorted(map(repr, heads)) if isinstance(heads, tuple) else heads
 
 
-def _same(value: object) -> object:
+def _key(value: object) -> object:
     """Something hashable that is equal for equal values, of equal types; unique where unknown."""
-    if isinstance(value, str | int | float | bool | None):
+    try:
+        return _same(value)
+    except RecursionError:  # lists in lists, as a stranger's JSON may have: the engine refuses them
+        return object()
+
+
+def _same(value: object) -> object:
+    """A subclass may have its own idea of equality, so it is unknown."""
+    if type(value) in (str, int, float, bool, type(None)):
         return type(value), value
     if isinstance(value, list | tuple):
         return type(value), tuple(_same(part) for part in value)
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+    if isinstance(value, Mapping) and all(type(key) is str for key in value):
         return Mapping, tuple((key, _same(value[key])) for key in sorted(value))
     if isinstance(value, type):
         return value

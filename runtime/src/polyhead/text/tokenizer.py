@@ -252,15 +252,15 @@ def _offsets(encoded: tokenizers.Encoding) -> NDArray[np.int64]:
 
 
 def parts(item: Any, index: int = 0) -> tuple[str | None, str]:
-    """First and second text of an input; a single text has no first.
+    """First and second text of an input, as plain `str`; a single text has no first.
 
     Raises:
         InvalidText: for what is neither a `str` nor a pair of them; names `index`.
     """
     if isinstance(item, str):
-        return None, item
+        return None, str.__str__(item)
     if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(x, str) for x in item):
-        return item[0], item[1]
+        return str.__str__(item[0]), str.__str__(item[1])
     raise InvalidText(
         f"input {index}: found {type(item).__name__}, expected a str, or a pair of str such as"
         " (question, text). Decode bytes first; pass several texts as one list of str.",
