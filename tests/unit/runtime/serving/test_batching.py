@@ -164,6 +164,48 @@ def test_a_bad_text_fails_only_its_own_request(engine, gate, serve, requests, ba
     assert (gate.calls, gate.alone) == ([["a", bad, "b"]], [])
 
 
+def nested(depth):
+    found = "a"
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_what_is_nested_without_end_is_refused_with_a_typed_error(engine, serve, requests):
+    endless = {}
+    endless["topic"] = {"k": endless}
+
+    def scenario(batcher):
+        strange = requests(batcher, nested(900)) + requests(batcher, "a", options=endless)
+        return requests.ended(strange + requests(batcher, "b"))
+
+    text, options, good = serve(engine, scenario)
+    assert (type(text), type(options), good.text) == (InvalidText, InvalidSetting, "b")
+
+
+class Strange(str):
+    """A text with ideas of its own."""
+
+    __slots__ = ()
+
+    def __hash__(self):
+        raise ValueError
+
+    def __eq__(self, _):
+        raise ValueError
+
+    def __len__(self):
+        raise ValueError
+
+
+def test_a_subclass_of_str_is_read_as_its_characters(engine, serve, requests):
+    text = Strange("The parcel was late.")
+    found = serve(engine, lambda batcher: asyncio.gather(*requests(batcher, text, text)))
+    alone = engine(text)
+    assert type(alone.text) is str
+    assert plain([*found, alone]) == plain([engine("The parcel was late.")] * 3)
+
+
 def test_a_graph_that_fails_for_a_text_fails_only_its_own_request(simulate, stand_in, requests):
     engine = stand_in()
     answered = engine.predict
