@@ -1,5 +1,6 @@
 """What a list comes to, what a single text gets, and what happens when threads are not there."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyhead import EngineClosed
+from polyhead import EngineClosed, load
 from polyhead.inference.scheduler import Job, Scheduler
 
 
@@ -324,3 +325,58 @@ def test_the_error_of_the_first_strip_is_raised(scheduler):
 
     with pytest.raises(ValueError, match=r"\b64\b"):
         scheduler.spread(fail_late, 500)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("texts", [["a"], ["a", "b b", "c c c"] * 30], ids=["one", "list"])
+def test_what_is_called_in_the_midst_of_a_call_may_use_the_engine(bundle, threads, texts):
+    """A signal handler, or a finalizer, in a thread that computes: it must not wait for itself."""
+    with load(bundle, threads=threads) as engine:
+        expected = [found.to_dict() for found in engine.predict(texts)]
+        inside, nested = threading.local(), []
+
+        def wanted(_):
+            if not getattr(inside, "now", False):
+                inside.now = True
+                nested.append([found.to_dict() for found in engine.predict(texts)])
+                engine("a b c d e f g h i j k l m n o p")
+                inside.now = False
+            return True
+
+        found = within(20, lambda: engine.predict([*texts, "b"], wanted=wanted))
+        assert [each.to_dict() for each in found[:-1]] == expected
+        assert nested
+        assert all(each == expected for each in nested)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_engine_may_be_closed_in_the_midst_of_a_call(bundle, threads):
+    engine = load(bundle, threads=threads)
+
+    def wanted(_):
+        engine.close()
+        return True
+
+    with contextlib.suppress(EngineClosed):
+        within(20, lambda: engine.predict(["a", "b b", "c c c"] * 30, wanted=wanted))
+    with pytest.raises(EngineClosed):
+        engine("a")
+
+
+def within(seconds, call):
+    """What a call gives in a thread of its own."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(outcome(call)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert found, "it hangs"
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def outcome(call):
+    try:
+        return call()
+    except Exception as problem:
+        return problem

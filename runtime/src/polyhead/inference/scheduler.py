@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
 from queue import Empty, SimpleQueue
+from threading import Thread, get_ident
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -211,6 +212,9 @@ class _Workers:
         for _ in range(count):
             self._places.put(None)
         self._count, self._closed = count, False
+        # Threads that have a place, or the lock of the pool. What calls an engine in the midst of
+        # that, a signal handler or `wanted`, would wait for itself: it does its work itself.
+        self._busy: set[int] = set()
         self._most = _AHEAD * count
         self._pool = self._new_pool()
 
@@ -223,15 +227,18 @@ class _Workers:
             fast is not None
             and len(windows) == 1
             and feeds[IDS].size >= fast.min_tokens
+            and (thread := get_ident()) not in self._busy
             and fast.ready(self._open)
         ):
             held, back = self._hold()
             try:
+                self._busy.add(thread)
                 with suppress(Empty):  # there are fewer
                     held.extend(map(SimpleQueue.get_nowait, repeat(self._places, fast.threads)))
                     return group, fast.session.run(run.outputs, feeds)
             finally:
                 _exhaust(back)
+                self._busy.discard(thread)
         return group, self._in_a_place(run.backend.run, run.outputs, feeds)
 
     def side_by_side(self, function: Callable[[S], T], values: Sequence[S]) -> Iterator[T]:
@@ -241,6 +248,9 @@ class _Workers:
         where there are no threads: one worker, a system that gives no more, an interpreter at its
         end. Whatever ends it, its error or its caller's, none of these calls runs any more by then.
         """
+        if get_ident() in self._busy:
+            yield from map(function, values)
+            return
         futures: deque[Future[T]] = deque()
         handed: list[_Work[T, S]] = []
         try:
@@ -265,7 +275,10 @@ class _Workers:
         """End the threads, when they have done what they were given."""
         if self._pool is not None:
             self._closed = True  # before the pool refuses work, so that a call can say why
-            self._pool.shutdown()
+            if get_ident() in self._busy:
+                Thread(target=self._pool.shutdown).start()
+            else:
+                self._pool.shutdown()
 
     def _start(self, function: Callable[..., object], *arguments: object) -> bool:
         """Have a thread of the pool call it; False where none can be had.
@@ -275,7 +288,9 @@ class _Workers:
         """
         if self._pool is None:
             return False
+        thread = get_ident()
         try:
+            self._busy.add(thread)
             self._pool.submit(function, *arguments)
         except RuntimeError as problem:
             if self._closed:
@@ -283,6 +298,8 @@ class _Workers:
             # The old one keeps what it found no thread for, and would call it some day.
             self._pool = self._new_pool()
             return False
+        finally:
+            self._busy.discard(thread)
         return True
 
     def _new_pool(self) -> ThreadPoolExecutor | None:
@@ -306,12 +323,17 @@ class _Workers:
         return False
 
     def _in_a_place(self, function: Callable[..., T], *arguments: object) -> T:
+        thread = get_ident()
+        if thread in self._busy:
+            return function(*arguments)
         held, back = self._hold()
         try:
+            self._busy.add(thread)
             held.extend(map(SimpleQueue.get, (self._places,)))
             return function(*arguments)
         finally:
             _exhaust(back)
+            self._busy.discard(thread)
 
     def _hold(self) -> tuple[list[object], Iterator[None]]:
         """A list to take places into, and what gives back those that are in it.
