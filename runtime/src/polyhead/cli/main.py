@@ -112,6 +112,8 @@ def _answer(words: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     found.configure(parser)
     arguments = _parse(parser, words[1:])
+    if arguments.quiet:  # tqdm reads it when the command imports it
+        os.environ.setdefault("TQDM_DISABLE", "1")
     with output.log_to_stderr(quiet=arguments.quiet):
         return found.execute(arguments)
 
