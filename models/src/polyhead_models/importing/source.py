@@ -221,7 +221,7 @@ def weights(folder: Path) -> Mapping[str, Tensor]:
         SourceError: when there is neither, or it is damaged.
     """
     kinds = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
-    files = next((found for kind in kinds if (found := sorted(folder.glob(kind)))), [])
+    files = next(filter(None, (sorted(folder.glob(kind)) for kind in kinds)), [])
     if not files:
         raise SourceError(
             f"{folder}: its weights cannot be read: no model.safetensors, no pytorch_model.bin."
