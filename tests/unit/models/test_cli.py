@@ -186,3 +186,19 @@ def test_the_trained_checkpoint_is_whole(train_process):
     _, folder = train_process
     made = config.load(folder / "config.toml")
     assert checkpoint.describe(folder / "checkpoint").config == made
+
+
+def test_quiet_shows_no_progress(command, trained):
+    start, environment = command
+    words = [
+        "evaluate",
+        trained,
+        trained.parent / "config.toml",
+        "--split",
+        "validation",
+        "--quiet",
+    ]
+    done = subprocess.run(
+        [*start, *map(str, words)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""

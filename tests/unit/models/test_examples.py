@@ -131,6 +131,17 @@ def test_offsets_count_code_points(load):
     assert found.text[start:end] == "東京"
 
 
+@pytest.mark.parametrize(("start", "held"), [(3, True), (4, False)])
+def test_the_text_of_a_span_has_to_be_at_its_offsets(load, start, held):
+    stated = [{"label": "PLACE", "start": start, "end": start + 2, "text": "東京"}]
+    rows = [{"text": "👍🏽 東京 by", "topic": "x", "entities": stated}]
+    if held:
+        assert load(rows)[0].references["entities"] == (("PLACE", 3, 5),)
+    else:
+        with pytest.raises(DataError, match="Offsets count code points"):
+            load(rows)
+
+
 def test_a_row_without_a_target_gives_no_reference(load):
     rows = [
         {"text": "a", "topic": "x"},
@@ -142,7 +153,8 @@ def test_a_row_without_a_target_gives_no_reference(load):
 
 def test_a_target_that_no_row_has_is_refused(load, tmp_path):
     rows = [{"text": "a", "topik": "x", "entities": []}]
-    with pytest.raises(DataError, match=r"no row has a target 'topic' for the head 'topic'"):
+    match = r"no row has a target 'topic' for the head 'topic'; the keys are 'text', 'topik'"
+    with pytest.raises(DataError, match=match):
         load(rows)
 
 

@@ -34,6 +34,12 @@ def test_a_quote_in_a_tsv_is_a_character(file):
     ]
 
 
+def test_a_cell_of_a_csv_may_be_long(file):
+    text = "late again, " * 20_000
+    (row,) = read(file("rows.csv", f'text,topic\n"{text}",delivery\n'))
+    assert row.fields["text"] == text
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
 @pytest.mark.parametrize(
     ("header", "places"),

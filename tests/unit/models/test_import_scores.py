@@ -99,6 +99,16 @@ def test_a_reranker_without_activation_gives_its_logit(save, load, problem):
     assert found == pytest.approx(expected.tolist(), rel=1e-4)
 
 
+def test_a_problem_type_is_none_of_cross_encoders_activations(save, load, caplog):
+    library = pytest.importorskip("sentence_transformers")
+    folder = save(problem_type="regression", described={"model_type": "CrossEncoder"})
+    _, engine = load(folder)
+    expected = library.CrossEncoder(str(folder), device="cpu").predict(PAIRS)
+    found = [p["multilabel"].scores["score"] for p in engine.predict(PAIRS)]
+    assert found == pytest.approx(expected.tolist(), abs=1e-6)
+    assert "--answer number" in caplog.text
+
+
 def test_one_logit_of_an_unknown_kind_is_its_sigmoid_and_it_is_said(save, load, caplog):
     folder = save()
     spec, engine = load(folder)

@@ -249,6 +249,22 @@ def test_labels_without_names_are_numbered(save, load, safe, caplog):
     assert "names no labels" in caplog.text
 
 
+def test_labels_without_names_are_counted_in_shards(save, load):
+    model, folder = save("bert", "sequence")
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    edit(folder, id2label=None, label2id=None)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert load(folder)[0].spec.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+@pytest.mark.parametrize("tags", [("o", "b-per", "i-per"), ("O", "B_PER"), ("O", "PER-B")])
+def test_tags_of_another_scheme_are_kept_and_it_is_said(save, load, tags, caplog):
+    done, _ = load(save("bert", "tokens", dict(enumerate(tags)))[1])
+    assert done.spec.labels == tuple(tag for tag in tags if tag != "O")
+    assert "neither BIO nor plain" in caplog.text
+
+
 def test_special_tokens_and_the_longest_input_are_kept(save, load):
     _, folder = save("roberta", "sequence")
     done, made = load(folder)

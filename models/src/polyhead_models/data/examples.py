@@ -66,7 +66,7 @@ def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> l
         joiner = config.data[source].joiner
         examples += [_example(row, source, *read, same, joiner) for row in rows]
     if examples:
-        _require_targets(heads, examples, sources.shown(config.data[source], split))
+        _require_targets(heads, examples, rows, sources.shown(config.data[source], split))
     return examples
 
 
@@ -160,9 +160,13 @@ def _unicode(text: str, row: Row, field: str) -> str:
 
 
 def _require_targets(
-    heads: Mapping[str, HeadConfig], examples: Iterable[Example], path: str
+    heads: Mapping[str, HeadConfig], examples: Iterable[Example], rows: Sequence[Row], path: str
 ) -> None:
+    keys = dict.fromkeys(str(key) for row in rows for key in row.fields)
     seen = {name for e in examples for name in e.references}
     for name, head in heads.items():
         if name not in seen:
-            raise DataError(f"{path}: no row has a target {head.target!r} for the head {name!r}.")
+            raise DataError(
+                f"{path}: no row has a target {head.target!r} for the head {name!r}; the keys are"
+                f" {', '.join(map(repr, keys))}."
+            )

@@ -49,6 +49,7 @@ class TokensNetwork(HeadNetwork):
     def reference(cls, raw: Any, text: str) -> Reference:
         """Character spans: a list of tables with `label`, `start` and `end`; empty for no span.
 
+        Where a span has its `text`, too, that has to be there.
         Blanks at their edges are left out, as in answers, and so are spans of blanks alone.
         """
         if not isinstance(raw, list):
@@ -102,5 +103,11 @@ def _span(item: Any, text: str) -> tuple[str, int, int]:
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
         raise ValueError(
             f"found a span from {start!r} to {end!r}, expected 0 <= start < end <= {len(text)}"
+        )
+    stated = item.get("text")
+    if isinstance(stated, str) and stated.strip() != text[start:end].strip():
+        raise ValueError(
+            f"found the text {stated!r} of a span from {start} to {end}, where {text[start:end]!r}"
+            " is. Offsets count code points, not bytes or UTF-16"
         )
     return label, *trimmed(text, start, end)

@@ -32,7 +32,7 @@ _ACTIVATIONS = {
     "Softmax": "single_label_classification",
 }
 _BEGIN_INSIDE = re.compile(r"([BI])-(.+)")
-_OTHER_PREFIX = re.compile(r"[BIESLUM]-.+")
+_OTHER_SCHEME = re.compile(r"[BIESLUM][-_].+|.+[-_][BIESLUM]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _problem(source: Source, count: int) -> str:
             )
         if name != "Identity" or count == 1:
             return _ACTIVATIONS[name]
-    elif count == 1 and stated != "regression":
+    elif count == 1 and (stated != "regression" or source.is_cross_encoder):
         logger.warning(
             "%s: gives one logit, and its files do not say what it is; as the pipeline of"
             " transformers and CrossEncoder do, the sigmoid is its score. If the logit itself is"
@@ -181,7 +181,7 @@ def _tags(found: Sequence[str], source: Source) -> HeadMeaning:
         labels = tuple(dict.fromkeys(match[2] for match in parsed if match))
         pairs = (places.get(f"{prefix}-{label}") for label in labels for prefix in "BI")
         return HeadMeaning("tokens.v1", {"labels": labels, "scheme": "iob"}, (outside, *pairs))
-    if any(_OTHER_PREFIX.fullmatch(tag) for tag in named):
+    if any(_OTHER_SCHEME.fullmatch(tag) for tag in named):
         logger.warning(
             "%s: its tags are neither BIO nor plain labels; each is kept as a label of its own",
             source.name,

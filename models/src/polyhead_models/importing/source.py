@@ -215,18 +215,24 @@ class Source:
 
 
 def weights(folder: Path) -> Mapping[str, Tensor]:
-    """The weights of a small module: model.safetensors, or pytorch_model.bin without pickled code.
+    """The weights of a folder: safetensors, or pytorch_model.bin without pickled code; or shards.
 
     Raises:
         SourceError: when there is neither, or it is damaged.
     """
-    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    try:
-        if safe.is_file():
-            return safetensors.torch.load_file(str(safe))
-        found: Mapping[str, Tensor] = torch.load(
-            str(pickled), map_location="cpu", weights_only=True
+    kinds = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+    files = next(filter(None, (sorted(folder.glob(kind)) for kind in kinds)), [])
+    if not files:
+        raise SourceError(
+            f"{folder}: its weights cannot be read: no model.safetensors, no pytorch_model.bin."
         )
+    found: dict[str, Tensor] = {}
+    try:
+        for file in files:
+            if file.suffix == ".safetensors":
+                found |= safetensors.torch.load_file(str(file))
+            else:
+                found |= torch.load(str(file), map_location="cpu", weights_only=True)
         return found
     except Exception as problem:  # a damaged pickle raises whatever it likes
         raise SourceError(f"{folder}: its weights cannot be read: {problem}.") from problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -112,6 +113,8 @@ def _answer(words: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     found.configure(parser)
     arguments = _parse(parser, words[1:])
+    if arguments.quiet:  # tqdm reads it when the command imports it
+        os.environ.setdefault("TQDM_DISABLE", "1")
     with output.log_to_stderr(quiet=arguments.quiet):
         return found.execute(arguments)
 

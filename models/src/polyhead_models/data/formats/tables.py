@@ -37,6 +37,7 @@ def read_tsv(place: str, layout: FileLayout) -> Iterator[Row]:
 
 
 def _csv_records(path: Path) -> Records:
+    csv.field_size_limit(2**31 - 1)  # a text may have more than 131,072 characters
     reader = csv.reader((line for _, line in lines(path)), strict=True)
     understood = 0  # an open quote lets the reader run on to the end of the file
     try:
