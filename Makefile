@@ -14,8 +14,8 @@ test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
 	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
 
-# onnx only makes the graphs that the tests run.
-RUNTIME_TESTS := -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime
+# onnx only makes the graphs that the tests run. What is left out depends on no version.
+RUNTIME_TESTS := -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime $(addprefix --ignore=tests/unit/runtime/,serving test_atomic.py test_terminal.py)
 RUNTIME_NEEDS := -e './runtime[hub,prometheus]' hypothesis onnx pytest pytest-xdist
 test-lowest: .venv-lowest/ready  ## the runtime at the lowest versions that it allows
 	.venv-lowest/bin/python -m pytest $(RUNTIME_TESTS)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,9 @@ def test_a_changed_file_is_refused_and_nothing_is_kept(hub, bundle_copy, label):
 @pytest.mark.parametrize("fault", ["break", "redirect", "wrong"])
 def test_a_download_that_goes_wrong_once_or_another_way_is_whole(hub, label, fault):
     hub.fails("model.onnx", fault, times=1)
+    if fault == "break" and int(version("huggingface-hub").split(".")[0]) < 1:
+        # That client does not try again by itself.
+        assert hub.run("hf:team/bundle").startswith("Bundle")
     assert hub.run("hf:team/bundle") == label
     assert hub.run("hf:team/bundle", HF_HUB_OFFLINE="1") == label
 
