@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -214,6 +215,8 @@ def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _arguments(
     settings: TrainingConfig, folder: Path, steps: int, *, watch: bool
 ) -> transformers.TrainingArguments:
+    # It would win over `precision`; transformers 4 leaves that of an earlier training there.
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     return transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
