@@ -128,6 +128,34 @@ def byte_bpe(byte_bpe_json: str) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def save_bert(wordpiece_json: str, wordpiece: Tokenizer) -> Callable[..., Path]:
+    """A tiny BERT with random weights: `save_bert(folder, "BertForQuestionAnswering", seed=3, …)`.
+
+    The folder is one of the transformers library; further keywords are of its configuration.
+    """
+
+    def save(folder: Path, kind: str = "BertModel", *, seed: int = 0, **changes: Any) -> Path:
+        import torch
+        import transformers
+
+        sizes = {
+            "vocab_size": wordpiece.vocabulary_size,
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": 64,
+        }
+        torch.manual_seed(seed)
+        made = getattr(transformers, kind)(transformers.BertConfig(**{**sizes, **changes}))
+        made.eval().save_pretrained(folder)
+        (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def graph(wordpiece: Tokenizer) -> onnx.ModelProto:
     """Embeddings and three heads; opset 23, IR 10, weights from a fixed seed."""
     random = np.random.default_rng(20)

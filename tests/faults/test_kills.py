@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-import transformers
 from hub_server import Hub, served
 
 from polyhead.bundle import read_parts
@@ -114,21 +113,11 @@ def hidden(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Iterator[Commands]:
+def polyhead(save_bert, tmp_path_factory) -> Iterator[Commands]:
     """A folder with an encoder, rows, checkpoints `a` and `b`, and what is made of them."""
     folder = tmp_path_factory.mktemp("kills") / "work"
     folder.mkdir()
-    torch.manual_seed(0)
-    made = transformers.BertConfig(
-        vocab_size=wordpiece.vocabulary_size,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    transformers.BertModel(made).save_pretrained(folder / "encoder")
-    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+    save_bert(folder / "encoder")
     lines = [json.dumps(row, ensure_ascii=False) for row in ROWS]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))

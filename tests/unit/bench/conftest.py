@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 
 from polyhead.bundle import read
 from polyhead.cli.main import main
@@ -18,13 +17,6 @@ from polyhead_bench.run import run
 from polyhead_bench.scenarios import SCENARIOS, RunSettings
 from polyhead_bench.texts import TextSource
 
-ENCODER = {
-    "vocab_size": 128,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
 ROWS = [{"text": f"The parcel was {n} days late.", "topic": "delivery"} for n in range(6)]
 ROWS += [{"text": f"Thanks, {n} stars!", "topic": "praise"} for n in range(6)]
 HEADS = """
@@ -56,17 +48,14 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def trained(wordpiece_json: str) -> Callable[..., Models]:
+def trained(save_bert: Callable[..., Path]) -> Callable[..., Models]:
     """`trained(folder, rows, heads, …)`: a tiny checkpoint and its fp32 bundle, in a folder."""
 
     def make(
         folder: Path, rows: Rows, heads: str, *, tokens: int, training: str = "epochs = 1"
     ) -> Models:
         torch.set_num_threads(2)
-        torch.manual_seed(3)
-        config = transformers.BertConfig(**ENCODER, max_position_embeddings=tokens)
-        transformers.BertModel(config).save_pretrained(folder / "encoder")
-        (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        save_bert(folder / "encoder", seed=3, num_hidden_layers=2, max_position_embeddings=tokens)
         lines = "".join(f"{json.dumps(row)}\n" for row in rows)
         (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
         text = _CONFIG.format(folder=folder, tokens=tokens, heads=heads, training=training)

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
-from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import checkpoint, config, training
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
@@ -94,22 +92,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def encoder_folder(
-    wordpiece_json: str, wordpiece: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+    save_bert: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A BERT of two layers with random weights, as a folder of the transformers library."""
     folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    made = transformers.BertConfig(
-        vocab_size=wordpiece.vocabulary_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    transformers.BertModel(made).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
-    return folder
+    return save_bert(folder, num_hidden_layers=2, intermediate_size=64)
 
 
 @pytest.fixture(scope="session")

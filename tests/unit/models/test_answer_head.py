@@ -107,8 +107,7 @@ def test_the_most_frequent_answer_comes_first_and_of_equals_the_first():
         ("late", "found 'late', expected a list of answers with text and start"),
         (["late"], "found the answer 'late', expected a table with text and start"),
         ([{"text": "late"}], "expected a table with text and start"),
-        ([{"text": "", "start": 0}], "found the answer '', expected a text"),
-        ([{"text": " ", "start": 3}], "found the answer ' ', expected a text"),
+        ([{"text": None, "start": 0}], "found the answer None, expected a text"),
         ([{"text": "late", "start": "15"}], "at '15' is outside the text, which has 39 characters"),
         ([{"text": "late", "start": -1}], "at -1 is outside the text"),
         ([{"text": "anna", "start": 36}], "at 36 is outside the text"),
@@ -122,8 +121,12 @@ def test_an_answer_that_is_not_in_the_text_is_refused(raw, message):
     assert message in str(caught.value)
 
 
-def test_an_empty_list_says_that_there_is_no_answer():
-    assert ANSWER.reference([], TEXT) == AnswerSpans((), ())
+@pytest.mark.parametrize("blank", [[], [("", -1)], [("", 0), (" ", 3)]], ids=repr)
+def test_an_empty_list_or_answer_says_that_there_is_no_answer(blank):
+    raw = [{"text": text, "start": start} for text, start in blank]
+    assert ANSWER.reference(raw, TEXT) == AnswerSpans((), ())
+    one = {"text": "late", "start": TEXT.index("late")}
+    assert ANSWER.reference([*raw, one], TEXT).texts == ("late",)
 
 
 def test_the_loss_is_the_cross_entropy_of_first_and_last_token(head):

@@ -140,6 +140,23 @@ def test_a_question_of_squad_is_a_row(file):
     ]
 
 
+@pytest.mark.parametrize(
+    "answers", [[], [{"text": "Oslo", "answer_start": 14}], [{"text": ""}], None], ids=repr
+)
+def test_an_impossible_question_has_no_answer(file, answers):
+    squad = json.loads(json.dumps(SQUAD))
+    squad["data"][0]["paragraphs"][0]["qas"][1]["answers"] = answers
+    assert read(file(squad), "squad")[1].fields["answers"] == []
+
+
+@pytest.mark.parametrize("value", ["false", 0, None], ids=repr)
+def test_impossible_is_true_or_false(file, value):
+    squad = json.loads(json.dumps(SQUAD))
+    squad["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = value
+    with pytest.raises(DataError, match="question 'q1': no 'is_impossible' of the form"):
+        read(file(squad), "squad")
+
+
 @pytest.mark.parametrize("key", ["paragraphs", "context", "qas", "answer_start", "question", "id"])
 def test_a_part_of_squad_that_is_missing_is_named(file, key):
     path = file(json.dumps(SQUAD, indent=1).replace(f'"{key}"', '"other"'))

@@ -95,7 +95,7 @@ def test_what_does_not_fit_the_columns_is_named(file, content, layout, line, par
 CELL = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), min_size=1)
 
 
-@given(st.lists(st.tuples(CELL, CELL.filter(lambda c: not c.startswith("["))), min_size=1))
+@given(st.lists(st.tuples(CELL, CELL | st.sampled_from(("[]", '["a"]', "[1, 2]"))), min_size=1))
 def test_every_cell_of_a_tsv_comes_back(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("table") / "rows.tsv"
     path.write_bytes("".join(f"x{a}\t{b}\n" for a, b in pairs).encode())

@@ -12,27 +12,18 @@ PAIR = ("who was late?", "the parcel of anna.")
 
 
 @pytest.fixture
-def folder(wordpiece, wordpiece_json, tmp_path):
+def folder(wordpiece, save_bert, tmp_path):
     """A BERT that is surest of its first token: that there is no answer."""
-    config = transformers.BertConfig(
-        vocab_size=wordpiece.vocabulary_size,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    torch.manual_seed(0)
-    model = transformers.BertForQuestionAnswering(config).eval()
+    folder = save_bert(tmp_path / "model", "BertForQuestionAnswering")
+    model = transformers.BertForQuestionAnswering.from_pretrained(folder)
     with torch.no_grad():
         words = model.bert.embeddings.word_embeddings.weight
         words.zero_()
         words[wordpiece.vocabulary["[CLS]"], 0] = 60.0
         model.qa_outputs.weight.zero_()
         model.qa_outputs.weight[:, 0] = 3.0
-    model.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
-    return tmp_path / "model"
+    model.save_pretrained(folder)
+    return folder
 
 
 def answer(folder, target, **options):

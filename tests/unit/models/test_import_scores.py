@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 import transformers
 
 from polyhead.errors import SourceError
@@ -16,25 +15,13 @@ LABELS = {1: ("score",), 3: ("a", "b", "c")}
 
 
 @pytest.fixture
-def save(wordpiece, wordpiece_json, tmp_path):
+def save(save_bert, tmp_path):
     """Saves a BERT with `count` logits; gives its folder."""
 
     def made(count=1, described=None, **config):
-        torch.manual_seed(3)
-        settings = transformers.BertConfig(
-            vocab_size=wordpiece.vocabulary_size,
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-            initializer_range=0.6,
-            id2label=dict(enumerate(LABELS[count])),
-            **config,
-        )
-        folder = tmp_path / "model"
-        transformers.BertForSequenceClassification(settings).eval().save_pretrained(folder)
-        (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        labels = {"id2label": dict(enumerate(LABELS[count])), "initializer_range": 0.6}
+        kind = "BertForSequenceClassification"
+        folder = save_bert(tmp_path / "model", kind, seed=3, **labels, **config)
         if described is not None:
             file = folder / "config_sentence_transformers.json"
             file.write_text(json.dumps(described))

@@ -106,5 +106,27 @@ def test_a_tag_that_is_no_text_is_refused(load):
 
 
 def test_tags_on_a_plain_text_are_refused(load):
-    with pytest.raises(DataError, match=r"news\.jsonl:1: 'tags': found the span 'O'"):
+    message = r"news\.jsonl:1: 'tags': found the span 'O', .* need a text that is a list of words"
+    with pytest.raises(DataError, match=message):
         load("a b", ["O", "O"])
+
+
+def test_cells_have_words_and_tags_as_json(tmp_path):
+    path = tmp_path / "news.tsv"
+    path.write_text('words\ttags\n["Anna","is late"]\t["B-PERSON","O"]\n')
+    head = HeadConfig(kind="tokens", data="news", text="words", target="tags")
+
+    def read(**lists):
+        data = {"news": DataConfig(train=str(path), lists=lists)}
+        encoder = EncoderConfig(name="tiny")
+        return examples.load(Config(encoder=encoder, data=data, heads={"entities": head}), "train")
+
+    (found,) = read(words="json")
+    assert (found.text, found.references) == ("Anna is late", {"entities": (("PERSON", 0, 4),)})
+    with pytest.raises(DataError, match=r":2: 'tags': .* need a text that is a list of words"):
+        read()
+    path.write_text("words\ttags\na b\t(O)\n")
+    with pytest.raises(
+        DataError, match=r":2: column 'words': found 'a b', expected a list in JSON"
+    ):
+        read(words="json")

@@ -12,11 +12,13 @@ from polyhead_models.errors import ConfigError, DataError
 
 TEXTS = ["007", "1e5", "NA", "null", "None", "true", "2024-01-01", "-", "1,5", "NaN", "0x1F", "+1"]
 TEXTS += ["a\u2028b", "a\x85b", "a\x1cb", "ﬁ İ ß 東京 👩\u200d💻", "\u00a0a\u00a0", "[SEP] a"]
+TEXTS += ["[1]", "[]", "[null]", '["a","b"]', "{}", '{"a":1}', "0", "False", '"a"']
 FORMATS = ("jsonl", "csv", "tsv", "json", "conll", "parallel", "squad", "parquet")
 
 
 def _csv(texts):
-    return "".join(f'"{text}"\n' for text in ["text", *texts])
+    quoted = (text.replace('"', '""') for text in ["text", *texts])
+    return "".join(f'"{text}"\n' for text in quoted)
 
 
 def _squad(texts):

@@ -28,7 +28,7 @@ class DataConfig:
         header: whether the first line of csv or tsv names the columns. None: exactly when `columns`
             is empty. With both, `columns` goes before the header's names.
         lists: column -> separator, for cells that hold several values; a blank stands for any
-            white space.
+            white space, ``"json"`` for a list in JSON.
         names: column -> file with one name a line; the cells are numbers of lines, from 0.
         joiner: what is between the words of a text that is a list: a blank, or nothing for
             Chinese and Japanese.

@@ -10,6 +10,7 @@ from polyhead.errors import nearest
 from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
+from polyhead_models.data.formats.json_files import from_json
 from polyhead_models.data.rows import Row
 from polyhead_models.data.tagging import Words
 from polyhead_models.errors import DataError
@@ -111,6 +112,8 @@ def _example(
         raw = True if head.target is None else row.fields.get(head.target)
         if raw is None:
             continue
+        if network.listed and isinstance(raw, str):
+            raw = from_json(raw)
         try:
             if words is not None:
                 raw = network.on_words(raw, words, head.tags)

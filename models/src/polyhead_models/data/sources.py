@@ -19,7 +19,7 @@ from polyhead.errors import nearest
 from polyhead_models.config import DataConfig
 from polyhead_models.data import rows as files
 from polyhead_models.data.formats.base import lines
-from polyhead_models.data.formats.json_files import split_key
+from polyhead_models.data.formats.json_files import from_json, split_key
 from polyhead_models.data.rows import FileLayout, Row
 from polyhead_models.errors import DataError
 
@@ -117,9 +117,14 @@ def _changed(
     return changed
 
 
-def _parts(cell: Any, separator: str) -> list[str]:
+def _parts(cell: Any, separator: str) -> list[Any]:
     if not isinstance(cell, str):
         raise ValueError(f"found {cell!r}, expected a text with {separator!r} between its values")
+    if separator == "json":
+        found = from_json(cell)
+        if not isinstance(found, list):
+            raise ValueError(f"found {cell!r}, expected a list in JSON")
+        return found
     if separator == " ":
         return cell.split()
     parts = [part.strip() for part in cell.split(separator)]

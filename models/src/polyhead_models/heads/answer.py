@@ -54,6 +54,7 @@ class AnswerNetwork(HeadNetwork):
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "span"
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
     texts: ClassVar[tuple[int, ...]] = (2,)
+    listed: ClassVar[bool] = True
     tunable: ClassVar[bool] = True
 
     @classmethod
@@ -65,14 +66,15 @@ class AnswerNetwork(HeadNetwork):
     def reference(cls, raw: Any, text: str) -> AnswerSpans:
         """Answers of SQuAD: a list of tables with `text` and `start`; empty for no answer.
 
-        Blanks at their edges are left out, as in answers.
+        Blanks at their edges are left out, as in answers; an answer of blanks alone, which some
+        files have for none, is none.
         """
         if not isinstance(raw, list):
             raise ValueError(f"found {raw!r}, expected a list of answers with text and start")
         found: dict[tuple[int, int], int] = {}
         for item in raw:
-            span = _span(item, text)
-            found[span] = found.get(span, 0) + 1
+            if (span := _span(item, text)) is not None:
+                found[span] = found.get(span, 0) + 1
         spans = tuple(sorted(found, key=lambda span: -found[span]))
         return AnswerSpans(spans, tuple(text[start:end] for start, end in spans))
 
@@ -163,12 +165,14 @@ def f1(found: str, expected: str) -> float:
     return 2 * common / (len(a) + len(b))
 
 
-def _span(item: Any, text: str) -> tuple[int, int]:
+def _span(item: Any, text: str) -> tuple[int, int] | None:
     if not isinstance(item, dict) or not {"text", "start"} <= item.keys():
         raise ValueError(f"found the answer {item!r}, expected a table with text and start")
     answer, start = item["text"], item["start"]
-    if not isinstance(answer, str) or not answer.strip():
+    if not isinstance(answer, str):
         raise ValueError(f"found the answer {answer!r}, expected a text")
+    if not answer.strip():
+        return None
     if type(start) is not int or not 0 <= start <= len(text) - len(answer):
         raise ValueError(
             f"the answer {answer!r} at {start!r} is outside the text, which has {len(text)}"

@@ -34,6 +34,7 @@ class HeadNetwork(nn.Module, ABC):
         activation: what turns the logits into scores.
         default_pooling: what a configuration may leave out; None for heads that answer per token.
         texts: how many keys of a text the configuration may name: 1 for a lone text, 2 for a pair.
+        listed: whether a raw target is a list; it may then be JSON in a text, as in a csv file.
         untrained: whether the head is of use without training; it then learns from two texts,
             each an input by itself.
         tunable: whether `tuned` does anything.
@@ -47,6 +48,7 @@ class HeadNetwork(nn.Module, ABC):
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]]
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None]
     texts: ClassVar[tuple[int, ...]] = (1, 2)
+    listed: ClassVar[bool] = False
     untrained: ClassVar[bool] = False
     class_weights: Tensor | None
     label_smoothing: float = 0.0

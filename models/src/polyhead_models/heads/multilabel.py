@@ -29,6 +29,7 @@ class MultiLabelNetwork(NumericNetwork):
     kind: ClassVar[str] = "multilabel.v1"
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "sigmoid"
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = "mean"
+    listed: ClassVar[bool] = True
     tunable: ClassVar[bool] = True
 
     @classmethod

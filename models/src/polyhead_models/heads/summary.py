@@ -43,6 +43,7 @@ class SummaryNetwork(HeadNetwork):
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "sigmoid"
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
     texts: ClassVar[tuple[int, ...]] = (1,)
+    listed: ClassVar[bool] = True
 
     @classmethod
     def outputs(cls, spec: HeadSpec, width: int) -> int:

@@ -32,6 +32,7 @@ class TokensNetwork(HeadNetwork):
     activation: ClassVar[Literal["softmax", "sigmoid", "span", "identity"]] = "softmax"
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
     texts: ClassVar[tuple[int, ...]] = (1,)
+    listed: ClassVar[bool] = True
 
     @classmethod
     def on_words(cls, raw: Any, words: Words, tags: str) -> Any:
@@ -96,7 +97,10 @@ def _goes_on(start: int, starts: NDArray[np.int64], body: NDArray[np.bool_]) -> 
 
 def _span(item: Any, text: str) -> tuple[str, int, int]:
     if not isinstance(item, dict) or not {"label", "start", "end"} <= item.keys():
-        raise ValueError(f"found the span {item!r}, expected a table with label, start and end")
+        hint = ". Tags need a text that is a list of words" if isinstance(item, str) else ""
+        raise ValueError(
+            f"found the span {item!r}, expected a table with label, start and end{hint}"
+        )
     label, start, end = item["label"], item["start"], item["end"]
     if not isinstance(label, str) or not label:
         raise ValueError(f"found the span label {label!r}, expected a text")

@@ -83,6 +83,14 @@ def items(path: Path, key: str | None) -> Iterator[tuple[int, Any]]:
         yield line, item
 
 
+def from_json(cell: str) -> Any:
+    """The value of a text that is JSON; the text itself where it is none."""
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
 def _parsed(text: str, place: object, what: str, first: int = 1) -> Any:
     """The value of a text that begins on the line `first` of a file."""
     try:
@@ -151,7 +159,7 @@ def read_squad(place: str, layout: FileLayout) -> Iterator[Row]:
     Its keys are id, question, context, answers and impossible.
 
     ``answers`` is a list of ``{text, start}``, start in code points of the context; empty where the
-    context has no answer, and then ``impossible`` is true in SQuAD 2.0.
+    context has no answer, as where ``impossible`` is true, whatever answers the file has there.
 
     Raises:
         DataError: when the file is no JSON, or a part has not the form of SQuAD.
@@ -167,21 +175,20 @@ def read_squad(place: str, layout: FileLayout) -> Iterator[Row]:
 
 
 def _row(question: Any, context: str, where: str) -> Row:
+    fields = {
+        "id": str(_part(question, "id", (str, int), where)),
+        "question": _part(question, "question", str, where),
+        "context": context,
+    }
+    impossible = _part({"is_impossible": False, **question}, "is_impossible", bool, where)
     answers = [
         {
             "text": _part(answer, "text", str, where),
             "start": _part(answer, "answer_start", int, where),
         }
-        for answer in _part(question, "answers", list, where)
+        for answer in ([] if impossible else _part(question, "answers", list, where))
     ]
-    fields = {
-        "id": str(_part(question, "id", (str, int), where)),
-        "question": _part(question, "question", str, where),
-        "context": context,
-        "answers": answers,
-        "impossible": bool(question.get("is_impossible", False)),
-    }
-    return Row(where, fields)
+    return Row(where, {**fields, "answers": answers, "impossible": impossible})
 
 
 def _part(table: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -7,10 +7,8 @@ where a row is wrong, and take a quote that is never closed as a cell.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
 from polyhead_models.errors import DataError
@@ -69,7 +67,7 @@ def _rows(place: str, records: Records, layout: FileLayout) -> Iterator[Row]:
                 f"{where}: found {len(cells)} columns, expected {len(columns)}:"
                 f" {', '.join(columns)}."
             )
-        yield Row(where, named(columns, [_cell(cell) for cell in cells]))
+        yield Row(where, named(columns, [cell or None for cell in cells]))
 
 
 def _check_header(where: str, header: list[str], columns: list[str]) -> None:
@@ -84,16 +82,6 @@ def _check_header(where: str, header: list[str], columns: list[str]) -> None:
             f"{where}: the column {twice[0]!r} is duplicated in the header. Name the columns with"
             " columns = [...] and header = true."
         )
-
-
-def _cell(value: str) -> Any:
-    """Lists in a cell (words, tags, spans) are written as JSON; all else stays text."""
-    if value.startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value or None
 
 
 def read_parallel(places: Sequence[str], layout: FileLayout) -> Iterator[Row]:
