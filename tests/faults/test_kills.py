@@ -31,33 +31,6 @@ KILLS = 20
 SERVER = Path(__file__).with_name("command_server.py")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SEED = int(os.environ.get("SEED", "1"))
-ROWS = [
-    {"text": f"{start} {name} {end}", "topic": topic}
-    for name in ("Anna", "Bo", "Zoé", "Chen")
-    for topic, start, end in (
-        ("home", "here lives", "in Oslo"),
-        ("late", "the parcel of", "was late"),
-        ("praise", "thanks,", "the parcel is not late!"),
-    )
-]
-CONFIG = """
-[encoder]
-name = {encoder}
-max_tokens = 32
-[data.messages]
-train = "rows.jsonl"
-validation = "rows.jsonl"
-[heads.{head}]
-kind = "classification"
-data = "messages"
-target = "topic"
-[training]
-epochs = {epochs}
-batch_tokens = 64
-learning_rate = 3e-3
-precision = "fp32"
-seed = {seed}
-"""
 
 
 @dataclass
@@ -67,6 +40,7 @@ class Commands:
     folder: Path
     server: subprocess.Popen[str]
     hub: Hub
+    write_config: Callable[..., Path]
 
     def start(self, *words: str | Path) -> int:
         """Begin a command; returns the number of its process, for `ended` to wait for."""
@@ -90,9 +64,11 @@ class Commands:
         return time.monotonic() - start
 
     def config(self, name: str, *, head: str, seed: int, epochs: int) -> None:
-        encoder = json.dumps(str(self.folder / "encoder"))
-        text = CONFIG.format(encoder=encoder, head=head, seed=seed, epochs=epochs)
-        (self.folder / name).write_text(text)
+        others = dict.fromkeys(("topic", "entities", "embedding"))
+        own = {"kind": "classification", "data": "messages", "target": "topic"}
+        training = {"epochs": epochs, "seed": seed}
+        written = self.write_config(self.folder, heads={**others, head: own}, training=training)
+        written.rename(self.folder / name)
 
     def killed(self, words: list[str], number: signal.Signals, moment: Callable[[], None]) -> int:
         """Exit code of a command that was sent a signal at a moment, if it still ran."""
@@ -113,13 +89,10 @@ def hidden(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def polyhead(save_bert, tmp_path_factory) -> Iterator[Commands]:
+def polyhead(encoder_folder, write_config, tmp_path_factory) -> Iterator[Commands]:
     """A folder with an encoder, rows, checkpoints `a` and `b`, and what is made of them."""
     folder = tmp_path_factory.mktemp("kills") / "work"
-    folder.mkdir()
-    save_bert(folder / "encoder")
-    lines = [json.dumps(row, ensure_ascii=False) for row in ROWS]
-    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    shutil.copytree(encoder_folder, folder / "encoder")
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
     changes = {
         "PYTHONPATH": sources,
@@ -138,7 +111,7 @@ def polyhead(save_bert, tmp_path_factory) -> Iterator[Commands]:
             text=True,
         ) as server,
     ):
-        commands = Commands(folder, server, hub)
+        commands = Commands(folder, server, hub, write_config)
         for seed, name in enumerate("ab"):
             commands.config(f"{name}.toml", head=f"topic-{name}", seed=seed, epochs=2)
             commands("train", f"{name}.toml", "-o", name)

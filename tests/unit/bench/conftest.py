@@ -1,6 +1,5 @@
 """A tiny trained checkpoint and the bundle that was exported from it."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,9 @@ from polyhead_bench.texts import TextSource
 
 ROWS = [{"text": f"The parcel was {n} days late.", "topic": "delivery"} for n in range(6)]
 ROWS += [{"text": f"Thanks, {n} stars!", "topic": "praise"} for n in range(6)]
-HEADS = """
-topic = { kind = "classification", data = "rows", target = "topic" }
-"""
-_CONFIG = """
-encoder = {{ name = "{folder}/encoder", max_tokens = {tokens} }}
-data.rows = {{ train = "{folder}/rows.jsonl" }}
-[heads]
-{heads}
-[training]
-batch_tokens = 64
-precision = "fp32"
-{training}
-"""
+HEADS = {"topic": {"kind": "classification", "data": "rows", "target": "topic"}}
 Rows = Sequence[Mapping[str, object]]
+Heads = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -48,20 +36,27 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def trained(save_bert: Callable[..., Path]) -> Callable[..., Models]:
+def trained(
+    save_bert: Callable[..., Path],
+    write_config: Callable[..., Path],
+    write_rows: Callable[..., Path],
+) -> Callable[..., Models]:
     """`trained(folder, rows, heads, …)`: a tiny checkpoint and its fp32 bundle, in a folder."""
 
-    def make(
-        folder: Path, rows: Rows, heads: str, *, tokens: int, training: str = "epochs = 1"
-    ) -> Models:
+    def make(folder: Path, rows: Rows, heads: Heads, *, tokens: int, epochs: int = 1) -> Models:
         torch.set_num_threads(2)
-        save_bert(folder / "encoder", seed=3, num_hidden_layers=2, max_position_embeddings=tokens)
-        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-        text = _CONFIG.format(folder=folder, tokens=tokens, heads=heads, training=training)
-        (folder / "config.toml").write_text(text, encoding="utf-8")
+        sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+        save_bert(folder / "encoder", seed=3, max_position_embeddings=tokens, **sizes)
+        write_rows(folder / "rows.jsonl", rows)
+        config = write_config(
+            folder,
+            encoder={"name": str(folder / "encoder"), "max_tokens": tokens},
+            data={"messages": None, "rows": {"train": "rows.jsonl"}},
+            heads={**dict.fromkeys(("topic", "entities", "embedding")), **heads},
+            training={"epochs": epochs, "batch_tokens": 64},
+        )
         checkpoint, bundle = folder / "checkpoint", folder / "bundle"
-        assert main(["train", str(folder / "config.toml"), "-o", str(checkpoint)]) == 0
+        assert main(["train", str(config), "-o", str(checkpoint)]) == 0
         assert main(["export", str(checkpoint), "-o", str(bundle), "--precision", "fp32"]) == 0
         return Models(checkpoint, bundle)
 

@@ -43,11 +43,11 @@ OWN = {
 LEFT_OUT = ("torch-compile", "polyhead-cuda")
 
 
-HEADS = """
-topic = { kind = "classification", data = "rows", target = "topic" }
-things = { kind = "tokens", data = "rows", target = "things" }
-embedding = { kind = "embedding" }
-"""
+HEADS = {
+    "topic": {"kind": "classification", "data": "rows", "target": "topic"},
+    "things": {"kind": "tokens", "data": "rows", "target": "things"},
+    "embedding": {"kind": "embedding"},
+}
 
 
 def rows():
@@ -62,8 +62,7 @@ def rows():
 def several(trained, tmp_path_factory):
     """A model with heads of three kinds, in the forms that peers ask for."""
     folder = tmp_path_factory.mktemp("several")
-    training = "epochs = 30\nlearning_rate = 5e-3"
-    made = trained(folder, list(rows()), HEADS, tokens=MAX_TOKENS, training=training)
+    made = trained(folder, list(rows()), HEADS, tokens=MAX_TOKENS, epochs=20)
     return Models(
         bundle=made.bundle,
         checkpoint=made.checkpoint,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyhead.heads import Answer, AnswerSpan, HeadSpec
@@ -92,6 +92,7 @@ def f1(questions, threshold):
     return METRIC.score(decided(questions, threshold), references)["f1"]
 
 
+@settings(max_examples=40)
 @given(st.lists(QUESTION, min_size=1, max_size=20))
 def test_no_threshold_for_no_answer_has_a_higher_f1(questions):
     # A text in which no span can be has an infinite margin, and never an answer.

@@ -1,17 +1,9 @@
 """Two processes under `torchrun`, as a user starts them."""
 
 import json
-import signal
 import subprocess
-import threading
 
 import pytest
-import torch
-
-from polyhead_models import checkpoint, config
-from polyhead_models.errors import CheckpointError
-from polyhead_models.training import resumable, train
-from polyhead_models.training.state import last_complete
 
 EPOCHS = 3
 BATCH_TOKENS = 64
@@ -20,8 +12,10 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy as np
+from polyhead.cli.main import main
 from polyhead.errors import PolyheadError
 from polyhead_models import checkpoint, config
+from polyhead_models.errors import DataError
 from polyhead_models.training import processes
 from polyhead_models.training.rows import TrainingRow
 from polyhead_models.training.trainer import MultiHeadTrainer
@@ -39,6 +33,12 @@ for epoch in range(2):
 found = {"epochs": epochs}
 
 
+def one_fails():
+    with processes.together():
+        if processes.index() == 1:
+            raise DataError("row 7")
+
+
 def refused(name, action):
     try:
         action()
@@ -48,50 +48,13 @@ def refused(name, action):
 
 refused("exists", lambda: train(config.load(finished.parent / "config.toml"), finished))
 refused("differs", lambda: processes.same(processes.index(), what="numbers"))
+refused("fails", one_fails)
 (folder / f"{processes.index()}.json").write_text(json.dumps(found))
-processes.leave()
-"""
-
-FAILING = """
-import os, sys
-from polyhead.cli.main import main
-from polyhead_models.training.trainer import MultiHeadTrainer
-
-step = MultiHeadTrainer.training_step
-
-
-def failing(self, *args, **kwargs):
-    if os.environ["RANK"] == sys.argv[1] and self.state.global_step == 2:
-        raise OSError("no space left")
-    return step(self, *args, **kwargs)
-
-
-MultiHeadTrainer.training_step = failing
-sys.exit(main(["train", sys.argv[2], "-o", sys.argv[3]]))
+sys.exit(main(["train", sys.argv[3], "-o", sys.argv[4], "--json"]))
 """
 
 
-@pytest.fixture(scope="module")
-def torchrun(command):
-    """How to start a module or a file in two processes: words and environment."""
-    (python, *_), environment = command
-    return lambda *words: ([python, *LAUNCH, *map(str, words)], environment)
-
-
-@pytest.fixture(scope="module")
-def run(torchrun):
-    """Run two processes to their end."""
-
-    def finish(*words, timeout=120):
-        start, environment = torchrun(*words)
-        return subprocess.run(
-            start, env=environment, capture_output=True, text=True, timeout=timeout
-        )
-
-    return finish
-
-
-def write_heads(write_config, folder, **training):
+def write_heads(write_config, folder):
     """A configuration with all that may leave weights without a gradient.
 
     The heads read the first layer, so that nothing reads the second; the embedding's mix is never
@@ -108,7 +71,6 @@ def write_heads(write_config, folder, **training):
             "epochs": EPOCHS,
             "batch_tokens": BATCH_TOKENS,
             "loss_weighting": "uncertainty",
-            **training,
         },
     )
     file = folder / "data" / "train.jsonl"
@@ -120,17 +82,22 @@ def write_heads(write_config, folder, **training):
 
 
 @pytest.fixture(scope="module")
-def two(write_config, tmp_path_factory, run):
-    """A finished run of two processes: its folder, and what it said."""
-    folder = tmp_path_factory.mktemp("two")
+def two(trained, write_config, command, tmp_path_factory):
+    """Two processes that ran SCRIPT: the folder of their training, and what they said."""
+    folder, (python, *_), environment = tmp_path_factory.mktemp("two"), *command
+    script = tmp_path_factory.mktemp("script") / "script.py"
+    script.write_text(SCRIPT)
     path = write_heads(write_config, folder)
-    done = run("-m", "polyhead", "train", path, "-o", folder / "made", "--json")
+    words = [python, *LAUNCH, script, trained, script.parent, path, folder / "made"]
+    done = subprocess.run(
+        [*map(str, words)], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
-    return folder, done
+    return folder, done, [json.loads((script.parent / f"{i}.json").read_text()) for i in (0, 1)]
 
 
 def test_two_processes_make_one_checkpoint(two):
-    folder, done = two
+    folder, done, _ = two
     assert {path.name for path in folder.iterdir()} == {"data", "config.toml", "made"}
     assert json.loads(done.stdout) == json.loads((folder / "made" / "metrics.json").read_text())
 
@@ -146,14 +113,10 @@ def test_two_processes_speak_once(two):
     assert "Warning" not in two[1].stderr
 
 
-@pytest.fixture(scope="module")
-def library(trained, run, tmp_path_factory):
+@pytest.fixture
+def library(two):
     """What each of two processes finds that call the library; see SCRIPT."""
-    folder = tmp_path_factory.mktemp("library")
-    (folder / "script.py").write_text(SCRIPT)
-    done = run(folder / "script.py", trained, folder)
-    assert done.returncode == 0, done.stderr
-    return [json.loads((folder / f"{index}.json").read_text()) for index in (0, 1)]
+    return two[2]
 
 
 def test_every_row_is_seen_once_in_an_epoch(library):
@@ -171,62 +134,13 @@ def test_a_refusal_of_the_first_process_is_one_of_all(library):
     assert told == f"process 0: {message}"
 
 
+def test_an_error_in_one_process_is_one_in_all(library):
+    assert [found["fails"] for found in library] == [
+        ["PeerError", "process 1: row 7"],
+        ["DataError", "row 7"],
+    ]
+
+
 def test_processes_that_differ_are_refused(library):
     assert library[0]["differs"] == library[1]["differs"]
     assert "process 1 has others than process 0" in library[0]["differs"][1]
-
-
-def test_killed_processes_are_resumed_to_the_same_weights(
-    two, torchrun, run, write_config, tmp_path
-):
-    path, target = write_heads(write_config, tmp_path), tmp_path / "made"
-    words = ["-m", "polyhead", "train", path, "-o", target]
-    start, environment = torchrun(*words)
-    seen = b""
-    with subprocess.Popen(start, env=environment, stderr=subprocess.PIPE, bufsize=0) as process:
-        guard = threading.Timer(120, process.kill)
-        guard.start()
-        while b"epoch 2: " not in seen and (part := process.stderr.read(4096)):
-            seen += part
-        process.send_signal(signal.SIGTERM)  # torchrun passes it on to both
-        process.stderr.read()
-        guard.cancel()
-    assert process.returncode != 0, seen.decode()
-    assert last_complete(tmp_path / ".made.partial") is not None
-    made = config.load(path)
-    assert not resumable(made, target)
-    with pytest.raises(CheckpointError, match="had 2 processes, this one has 1"):
-        train(made, target, resume=True)
-
-    done = run(*words, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "epoch 1: " not in done.stderr
-    resumed, whole = (checkpoint.load(f / "made").model.state_dict() for f in (tmp_path, two[0]))
-    for name, value in whole.items():
-        assert torch.equal(resumed[name], value), name
-
-
-def test_an_error_in_one_process_ends_both(run, write_config, write_rows, tmp_path):
-    path = write_config(tmp_path, data={"messages": {"validation": "data/rows-${RANK}.jsonl"}})
-    good = (tmp_path / "data" / "validation.jsonl").read_text(encoding="utf-8")
-    (tmp_path / "data" / "rows-0.jsonl").write_text(good, encoding="utf-8")
-    write_rows(tmp_path / "data" / "rows-1.jsonl", [{"text": 7, "topic": "home"}])
-    done = run("-m", "polyhead", "train", path, "-o", tmp_path / "made")
-    assert done.returncode == 1
-    assert done.stderr.count("polyhead train: ") == 1
-    assert "process 1" in done.stderr
-    assert done.stderr.count("Traceback") == 1, "the launcher's own, and no other"
-    assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_an_error_in_the_middle_of_training_ends_both_within_a_minute(
-    run, write_config, tmp_path, rank
-):
-    (tmp_path / "script.py").write_text(FAILING)
-    done = run(
-        *(tmp_path / "script.py", rank, write_config(tmp_path), tmp_path / "made"), timeout=60
-    )
-    assert done.returncode == 1
-    assert "no space left" in done.stderr
-    assert not (tmp_path / "made").exists()

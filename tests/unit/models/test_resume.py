@@ -1,10 +1,6 @@
 import fcntl
 import json
-import re
 import shutil
-import signal
-import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -74,25 +70,6 @@ def test_a_resumed_run_repeats_no_finished_epoch_and_clears_its_state(
     assert [note.partition(":")[0] for note in notes()] == ["epoch 3", "epoch 4"]
     left = {path.name for path in interrupted.parent.iterdir()}
     assert left == {"data", "config.toml", "checkpoint"}
-
-
-def test_a_killed_run_is_resumed(configured, command, tmp_path, uninterrupted):
-    start, environment = command
-    target = tmp_path / "checkpoint"
-    words = [*start, "train", str(tmp_path / "config.toml"), "-o", str(target)]
-    seen = b""
-    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, bufsize=0) as process:
-        guard = threading.Timer(120, process.kill)
-        guard.start()
-        # The second epoch's figures come after the first epoch's state, before its own.
-        while b"epoch 2: " not in seen and (part := process.stderr.read(4096)):
-            seen += part
-        process.kill()
-        guard.cancel()
-    assert process.returncode == -signal.SIGKILL, seen.decode()
-    assert not target.exists()
-    assert re.search(r"checkpoint-\d+$", last_complete(tmp_path / ".checkpoint.partial"))
-    assert_same(train(configured, target, resume=True), uninterrupted)
 
 
 def test_an_interrupted_run_leaves_no_checkpoint(interrupted):
