@@ -1,5 +1,6 @@
 """The four distributions together: commands are found one at a time, kinds are the same in all."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -25,42 +26,50 @@ COMMANDS = sorted(
     [*BUILT_IN, *(n for m in ("models", "export", "benchmarks") for n in declared(m))]
 )
 
+WITH_VERBS = ["bench run", "bench compare", "bench check", "bench publish", "bench setup"]
 HELP = """
-import sys
+import contextlib, io, json, sys
 from polyhead.cli.main import main
-try:
-    code = main(sys.argv[1:])
-except SystemExit as end:
-    code = end.code
-heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn", "datasets", "pyarrow"}
-heavy &= set(sys.modules)
-sys.exit(f"loaded {sorted(heavy)}" if heavy else code)
+shown = {}
+for words in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            code = main([*words.split(), "--help"])
+        except SystemExit as end:
+            code = end.code
+    heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn", "datasets", "pyarrow"}
+    heavy |= {"accelerate", "matplotlib"}
+    shown[words] = [code, sorted(heavy & set(sys.modules)), out.getvalue()]
+json.dump(shown, sys.stdout)
 """
 
 
-def polyhead(*words, path=()):
+def polyhead(*words, path=(), start=("-m", "polyhead")):
     environment = {"PYTHONPATH": ":".join([*map(str, path), *filter(None, sys.path)])}
-    return subprocess.run(
-        [sys.executable, "-c", HELP, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
+    call = [sys.executable, *start, *words]
+    return subprocess.run(call, capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_an_example_and_never_loads_torch(command):
-    done = polyhead(command, "--help")
+@pytest.fixture(scope="module")
+def shown():
+    """What `polyhead COMMAND --help` gives in one process: code, heavy modules so far, text."""
+    done = polyhead("", *COMMANDS, *WITH_VERBS, start=("-c", HELP))
     assert done.returncode == 0, done.stderr
-    _, _, examples = done.stdout.replace("Examples:", "Example:").partition("Example:")
-    assert f"polyhead {command} " in examples
+    return json.loads(done.stdout)
 
 
-def test_the_overview_lists_every_command_and_loads_none():
-    done = polyhead("--help")
-    assert done.returncode == 0, done.stderr
-    assert set(COMMANDS) <= set(done.stdout.split())
+@pytest.mark.parametrize("words", [*COMMANDS, *WITH_VERBS])
+def test_help_shows_an_example_and_never_loads_torch(shown, words):
+    code, heavy, text = shown[words]
+    assert (code, heavy) == (0, [])
+    _, _, examples = text.replace("Examples:", "Example:").partition("Example:")
+    assert f"polyhead {words} " in (examples if words in COMMANDS else text)
+
+
+def test_the_overview_lists_every_command_and_loads_none(shown):
+    code, heavy, text = shown[""]
+    assert (code, heavy) == (0, [])
+    assert set(COMMANDS) <= set(text.split())
 
 
 @pytest.fixture

@@ -1,31 +1,6 @@
-import subprocess
-import sys
-
 import pytest
 
 from polyhead.cli.main import main
-
-IMPORTED = """
-import sys
-from polyhead.cli.main import main
-try:
-    main(sys.argv[1:])
-finally:
-    heavy = {"torch", "transformers", "onnx"} & sys.modules.keys()
-    sys.stderr.write("imported:" + ",".join(sorted(heavy)))
-"""
-
-
-@pytest.mark.parametrize(
-    "words", [["bench"], ["bench", "run"], ["bench", "compare"], ["bench", "check"]], ids=" ".join
-)
-def test_help_imports_no_heavy_library(words):
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *words, "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: polyhead {' '.join(words)}")
-    assert done.stderr == "imported:"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -142,8 +143,11 @@ def test_what_cannot_be_done_is_a_message_and_an_exit_code(polyhead, trained, wo
     assert f"polyhead {words[0]}: " in err
 
 
-def test_quiet_shows_no_progress(polyhead, trained):
-    words = ["evaluate", trained, trained.parent / "config.toml", "--split", "validation"]
-    code, out, err = polyhead(*words, "--quiet")
-    assert (code, err) == (0, "")
-    assert "topic" in out
+def test_quiet_shows_no_progress(command, trained):
+    (start, environment), config = command, trained.parent / "config.toml"
+    words = ["evaluate", trained, config, "--split", "validation", "--quiet"]
+    done = subprocess.run(
+        [*start, *map(str, words)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "topic" in done.stdout
+    assert done.stderr == ""

@@ -66,8 +66,8 @@ class Teacher:
         if mine.starts != theirs.starts or not np.array_equal(mine.ids, theirs.ids):
             raise ConfigError(
                 f"teacher {self.head!r}: it reads other tokens than its pupil, which a head that"
-                " answers per token cannot learn from. Take one with the same encoder and"
-                " max_tokens."
+                " answers per token cannot learn from. Take one with the same encoder,"
+                " max_tokens and special_tokens."
             )
         return [logits[window] for window in mine.windows]
 
