@@ -244,6 +244,13 @@ def test_neighbours_may_share_a_blank(load):
     assert example.blank_edges == {"entities": 2}
 
 
+def test_a_span_may_begin_with_a_mark(load):
+    """A vowel sign of Thai that is a word of its own, as some corpora have it."""
+    spans = [span("A", 0, 1), span("B", 1, 3)]
+    (example,) = load([{"text": "กิน", "topic": "x", "entities": spans}])
+    assert example.references["entities"] == (("A", 0, 2), ("B", 1, 3))
+
+
 def test_a_span_of_blanks_alone_is_left_out(load):
     spans = [span("A", 0, 1), span("B", 1, 2)]
     (example,) = load([{"text": "a b", "topic": "x", "entities": spans}])
