@@ -149,7 +149,7 @@ def test_an_impossible_question_has_no_answer(file, answers):
     assert read(file(squad), "squad")[1].fields["answers"] == []
 
 
-@pytest.mark.parametrize("value", ["false", 0, None], ids=repr)
+@pytest.mark.parametrize("value", ["false", 1], ids=repr)
 def test_impossible_is_true_or_false(file, value):
     squad = json.loads(json.dumps(SQUAD))
     squad["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = value

@@ -180,7 +180,8 @@ def _row(question: Any, context: str, where: str) -> Row:
         "question": _part(question, "question", str, where),
         "context": context,
     }
-    impossible = _part({"is_impossible": False, **question}, "is_impossible", bool, where)
+    stated = {"is_impossible": question.get("is_impossible") or False}
+    impossible = _part(stated, "is_impossible", bool, where)
     answers = [
         {
             "text": _part(answer, "text", str, where),
