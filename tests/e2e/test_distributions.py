@@ -38,7 +38,6 @@ for words in sys.argv[1:]:
         except SystemExit as end:
             code = end.code
     heavy = {"torch", "transformers", "onnx", "onnx_ir", "sklearn", "datasets", "pyarrow"}
-    heavy |= {"accelerate", "matplotlib"}
     shown[words] = [code, sorted(heavy & set(sys.modules)), out.getvalue()]
 json.dump(shown, sys.stdout)
 """

@@ -145,7 +145,7 @@ def test_the_interval_of_a_share_is_that_of_the_binomial_distribution():
     assert found.high == pytest.approx(0.75 + 0.0424, abs=0.008)
 
 
-@pytest.mark.parametrize("kind", ["classification.v1", "regression.v1"], ids=["sums", "draws"])
+@pytest.mark.parametrize("kind", ["classification.v1", "embedding.v1"], ids=["sums", "draws"])
 def test_a_model_does_not_differ_from_itself(kind):
     results, references = answered(kind, 0.7, seed=1)
     first, second, difference = paired(kind, results, results, references)
