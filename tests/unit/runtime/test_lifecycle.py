@@ -11,9 +11,11 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
+import numpy as np
 import pytest
 
 from polyhead import (
@@ -25,6 +27,7 @@ from polyhead import (
     EngineClosed,
     EngineWithoutBundle,
     GoldenMismatch,
+    GraphError,
     InputError,
     InvalidText,
     UnknownHead,
@@ -237,6 +240,34 @@ def _list_with_a_back_end_that_fails(engine):
     engine.predict(["anna", "x " * 60])
 
 
+def _logits_that_are_nan(engine):
+    engine._model.parts[0].backend.run = partial(_filled, np.nan)
+    engine.predict(["anna", "x " * 60])
+
+
+def _logits_of_another_graph(engine):
+    engine._model.parts[0].backend.run = partial(_filled, 0)
+    engine.predict(["anna", "x " * 60])
+
+
+def _filled(value, outputs, feeds):
+    return [np.full((len(feeds["input_ids"]), 77), value, np.float32) for _ in outputs]
+
+
+def _an_engine_that_exits_in_a_batcher(engine):
+    engine.predict = _exits
+    asyncio.run(_served(engine))
+
+
+def _exits(*_, **__):
+    raise SystemExit
+
+
+async def _served(engine):
+    async with Batcher(engine) as batcher:
+        await batcher.predict("anna")
+
+
 def _requests_of_a_batcher(engine):
     async def serve():
         async with Batcher(engine) as batcher:
@@ -248,7 +279,15 @@ def _requests_of_a_batcher(engine):
 
 
 @pytest.mark.parametrize(
-    "fail", [_list_with_a_bad_text, _list_with_a_back_end_that_fails, _requests_of_a_batcher]
+    "fail",
+    [
+        _list_with_a_bad_text,
+        _list_with_a_back_end_that_fails,
+        _logits_that_are_nan,
+        _logits_of_another_graph,
+        _an_engine_that_exits_in_a_batcher,
+        _requests_of_a_batcher,
+    ],
 )
 def test_an_error_that_was_handled_keeps_no_session(bundle, fail, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -257,7 +296,7 @@ def test_an_error_that_was_handled_keeps_no_session(bundle, fail, monkeypatch):
     try:
         engine = load(bundle)
         alive = weakref.ref(engine._model.parts[0].backend._session.peek())
-        with contextlib.suppress(InputError, TypeError):
+        with contextlib.suppress(InputError, TypeError, GraphError, RuntimeError):
             fail(engine)
         del engine
         assert alive() is None
