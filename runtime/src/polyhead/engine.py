@@ -212,7 +212,7 @@ class Engine:
             wanted: says by the index of a text whether its answer is still wanted, as after a
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon
-                as the part in work is done; a part is some hundreds of tokens.
+                as the part in work is done: some hundreds of tokens, or a text's tokenising.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
