@@ -245,9 +245,13 @@ def _logits_that_are_nan(engine):
     engine.predict(["anna", "x " * 60])
 
 
-def _logits_of_another_graph(engine):
-    engine._model.parts[0].backend.run = partial(_filled, 0)
-    engine.predict(["anna", "x " * 60])
+def _logits_that_cannot_be_decoded(engine):
+    engine._model.parts[0].decoders["topic"].decode = _no_such_index
+    engine("anna")
+
+
+def _no_such_index(*_):
+    raise IndexError
 
 
 def _filled(value, outputs, feeds):
@@ -285,7 +289,7 @@ def _requests_of_a_batcher(engine):
         _list_with_a_bad_text,
         _list_with_a_back_end_that_fails,
         _logits_that_are_nan,
-        _logits_of_another_graph,
+        _logits_that_cannot_be_decoded,
         _an_engine_that_exits_in_a_batcher,
         _requests_of_a_batcher,
     ],
