@@ -38,6 +38,7 @@ from polyhead.bundle import writer
 from polyhead.inference._graph_file import GraphFile
 from polyhead.inference.session import OnnxSession
 from polyhead.loading import BundleOrigin
+from polyhead.system.onnx_runtime import ort
 from polyhead.text.tokenizer import Tokenizer
 
 OPEN = Path("/proc/self/fd")
@@ -461,6 +462,23 @@ class TestFork:
             finally:
                 stop.set()
                 thread.join()
+
+    def test_a_fork_waits_for_a_session_that_is_being_made(self, bundle, monkeypatch):
+        """Otherwise the child would inherit a lock of onnxruntime, which nobody gives back."""
+        inside, made, make = threading.Event(), [], ort.InferenceSession
+
+        def slow(*arguments, **settings):
+            inside.set()
+            time.sleep(0.3)
+            made.append(1)
+            return make(*arguments, **settings)
+
+        monkeypatch.setattr(ort, "InferenceSession", slow)
+        thread = threading.Thread(target=lambda: load(bundle).close())
+        thread.start()
+        assert inside.wait(60)
+        assert in_a_fork(lambda: made) == [1]
+        thread.join()
 
     @pytest.mark.parametrize("verify", ["digest", "none"])
     @pytest.mark.parametrize("deployed", ["exchanged", "renamed", "deleted"])
