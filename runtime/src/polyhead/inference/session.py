@@ -28,8 +28,8 @@ from polyhead.system.onnx_runtime import ort
 
 _log = logging.getLogger(__name__)
 
-# While onnxruntime makes a session it holds a lock that all share: a child that is forked then waits
-# for it for ever (seen with 1.32). So a fork waits for sessions that are being made.
+# While onnxruntime makes a session it holds a lock of all of them, for which a child that is forked
+# then would wait for ever (seen with 1.32). So a fork waits for sessions that are being made.
 _MAKING = RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
