@@ -4,8 +4,8 @@
     BUNDLE=bundle/ gunicorn --preload --workers 2 --threads 4 wsgi:application
 
 With --preload the engine is loaded once, before the workers fork; each worker makes its own session
-when it is asked first. A text gets SECONDS, which should be less than --graceful-timeout: then a
-worker that ends answers what it has.
+when it is asked first. A text gets DEADLINE_MS, less than --graceful-timeout, so that a worker that
+ends answers what it has.
 """
 
 import json
@@ -16,13 +16,13 @@ from typing import Any
 
 import polyhead
 
-SECONDS = float(os.environ.get("SECONDS", "2"))
+DEADLINE_MS = float(os.environ.get("DEADLINE_MS", "2000"))
 engine = polyhead.load(os.environ["BUNDLE"], threads=int(os.environ.get("THREADS", "2")))
 
 
 def answer(text: str) -> tuple[str, dict[str, Any]]:
     """Status and content of an answer."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + DEADLINE_MS / 1e3
     try:
         found = engine.predict([text], wanted=lambda _: time.monotonic() < end)[0]
     except polyhead.InputError as problem:  # this request is wrong
@@ -31,7 +31,7 @@ def answer(text: str) -> tuple[str, dict[str, Any]]:
         return "503 Service Unavailable", _said(problem)
     if isinstance(found, polyhead.Prediction):
         return "200 OK", found.to_dict()
-    late = polyhead.DeadlineExceeded(f"no answer after {SECONDS:g} s. Send shorter texts.")
+    late = polyhead.DeadlineExceeded(f"no answer after {DEADLINE_MS:g} ms. Send shorter texts.")
     return "504 Gateway Timeout", _said(late)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.heads import Decoder, HeadSpec, decoder
+from polyhead.heads.base import Result
 from polyhead.inference.backend import Backend
-from polyhead.inference.scheduler import Pass
+from polyhead.inference.scheduler import Job, Pass
 from polyhead.inference.session import MultiThreadedSession
+from polyhead.prediction import Prediction
+from polyhead.text.encoding import Encoding
 from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
 
@@ -90,6 +93,28 @@ class SubModel:
         """How it reads inputs of a kind; equal for sub-models that read alike."""
         return InputReader(self.tokenizer, self.max_tokens, self.strides[kind])
 
+    def info(self) -> dict[str, Any]:
+        """The sub-model as plain data."""
+        bundle = self.bundle
+        return {
+            "source": None if bundle is None else str(bundle.path),
+            "heads": list(self.specs),
+            "encoder": None if bundle is None else bundle.manifest.encoder.name,
+            "fingerprint": None if bundle is None else bundle.manifest.encoder.fingerprint,
+            "max_tokens": self.max_tokens,
+            **self.session_info(),
+        }
+
+    def session_info(self) -> dict[str, Any]:
+        """What runs its graph, and which graph, as plain data."""
+        fast, graph = self.multi_threaded, self.graph
+        found: dict[str, Any] = {"multi_threaded": None if fast is None else fast.info()}
+        found["special_tokens"] = self.tokenizer.special_tokens
+        if graph is not None:
+            kept = ("file", "sha256", "precision", "layout", "target")
+            found["graph"] = {name: getattr(graph, name) for name in kept}
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class GraphRun(Pass):
@@ -132,6 +157,33 @@ class HeadRequest:
     text: InputPlan
     pair: InputPlan
     refused: Mapping[str, str]
+
+    def jobs(self, encoded: Sequence[object]) -> list[Job[GraphRun]]:
+        """What has to be computed for each input: a job for each run of a graph.
+
+        Args:
+            encoded: by input, its encodings by reader; what is no tuple is passed over.
+        """
+        return [
+            Job(run, row, encodings[run.reader])
+            for row, encodings in enumerate(encoded)
+            if isinstance(encodings, tuple)
+            for run in self._plan(encodings).runs
+        ]
+
+    def prediction(self, encodings: tuple[Encoding, ...], results: dict[str, Result]) -> Prediction:
+        """Of an input; tokens and windows are those of the sub-model that read the most."""
+        first, plan = encodings[0], self._plan(encodings)
+        tokens, windows, truncated = len(first.ids), len(first.starts), first.truncated
+        for other in encodings[1:]:
+            tokens, windows = max(tokens, len(other.ids)), max(windows, len(other.starts))
+            truncated |= other.truncated
+        if len(plan.runs) > 1:
+            results = {name: results[name] for name in plan.heads}
+        return Prediction(first.text, results, tokens, windows, truncated, first.query)
+
+    def _plan(self, encodings: tuple[Encoding, ...]) -> InputPlan:
+        return self.text if encodings[0].query is None else self.pair
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from polyhead._model import GraphRun, HeadRequest, LoadedModel, Origin, SubModel
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
-from polyhead.heads import Decoder, HeadSpec
-from polyhead.heads.base import Result
+from polyhead.heads import HeadSpec
+from polyhead.heads.base import Result, decoded
 from polyhead.inference import threads as thread_budget
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
@@ -43,7 +43,7 @@ Logits = dict[str, list[NDArray[np.float32]]]
 
 _NOTHING = np.empty(0, np.float32)
 _NO_OPTIONS: Options = {}
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 10.0  # seconds that a reload waits while calls run on two older models
 
 
 class Engine:
@@ -127,7 +127,10 @@ class Engine:
         )
         self._model, self._policy = model, policy
         self._last_info: dict[str, Any] | None = None  # of a closed engine
-        self._older = PerProcess[WeakSet[LoadedModel]]()  # that calls still use
+        # Those that calls still use, too. A child counts its own: what calls of its parent used
+        # is never freed there.
+        self._models = PerProcess[WeakSet[LoadedModel]]()
+        self._models.get(WeakSet).add(model)
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -209,7 +212,7 @@ class Engine:
             wanted: says by the index of a text whether its answer is still wanted, as after a
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon
-                as the part in work is done; a part is some hundreds of tokens.
+                as the part in work is done: some hundreds of tokens, or a text's tokenising.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
@@ -223,27 +226,26 @@ class Engine:
         inputs = check(texts, self._policy, request.refused, errors)
         encoded: list[tuple[Encoding, ...] | PolyheadError | None]
         encoded = [*self._encode(inputs, request, errors, wanted)]
-        groups = self._scheduler.group(_jobs(encoded, request))
+        groups = self._scheduler.group(request.jobs(encoded))
         results: dict[int, dict[str, Result]] = defaultdict(dict)
         for job, logits in self._scheduler.run(groups, wanted):
             if logits is None:
                 encoded[job.row] = None
                 continue
             if not job.finite:
-                encoded[job.row] = fault = _not_finite(job, logits)
                 if errors == "raise":
-                    raise fault
+                    raise _not_finite(job, logits)
+                encoded[job.row] = _not_finite(job, logits)
                 continue
             for name, column, decoder in job.run.heads:
                 settings = chosen.get(name, _NO_OPTIONS)
-                results[job.row][name] = _decoded(name, decoder, logits[column], job, settings)
-        answers: list[Any] = []
-        for row, found in enumerate(encoded):
-            if isinstance(found, tuple):
-                answers.append(_prediction(found, results[row], request))
-            else:
-                answers.append(found)
-        return answers
+                results[job.row][name] = decoded(
+                    name, decoder, logits[column], job.encoding, settings, job.row
+                )
+        return [
+            request.prediction(found, results[row]) if isinstance(found, tuple) else found
+            for row, found in enumerate(encoded)
+        ]
 
     def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
@@ -257,7 +259,7 @@ class Engine:
         encoded = self._encode(check(texts, self._policy, request.refused), request)
         names = [*request.text.heads, *request.pair.heads]
         found: Logits = {name: [_NOTHING] * len(encoded) for name in names}
-        for job, logits in self._scheduler.run(self._scheduler.group(_jobs(encoded, request))):
+        for job, logits in self._scheduler.run(self._scheduler.group(request.jobs(encoded))):
             if logits is not None:  # never, as all are wanted
                 for name, column, _ in job.run.heads:
                     found[name][job.row] = logits[column]
@@ -306,10 +308,10 @@ class Engine:
         model = self._model  # before the look at its end, after which it has no parts
         if self._last_info is not None:
             return dict(self._last_info)
-        first, several = model.parts[0], len(model.parts) > 1
+        first, *others = model.parts
         return {
             **first.backend.info(),
-            **(_session(first) if not several else {"sub_models": [*map(_sub_model, model.parts)]}),
+            **({"sub_models": [p.info() for p in model.parts]} if others else first.session_info()),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -343,11 +345,11 @@ class Engine:
         origin = self._bundled("reload")
         if path is not None:
             origin = origin.at(path)
-        older, end = self._older.get(WeakSet), time.monotonic() + _PATIENCE
-        while len(older) > 1 and time.monotonic() < end:
+        models, end = self._models.get(WeakSet), time.monotonic() + _PATIENCE
+        while len(models) > 2 and time.monotonic() < end:
             time.sleep(0.01)
         model = origin.model()
-        older.add(self._model)
+        models.add(model)
         self._model = model
         if self._last_info is not None:  # closed meanwhile
             self.close()
@@ -356,8 +358,8 @@ class Engine:
     def close(self) -> None:
         """Free the sessions and give the worker threads back. May be called twice.
 
-        Calls in flight end first. Later calls raise `EngineClosed`, except `info`, which still
-        says what ran.
+        Calls in flight are answered, by their own threads if need be; sessions are freed with the
+        last of them. Later calls raise `EngineClosed`, except `info`, which still says what ran.
         """
         if self._last_info is None:
             self._last_info = self.info()
@@ -431,19 +433,6 @@ class Engine:
         return self._scheduler.spread(encode, len(inputs))
 
 
-def _jobs(
-    encoded: Sequence[tuple[Encoding, ...] | PolyheadError | None], request: HeadRequest
-) -> list[Job[GraphRun]]:
-    """What has to be computed for each input: a job for each run of a graph."""
-    jobs = []
-    for row, encodings in enumerate(encoded):
-        if isinstance(encodings, tuple):
-            plan = request.text if encodings[0].query is None else request.pair
-            for run in plan.runs:
-                jobs.append(Job(run, row, encodings[run.reader]))
-    return jobs
-
-
 def _not_finite(job: Job[GraphRun], logits: Arrays) -> GraphError:
     """The error for logits that are no numbers."""
     heads = [n for n, column, _ in job.run.heads if not np.isfinite(logits[column]).all()]
@@ -452,67 +441,3 @@ def _not_finite(job: Job[GraphRun], logits: Arrays) -> GraphError:
         f" {', '.join(map(repr, heads))}, so there is no answer. Its weights are at fault, or it"
         " overflows with this input: train or export again; other heads can be asked by name."
     )
-
-
-def _decoded(
-    name: str,
-    decoder: Decoder,
-    logits: NDArray[np.float32],
-    job: Job[GraphRun],
-    settings: Mapping[str, Any],
-) -> Result:
-    """What a head makes of its logits, which are for each token or for each window."""
-    problem: Exception | None = None
-    encoding, shape = job.encoding, logits.shape
-    windows = len(encoding.starts)
-    rows = shape[:-1] in ((len(encoding.ids),), (windows,) if windows > 1 else ())
-    if rows and (decoder.width is None or shape[-1:] == (decoder.width,)):
-        try:
-            return decoder.decode(logits, encoding, **settings)
-        except InputError:  # the value of an option
-            raise
-        except (ArithmeticError, LookupError, TypeError, ValueError) as found:
-            problem = found
-    raise GraphError(
-        f"input {job.row}: the head {name!r} cannot read the graph's logits of the shape"
-        f" {shape} for {len(encoding.ids)} tokens in {windows} windows. Export the bundle again."
-    ) from problem
-
-
-def _prediction(
-    encodings: tuple[Encoding, ...], results: dict[str, Result], request: HeadRequest
-) -> Prediction:
-    """Tokens and windows are those of the sub-model that read the most."""
-    first = encodings[0]
-    plan = request.text if first.query is None else request.pair
-    tokens, windows, truncated = len(first.ids), len(first.starts), first.truncated
-    for other in encodings[1:]:
-        tokens, windows = max(tokens, len(other.ids)), max(windows, len(other.starts))
-        truncated |= other.truncated
-    if len(plan.runs) > 1:
-        results = {name: results[name] for name in plan.heads}
-    return Prediction(first.text, results, tokens, windows, truncated, first.query)
-
-
-def _sub_model(part: SubModel) -> dict[str, Any]:
-    """A sub-model as plain data."""
-    bundle = part.bundle
-    return {
-        "source": None if bundle is None else str(bundle.path),
-        "heads": list(part.specs),
-        "encoder": None if bundle is None else bundle.manifest.encoder.name,
-        "fingerprint": None if bundle is None else bundle.manifest.encoder.fingerprint,
-        "max_tokens": part.max_tokens,
-        **_session(part),
-    }
-
-
-def _session(part: SubModel) -> dict[str, Any]:
-    """What runs a sub-model's graph, and which graph, as plain data."""
-    fast, graph = part.multi_threaded, part.graph
-    found: dict[str, Any] = {"multi_threaded": None if fast is None else fast.info()}
-    found["special_tokens"] = part.tokenizer.special_tokens
-    if graph is not None:
-        kept = ("file", "sha256", "precision", "layout", "target")
-        found["graph"] = {name: getattr(graph, name) for name in kept}
-    return found

@@ -11,9 +11,11 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
+import numpy as np
 import pytest
 
 from polyhead import (
@@ -25,6 +27,7 @@ from polyhead import (
     EngineClosed,
     EngineWithoutBundle,
     GoldenMismatch,
+    GraphError,
     InputError,
     InvalidText,
     UnknownHead,
@@ -35,6 +38,7 @@ from polyhead.bundle import writer
 from polyhead.inference._graph_file import GraphFile
 from polyhead.inference.session import OnnxSession
 from polyhead.loading import BundleOrigin
+from polyhead.system.onnx_runtime import ort
 from polyhead.text.tokenizer import Tokenizer
 
 OPEN = Path("/proc/self/fd")
@@ -237,6 +241,39 @@ def _list_with_a_back_end_that_fails(engine):
     engine.predict(["anna", "x " * 60])
 
 
+def _logits_that_are_nan(engine):
+    engine._model.parts[0].backend.run = partial(_filled, np.nan)
+    engine.predict(["anna", "x " * 60])
+
+
+def _logits_that_cannot_be_decoded(engine):
+    engine._model.parts[0].decoders["topic"].decode = _no_such_index
+    engine("anna")
+
+
+def _no_such_index(*_):
+    raise IndexError
+
+
+def _filled(value, outputs, feeds):
+    return [np.full((len(feeds["input_ids"]), 77), value, np.float32) for _ in outputs]
+
+
+def _an_engine_that_exits_in_a_batcher(engine):
+    engine.predict = _exits
+    asyncio.run(_served(engine))
+
+
+def _exits(*_, **__):
+    raise SystemExit
+
+
+async def _served(engine):
+    async with Batcher(engine) as batcher:
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await batcher.predict("anna")
+
+
 def _requests_of_a_batcher(engine):
     async def serve():
         async with Batcher(engine) as batcher:
@@ -248,7 +285,15 @@ def _requests_of_a_batcher(engine):
 
 
 @pytest.mark.parametrize(
-    "fail", [_list_with_a_bad_text, _list_with_a_back_end_that_fails, _requests_of_a_batcher]
+    "fail",
+    [
+        _list_with_a_bad_text,
+        _list_with_a_back_end_that_fails,
+        _logits_that_are_nan,
+        _logits_that_cannot_be_decoded,
+        _an_engine_that_exits_in_a_batcher,
+        _requests_of_a_batcher,
+    ],
 )
 def test_an_error_that_was_handled_keeps_no_session(bundle, fail, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -257,7 +302,7 @@ def test_an_error_that_was_handled_keeps_no_session(bundle, fail, monkeypatch):
     try:
         engine = load(bundle)
         alive = weakref.ref(engine._model.parts[0].backend._session.peek())
-        with contextlib.suppress(InputError, TypeError):
+        with contextlib.suppress(InputError, TypeError, GraphError):
             fail(engine)
         del engine
         assert alive() is None
@@ -417,6 +462,23 @@ class TestFork:
             finally:
                 stop.set()
                 thread.join()
+
+    def test_a_fork_waits_for_a_session_that_is_being_made(self, bundle, monkeypatch):
+        """Otherwise the child would inherit a lock of onnxruntime, which nobody gives back."""
+        inside, made, make = threading.Event(), [], ort.InferenceSession
+
+        def slow(*arguments, **settings):
+            inside.set()
+            time.sleep(0.3)
+            made.append(1)
+            return make(*arguments, **settings)
+
+        monkeypatch.setattr(ort, "InferenceSession", slow)
+        thread = threading.Thread(target=lambda: load(bundle).close())
+        thread.start()
+        assert inside.wait(60)
+        assert in_a_fork(lambda: made) == [1]
+        thread.join()
 
     @pytest.mark.parametrize("verify", ["digest", "none"])
     @pytest.mark.parametrize("deployed", ["exchanged", "renamed", "deleted"])

@@ -1,6 +1,5 @@
 """What a list comes to, what a single text gets, and what happens when threads are not there."""
 
-import contextlib
 import signal
 import threading
 import time
@@ -132,11 +131,13 @@ def test_ctrl_c_during_a_text_loses_no_place(scheduler, texts):
     assert scheduler._workers()._places.qsize() == 2
 
 
-def test_a_list_after_the_end_is_a_closed_engine(scheduler, texts):
-    run(scheduler, Lengths(), texts)
-    scheduler.close()
-    with pytest.raises(EngineClosed, match="closed during the call"):
-        run(scheduler, Lengths(), texts)
+def test_a_list_under_way_when_the_engine_ends_is_answered(scheduler, texts):
+    class Closing(Lengths):
+        def run(self, outputs, feeds):
+            scheduler.close()
+            return super().run(outputs, feeds)
+
+    assert within(20, lambda: run(scheduler, Closing(), texts * 200)) == [3, 6] * 200
 
 
 def test_a_single_long_text_gets_several_threads(scheduler, texts):
@@ -270,6 +271,17 @@ def test_a_group_of_which_no_text_is_wanted_is_left_out(scheduler, texts):
     assert of_all.backend.calls == 1
 
 
+@pytest.mark.parametrize("several", [None, Lengths()], ids=["one_thread", "several"])
+def test_a_single_text_that_is_not_wanted_any_more_is_left_out(scheduler, texts, several):
+    """It may have waited for its place for long."""
+    one = Lengths()
+    of_all = Run(one, several and MultiThreaded(several))
+    groups = scheduler.group([Job(of_all, 0, texts[1])])
+    assert [logits for _, logits in scheduler.run(groups, lambda row: False)] == [None]
+    assert one.calls == 0
+    assert several is None or several.calls == 0
+
+
 def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(scheduler, texts):
     may_open, is_open, opened = threading.Event(), threading.Event(), []
 
@@ -351,14 +363,15 @@ def test_what_is_called_in_the_midst_of_a_call_may_use_the_engine(bundle, thread
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_engine_may_be_closed_in_the_midst_of_a_call(bundle, threads):
-    engine = load(bundle, threads=threads)
+    engine, texts = load(bundle, threads=threads), ["a", "b b", "c c c"] * 90
+    expected = [each.to_dict() for each in engine.predict(texts)]
 
     def wanted(_):
         engine.close()
         return True
 
-    with contextlib.suppress(EngineClosed):
-        within(20, lambda: engine.predict(["a", "b b", "c c c"] * 30, wanted=wanted))
+    found = within(20, lambda: engine.predict(texts, wanted=wanted))
+    assert [each.to_dict() for each in found] == expected
     with pytest.raises(EngineClosed):
         engine("a")
 

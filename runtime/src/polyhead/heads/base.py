@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
+from polyhead.errors import GraphError, InputError
 from polyhead.text.encoding import Encoding
 
 
@@ -77,6 +78,36 @@ class Decoder(Protocol):
             encoding: the text with its token offsets.
         """
         ...
+
+
+def decoded(
+    name: str,
+    decoder: Decoder,
+    logits: NDArray[np.float32],
+    encoding: Encoding,
+    settings: Mapping[str, Any],
+    row: int,
+) -> Result:
+    """What the decoder of a head makes of its logits; `name` and the text's `row` are for messages.
+
+    Raises:
+        GraphError: for logits of another shape than its kind has for this text.
+        InputError: for the value of a setting.
+    """
+    windows = len(encoding.starts)
+    rows = logits.shape[:-1] in ((len(encoding.ids),), (windows,) if windows > 1 else ())
+    try:
+        if not rows or decoder.width not in (None, *logits.shape[-1:]):
+            raise ValueError("no logits of this head")
+        return decoder.decode(logits, encoding, **settings)
+    except InputError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
+        raise GraphError(
+            f"input {row}: the head {name!r} cannot read the graph's logits of the shape"
+            f" {logits.shape} for {len(encoding.ids)} tokens in {windows} windows."
+            " Export the bundle again."
+        ) from problem
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -1,24 +1,21 @@
-"""When and where the windows of texts are computed: groups, worker threads, one thread budget."""
+"""When and where the windows of texts are computed: in groups, by worker threads or the caller."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, repeat
-from queue import Empty, SimpleQueue
-from threading import Thread, get_ident
+from queue import Empty
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.errors import EngineClosed, GraphError
+from polyhead.errors import GraphError
 from polyhead.inference._per_process import PerProcess
+from polyhead.inference._workers import Workers
 from polyhead.inference.backend import Backend
 from polyhead.inference.grouping import groups, padded_groups
 from polyhead.inference.session import MultiThreadedSession
@@ -28,18 +25,12 @@ IDS, TYPES, MASK = "input_ids", "token_type_ids", "attention_mask"
 
 # Texts that a thread tokenises at a time: about 5 ms of work, after which another may have a turn.
 _STRIP = 64
-# Groups for each worker that a call has queued: so many of a long text may be before those of
-# another call, and more of them are no faster.
-_AHEAD = 2
 
 Arrays = Sequence[NDArray[np.float32]]
 """An array for each wanted output."""
 Wanted = Callable[[int], bool]
 """Says by the number of a text whether its answer is still wanted; any thread calls it."""
-S = TypeVar("S")
 T = TypeVar("T")
-_Work = list[tuple[Future[T], Callable[[S], T], S]]
-"""A call to make, where the result goes, and nothing once somebody took it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +99,7 @@ class Scheduler:
         """
         self.workers = workers
         self.batch_tokens = batch_tokens
-        self._pool = PerProcess[_Workers]()
+        self._pool = PerProcess[Workers]()
 
     def group(self, jobs: Sequence[Job[P]]) -> list[Group[P]]:
         """The windows of all jobs as the calls of back ends that they need."""
@@ -141,14 +132,13 @@ class Scheduler:
                 wanted it is left out, and its jobs come with None. None for all.
 
         Raises:
-            EngineClosed: when it was closed meanwhile.
             GraphError: for logits of other rows than were fed.
             Exception: what a back end raised; no group runs any more by then.
         """
         workers = self._workers()
         found: Iterable[tuple[Group[P], Arrays | None]]
         if len(groups) == 1:
-            found = [workers.compute_alone(groups[0])]
+            found = [_run_alone(workers, wanted, groups[0])]
         else:
             found = workers.side_by_side(partial(_run, wanted), groups)
         missing: dict[int, dict[int, Arrays]] = {}
@@ -184,7 +174,6 @@ class Scheduler:
             count: length of the range.
 
         Raises:
-            EngineClosed: when it was closed meanwhile.
             Exception: what `function` raised, for the first strip that failed.
         """
         if count <= _STRIP or self.workers == 1:
@@ -199,161 +188,35 @@ class Scheduler:
         if workers is not None:
             workers.close()
 
-    def _workers(self) -> _Workers:
-        return self._pool.made.get(os.getpid()) or self._pool.get(lambda: _Workers(self.workers))
+    def _workers(self) -> Workers:
+        return self._pool.made.get(os.getpid()) or self._pool.get(lambda: Workers(self.workers))
 
 
-class _Workers:
-    """The threads of one process: a pool, and a place to compute for each of the budget."""
-
-    def __init__(self, count: int) -> None:
-        # A queue of so many things: written in C, it takes a tenth of a Semaphore's time.
-        self._places: SimpleQueue[object] = SimpleQueue()
-        for _ in range(count):
-            self._places.put(None)
-        self._count, self._closed = count, False
-        # Threads that have a place, or the lock of the pool. What calls an engine in the midst of
-        # that, a signal handler or `wanted`, would wait for itself: it does its work itself.
-        self._busy: set[int] = set()
-        self._most = _AHEAD * count
-        self._pool = self._new_pool()
-
-    def compute_alone(self, group: Group[P]) -> tuple[Group[P], Arrays]:
-        """Compute a group here; a single window by several threads, when they are free."""
-        run, windows = group.run, group.windows
-        feeds = _feeds(windows, run.backend.inputs)
-        fast = run.multi_threaded
-        if (
-            fast is not None
-            and len(windows) == 1
-            and feeds[IDS].size >= fast.min_tokens
-            and (thread := get_ident()) not in self._busy
-            and fast.ready(self._open)
-        ):
-            held, back = self._hold()
-            try:
-                self._busy.add(thread)
-                with suppress(Empty):  # there are fewer
-                    held.extend(map(SimpleQueue.get_nowait, repeat(self._places, fast.threads)))
-                    return group, fast.session.run(run.outputs, feeds)
-            finally:
-                _exhaust(back)
-                self._busy.discard(thread)
-        return group, self._in_a_place(run.backend.run, run.outputs, feeds)
-
-    def side_by_side(self, function: Callable[[S], T], values: Sequence[S]) -> Iterator[T]:
-        """What `function` gives for each value, in their order; the threads of the pool call it.
-
-        Calls that run at the same time have their turns one after the other. The caller calls it
-        where there are no threads: one worker, a system that gives no more, an interpreter at its
-        end. Whatever ends it, its error or its caller's, none of these calls runs any more by then.
-        """
-        if get_ident() in self._busy:
-            yield from map(function, values)
-            return
-        futures: deque[Future[T]] = deque()
-        handed: list[_Work[T, S]] = []
-        try:
-            alone, ahead = False, iter(values)
-            for value in values:
-                for later in islice(ahead, self._most - len(futures)):
-                    futures.append(Future())
-                    handed.append([(futures[-1], function, later)])
-                    alone = alone or not self._start(self._answer, handed[-1])
-                if alone and futures[0].cancel():  # nobody has begun it, nor will
-                    yield self._in_a_place(function, value)
-                else:  # by no name: the frames of its error would keep a future, and it them
-                    yield futures[0].result()
-                futures.popleft()
-        finally:
-            wait([future for future in futures if not future.cancel()])
-            futures.clear()
-            for work in handed:  # the pool still has what nobody has begun
-                work.clear()
-
-    def close(self) -> None:
-        """End the threads, when they have done what they were given."""
-        if self._pool is not None:
-            self._closed = True  # before the pool refuses work, so that a call can say why
-            if get_ident() in self._busy:
-                Thread(target=self._pool.shutdown).start()
-            else:
-                self._pool.shutdown()
-
-    def _start(self, function: Callable[..., object], *arguments: object) -> bool:
-        """Have a thread of the pool call it; False where none can be had.
-
-        Raises:
-            EngineClosed: when it was closed meanwhile.
-        """
-        if self._pool is None:
-            return False
-        thread = get_ident()
-        try:
-            self._busy.add(thread)
-            self._pool.submit(function, *arguments)
-        except RuntimeError as problem:
-            if self._closed:
-                raise EngineClosed("This engine was closed during the call.") from problem
-            # The old one keeps what it found no thread for, and would call it some day.
-            self._pool = self._new_pool()
-            return False
-        finally:
-            self._busy.discard(thread)
-        return True
-
-    def _new_pool(self) -> ThreadPoolExecutor | None:
-        return ThreadPoolExecutor(self._count, "polyhead") if self._count > 1 else None
-
-    def _answer(self, work: _Work[T, S]) -> None:
-        """In a thread of the pool, where the caller has not done it or let it be."""
-        future, function, value = work.pop()
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(self._in_a_place(function, value))
-            except BaseException as problem:
-                future.set_exception(problem)
-            finally:
-                del future  # the frames of its error would keep it, and it them
-
-    def _open(self, opening: Callable[[], None]) -> bool:
-        """Open a session in a thread of the pool; False where none can be had now."""
-        with suppress(EngineClosed):
-            return self._start(opening)
-        return False
-
-    def _in_a_place(self, function: Callable[..., T], *arguments: object) -> T:
-        thread = get_ident()
-        if thread in self._busy:
-            return function(*arguments)
-        held, back = self._hold()
-        try:
-            self._busy.add(thread)
-            held.extend(map(SimpleQueue.get, (self._places,)))
-            return function(*arguments)
-        finally:
-            _exhaust(back)
-            self._busy.discard(thread)
-
-    def _hold(self) -> tuple[list[object], Iterator[None]]:
-        """A list to take places into, and what gives back those that are in it.
-
-        Ctrl-C may come between any two steps of Python, but not within one of C, which takes a
-        place and notes it, or gives all of them back.
-        """
-        held: list[object] = [_END]
-        return held, map(self._places.put, iter(held.pop, _END))
-
-
-_END = object()
-_exhaust = deque[None](maxlen=0).extend
-
-
-def _run(wanted: Wanted | None, group: Group[P]) -> tuple[Group[P], Arrays | None]:
+def _run(
+    wanted: Wanted | None, group: Group[P], session: Backend | None = None
+) -> tuple[Group[P], Arrays | None]:
+    """Compute a group, by its own back end or by `session`; None where no text is wanted."""
     if wanted is not None and not any(wanted(job.row) for job, _, _ in group.windows):
         return group, None
-    backend = group.run.backend
+    backend = session or group.run.backend
     return group, backend.run(group.run.outputs, _feeds(group.windows, backend.inputs))
+
+
+def _run_alone(
+    workers: Workers, wanted: Wanted | None, group: Group[P]
+) -> tuple[Group[P], Arrays | None]:
+    """Compute a group here; a single window by several threads, when they are free."""
+    job, _, window = group.windows[0]
+    fast = group.run.multi_threaded
+    if (
+        fast is not None
+        and len(group.windows) == 1
+        and len(job.encoding.ids[window]) >= fast.min_tokens
+        and fast.ready(workers.start)
+    ):
+        with suppress(Empty):  # there are fewer
+            return workers.in_places(fast.threads, _run, wanted, group, fast.session)
+    return workers.in_a_place(_run, wanted, group)
 
 
 def _are_finite(group: Group[P], arrays: Arrays) -> bool:

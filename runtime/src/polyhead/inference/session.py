@@ -11,6 +11,7 @@ from copy import copy
 from functools import partial
 from mmap import mmap
 from pathlib import Path
+from threading import RLock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +27,14 @@ from polyhead.system import memory
 from polyhead.system.onnx_runtime import ort
 
 _log = logging.getLogger(__name__)
+
+# While onnxruntime makes a session it holds a lock of all of them, for which a child that is forked
+# then would wait for ever (seen with 1.32). So a fork waits for sessions that are being made.
+_MAKING = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_MAKING.acquire, after_in_parent=_MAKING.release, after_in_child=_MAKING.release
+    )
 
 
 class OnnxSession:
@@ -154,13 +163,14 @@ class OnnxSession:
             spin=self._spin,
             spin_in_call=self._spin_in_call,
         )
-        return ort.InferenceSession(
-            graph,
-            self._options or usual,
-            providers=[provider],
-            disabled_optimizers=list(DISABLED_OPTIMIZERS),
-            enable_fallback=0,
-        )
+        with _MAKING:
+            return ort.InferenceSession(
+                graph,
+                self._options or usual,
+                providers=[provider],
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
+                enable_fallback=0,
+            )
 
     def _loads_on_the_cpu(self, graph: str | bytes) -> bool:
         """Tells a provider that cannot start from a bad graph: their errors look alike."""

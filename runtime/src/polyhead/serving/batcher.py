@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -41,7 +41,7 @@ from polyhead.text.encoding import Input
 # A second thread even for one core: a text of many windows must not hold up all others.
 _LEAST_THREADS = 2
 # How long closing waits for threads that were told to stop: some groups, or a text's tokenising.
-_STOPPING_S = 1.0
+_STOPPING_S = 0.5
 
 
 class Batcher:
@@ -77,7 +77,7 @@ class Batcher:
         self._engine = engine
         self._max_wait = number("max_wait_ms", max_wait_ms) / 1e3
         self._max_queue = whole_number("max_queue", max_queue)
-        self._deadline = None if deadline_ms is None else number("deadline_ms", deadline_ms) / 1e3
+        self._deadline = _seconds(deadline_ms)
         self._max_batch = whole_number("max_batch", max_batch)
         info = engine.info()
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
@@ -98,6 +98,7 @@ class Batcher:
         *,
         heads: Iterable[str] | None = None,
         options: Options | None = None,
+        deadline_ms: float | None = None,
     ) -> Prediction:
         """Answer one text, or one pair of texts, as `Engine.__call__` does.
 
@@ -108,6 +109,7 @@ class Batcher:
             text: any string, or a pair of them for heads that read pairs.
             heads: names of the wanted heads; None for all that read this kind of input.
             options: settings of single heads for this request.
+            deadline_ms: milliseconds to its answer; None for those of the batcher.
 
         Raises:
             InputError: when this text, a head name or an option cannot be used; other requests are
@@ -122,22 +124,22 @@ class Batcher:
         now = time.perf_counter()
         entry = entry_for(text, heads, options, now)
         entry = self._in_flight.get(entry.key, entry)
+        limit = self._deadline if deadline_ms is None else _seconds(deadline_ms)
         try:
-            self._admit(entry)
+            self._admit(entry, limit)
         except QueueFull:
             counters.rejected += 1
             raise
-        if self._deadline is not None:
-            entry.deadline = now + self._deadline
+        entry.deadline = max(entry.deadline, now + limit)
         counters.requests += 1
         future: asyncio.Future[Prediction] = loop.create_future()
         self._join(entry, future)
         try:
-            await asyncio.wait((future,), timeout=self._deadline)
+            await asyncio.wait((future,), timeout=None if limit == inf else limit)
             if not future.done():
                 counters.expired += 1
                 raise DeadlineExceeded(
-                    f"no answer after {self._limit}; the request"
+                    f"no answer after deadline_ms={limit * 1e3:g}; the request"
                     f" {'was being computed' if entry.started else 'still waited for its turn'}."
                     " Answer 504, send shorter texts, or allow more time or threads."
                 )
@@ -158,7 +160,7 @@ class Batcher:
         """Take no more requests, and end; may be called twice.
 
         Who is not answered by then gets `BatcherClosed`. Threads stop at their next group of
-        windows; for that this waits a second at most, whatever they compute.
+        windows; for that this waits half a second at most, whatever they compute.
 
         Args:
             drain: answer what waits and what is being computed; False fails at once what waits, and
@@ -214,12 +216,8 @@ class Batcher:
             )
         return self._loop
 
-    @property
-    def _limit(self) -> str:
-        return f"deadline_ms={(self._deadline or 0) * 1e3:g}"
-
-    def _admit(self, entry: QueueEntry) -> None:
-        """Raises QueueFull where there is no room for a request, or no time."""
+    def _admit(self, entry: QueueEntry, limit: float) -> None:
+        """Raises QueueFull where there is no room for a request, or no time; `limit` in seconds."""
         wait = self._expected_wait(entry)
         if self._pending.waiters >= self._max_queue:
             raise QueueFull(
@@ -227,14 +225,12 @@ class Batcher:
                 " Answer 503 and let the caller try again later, or raise max_queue.",
                 expected_wait_s=wait,
             )
-        if self._deadline is None or entry.waiters or self._nothing_like(entry):
-            return
         total = wait + self._pace.seconds(entry.work)
-        if total > PLANNED * self._deadline:
+        if total > PLANNED * limit and not entry.waiters and not self._nothing_like(entry):
             raise QueueFull(
                 f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which is"
-                f" too near to {self._limit} or beyond. Answer 503 and let the caller try again"
-                " later, send shorter texts, or allow more time or threads.",
+                f" too near to deadline_ms={limit * 1e3:g} or beyond. Answer 503 and let the caller"
+                " try again later, send shorter texts, or allow more time or threads.",
                 expected_wait_s=wait,
             )
 
@@ -333,7 +329,7 @@ class Batcher:
     @property
     def _bound(self) -> float:
         """Seconds of work in a batch."""
-        return min(LONGEST_BATCH_S, (self._deadline or inf) / 4)
+        return min(LONGEST_BATCH_S, self._deadline / 4)
 
     def _take(self) -> list[QueueEntry] | None:
         """The next batch; an empty one where only late entries were taken, None without any."""
@@ -346,7 +342,7 @@ class Batcher:
             batch.append(late.pop())
         if late:
             left = DeadlineExceeded(
-                f"too little was left of {self._limit} when the request's turn came, so it was not"
+                "too little was left of deadline_ms when the request's turn came, so it was not"
                 " computed. Answer 504, send shorter texts, or allow more time or threads."
             )
             self._fail(late, left)
@@ -357,7 +353,7 @@ class Batcher:
         assert self._loop is not None
         begun, work = time.perf_counter(), sum(entry.work for entry in entries)
         batch = RunningBatch(entries, begun, work)
-        self._pool.run(partial(_answer, self._engine, batch, self._loop, self._end))
+        self._pool.run(partial(answer, self._engine, batch, self._loop, self._end))
         self._running.append(batch)  # it ends in another turn of the loop
         self._idle.clear()
         self._counters.count_begin([begun - entry.arrived for entry in entries])
@@ -411,17 +407,5 @@ def _no_thread(problem: Exception) -> QueueFull:
     return refused
 
 
-def _answer(
-    engine: Engine,
-    batch: RunningBatch,
-    loop: asyncio.AbstractEventLoop,
-    end: Callable[[RunningBatch, BatchAnswers | BaseException], None],
-) -> None:
-    """Answer a batch in a thread, and tell the event loop."""
-    found: BatchAnswers | BaseException
-    try:
-        found = answer(engine, batch.entries)
-    except BaseException as problem:
-        found = problem
-    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-        loop.call_soon_threadsafe(end, batch, found)
+def _seconds(deadline_ms: float | None) -> float:
+    return inf if deadline_ms is None else number("deadline_ms", deadline_ms) / 1e3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -51,7 +52,7 @@ class QueueEntry:
         options: settings of single heads.
         arrived: `time.perf_counter()` of the first request, seconds.
         work: how much there is to compute: characters, and as many more for the text itself.
-        deadline: `time.perf_counter()` after which nobody waits, seconds.
+        deadline: `time.perf_counter()` after which nobody waits, seconds; inf for none.
         waiters: a future for each request.
         started: whether a thread has it.
         wanted: whether it shall be computed still; a thread looks at it between groups.
@@ -64,7 +65,7 @@ class QueueEntry:
     options: Options | None
     arrived: float
     work: int
-    deadline: float = inf
+    deadline: float = -inf
     waiters: set[asyncio.Future[Prediction]] = field(default_factory=set)
     started: bool = False
     wanted: bool = True
@@ -195,19 +196,32 @@ def entry_for(
     if isinstance(heads, Iterable) and not isinstance(heads, str):
         heads = tuple(heads)
     settings = _key((_names(heads), options))
-    texts = [item] if isinstance(item, str) else item
-    characters = sum(map(str.__len__, texts)) if _are_texts(texts) else 0
+    texts = item if isinstance(item, list | tuple) else [item]
+    characters = sum(str.__len__(text) for text in texts if isinstance(text, str))
     # Hashing a very long text would hold up the event loop.
     key = object() if characters > _LONG else (_key(item), settings)
     return QueueEntry(key, settings, item, heads, options, arrived, characters + _TEXT)
 
 
-def answer(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers:
-    """Answer entries with equal settings, in a thread; one that fails leaves the others alone."""
-    found = _found(engine, batch) if batch else []
-    info = engine.info()  # each time: `Engine.reload` may have changed it
-    predictions = [each for each in found if isinstance(each, Prediction)]
-    return BatchAnswers(found, shape_of(predictions, info["batch_tokens"]), info["threads"])
+def answer(
+    engine: Engine,
+    batch: RunningBatch,
+    loop: asyncio.AbstractEventLoop,
+    end: Callable[[RunningBatch, BatchAnswers | BaseException], None],
+) -> None:
+    """Answer a batch in a thread and tell the event loop; an entry that fails leaves the others."""
+    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(end, batch, _answers(engine, batch.entries))
+
+
+def _answers(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers | BaseException:
+    try:
+        found = _found(engine, batch)
+        info = engine.info()  # each time: `Engine.reload` may have changed it
+        predictions = [each for each in found if isinstance(each, Prediction)]
+        return BatchAnswers(found, shape_of(predictions, info["batch_tokens"]), info["threads"])
+    except BaseException as problem:  # by no other name, as its frames would keep it, and it them
+        return problem
 
 
 def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException | None]:
@@ -222,7 +236,8 @@ def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | Bas
         )
     except Exception as problem:  # of no single input, such as an option's value
         if len(batch) == 1:
-            return [_without_frames(problem)]
+            # What is wrong with a request needs no frames; those of others say where it was.
+            return [without_frames(problem) if isinstance(problem, InputError) else problem]
         return [found for entry in batch for found in _found(engine, [entry])]
     return [
         _own(each, row) if isinstance(each, InputError | GraphError) else each
@@ -240,15 +255,6 @@ def _own(problem: InputError | GraphError, row: int) -> InputError | GraphError:
         own.index = 0
     own.__cause__ = problem.__cause__
     return own
-
-
-def _without_frames(problem: Exception) -> Exception:
-    """What is wrong with a request needs no frames; those of any other error say where it was."""
-    return without_frames(problem) if isinstance(problem, InputError) else problem
-
-
-def _are_texts(parts: object) -> bool:
-    return isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts)
 
 
 def _names(heads: object) -> object:

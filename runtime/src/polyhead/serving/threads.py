@@ -37,8 +37,8 @@ class DaemonThreads:
 
     def run(self, work: Work) -> None:
         """Have a free thread do it, after `ready`; it must not raise."""
-        self._free -= 1
         self._queue.put(work)
+        self._free -= 1
 
     def release(self) -> None:
         """Some work is done, so that its thread is free."""

@@ -76,7 +76,7 @@ def test_the_engine_stops_between_groups(engine):
 
 @pytest.mark.parametrize(
     ("settings", "longest"),
-    [({"drain": False}, 1.5), ({"grace": 5}, 6), ({"grace": 0}, 1)],
+    [({"drain": False}, 1), ({"grace": 5}, 5.5), ({"grace": 0}, 0.5)],
     ids=str,
 )
 def test_closing_ends_soon_whatever_is_computed(simulate, stand_in, requests, settings, longest):

@@ -84,6 +84,28 @@ def test_the_deadline_frees_a_request_that_waits(gate, serve, requests):
     assert gate.calls == [["a"]]
 
 
+def test_a_request_may_have_a_deadline_of_its_own(simulate, stand_in, requests):
+    """Of equal requests each keeps its own."""
+
+    async def scenario(batcher):
+        tasks = requests(batcher, "a") + requests(batcher, "a", deadline_ms=5000)
+        return await requests.ended(tasks + requests(batcher, "b", deadline_ms=200))
+
+    usual, longer, shorter = simulate(stand_in(lambda text: 1.0), scenario, deadline_ms=500)
+    assert (type(usual), type(shorter)) == (DeadlineExceeded, DeadlineExceeded)
+    assert (longer.text, "deadline_ms=200" in str(shorter)) == ("a", True)
+
+
+def test_a_bad_deadline_of_a_request_is_refused(engine, serve):
+    async def scenario(batcher):
+        with pytest.raises(InvalidSetting, match="deadline_ms=-5"):
+            await batcher.predict("a", deadline_ms=-5)
+        return batcher.stats()
+
+    stats = serve(engine, scenario)
+    assert (stats.requests, stats.waiting) == (0, 0)
+
+
 def refuse(thread):
     raise RuntimeError("can't start new thread")
 
