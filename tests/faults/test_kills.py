@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-import transformers
 from hub_server import Hub, served
 
 from polyhead.bundle import read_parts
@@ -66,6 +65,7 @@ class Commands:
     """The command line in forks of one process; the folder has what the commands need."""
 
     folder: Path
+    encoder: Path
     server: subprocess.Popen[str]
     hub: Hub
 
@@ -91,7 +91,7 @@ class Commands:
         return time.monotonic() - start
 
     def config(self, name: str, *, head: str, seed: int, epochs: int) -> None:
-        encoder = json.dumps(str(self.folder / "encoder"))
+        encoder = json.dumps(str(self.encoder))
         text = CONFIG.format(encoder=encoder, head=head, seed=seed, epochs=epochs)
         (self.folder / name).write_text(text)
 
@@ -114,21 +114,10 @@ def hidden(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Iterator[Commands]:
-    """A folder with an encoder, rows, checkpoints `a` and `b`, and what is made of them."""
+def polyhead(encoder, tmp_path_factory) -> Iterator[Commands]:
+    """A folder with rows, checkpoints `a` and `b`, and what is made of them."""
     folder = tmp_path_factory.mktemp("kills") / "work"
     folder.mkdir()
-    torch.manual_seed(0)
-    made = transformers.BertConfig(
-        vocab_size=wordpiece.vocabulary_size,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    transformers.BertModel(made).save_pretrained(folder / "encoder")
-    (folder / "encoder" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
     lines = [json.dumps(row, ensure_ascii=False) for row in ROWS]
     (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     sources = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
@@ -149,7 +138,7 @@ def polyhead(wordpiece_json, wordpiece, tmp_path_factory) -> Iterator[Commands]:
             text=True,
         ) as server,
     ):
-        commands = Commands(folder, server, hub)
+        commands = Commands(folder, encoder, server, hub)
         for seed, name in enumerate("ab"):
             commands.config(f"{name}.toml", head=f"topic-{name}", seed=seed, epochs=2)
             commands("train", f"{name}.toml", "-o", name)
@@ -185,7 +174,7 @@ WRITERS = {
         ["combine", "{}", "{}", "--prefix=", "--prefix=x"],
         heads_of_checkpoint,
     ),
-    "import": (["import", "encoder", "--head", "topic-{}"], heads_of_checkpoint),
+    "import": (["import", "{encoder}", "--head", "topic-{}"], heads_of_checkpoint),
     "import-onnx": (["import", "{}.onnx", "--head", "topic-{}"], heads_of_bundle),
 }
 
@@ -222,7 +211,10 @@ def test_the_old_or_the_new_one_stands(polyhead, writer, first, capsys):
     words, heads = WRITERS[writer]
     name = f"{writer}-{'first' if first else 'replaced'}"
     target, chance = polyhead.folder / name, random.Random(f"{SEED} {name}")
-    old, new = ([*(word.format(*each * 2) for word in words), "-o", name] for each in "ab")
+    old, new = (
+        [*(word.format(*each * 2, encoder=polyhead.encoder) for word in words), "-o", name]
+        for each in "ab"
+    )
     polyhead(*old)
     kept = polyhead.folder / f"{name}-old"
     before = heads(target.rename(kept))
