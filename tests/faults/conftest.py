@@ -17,8 +17,9 @@ def real_bundle() -> Path:
 @pytest.fixture(scope="session")
 def encoder(wordpiece_json, wordpiece, tmp_path_factory) -> Path:
     """A tiny BERT with random weights and its tokenizer, a folder that nobody writes to."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     torch.manual_seed(0)
     made = transformers.BertConfig(
         vocab_size=wordpiece.vocabulary_size,
