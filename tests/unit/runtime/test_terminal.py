@@ -89,7 +89,7 @@ def test_streams_that_the_caller_closed(command, bundle, words, code, closed):
     [
         ("--help",),
         ("run", "--help"),
-        ("run", "BUNDLE", *["x"] * 400),
+        pytest.param(("run", "BUNDLE", *["x"] * 400), id="many answers"),
         ("inspect", "BUNDLE"),
         ("verify", "BUNDLE", "--isolated"),
     ],
