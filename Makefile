@@ -6,25 +6,28 @@ export HF_HUB_OFFLINE := 1
 demo: .venv/ready  ## train, export, verify and measure a model with four heads
 	$(BIN)/python examples/support-desk/demo.py -o build/demo
 
+# Two workers that each take the next file; the long ones come first, so that both end together.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 # Threads of PyTorch in two processes that wait in busy loops slow each other tenfold.
 test: test-lean .venv/ready  ## the whole test suite, offline
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit/models tests/unit/export tests/unit/bench tests/e2e
+	OMP_WAIT_POLICY=passive $(BIN)/$(PYTEST) tests/e2e tests/unit/bench tests/unit/models tests/unit/export
 
 test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch nor a sibling
 	.venv-lean/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "transformers")))'
-	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/python -m pytest -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime tests/fuzz tests/contract
+	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/$(PYTEST) -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/contract tests/fuzz tests/unit/runtime
 
 # onnx only makes the graphs that the tests run. What is left out depends on no version.
-RUNTIME_TESTS := -n 2 --dist loadfile -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime $(addprefix --ignore=tests/unit/runtime/,serving test_atomic.py test_terminal.py)
+RUNTIME_TESTS := -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime --ignore-glob='*/serving/test_[!p]*' $(addprefix --ignore=tests/unit/runtime/,test_atomic.py test_terminal.py)
 RUNTIME_NEEDS := -e './runtime[hub,prometheus]' hypothesis onnx pytest pytest-xdist
 test-lowest: .venv-lowest/ready  ## the runtime at the lowest versions that it allows
-	.venv-lowest/bin/python -m pytest $(RUNTIME_TESTS)
+	.venv-lowest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
 test-newest:  ## the runtime at the newest versions there are, which may fail any day; PYTHON=python3.14
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/pip install $(RUNTIME_NEEDS)
 	.venv-newest/bin/pip list
-	.venv-newest/bin/python -m pytest $(RUNTIME_TESTS)
+	.venv-newest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
 test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user), labelled data (POLYHEAD_DATA=…)
 	$(BIN)/polyhead bench setup
@@ -37,7 +40,7 @@ faults: .venv/ready  ## attacks on the runtime and its writers that take minutes
 	OMP_WAIT_POLICY=passive BUNDLE=$(BUNDLE) $(BIN)/python -m pytest tests/faults
 
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
-	OMP_WAIT_POLICY=passive .venv4/bin/python -m pytest -n 2 --dist loadfile -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
+	OMP_WAIT_POLICY=passive .venv4/bin/$(PYTEST) -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
 
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

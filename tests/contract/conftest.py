@@ -30,8 +30,8 @@ def clean_python(tmp_path_factory) -> Path:
     python = folder / "venv" / "bin" / "python"
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(subprocess.check_output([python, "-c", query], text=True).strip())
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "-q"]
-    subprocess.run([*build, "--no-build-isolation", "-w", folder, ROOT / "runtime"], check=True)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    subprocess.run(build, cwd=ROOT / "runtime", check=True, capture_output=True)
     with zipfile.ZipFile(next(folder.glob("polyhead-*.whl"))) as wheel:
         wheel.extractall(site)
     for name in _closure("polyhead"):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -54,16 +55,27 @@ def grown(checkpoint, add_head):
     return add_head(checkpoint, "urgent")
 
 
-@pytest.fixture
-def exporting(any_loss, tmp_path):
-    """`exporting(checkpoint, name, as_bundle)`: an int8 bundle."""
+@pytest.fixture(scope="module")
+def exporting(any_loss):
+    """`exporting(checkpoint, target, as_bundle)`: an int8 bundle."""
 
-    def make(source, name, calibrated_as=None, **more):
-        settings = ExportSettings(limits=any_loss, calibrated_as=calibrated_as, **more)
-        export(source, tmp_path / name, settings)
-        return tmp_path / name
+    def make(source, target, calibrated_as=None, **more):
+        export(source, target, ExportSettings(limits=any_loss, calibrated_as=calibrated_as, **more))
+        return target
 
     return make
+
+
+@pytest.fixture(scope="module")
+def kept(exported, grown, exporting, tmp_path_factory):
+    """All heads, with the calibration of the deployed ones; nobody writes to it."""
+    return exporting(grown, tmp_path_factory.mktemp("kept") / "bundle", exported("int8"))
+
+
+@pytest.fixture(scope="module")
+def anew(grown, exporting, tmp_path_factory):
+    """All heads, calibrated again."""
+    return exporting(grown, tmp_path_factory.mktemp("anew") / "bundle")
 
 
 def stored(path):
@@ -76,13 +88,12 @@ def bits(path):
         return {name: [array.tobytes() for array in arrays] for name, arrays in found}
 
 
-def test_the_deployed_heads_keep_their_int8_logits(exported, grown, exporting):
-    before = bits(exported("int8"))
-    after = bits(exporting(grown, "kept", exported("int8")))
+def test_the_deployed_heads_keep_their_int8_logits(exported, kept, anew):
+    before, after = bits(exported("int8")), bits(kept)
     assert list(after) == [*before, "urgent"]
     assert {name: after[name] for name in before} == before
-    anew = bits(exporting(grown, "anew"))
-    assert any(anew[name] != before[name] for name in before)  # another sample, other ranges
+    other = bits(anew)
+    assert any(other[name] != before[name] for name in before)  # another sample, other ranges
 
 
 def combined(target, *sources):
@@ -91,8 +102,8 @@ def combined(target, *sources):
     return bits(target), {part.graphs[0].file for part in parts}
 
 
-def test_both_bundles_become_one_graph(exported, grown, exporting, tmp_path):
-    before, kept = exported("int8"), exporting(grown, "kept", exported("int8"))
+def test_both_bundles_become_one_graph(exported, kept, tmp_path):
+    before = exported("int8")
     expected = bits(before) | {f"new-{name}": found for name, found in bits(kept).items()}
     found, files = combined(tmp_path / "both", (before, ""), (kept, "new-"))
     assert found == expected
@@ -109,25 +120,23 @@ def test_float_graphs_of_one_encoder_become_one_graph(exported, grown, tmp_path,
     assert len(files) == 1
 
 
-def test_graphs_of_two_calibrations_stay_apart(exported, grown, exporting, tmp_path, caplog):
+def test_graphs_of_two_calibrations_stay_apart(exported, anew, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    before, anew = exported("int8"), exporting(grown, "anew")
-    _, files = combined(tmp_path / "both", (before, ""), (anew, "new-"))
+    _, files = combined(tmp_path / "both", (exported("int8"), ""), (anew, "new-"))
     assert len(files) == 2
     assert "operators compute the same" in caplog.text
     assert "--calibrated-as" in caplog.text
 
 
-def test_a_second_head_keeps_them_too(exported, grown, add_head, exporting):
-    first = exporting(grown, "first", exported("int8"))
-    before = bits(first)
-    after = bits(exporting(add_head(grown, "polite"), "second", first))
+def test_a_second_head_keeps_them_too(kept, grown, add_head, exporting, tmp_path):
+    before = bits(kept)
+    after = bits(exporting(add_head(grown, "polite"), tmp_path / "second", kept))
     assert list(after) == [*before, "polite"]
     assert {name: after[name] for name in before} == before
 
 
-def test_all_heads_are_gated_again(grown, exporting):
-    gate = read(exporting(grown, "bundle")).manifest.gate
+def test_all_heads_are_gated_again(grown, kept):
+    gate = read(kept).manifest.gate
     assert gate is not None
     assert set(gate.attempts[-1].changed) == set(checkpoints.describe(grown).heads)
 
@@ -138,13 +147,13 @@ def test_another_encoder_is_refused(exported, grown, exporting, tmp_path):
     (tmp_path / "moved").mkdir()
     checkpoints.save(tmp_path / "moved", made, {})
     with pytest.raises(DeployedError, match=r'has the fingerprint.*freeze = "encoder"'):
-        exporting(tmp_path / "moved", "bundle", exported("int8"))
+        exporting(tmp_path / "moved", tmp_path / "bundle", exported("int8"))
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_head_that_is_left_out_is_named(exported, grown, exporting):
+def test_a_head_that_is_left_out_is_named(exported, grown, exporting, tmp_path):
     with pytest.raises(DeployedError, match="its head 'topic' is not exported; found urgent"):
-        exporting(grown, "bundle", exported("int8"), heads=("urgent",))
+        exporting(grown, tmp_path / "bundle", exported("int8"), heads=("urgent",))
 
 
 def test_the_texts_of_the_deployed_heads_are_not_needed(exported, grown, any_loss, tmp_path):
@@ -157,25 +166,25 @@ def test_the_texts_of_the_deployed_heads_are_not_needed(exported, grown, any_los
     assert {name: after[name] for name in before} == before
 
 
-def test_a_bundle_without_its_calibration_is_to_be_exported_again(exported, grown, exporting):
-    older = exporting(grown, "older", exported("int8"))
+def test_a_bundle_without_its_calibration_is_to_be_exported_again(kept, grown, exporting, tmp_path):
+    older = shutil.copytree(kept, tmp_path / "older")
     manifest = replace(read(older).manifest, calibration=None)
     writer.write_manifest(older, manifest)
     with pytest.raises(DeployedError, match=r"holds no calibration.*once again"):
-        exporting(grown, "bundle", older)
+        exporting(grown, tmp_path / "bundle", older)
 
 
-def test_a_damaged_calibration_is_refused(exported, grown, exporting):
-    damaged = exporting(grown, "damaged", exported("int8"))
+def test_a_damaged_calibration_is_refused(kept, grown, exporting, tmp_path):
+    damaged = shutil.copytree(kept, tmp_path / "damaged")
     file = damaged / "calibration.json"
     file.write_text(file.read_text().replace("0", "1", 1))
     with pytest.raises(DigestMismatch, match=r"calibration\.json"):
-        exporting(grown, "bundle", damaged)
+        exporting(grown, tmp_path / "bundle", damaged)
 
 
-def test_other_logits_are_refused(exported, grown, exporting, tmp_path):
+def test_other_logits_are_refused(kept, grown, exporting, tmp_path):
     """A calibration of other ranges, as after a change of the exporter."""
-    moved = exporting(grown, "moved", exported("int8"))
+    moved = shutil.copytree(kept, tmp_path / "moved")
     changed = stored(moved)
     changed["points"][0]["high"] *= 2
     (moved / "calibration.json").write_text(json.dumps(changed))
@@ -183,12 +192,12 @@ def test_other_logits_are_refused(exported, grown, exporting, tmp_path):
     manifest["calibration"] = vars(entry(moved / "calibration.json"))
     (moved / "manifest.json").write_text(json.dumps(with_digest(manifest)))
     with pytest.raises(DeployedError, match="gives other logits in the new graph"):
-        exporting(grown, "bundle", moved)
+        exporting(grown, tmp_path / "bundle", moved)
 
 
-def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting):
+def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting, tmp_path):
     with pytest.raises(DeployedError, match="found a fp32 bundle, expected an int8 one"):
-        exporting(grown, "bundle", exported("fp32"))
+        exporting(grown, tmp_path / "bundle", exported("fp32"))
 
 
 def test_the_command_wants_int8(grown, tmp_path, capsys):

@@ -175,11 +175,6 @@ def test_the_same_checkpoint_gives_the_same_bytes(exported, checkpoint, any_loss
     assert contents(tmp_path / "again") == contents(exported("int8"))
 
 
-def test_the_test_split_is_not_needed(own_checkpoint, tmp_path):
-    (own_checkpoint.parent / "test.jsonl").unlink()
-    assert export(own_checkpoint, tmp_path / "bundle", FP32)
-
-
 def _data_gone(checkpoint):
     (checkpoint.parent / "train.jsonl").unlink()
 
@@ -234,7 +229,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(checkpoint, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["thesis"]
 
 
-def test_a_config_names_other_data_and_an_older_bundle_is_replaced(
+def test_a_config_names_other_data_without_a_test_split_and_an_older_bundle_is_replaced(
     own_checkpoint, make_config, exported, tmp_path
 ):
     target, elsewhere = tmp_path / "bundle", tmp_path / "elsewhere"
@@ -242,6 +237,7 @@ def test_a_config_names_other_data_and_an_older_bundle_is_replaced(
     elsewhere.mkdir()
     _data_gone(own_checkpoint)
     config = make_config(elsewhere)
+    (elsewhere / "test.jsonl").unlink()
     export(own_checkpoint, target, FP32, config=config)
     assert bundles.read(target).manifest.graphs[0].precision == "fp32"
     assert not (target / "model.int8.onnx").exists()

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -6,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -15,6 +17,7 @@ from resealing import reseal as reseal_bundle
 
 from polyhead import Engine, HeadSpec, load
 from polyhead.bundle import digest
+from polyhead.cli.main import main
 from polyhead.system.schema import plain
 from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
@@ -72,23 +75,26 @@ def command() -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def polyhead(
-    command: tuple[list[str], dict[str, str]],
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `polyhead WORDS` with pipes; no run may end in a traceback."""
-    start, environment = command
+def polyhead() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `polyhead WORDS` in this process, with streams of its own; see `command` for another."""
 
     def run(*words: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*start, *map(str, words)],
-            input=stdin,
-            capture_output=True,
-            env=environment,
-            check=False,
+        given, out, err = (
+            io.TextIOWrapper(io.BytesIO(content), encoding="utf-8") for content in (stdin, b"", b"")
         )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in err, err
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+        with (
+            mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err),
+            mock.patch.dict(os.environ),
+        ):
+            try:
+                code = main([*map(str, words)])
+            except SystemExit as ended:  # of argparse
+                code = ended.code
+        said = []
+        for stream in (out, err):
+            stream.flush()
+            said.append(stream.buffer.getvalue().decode())
+        return subprocess.CompletedProcess(words, code, *said)
 
     return run
 

@@ -2,7 +2,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,8 @@ from polyhead.bundle import read
 from polyhead.bundle.writer import staged
 from polyhead.system import atomic
 from polyhead.system.atomic import folder, steadily, write
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 class Interrupted(BaseException):
@@ -190,29 +191,30 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
     assert names(tmp_path) == ["report.md"]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from polyhead.system import atomic
-if sys.argv[2] == "in_two_steps":
-    atomic._exchange = lambda one, other: False
-def hook(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith("target"):
-        os.kill(os.getpid(), signal.SIGKILL)
-with atomic.folder(Path(sys.argv[1])) as folder:
-    (folder / "file").write_text("new")
-    sys.addaudithook(hook)
-    if sys.argv[2] == "at_work":
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
 def killed_writer(target, moment):
-    """A process that is killed at work on a target, or between the two renames."""
-    done = subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False)
-    assert done.returncode == -signal.SIGKILL
-    (left,) = target.parent.glob(".target.*.writing")
+    """A process that is killed at work on a target, or between the two renames; what it left."""
+    if (child := os.fork()) == 0:
+        try:
+            be_killed(target, moment)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    (left,) = target.parent.glob(f".{target.name}.????????.writing")
     return left
+
+
+def be_killed(target, moment):
+    def hook(event, arguments):
+        if event == "os.rename" and str(arguments[1]).endswith("target"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if moment == "in_two_steps":
+        atomic._exchange = lambda one, other: False
+    with folder(target) as new:
+        (new / "file").write_text("new")
+        sys.addaudithook(hook)
+        if moment == "at_work":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -275,16 +277,10 @@ def test_a_writer_at_work_is_not_disturbed(target, steps):
 
 def test_writers_of_other_targets_are_not_touched(target):
     others = [target.with_name(name) for name in ("target.v2", "target.v2.abcdefgh", "targe")]
-    lefts = {killed.name for killed in map(at_work_on, others)}
+    lefts = {killed_writer(other, "at_work").name for other in others}
     (target.parent / ".target.partial").mkdir()
     put(target, "next")
     assert lefts | {".target.partial", "target"} == set(names(target.parent))
-
-
-def at_work_on(target):
-    subprocess.run([sys.executable, "-c", KILLED, target, "at_work"], check=False)
-    (left,) = target.parent.glob(f".{target.name}.????????.writing")
-    return left
 
 
 def test_where_locks_are_for_show_nothing_is_removed(target, monkeypatch):

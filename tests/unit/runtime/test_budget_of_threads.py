@@ -50,19 +50,6 @@ def test_sixteen_threads_share_one_budget(bundle, monkeypatch, intra_op, workers
     assert watched.most == workers
 
 
-def test_one_bad_input_leaves_the_others(bundle):
-    texts = ["anna", None, ("a", "b"), "x\udc80", "x" * 99, "thanks"]
-    with load(bundle, max_characters=50) as engine:
-        found = engine.predict(texts, errors="return")
-        assert found[0].to_dict() == engine("anna").to_dict()
-        assert found[5].to_dict() == engine("thanks").to_dict()
-        kinds = [type(f).__name__ for f in found[1:5]]
-        assert kinds == ["InvalidText", "WrongInput", "InvalidText", "TextTooLong"]
-        assert [f.index for f in found[1:5]] == [1, 2, 3, 4]
-        assert engine.predict([None], errors="return")[0].index == 0
-        assert engine.predict([], errors="return") == []
-
-
 class Failing(Watched):
     """Fails for texts of one length, and remembers when calls ended."""
 

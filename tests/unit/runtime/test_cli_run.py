@@ -126,24 +126,6 @@ def test_a_text_that_cannot_be_answered_is_named_with_its_line(polyhead, bundle,
     assert "a lone surrogate U+D83D" in done.stderr
 
 
-@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
-def test_texts_are_utf_8_whatever_the_locale(command, bundle, tmp_path, locale):
-    start, environment = command
-    own = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    (tmp_path / "in.jsonl").write_text('"né à 東京"\n', encoding="utf-8")
-    found = []
-    for words in (["né à 東京"], ["--input", str(tmp_path / "in.jsonl")], ["--input", "-"]):
-        done = subprocess.run(
-            [*start, "run", str(bundle), *words],
-            input='"né à 東京"\n'.encode(),
-            capture_output=True,
-            env={**environment, **own, "PYTHONIOENCODING": "utf-8"},
-            check=True,
-        )
-        found.append(json.loads(done.stdout)["text"])
-    assert found == ["né à 東京"] * 3
-
-
 @pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
 def test_input_that_is_no_utf8_is_named(polyhead, bundle, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -173,19 +155,3 @@ def test_a_failed_run_says_why(polyhead, bundle, words, message):
 def test_run_truncates_on_demand(polyhead, bundle):
     done = polyhead("run", bundle, "x " * 90, "--on-overflow", "truncate")
     assert rows(done.stdout)[0]["truncated"] is True
-
-
-@pytest.mark.parametrize("texts", [["x"], ["x"] * 400], ids=["few", "many"])
-def test_a_reader_that_goes_away_is_no_error(command, bundle, texts):
-    start, environment = command
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [*start, "run", str(bundle), *texts],
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        env=environment,
-        check=False,
-    )
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,6 +1,8 @@
 """Bundles on a hub: a small endpoint of our own on 127.0.0.1, the real client, no network."""
 
 import base64
+import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from polyhead.bundle import hub as hubs
 from polyhead.bundle.hub import address, located
 
 DATA = Path(__file__).parents[2] / "data"
+CLIENT = Path(__file__).parents[2] / "e2e" / "hub_client.py"
 SCRIPT = """
 import sys, polyhead
 try:
@@ -28,15 +31,29 @@ except polyhead.PolyheadError as problem:
 """
 
 
+@pytest.fixture(scope="module")
+def client():
+    """Takes scripts and runs each in a process of its own."""
+    source = next(path for path in sys.path if path.endswith("runtime/src"))
+    usual = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    with subprocess.Popen(
+        [sys.executable, CLIENT],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**usual, "PYTHONPATH": source},
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        yield process.stdin
+
+
 @pytest.fixture
-def hub(bundle_copy, tmp_path):
+def hub(bundle_copy, client, tmp_path):
     """Serves the bundle as `team/bundle`; its `run` runs a script against it."""
+    numbers = itertools.count()
 
     def run(name, script=SCRIPT, **environment):
-        source = next(path for path in sys.path if path.endswith("runtime/src"))
         own = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
-            "PYTHONPATH": source,
             "HF_ENDPOINT": server.address,
             "HF_HOME": str(tmp_path / "cache"),
             "HF_HUB_DISABLE_XET": "1",
@@ -44,15 +61,13 @@ def hub(bundle_copy, tmp_path):
             "HF_HUB_ETAG_TIMEOUT": "1",
             **environment,
         }
-        done = subprocess.run(
-            [sys.executable, "-c", script, name],
-            capture_output=True,
-            text=True,
-            env=own,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        said = tmp_path / f"said-{next(numbers)}"
+        os.mkfifo(said)
+        client.write(json.dumps([script, name, own, str(said)]).encode() + b"\n")
+        found = said.read_text().strip()
+        errors = said.with_name(f"{said.name}.errors").read_text()
+        assert "Traceback" not in errors, errors
+        return found
 
     with served(bundle_copy) as server:
         server.run = run

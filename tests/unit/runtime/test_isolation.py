@@ -29,6 +29,21 @@ except BundleUnsafe as problem:
 """
 
 
+@pytest.fixture
+def polyhead(command):
+    """Runs `polyhead WORDS` in a process with one thread, which may fork."""
+    start, environment = command
+
+    def run(*words):
+        done = subprocess.run(
+            [*start, *map(str, words)], capture_output=True, text=True, check=False, env=environment
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
 def isolated(command, body, seconds=20):
     """What a process says that isolates some work."""
     start, environment = command

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import threading
 import time
 import weakref
@@ -416,6 +417,7 @@ def in_a_fork(work):
     pid = os.fork()
     if pid == 0:
         code = 1
+        signal.alarm(60)  # a child that hangs is a failure
         try:
             os.write(target, json.dumps(work()).encode())
             code = 0

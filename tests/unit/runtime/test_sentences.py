@@ -145,8 +145,8 @@ ADVERSARIAL = [*'."\n。(', '."', "a.", "a. ", ". ", "\n-", "。“", "!他", ".
 
 
 @pytest.mark.parametrize("unit", ADVERSARIAL)
-def test_a_million_characters_of_one_kind(unit):
-    text = (unit * 1_000_000)[:1_000_000]  # quadratic time would be hours
+def test_long_texts_of_one_kind(unit):
+    text = (unit * 100_000)[:100_000]  # quadratic time would be many minutes
     found = split(text)
     assert sum(end - start for start, end in found) <= len(text)
 

@@ -102,7 +102,7 @@ def engine(request, many_heads):
         yield engine
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(text=TEXTS, query=TEXTS.map(lambda text: text[:4]))
 def test_every_kind_of_result_gives_the_same_text_in_javascript(engine, text, query):
     options = {"summary": {"k": 3}, "answer": {"n": 3}}

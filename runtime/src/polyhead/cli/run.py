@@ -27,12 +27,15 @@ _CHUNK = 512
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead run`."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("text", nargs="*", metavar="TEXT")
+    parser.add_argument("text", nargs="*", type=_utf8, metavar="TEXT")
     parser.add_argument(
         "--input", metavar="FILE", help="JSON lines with a text each; '-' reads standard input"
     )
     parser.add_argument(
-        "--field", default="text", help="key of the text in a line (text); KEY,KEY reads a pair"
+        "--field",
+        type=_utf8,
+        default="text",
+        help="key of the text in a line (text); KEY,KEY reads a pair",
     )
     parser.add_argument(
         "--pair", action="store_true", help="TEXT TEXT are pairs: a question and its text, say"
@@ -40,11 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--option",
         action="append",
+        type=_utf8,
         default=[],
         metavar="HEAD.NAME=VALUE",
         help="a setting of one head, such as summary.k=2 or answer.n=3; may be given again",
     )
-    parser.add_argument("--heads", metavar="HEAD,HEAD", help="only these heads")
+    parser.add_argument("--heads", type=_utf8, metavar="HEAD,HEAD", help="only these heads")
     parser.add_argument("--threads", type=int, metavar="N", help="upper limit of worker threads")
     parser.add_argument("--json", action="store_true", help="JSON lines, on a terminal too")
     parser.add_argument(
@@ -63,10 +67,9 @@ def execute(arguments: argparse.Namespace) -> int:
     as_json = arguments.json or not sys.stdout.isatty()
     if arguments.pair and (arguments.input is not None or len(arguments.text) % 2):
         arguments.usage_error("--pair needs TEXT TEXT; in a file, a pair is a list of two texts")
-    words = [_utf8(text) for text in arguments.text]
-    given: list[Input] = list(words)
+    given: list[Input] = arguments.text
     if arguments.pair:
-        given = list(zip(words[::2], words[1::2], strict=True))
+        given = list(zip(arguments.text[::2], arguments.text[1::2], strict=True))
     numbered = ((f"TEXT {number}", item) for number, item in enumerate(given, start=1))
     remaining = numbered if given else texts.read(arguments.input, arguments.field)
     options = _options(arguments.option)

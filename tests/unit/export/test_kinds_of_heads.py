@@ -1,4 +1,4 @@
-"""A model with heads for texts and for pairs at once, from rows to both bundles."""
+"""A model with heads of every kind, for texts and for pairs, from rows to both bundles."""
 
 import json
 from dataclasses import replace
@@ -10,22 +10,27 @@ import pytest
 import polyhead
 from polyhead import bundle as bundles
 from polyhead.inference.session import OnnxSession
+from polyhead.system.schema import plain
 from polyhead.verify.golden import verify
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import HeadConfig
+from polyhead_models.data import examples
+from polyhead_models.evaluation import evaluate
 from polyhead_models.training import train
 
 PAIR = ("question", "text")
 HEADS = {
     "topic": HeadConfig(kind="classification", data="mail", target="topic"),
     "gist": HeadConfig(kind="summary", data="mail", target="gist", sentences=1),
+    "tags": HeadConfig(kind="multilabel", data="mail", target="tags"),
+    "days": HeadConfig(kind="regression", data="mail", target="days", hidden=(16,)),
     "embedding": HeadConfig(kind="embedding"),
     "answer": HeadConfig(kind="answer", data="mail", text=PAIR, target="answers"),
     "fits": HeadConfig(kind="classification", data="mail", text=PAIR, target="fits"),
 }
-TEXTS = ("topic", "gist", "embedding")
+TEXTS = ("topic", "gist", "tags", "days", "embedding")
 LONG = "The parcel to Oslo was 3 days late. Thanks, 5 stars from Lima! " * 4
 
 
@@ -43,6 +48,8 @@ def learnt(make_config, tmp_path_factory):
             row["answers"] = [answer] if index % 2 == 0 else []
             row["fits"] = ("yes", "no")[index % 2]
             row["gist"] = [{"start": 0, "end": len(row["text"])}]
+            row["tags"] = sorted({row["topic"], row["text"].split()[0]} - {"praise"})
+            row["days"] = 1000 + index % 7
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return train(replace(made, heads=HEADS), folder / "checkpoint").path
 
@@ -156,6 +163,8 @@ def test_quality_is_measured_for_every_head(bundle):
     assert {name: q.metric for name, q in quality.items()} == {
         "topic": "accuracy",
         "gist": "rouge1",
+        "tags": "micro_f1",
+        "days": "pearson",
         "embedding": None,
         "answer": "f1",
         "fits": "accuracy",
@@ -164,10 +173,14 @@ def test_quality_is_measured_for_every_head(bundle):
     assert all(0.5 <= q.agreement <= 1 + 1e-6 for q in quality.values())
 
 
-def test_thresholds_of_no_answer_come_with_the_bundle(bundle, learnt):
-    heads = bundles.read(bundle).manifest.heads
+def test_thresholds_and_scales_come_with_the_bundle(bundle, learnt):
+    manifest = bundles.read(bundle).manifest
+    heads = manifest.heads
     assert heads == checkpoints.describe(learnt).heads
     assert heads["answer"].no_answer is not None
+    assert len(heads["tags"].thresholds) == len(heads["tags"].labels) > 3
+    assert heads["days"].scale[0] == pytest.approx(1003, abs=0.5)
+    assert plain(manifest)["heads"]["days"]["scale"] == list(heads["days"].scale)
 
 
 def test_the_kind_of_a_token_makes_a_difference_for_the_heads_of_pairs(bundle):
@@ -179,3 +192,28 @@ def test_the_kind_of_a_token_makes_a_difference_for_the_heads_of_pairs(bundle):
         for types in (np.zeros((1, 6), np.int64), np.array([[0, 0, 0, 1, 1, 1]]))
     )
     assert np.abs(zeros - halves).max() > 1e-4
+
+
+def test_the_quality_of_the_checkpoint_is_that_of_its_tuned_heads(bundle, learnt):
+    made = checkpoints.load(learnt)
+    found = evaluate(made.engine(), examples.load(made.description.config, "validation"))
+    quality = bundles.read(bundle).manifest.quality
+    for name in ("tags", "days"):
+        assert quality[name].fp32 == pytest.approx(found[name].value)
+
+
+def test_numbers_are_in_the_units_of_the_rows(exported, learnt):
+    config = checkpoints.describe(learnt).config
+    texts = [row.text for row in examples.load(config, "test") if isinstance(row.text, str)]
+    with polyhead.load(exported("fp32")) as engine:
+        found = [each["days"].value for each in engine.predict(texts, heads=["days"])]
+    assert np.mean(found) == pytest.approx(1003, abs=6)
+
+
+def test_a_prediction_is_plain_data_and_a_page(exported):
+    with polyhead.load(exported("int8")) as engine:
+        prediction = engine("The parcel to Oslo was 3 days late.", heads=["tags", "days"])
+    data = json.loads(json.dumps(prediction.to_dict(), allow_nan=False))
+    assert set(data["heads"]["tags"]) == {"labels", "scores"}
+    assert data["heads"]["days"] == {"value": prediction["days"].value}
+    assert [line.split()[0] for line in str(prediction).splitlines()] == ["tags", "days"]
