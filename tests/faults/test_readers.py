@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 import polyhead
+from polyhead import PolyheadError
 from polyhead.bundle import read_parts, writer
 from polyhead.bundle.digest import entry
 from polyhead.system import atomic
@@ -85,3 +86,31 @@ def test_a_read_gives_one_version_or_the_other(versions, tmp_path):
             assert found.manifest == known[name]
             seen.add(name)
     assert seen == {"one", "two"}
+
+
+@pytest.mark.parametrize("verify", ["digest", "none"])
+def test_files_that_are_overwritten_in_place_are_an_error_and_no_crash(versions, tmp_path, verify):
+    """As by `cp`, which no reader can see as a whole."""
+    target = tmp_path / "bundle"
+    shutil.copytree(versions[0], target)
+    ended, outcomes, end = threading.Event(), [], time.monotonic() + SECONDS
+
+    def overwrite():
+        while not ended.is_set():
+            for source in versions:
+                shutil.copytree(source, target, dirs_exist_ok=True)
+
+    thread = threading.Thread(target=overwrite)
+    thread.start()
+    try:
+        while time.monotonic() < end:
+            try:
+                polyhead.load(target, threads=1, verify=verify).close()
+                outcomes.append("works")
+            except PolyheadError as problem:
+                outcomes.append(type(problem).__name__)
+    finally:
+        ended.set()
+        thread.join()
+    assert len(outcomes) > 10
+    polyhead.load(target, threads=1, verify=verify).close()

@@ -106,6 +106,20 @@ def test_a_mount_point_is_refused_and_a_folder_in_it_is_not(small, tmp_path):
         assert len(heads(disk / "bundle")) > 1
 
 
+def test_a_mount_of_the_same_disk_is_told_and_left(small, real_bundle, tmp_path):
+    sources, expected = small
+    inside, target = tmp_path / "inside", tmp_path / "disk" / "bundle"
+    shutil.copytree(real_bundle, inside)
+    target.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", inside, target], check=True)
+    try:
+        done = combine(sources, target)
+        stands(target, expected, after=done)
+        assert "cannot be replaced (Device or resource busy)" in done.stderr
+    finally:
+        subprocess.run(["umount", target], check=True)
+
+
 def test_a_layered_disk_replaces_its_own_folders_and_refuses_those_of_an_image(
     small, real_bundle, tmp_path
 ):
@@ -137,21 +151,75 @@ atomic.write(Path(sys.argv[1]) / "report", "whole")
 """
 
 
-def test_what_another_user_left_is_no_reason_to_fail(tmp_path):
-    place = Path("/tmp") / f"polyhead-{os.getpid()}"  # whose parents other users may enter
+@pytest.fixture
+def public():
+    """A folder whose parents other users may enter."""
+    place = Path("/tmp") / f"polyhead-{os.getpid()}"
     place.mkdir()
     place.chmod(0o1777)
-    left = place / ".target.abcdefgh.writing"
-    try:
-        left.mkdir(mode=0o700)
-        (left / "lock").touch(mode=0o600)
-        environment = {**os.environ, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"}
-        words = [sys.executable, "-c", OTHER_USER, place / "target"]
-        subprocess.run(words, env=environment, check=True)
-        assert (place / "target" / "file").read_text() == "new"
-        assert {path.name for path in place.iterdir()} == {left.name, "target"}
-        with atomic.folder(place / "target"):  # root may remove it
-            pass
-        assert [path.name for path in place.iterdir()] == ["target"]
-    finally:
-        shutil.rmtree(place)
+    yield place
+    shutil.rmtree(place)
+
+
+def written_by_another(target):
+    environment = {**os.environ, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", OTHER_USER, target],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_another_user_left_is_no_reason_to_fail(public):
+    left = public / ".target.abcdefgh.writing"
+    left.mkdir(mode=0o700)
+    (left / "lock").touch(mode=0o600)
+    assert written_by_another(public / "target").stderr == ""
+    assert (public / "target" / "file").read_text() == "new"
+    assert {path.name for path in public.iterdir()} == {left.name, "target"}
+    with atomic.folder(public / "target"):  # it is root's
+        pass
+    assert [path.name for path in public.iterdir()] == ["target"]
+
+
+def test_a_leftover_that_another_user_made_up_is_not_followed(public, tmp_path):
+    """As a link to a folder of root's, which has a file of the name of the lock."""
+    precious, trap = tmp_path / "precious", public / ".target.abcdefgh.writing"
+    precious.mkdir()
+    (precious / "lock").touch()
+    (precious / "thesis.tex").write_text("years")
+    trap.symlink_to(precious)
+    os.lchown(trap, 65534, 65534)
+    public.chmod(0o777)  # in a sticky folder Linux itself follows no such link
+    with atomic.folder(public / "target"):
+        pass
+    assert (precious / "thesis.tex").read_text() == "years"
+
+
+def test_a_read_only_folder_is_refused_before_the_work(public):
+    target = public / "target"
+    assert written_by_another(target).stderr == ""
+    target.chmod(0o555)
+    done = written_by_another(target)
+    assert f"PermissionError: {target}: read-only, so it cannot be replaced" in done.stderr
+    assert (target / "file").read_text() == "new"
+    assert [path.name for path in public.iterdir()] == ["target"]
+
+
+def test_a_folder_of_another_user_is_told_and_left(public):
+    with atomic.folder(public / "target") as folder:
+        (folder / "file").write_text("old")
+    (public / "target").chmod(0o777)
+    done = written_by_another(public / "target")
+    assert "target: cannot be replaced (Operation not permitted)" in done.stderr
+    assert (public / "target" / "file").read_text() == "old"
+    assert [path.name for path in public.iterdir()] == ["target"]
+
+
+def test_a_parent_that_may_be_written_and_not_read_is_written(public):
+    public.chmod(0o733)
+    done = written_by_another(public / "target")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (public / "target" / "report").read_text() == "whole"

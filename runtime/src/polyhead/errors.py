@@ -184,5 +184,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
         word: what was found.
         known: what is allowed; may be empty.
     """
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word[:_MOST_CHARACTERS], list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""

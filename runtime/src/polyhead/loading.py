@@ -253,6 +253,8 @@ def _log_what_could_be_combined(parts: Sequence[SubModel]) -> None:
     for one, other in itertools.combinations(parts, 2):
         if one.bundle is None or other.bundle is None or one.backend is other.backend:
             continue
+        if one.bundle.path == other.bundle.path:  # combined already, and they stay apart
+            continue
         encoders = one.bundle.manifest.encoder, other.bundle.manifest.encoder
         if encoders[0].fingerprint == encoders[1].fingerprint:
             _log.warning(

@@ -188,6 +188,9 @@ def test_texts_that_are_read_in_two_ways_keep_two_graphs(
     combine([(bundle, ""), (other, "b-")], tmp_path / "both")
     assert len(graph_files(tmp_path / "both")) == 2
     assert why in caplog.text
+    caplog.clear()
+    with load(tmp_path / "both"):  # which can be combined no further
+        assert not caplog.records
 
 
 def test_graphs_that_give_other_bits_as_one_stay_apart(

@@ -286,6 +286,7 @@ def test_the_problem_decides_the_kind(wordpiece_json, tmp_path, problem, width, 
         ({"text_logits": 2}, {"problem_type": "ranking"}, "problem_type: found 'ranking'"),
         ({"text_logits": 3}, {"id2label": {"0": "a", "1": "b"}}, "one label for each of the 3"),
         ({"text_logits": 2}, {"id2label": {"0": "a", "1": "a"}}, "'a' is duplicated"),
+        ({"text_logits": 2}, {"id2label": {"0": "a", "1": "a "}}, "'a' and 'a ' are the same"),
         ({"text_logits": 2}, {"max_position_embeddings": None}, "no file says how many tokens"),
     ],
 )

@@ -175,6 +175,14 @@ def test_rows_without_any_label_cannot_be_trained_on(make, tmp_path):
         train(made, tmp_path / "checkpoint")
 
 
+def test_labels_that_people_read_as_one_cannot_be_trained_on(make, tmp_path):
+    made = make(tmp_path, rows=[*ROWS, {**ROWS[0], "tags": ["late", "late "]}])
+    with pytest.raises(
+        DataError, match="head 'tags': labels: one is duplicated: 'late' and 'late '"
+    ):
+        train(made, tmp_path / "checkpoint")
+
+
 def test_an_empty_list_is_a_reference_and_a_missing_one_is_none(make, tmp_path):
     rows = [{"text": "a", "tags": [], "weight": 1}, {"text": "b", "tags": None, "weight": 1}]
     found = examples.load(make(tmp_path, rows=[*ROWS, *rows]), "train")[32:]

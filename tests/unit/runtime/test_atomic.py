@@ -165,6 +165,25 @@ def test_what_is_no_bundle_is_left_alone(tmp_path, kind):
     assert names(tmp_path) == ["precious"]
 
 
+def test_a_manifest_of_another_program_is_left_alone(tmp_path):
+    file = tmp_path / "extension" / "manifest.json"
+    file.parent.mkdir()
+    file.write_text('{"manifest_version": 3}')
+    with pytest.raises(BundleError, match="exists and is not a bundle"), staged(file.parent):
+        pytest.fail("the folder was given")
+    assert file.read_text() == '{"manifest_version": 3}'
+
+
+def test_what_others_put_there_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").write_text("years")
+    place = tmp_path / "place"
+    with pytest.raises(BundleError, match="exists and is not a bundle"), staged(place):
+        (tmp_path / "theirs").rename(place)
+    assert (place / "thesis.tex").read_text() == "years"
+    assert names(tmp_path) == ["place"]
+
+
 def test_other_users_may_read_the_folder(tmp_path):
     with folder(tmp_path / "new"):
         pass

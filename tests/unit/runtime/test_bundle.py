@@ -88,6 +88,18 @@ def test_anything_may_stand_in_provenance(bundle_copy, edit_json):
         pytest.param(["graphs", 0], {"heads": ["topics"]}, "unknown heads", id="foreign_head"),
         pytest.param(["graphs", 0], {"precision": "int4"}, "'fp16', 'int8'", id="precision"),
         pytest.param(["heads", "topic"], {"labels": ["a", "a"]}, "one is duplicated", id="labels"),
+        pytest.param(
+            ["heads", "topic"],
+            {"labels": ["b", "a", " a"]},
+            "one is duplicated: 'a' and ' a' are the same",
+            id="labels_with_blanks",
+        ),
+        pytest.param(
+            ["heads", "topic"],
+            {"labels": ["b", "caf\u00e9", "cafe\u0301"]},
+            "apart from blanks at the edges and Unicode normalisation",
+            id="labels_decomposed",
+        ),
         pytest.param(["heads", "topic"], {"max_tokens": 2}, "at least 3", id="head_length"),
         pytest.param(["heads", "topic"], {"stride": 24}, "expected 0 to 23", id="stride"),
         pytest.param(["encoder"], {"max_tokens": 1}, "max_tokens: found 1", id="encoder_length"),

@@ -156,3 +156,37 @@ def test_a_full_disk_is_a_message_and_exit_code_1(command, bundle):
     assert done.returncode == 1
     assert done.stderr.startswith(b"polyhead inspect: ")
     assert b"No space left" in done.stderr
+
+
+INTERRUPTED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.{before})
+def interrupt(event, arguments):
+    if event == "import" and arguments[0] == "onnxruntime":
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(interrupt)
+from polyhead_command import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "said"),
+    [
+        ("default_int_handler", 130, "\npolyhead: interrupted (SIGINT)\n"),
+        ("SIG_IGN", 0, ""),
+    ],
+    ids=["usual", "ignored"],
+)
+def test_the_installed_command_answers_an_interrupt_while_it_is_imported(
+    command, before, code, said
+):
+    [python, *_], environment = command
+    done = subprocess.run(
+        [python, "-c", INTERRUPTED.format(before=before), "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (code, said)

@@ -106,6 +106,12 @@ def test_input_of_any_system_is_read(polyhead, bundle, tmp_path, monkeypatch, na
     assert [row["text"] for row in rows(done.stdout)] == ["Zoé", "東京 a\u2028b"]
 
 
+def test_a_return_in_a_line_is_no_line_end_where_lines_end_otherwise(polyhead, bundle):
+    done = polyhead("run", bundle, "--input", "-", stdin=b'{"text":\r"a"}\n"b"\r"c"\n"d"\n')
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "standard input:2: not a JSON line: Extra data" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["-", "in.jsonl"], ids=["stdin", "file"])
 def test_input_in_another_encoding_is_named(polyhead, bundle, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

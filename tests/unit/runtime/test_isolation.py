@@ -84,6 +84,11 @@ def test_a_limit_that_is_no_number_is_refused(polyhead, bundle, limit):
     assert f"{limit[2:]}=-1.0: expected a number" in done.stderr
 
 
+def test_limits_beyond_any_machine_are_no_limits(polyhead, bundle):
+    words = ("--memory", "1e300", "--seconds", "1e300")
+    assert polyhead("verify", bundle, "--isolated", *words).returncode == 0
+
+
 def test_a_good_bundle_is_verified_as_without(polyhead, bundle):
     for words in ([], ["--json"]):
         usual, alone = (polyhead("verify", bundle, *words, *more) for more in ([], ["--isolated"]))

@@ -1,6 +1,8 @@
+import onnx
 import pytest
 
 from polyhead import DigestMismatch, ManifestError
+from polyhead.verify import golden
 from polyhead.verify.golden import verify
 
 HEADS = ("topic", "entities", "embedding")
@@ -129,3 +131,24 @@ def test_digests_are_checked_first(bundle_copy, edit_json):
     edit_json(bundle_copy / "golden.json", lambda golden: golden["examples"].pop())
     with pytest.raises(DigestMismatch, match=r"golden\.json"):
         verify(bundle_copy)
+
+
+def test_a_bundle_that_a_deploy_replaces_meanwhile_is_read_again(
+    bundle_copy, make_bundle, graph, tmp_path, monkeypatch
+):
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    model.producer_name = "another exporter"
+    other = make_bundle(tmp_path / "other", model=model, answers_of=model)
+    real, reads = golden.read_parts, []
+
+    def read(path):
+        reads.append(real(path))
+        if len(reads) == 1:
+            bundle_copy.rename(tmp_path / "old")
+            other.rename(bundle_copy)
+        return reads[-1]
+
+    monkeypatch.setattr(golden, "read_parts", read)
+    assert verify(bundle_copy).passed
+    assert len(reads) == 2

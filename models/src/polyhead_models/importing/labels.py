@@ -57,18 +57,21 @@ class HeadMeaning:
         """The head with inputs of up to `max_tokens`; windows share a quarter of it.
 
         Raises:
-            SourceError: when the options are for another kind.
+            SourceError: when the options are for another kind, or labels or sizes do not fit.
         """
         if options.no_answer is not None and self.kind != "answer.v1":
             raise SourceError(f"--no-answer is for a model for questions; found a {self.kind}.")
-        return HeadSpec(
-            kind=self.kind,
-            output=f"logits/{self.title(options)}",
-            activation=NETWORKS[self.kind].activation,
-            max_tokens=max_tokens,
-            stride=max_tokens // 4,
-            **self.fields,
-        )
+        try:
+            return HeadSpec(
+                kind=self.kind,
+                output=f"logits/{self.title(options)}",
+                activation=NETWORKS[self.kind].activation,
+                max_tokens=max_tokens,
+                stride=max_tokens // 4,
+                **self.fields,
+            )
+        except ValueError as problem:
+            raise SourceError(str(problem)) from problem
 
 
 def meaning(source: Source, task: Task, count: int, options: ImportOptions) -> HeadMeaning:

@@ -179,7 +179,7 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
         try:
             specs[name] = network.fitted(spec, references[name])
         except ValueError as problem:
-            raise DataError(f"head {name!r}: {problem}.") from problem
+            raise DataError(f"head {name!r}: {str(problem).rstrip('.')}.") from problem
     return specs
 
 

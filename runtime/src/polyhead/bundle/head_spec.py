@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +20,8 @@ class HeadSpec:
         kind: versioned name, such as ``"classification.v1"``.
         output: name of the graph output that holds the logits.
         labels: labels in the order of the logits (for tokens: the entity labels, without B- and
-            I-); empty for heads without labels.
+            I-); empty for heads without labels. No two are the same but for blanks at the edges and
+            Unicode normalisation.
         activation: what turns logits into scores.
         thresholds: one per label, the probability from 0 to 1 that the label must reach; None where
             the kind has none, and for 0.5 everywhere.
@@ -62,8 +65,7 @@ class HeadSpec:
     scheme: Literal["bio", "iob", "io", "words"] = "bio"
 
     def __post_init__(self) -> None:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels: one is duplicated in {list(self.labels)}.")
+        _check_labels(self.labels)
         if self.thresholds is not None:
             _check_thresholds(self.thresholds, self.labels)
         if self.scale is not None:
@@ -82,6 +84,20 @@ class HeadSpec:
                 f"stride: found {self.stride}, expected 0 to {self.max_tokens - 1}"
                 " (max_tokens - 1)."
             )
+
+
+def _check_labels(labels: tuple[str, ...]) -> None:
+    """Refuse two labels that people read as one."""
+    read = [unicodedata.normalize("NFC", label).strip() for label in labels]
+    if len(set(read)) != len(read):
+        twice, _ = Counter(read).most_common(1)[0]
+        alike = " and ".join(
+            repr(own) for own, each in zip(labels, read, strict=True) if each == twice
+        )
+        raise ValueError(
+            f"labels: one is duplicated: {alike} are the same, apart from blanks at the edges and"
+            " Unicode normalisation. Rename one."
+        )
 
 
 def _check_thresholds(thresholds: tuple[float, ...], labels: tuple[str, ...]) -> None:

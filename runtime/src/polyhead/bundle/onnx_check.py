@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from mmap import mmap
 
 from polyhead.bundle import limits
 from polyhead.errors import GraphError
@@ -52,7 +51,7 @@ _OPERATOR = ("node", 4)
 _BY_CHANCE = re.compile(rb"Random(Normal|Uniform)(Like)?|Multinomial|Bernoulli")
 
 
-def check_onnx(content: bytes | mmap, name: str) -> None:
+def check_onnx(content: bytes, name: str) -> None:
     """Check a serialised ModelProto.
 
     Args:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Bundle:
         with _readable(path):
             return path.read_bytes()
 
-    def check_digest(self, entry: FileEntry, content: bytes | mmap | None = None) -> None:
+    def check_digest(self, entry: FileEntry, content: bytes | None = None) -> None:
         """Compare a file with the SHA-256 that the manifest gives.
 
         Args:
@@ -267,8 +266,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         raise BundleFileMissing(
-            f"{path}: cannot be read: {problem.strerror or problem}. Give this process the right to"
-            " read all files of the bundle."
+            f"{path}: cannot be read: {problem.strerror or problem}. See to its rights and its"
+            " disk, or copy the bundle again."
         ) from problem
 
 

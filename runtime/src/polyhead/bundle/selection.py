@@ -50,9 +50,9 @@ def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = N
             alike = [graph for graph in having if graph.precision == having[0].precision]
             return min(alike, key=lambda graph: graph.size)
     found = ", ".join(
-        f"{g.file} ({g.layout}, {g.target}: {', '.join(g.heads)})" for g in manifest.graphs
+        f"{g.file} ({g.layout}, {g.target}: {list(g.heads)})" for g in manifest.graphs
     )
     raise ProviderUnavailable(
-        f"no graph of this bundle has {', '.join(sorted(wanted))} for {provider}; it has {found}."
+        f"no graph of this bundle has {sorted(wanted)!s:.500} for {provider}; it has {found:.999}."
         f" Export again{' with --also cuda' if provider == CUDA else ''}, or ask for other heads."
     )

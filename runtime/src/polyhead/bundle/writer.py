@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyhead.bundle.collection import Collection
 from polyhead.bundle.digest import with_digest
-from polyhead.bundle.manifest import MANIFEST, Manifest
+from polyhead.bundle.manifest import FORMAT, MANIFEST, Manifest
 from polyhead.bundle.reader import is_bundle
 from polyhead.errors import BundleError
 from polyhead.system import atomic
@@ -21,14 +21,24 @@ def staged(target: Path) -> Iterator[Path]:
     """Give a folder to fill; on success it becomes the bundle `target`, replacing an older one.
 
     Raises:
-        BundleError: when something other than a bundle is at `target`; it is left alone.
+        BundleError: when something other than a bundle is at `target`, then or at the end; it is
+            left alone.
     """
-    if target.exists() and not is_bundle(target) and (not target.is_dir() or any(target.iterdir())):
+    _refuse_others(target)
+    with atomic.folder(target) as folder:
+        yield folder
+        _refuse_others(target)
+
+
+def _refuse_others(target: Path) -> None:
+    if is_bundle(target):  # others have a file of this name, too
+        known = f'"{FORMAT}"'.encode() in (target / MANIFEST).read_bytes()
+    else:
+        known = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not known:
         raise BundleError(
             f"{target}: exists and is not a bundle; it is left as it is. Name another folder."
         )
-    with atomic.folder(target) as folder:
-        yield folder
 
 
 def write_manifest(folder: Path, manifest: Manifest | Collection) -> None:

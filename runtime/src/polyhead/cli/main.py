@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `polyhead` with `argv` (None: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = " ".join(["polyhead", *words[:1]])
-    output.use_utf8()
     try:
+        output.use_utf8()
         with _interrupted_by_signals():
             return output.reported(name, lambda: _answer(words))
     except KeyboardInterrupt as problem:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from mmap import mmap
 from pathlib import Path
 from threading import RLock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +49,7 @@ class OnnxSession:
         provider_options: Mapping[str, Any] | None = None,
         spin: bool = False,
         session_options: ort.SessionOptions | None = None,
-        check: Callable[[mmap], None] | None = None,
+        check: Callable[[bytes], None] | None = None,
     ) -> None:
         """Load a graph.
 
@@ -138,8 +136,8 @@ class OnnxSession:
             memory.give_back()
 
     def _make(self) -> ort.InferenceSession:
-        with self._file.opened() as (file, content):
-            session = self._start(_source(file, content))
+        with self._file.opened() as source:
+            session = self._start(source)
         session.disable_fallback()
         providers.require_used(self._provider[0], session.get_providers())
         memory.give_back()  # onnxruntime has read the file into it
@@ -245,13 +243,3 @@ def _entry(options: ort.SessionOptions, key: str) -> str | None:
         return str(options.get_session_config_entry(key))
     except RuntimeError:  # not set
         return None
-
-
-def _source(file: BinaryIO, content: mmap) -> str | bytes:
-    """What to open for exactly this file, even if another one is at its path meanwhile.
-
-    onnxruntime loads 58 MB by a name in 59 ms and from bytes in 86 (1.32, MiniLM). The name takes
-    the right to read, which a process may have given up since it opened the file.
-    """
-    name = f"/proc/self/fd/{file.fileno()}"
-    return name if sys.platform == "linux" and os.access(name, os.R_OK) else content[:]

@@ -82,7 +82,8 @@ def replaceable(target: Path) -> Path:
     """`target` by a name of its own, which ``.`` has not, before hours of work go into it.
 
     Raises:
-        OSError: for a mount point, a file, or the folder that this process works in.
+        OSError: for a mount point, a file, a folder that may not be written, or the one that this
+            process works in.
     """
     if target.name in ("", ".."):
         target = target.resolve()
@@ -93,6 +94,12 @@ def replaceable(target: Path) -> Path:
     if os.path.ismount(target):
         raise OSError(
             f"{target}: a mount point, which cannot be replaced as a whole. Name a folder in it."
+        )
+    # A move changes its "..". What the folder around it forbids, the system says at once.
+    if target.is_dir() and os.access(target.parent, os.W_OK) and not os.access(target, os.W_OK):
+        raise PermissionError(
+            f"{target}: read-only, so it cannot be replaced. Allow that ('chmod u+w'), or name"
+            " another folder."
         )
     with suppress(FileNotFoundError):  # a process may work in a folder that is gone
         here = Path.cwd()
@@ -185,18 +192,20 @@ def _locked_folder(target: Path, stack: ExitStack) -> Path | None:
 
 
 def _remove_leftovers(target: Path, own: Path) -> None:
-    """Remove the folders of dead writers of `target`, as far as this user may."""
+    """Remove the folders of dead writers of `target` that this user had."""
     with suppress(BlockingIOError):
         if (lock := take_lock(own / _LOCK)) is not None:
             os.close(lock)
         return  # there are no locks here, or for show only: our own is not minded
+    user = own.stat().st_uid  # a stranger's folder may be a trap, such as a link
     pattern = re.compile(rf"\.{re.escape(target.name)}\.\w{{8}}{re.escape(_SUFFIX)}")
     with suppress(OSError):
         for found in [each for each in target.parent.iterdir() if pattern.fullmatch(each.name)]:
             with suppress(OSError):
                 found.rmdir()  # its writer died, or lives, before there was a lock
             with suppress(OSError):
-                if (lock := take_lock(found / _LOCK)) is not None:
+                mine = found.lstat().st_uid == user
+                if mine and (lock := take_lock(found / _LOCK)) is not None:
                     try:
                         _remove(found, target)
                     finally:
@@ -266,11 +275,10 @@ def _take_place(new: Path, target: Path) -> None:
             except FileNotFoundError:
                 continue
             except OSError as problem:
-                if problem.errno != errno.EXDEV:
-                    raise
                 raise OSError(
-                    f"{target}: its file system cannot replace it, as a folder of a container's"
-                    " image. It is as it was; name another folder."
+                    f"{target}: cannot be replaced ({problem.strerror}), as a folder of a"
+                    " container's image, a mount, or one of another user. It is as it was; name"
+                    " another folder."
                 ) from problem
             with _unless_there(target):
                 new.rename(target)
@@ -312,11 +320,13 @@ def sync(folder: Path) -> None:
 def _sync_one(path: Path) -> None:
     if sys.platform == "win32":  # which syncs no folder, and no file that is open for reading
         return
-    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(file)
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
     except OSError as problem:
-        if problem.errno != errno.EINVAL:  # a file system without it for folders
+        # A file system that syncs no folders, or a folder in which one may write and not look.
+        if problem.errno not in (errno.EINVAL, errno.EACCES):
             raise
-    finally:
-        os.close(file)

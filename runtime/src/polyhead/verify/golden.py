@@ -18,6 +18,7 @@ from polyhead.bundle.reader import file_names
 from polyhead.engine import Engine
 from polyhead.errors import GoldenMismatch, InputError, ManifestError
 from polyhead.heads import decoder
+from polyhead.system import atomic
 from polyhead.text.encoding import Encoding, flat
 from polyhead.verify import stability as stabilities
 
@@ -83,12 +84,19 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
         BundleError: when the bundle cannot be read or trusted; or has no graph in the exact layout
             and `stability` is asked.
     """
+    folder = Path(path)
+    return atomic.steadily(
+        [folder], lambda: _verification(folder, stability=stability), checked=not stability
+    )
+
+
+def _verification(path: Path, *, stability: bool) -> Verification:
     found = [_verified(bundle, stability=stability) for bundle in read_parts(path)]
     if len(found) == 1:
         return found[0]
     measured = [each.stability for each in found if each.stability is not None]
     return Verification(
-        files=len(file_names(Path(path) / MANIFEST)),
+        files=len(file_names(path / MANIFEST)),
         token_ids_equal=all(each.token_ids_equal for each in found),
         heads=tuple(check for each in found for check in each.heads),
         stability=max(measured, key=lambda each: each.max_difference, default=None),

@@ -13,6 +13,7 @@ from polyhead.errors import BundleUnsafe, InvalidSetting
 from polyhead.system.schema import number
 
 _NO_MEMORY = 3  # exit code
+_MOST_GIB, _MOST_SECONDS = 2**20, 10**6  # more overflows in the system's calls
 
 
 def run_isolated(work: Callable[[], int], *, memory_gib: float, seconds: float) -> int:
@@ -30,8 +31,8 @@ def run_isolated(work: Callable[[], int], *, memory_gib: float, seconds: float) 
         InvalidSetting: for a limit that is no number above 0, and on other systems than Linux,
             which cannot limit memory.
     """
-    memory = int(number("memory", memory_gib) * 2**30)
-    number("seconds", seconds)
+    memory = int(min(number("memory", memory_gib), _MOST_GIB) * 2**30)
+    wait = min(number("seconds", seconds), _MOST_SECONDS)
     if sys.platform != "linux":
         raise InvalidSetting(
             f"isolated: found {sys.platform}, expected Linux, where a process can be limited. Use a"
@@ -39,10 +40,10 @@ def run_isolated(work: Callable[[], int], *, memory_gib: float, seconds: float) 
         )
     # A fork also works in a frozen program, and nothing of a bundle has been opened yet.
     fork = multiprocessing.get_context("fork")
-    child = fork.Process(target=_limited, args=(work, memory, seconds))
+    child = fork.Process(target=_limited, args=(work, memory, wait))
     child.start()
     try:
-        child.join(seconds)
+        child.join(wait)
         code = child.exitcode
     finally:
         child.kill()
