@@ -1,6 +1,7 @@
 """What a tokenizer.json may hold, and that honest ones do."""
 
 import base64
+import itertools
 import json
 
 import pytest
@@ -177,7 +178,7 @@ OTHERS = {
         "its scores are too large",
     ),
     "much_text_in_pieces": (
-        {"model": {"type": "Unigram", "vocab": [["é" * 3_000 + str(i), -1] for i in range(467)]}},
+        {"model": {"type": "Unigram", "vocab": [["é" * 3_000 + str(i), -1] for i in range(2_700)]}},
         "bytes of all pieces",
     ),
     "no_model": ({"model": None}, "not the tokenizer.json of a fast tokenizer"),
@@ -210,7 +211,7 @@ def test_another_part_that_no_honest_tokenizer_has_is_refused(name):
         pytest.param('{"model": NaN}', "NaN is not a JSON number", id="nan"),
         pytest.param("\ufeff{}", "not valid JSON", id="byte_order_mark"),
         pytest.param("[" + "[]," * 1_100_000, "lists and tables", id="many_lists"),
-        pytest.param("," * 1_600_001, "commas in a tokenizer", id="many_values"),
+        pytest.param("," * 2_200_001, "commas in a tokenizer", id="many_values"),
         pytest.param(" " * (limits.TOKENIZER_BYTES.most + 1), "bytes of a tokenizer", id="large"),
     ],
 )
@@ -234,3 +235,20 @@ def test_a_bundle_with_such_a_tokenizer_is_not_loaded(bundle_copy, edit_json, re
     reseal(bundle_copy)
     with pytest.raises(BundleError, match=r"tokenizer\.json: normalizer: Replace has an empty"):
         load(bundle_copy)
+
+
+def unigram(pieces):
+    vocabulary = [["<unk>", 0.0], *([piece, -9.5] for piece in pieces)]
+    return json.dumps({**GOOD, "model": {"type": "Unigram", "unk_id": 0, "vocab": vocabulary}})
+
+
+def test_half_a_million_pieces_that_are_like_words_pass():
+    syllables = ["".join(each) for each in itertools.product("bdfgklmnprstvwxz", "aeiou")]
+    words = itertools.product(syllables, repeat=3)
+    check_tokenizer(unigram("▁" + "".join(word) for word in words).encode(), "t.json")
+
+
+def test_pieces_that_have_nothing_in_common_are_refused():
+    pieces = (f"{n:06}"[::-1].ljust(40, "q") for n in range(100_000))
+    with pytest.raises(BundleError, match="different beginnings of pieces of a Unigram model, at"):
+        check_tokenizer(unigram(pieces).encode(), "t.json")

@@ -8,7 +8,9 @@ on some texts cannot be told from an honest one.
 from __future__ import annotations
 
 import binascii
+import itertools
 import math
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -171,7 +173,17 @@ def _check_model(model: Mapping[str, Any], where: str) -> None:
     if isinstance(vocabulary, list):
         scores = [abs(score) for _, score in vocabulary]
         vocabulary = [piece for piece, _ in vocabulary]
-        limits.UNIGRAM_BYTES.check(len("".join(vocabulary).encode()), where)
+        _check_pieces([piece.encode() for piece in vocabulary], where)
         if not math.isfinite(sum(scores)):
             raise BundleError(f"{where}: its scores are too large, expected finite numbers.")
     limits.TOKEN_CHARACTERS.check(max(map(len, vocabulary), default=0), where)
+
+
+def _check_pieces(pieces: list[bytes], where: str) -> None:
+    """The library builds a trie of them, with a node for each beginning of a piece."""
+    size = sum(map(len, pieces))
+    limits.UNIGRAM_BYTES.check(size, where)
+    if size > limits.UNIGRAM_BEGINNINGS.most:  # else it is too few whatever they share
+        neighbours = itertools.pairwise(sorted(pieces))
+        size -= sum(len(os.path.commonprefix(pair)) for pair in neighbours)  # noqa: RUF071
+    limits.UNIGRAM_BEGINNINGS.check(size, where)
