@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -38,6 +37,7 @@ _PACKAGED = {
 _OF_A_TASK = {
     *("_name_or_path", "architectures", "auto_map", "id2label", "label2id", "num_labels"),
     *("finetuning_task", "problem_type", "task_specific_params"),
+    *("output_attentions", "output_hidden_states", "return_dict", "torchscript"),
 }
 
 
@@ -95,11 +95,11 @@ def load(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel
                 dtype=torch.float32,
                 trust_remote_code=trust_remote_code,
             )
-        tokenizer = _tokenizer(place)
-        if tokenizer.vocabulary_size > encoder.config.vocab_size:
+        tokenizer = _tokenizer(place, trust_remote_code=trust_remote_code)
+        if (last := max(tokenizer.vocabulary.values())) >= encoder.config.vocab_size:
             raise ValueError(
-                f"its tokenizer has {tokenizer.vocabulary_size} tokens, but its embeddings only"
-                f" {encoder.config.vocab_size}"
+                f"its tokenizer has ids up to {last}, but its embeddings only"
+                f" {encoder.config.vocab_size} rows"
             )
     except (OSError, ValueError, ImportError, SafetensorError) as problem:
         if not trust_remote_code and "trust_remote_code" in str(problem):
@@ -108,14 +108,14 @@ def load(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel
     return without_pooler(encoder), tokenizer
 
 
-def tokenizer(name: str) -> Tokenizer:
-    """The encoder's tokenizer alone: no weights are loaded.
+def tokenizer(name: str, *, trust_remote_code: bool = False) -> Tokenizer:
+    """The encoder's tokenizer alone, as for `load`: no weights are loaded.
 
     Raises:
         EncoderError: when it cannot be found, or is no fast one.
     """
     try:
-        return _tokenizer(locate(name))
+        return _tokenizer(locate(name), trust_remote_code=trust_remote_code)
     except (OSError, ValueError, ImportError, BundleError) as problem:
         raise _unloadable(f"encoder {name!r}: its tokenizer", problem) from problem
 
@@ -225,23 +225,32 @@ def quiet() -> Iterator[None]:
             log.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _tokenizer(place: str) -> Tokenizer:
-    if Path(place).is_dir():
-        return Tokenizer.from_file(Path(place) / "tokenizer.json")
-    backend = fast_tokenizer(place).backend_tokenizer
-    return Tokenizer(tokenizers.Tokenizer.from_str(backend.to_str()))
+def _tokenizer(place: str, *, trust_remote_code: bool) -> Tokenizer:
+    folder = Path(place)
+    if folder.is_dir() and not (folder / "config.json").is_file():  # such as a checkpoint's
+        return Tokenizer.from_file(folder / "tokenizer.json")
+    made = fast_tokenizer(place, trust_remote_code=trust_remote_code)
+    return Tokenizer.from_json(made.backend_tokenizer.to_str(), "parse", where=place)
 
 
-def fast_tokenizer(place: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer that transformers makes of a folder or hub id; it runs no code from there.
+def fast_tokenizer(place: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The fast tokenizer that transformers makes of a folder or hub id.
+
+    Args:
+        place: a folder, or the id of a model on the hub.
+        trust_remote_code: run Python code from there.
 
     Raises:
         OSError, ValueError, ImportError: when it cannot.
     """
     with quiet():
         made: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
-            place, use_fast=True, trust_remote_code=False
+            place, use_fast=True, trust_remote_code=trust_remote_code
         )
     if getattr(made, "backend_tokenizer", None) is None:
         raise ValueError("it has no fast tokenizer, which offsets need")
+    names = sorted(set(made.vocab_files_names.values()))
+    if Path(place).is_dir() and not any((Path(place) / name).is_file() for name in names):
+        # Some classes of transformers 5 then make one of five special tokens.
+        raise ValueError(f"it has none of the files {', '.join(names)}")
     return made

@@ -379,6 +379,131 @@ def retyped(folder, inputs, half):
 
 
 INT32 = dict.fromkeys((IDS, MASK, TYPES), TensorProto.INT32)
+
+
+def behind(folder, make, name="logits"):
+    """Put operators behind an output: `make(before, after)`."""
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        node.output[:] = ["raw" if value == name else value for value in node.output]
+    model.graph.node.extend(make("raw", name))
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def operator(kind, **attributes):
+    return lambda before, after: [helper.make_node(kind, [before], [after], **attributes)]
+
+
+def divided(before, after):
+    """A softmax of other operators."""
+    return [
+        helper.make_node("Exp", [before], ["powers"]),
+        helper.make_node("ReduceL1", ["powers"], ["sums"], axes=[-1], keepdims=1),
+        helper.make_node("Div", ["powers", "sums"], [after]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "config", "make", "part"),
+    [
+        ({"text_logits": 2}, CLASSES, operator("Softmax"), "'logits' comes from a Softmax"),
+        ({"text_logits": 2}, CLASSES, operator("Sigmoid"), "'logits' comes from a Sigmoid"),
+        ({"text_logits": 2}, CLASSES, divided, "sum to 1"),
+        ({"logits": 4}, TAGS, divided, "sum to 1"),
+    ],
+    ids=["softmax", "sigmoid", "divided", "tags"],
+)
+def test_scores_in_place_of_logits_are_refused(
+    wordpiece_json, tmp_path, outputs, config, make, part
+):
+    folder = behind(write(tmp_path / "f", wordpiece_json, outputs, **config), make)
+    with pytest.raises(SourceError, match=part):
+        imported(folder, tmp_path / "b")
+
+
+def test_a_score_of_one_label_can_be_had_as_a_number(wordpiece_json, tmp_path):
+    config = {**CLASSES, "id2label": {"0": "fits"}}
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 1}, **config)
+    behind(folder, operator("Sigmoid"))
+    with pytest.raises(SourceError, match=r"comes from a Sigmoid.*--answer number"):
+        imported(folder, tmp_path / "b")
+    assert imported(folder, tmp_path / "b", problem="regression").spec.kind == "regression.v1"
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT32], ids=["int64", "int32"])
+def test_a_graph_that_pools_without_its_mask_reads_no_padding(
+    wordpiece, wordpiece_json, tmp_path, caplog, kind
+):
+    folder = write(tmp_path / "f", wordpiece_json, {"sentence_embedding": None})
+    behind(folder, operator("ReduceMean", axes=[1], keepdims=0), "sentence_embedding")
+    model = onnx.load(folder / "model.onnx")
+    del model.graph.output[0].type.tensor_type.shape.dim[1]
+    onnx.save(model, folder / "model.onnx")
+    expected = reference(folder, wordpiece.encode(TEXTS))["sentence_embedding"]
+    made = imported(retyped(folder, {MASK: kind}, half=False), tmp_path / "b")
+    assert (made.graph.layout, made.graph.inputs) == ("exact", (IDS, TYPES))
+    assert "change with padding" in caplog.text
+    with load(tmp_path / "b", threads=1) as engine:
+        np.testing.assert_allclose(engine.logits(TEXTS)["embedding"], expected, atol=1e-5)
+
+
+def test_a_decoder_is_refused_unless_somebody_says_how_it_pools(wordpiece_json, tmp_path):
+    def summed(before, after):
+        axis = helper.make_tensor("axis", TensorProto.INT64, [], [1])
+        return [
+            helper.make_node("Constant", [], ["axis"], value=axis),
+            helper.make_node("CumSum", [before, "axis"], [after]),
+        ]
+
+    folder = write(tmp_path / "f", wordpiece_json, {"last_hidden_state": None}, model_type="gpt2")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    behind(folder, summed, "last_hidden_state")
+    with pytest.raises(SourceError, match=r"is a decoder of the family 'gpt2'.*--pooling"):
+        imported(folder, tmp_path / "b")
+    assert imported(folder, tmp_path / "b", pooling="mean").spec.kind == "embedding.v1"
+
+
+def test_the_mean_is_taken_where_nothing_says_how_it_pools(wordpiece_json, tmp_path, caplog):
+    folder = write(tmp_path / "f", wordpiece_json, {"last_hidden_state": None})
+    assert imported(folder, tmp_path / "b").spec.pooling == "mean"
+    assert "it is their mean" in caplog.text
+
+
+def test_logits_of_tokens_without_names_are_refused(wordpiece_json, tmp_path):
+    folder = write(tmp_path / "f", wordpiece_json, {"logits": 40})
+    with pytest.raises(SourceError, match="a model of an unnamed class whose logits"):
+        imported(folder, tmp_path / "b")
+
+
+def test_a_graph_with_branches_is_refused(wordpiece_json, tmp_path):
+    def branched(before, after):
+        value = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+        same = helper.make_node("Identity", [before], ["inner"])
+        inner = helper.make_graph([same], "branch", [], [value])
+        yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+        return [
+            helper.make_node("Constant", [], ["yes"], value=yes),
+            helper.make_node("If", ["yes"], [after], then_branch=inner, else_branch=inner),
+        ]
+
+    folder = behind(write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, **CLASSES), branched)
+    with pytest.raises(GraphError, match="a graph inside an operator"):
+        imported(folder, tmp_path / "b")
+
+
+def test_an_int8_graph_is_imported_as_it_is(wordpiece_json, tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    folder = write(tmp_path / "f", wordpiece_json, {"text_logits": 2}, **CLASSES)
+    quantization.quantize_dynamic(folder / "model.onnx", folder / "model_int8.onnx")
+    made = imported(folder / "model_int8.onnx", tmp_path / "b")
+    assert (made.graph.precision, made.graph.layout) == ("int8", "padded")
+    with load(tmp_path / "b", threads=1) as engine:
+        expected = reference(folder, engine.encode(TEXTS), "model_int8.onnx")["logits"]
+        alone = [engine.logits([text])["classification"][0] for text in TEXTS]
+    np.testing.assert_allclose(alone, expected, atol=1e-6)
+
+
 OTHERS = {
     "int32": (INT32, False),
     "one_int32": ({IDS: TensorProto.INT32}, False),
@@ -476,7 +601,9 @@ PROMPTS = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
 @pytest.mark.parametrize("output", ["last_hidden_state", "text_sentence_embedding"])
 def test_remarks_are_those_of_the_import_of_weights(wordpiece_json, tmp_path, caplog, output):
     folder = embedder(tmp_path / "f", wordpiece_json, output, config_sentence_transformers=PROMPTS)
-    imported(folder, tmp_path / "b")
+    with pytest.raises(SourceError, match="default_prompt_name: found 'query'"):
+        imported(folder, tmp_path / "b")
+    imported(folder, tmp_path / "b", ignore=("default_prompt_name",))
     assert "'query: ' before every text" in caplog.text
     assert "an embedding here has length 1" in caplog.text
 
@@ -501,12 +628,17 @@ def test_texts_are_lower_cased_where_the_folder_says_so(wordpiece_json, tmp_path
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"adapter_config": {}}, "adapter_config.json: an adapter of the PEFT library"),
+        ({"adapter_config": {}}, "adapter_config.json: an adapter, such as the PEFT library"),
+        (
+            {"tokenizer_config": {"truncation_side": "left", "tokenizer_class": "BertTokenizer"}},
+            "truncation_side: found 'left'",
+        ),
+        ({"config_sentence_transformers": {"similarity_fn_name": "dot"}}, "found 'dot'"),
         ({"sentence_bert_config": {"query_length": 8}}, "query_length: found 8"),
         ({"config_sentence_transformers": {"model_type": "SparseEncoder"}}, "'SparseEncoder'"),
         ({"tokenizer_config": {"auto_map": {"AutoTokenizer": "x.Y"}}}, "auto_map: found"),
     ],
-    ids=["adapter", "transformer", "sparse", "tokenizer"],
+    ids=["adapter", "left", "dot", "transformer", "sparse", "tokenizer"],
 )
 def test_what_cannot_be_obeyed_is_named(wordpiece_json, tmp_path, settings, part, output):
     folder = embedder(tmp_path / "f", wordpiece_json, output, **settings)

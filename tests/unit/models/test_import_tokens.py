@@ -10,6 +10,8 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polyhead.errors import SourceError
 from polyhead_models import checkpoint
+from polyhead_models import encoder as encoders
+from polyhead_models.errors import EncoderError
 from polyhead_models.importing import ImportOptions, import_model, tokenizing
 from polyhead_models.importing.source import Source
 
@@ -93,6 +95,22 @@ def test_a_token_that_only_tokenizer_config_knows(folder, load, flags):
     assert len(VOCABULARY) in load(folder).encode(["the <order> was"])[0].ids
 
 
+@pytest.mark.parametrize("read", [lambda name: encoders.load(name)[1], encoders.tokenizer])
+def test_training_reads_the_same_tokens(folder, read):
+    token = {str(len(VOCABULARY)): added()}
+    edit(folder / "tokenizer_config.json", added_tokens_decoder=token, do_lower_case=False)
+    original = transformers.AutoTokenizer.from_pretrained(folder)
+    for text, encoding in zip(TEXTS, read(str(folder)).encode(TEXTS), strict=True):
+        assert encoding.ids.tolist() == original(text)["input_ids"]
+
+
+def test_training_refuses_ids_beyond_the_embeddings(folder):
+    tokens = {str(len(VOCABULARY) + n): added(f"<order{n}>") for n in range(5)}
+    edit(folder / "tokenizer_config.json", added_tokens_decoder=tokens)
+    with pytest.raises(EncoderError, match="its tokenizer has ids up to"):
+        encoders.load(str(folder))
+
+
 def test_a_token_that_only_added_tokens_json_knows(folder, load):
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
@@ -163,7 +181,7 @@ def test_a_lower_casing_of_sentence_transformers_is_in_front(folder):
     line = {"path": "", "type": "sentence_transformers.models.Transformer"}
     (folder / "modules.json").write_text(json.dumps([line]))
     source = Source.find(str(folder))
-    ours, original = tokenizing.read(source)
+    ours, original = tokenizing.read(source, ImportOptions())
     (encoding,) = ours.encode(["THE Parcel [SEP]"])
     assert encoding.ids.tolist() == ours.encode(["the parcel [SEP]"])[0].ids.tolist()
     assert tokenizing.check(ours, original, where="here") > len(tokenizing.TEXTS)
@@ -203,13 +221,13 @@ def test_a_sentencepiece_model_names_the_package_that_converts_it(folder, monkey
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2Tokenizer"}')
     monkeypatch.setattr(tokenizing, "find_spec", lambda name: None)
     with pytest.raises(SourceError, match=r"spm\.model .*pip install sentencepiece"):
-        tokenizing.read(Source.find(str(folder)))
+        tokenizing.read(Source.find(str(folder)), ImportOptions())
 
 
 def test_other_ids_are_refused(folder):
     """What no rule foresees is found by the comparison."""
     source = Source.find(str(folder))
-    ours, original = tokenizing.read(source)
+    ours, original = tokenizing.read(source, ImportOptions())
     original.backend_tokenizer.normalizer = normalizers.Replace("parcel", "order")
     with pytest.raises(SourceError, match="'The parcel was late\\.' otherwise"):
         tokenizing.check(ours, original, where="here")

@@ -154,9 +154,68 @@ def test_a_plain_encoder_is_an_embedding(save, load, family):
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_the_encoder_of_a_masked_language_model_is_imported(save, load):
+def test_the_mean_of_a_masked_language_model_is_taken_and_it_is_said(save, load, caplog):
     done, _ = load(save("bert", "masked", None)[1])
-    assert done.spec.kind == "embedding.v1"
+    assert (done.spec.kind, done.spec.pooling) == ("embedding.v1", "mean")
+    assert "it is their mean" in caplog.text
+
+
+SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+T5 = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+GPT = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+QWEN = {**SMALL, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+BART = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+OTHERS = {
+    "T5EncoderModel": (T5, "is a T5EncoderModel of the family 't5', which polyhead cannot import"),
+    "BartModel": (BART, "is a BartModel of the family 'bart', which polyhead cannot import"),
+    "GPT2LMHeadModel": (GPT, "is a GPT2LMHeadModel of the family 'gpt2', which polyhead cannot"),
+    "GPT2Model": (GPT, "is a decoder of the family 'gpt2'.*--pooling"),
+    "Qwen3ForCausalLM": (QWEN, "is a Qwen3ForCausalLM of the family 'qwen3', which polyhead"),
+    "Qwen3Model": (QWEN, "is a decoder of the family 'qwen3'.*--pooling"),
+}
+
+
+@pytest.fixture
+def other(wordpiece, wordpiece_json, tmp_path):
+    """Saves a tiny model of any class: `other(name, settings)` gives its folder."""
+
+    def made(name, settings):
+        kind = getattr(transformers, name)
+        config = kind.config_class(vocab_size=wordpiece.vocabulary_size, **settings)
+        torch.manual_seed(0)
+        kind(config).save_pretrained(tmp_path / "model")
+        (tmp_path / "model" / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
+        edit(tmp_path / "model", is_encoder_decoder=False)
+        file = tmp_path / "model" / "tokenizer_config.json"
+        file.write_text('{"tokenizer_class": "BertTokenizer"}')
+        return tmp_path / "model"
+
+    return made
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_encoder_is_named(other, load, name):
+    settings, part = OTHERS[name]
+    with pytest.raises(SourceError, match=part):
+        load(other(name, settings))
+
+
+def test_an_encoder_with_a_decoder_is_named_by_its_key(other, load):
+    folder = other("BartModel", BART)
+    edit(folder, is_encoder_decoder=True)
+    with pytest.raises(SourceError, match=r"is_encoder_decoder: found True.* runs encoders"):
+        load(folder)
+
+
+def test_a_decoder_is_imported_where_it_is_said_how_it_pools(other, load):
+    done, _ = load(other("GPT2Model", GPT), pooling="mean", max_tokens=32)
+    assert done.difference <= 1e-4
+
+
+def test_settings_of_the_call_are_not_kept(save, load):
+    _, folder = save("bert", "sequence")
+    edit(folder, output_hidden_states=True, return_dict=False, torchscript=True)
+    assert load(folder)[0].difference <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -321,6 +380,45 @@ def test_weights_that_the_class_does_not_use_are_logged(save, load, architecture
     assert "'architectures'" in caplog.text
 
 
+ADDED = {
+    "lora": "bert.encoder.layer.0.attention.self.query.lora_A.default.weight",
+    "prefixed": "bert.encoder.layer.1.output.adapters.mine.down.weight",
+    "older": "bert.encoder.layer.0.attention.self.distance_embedding.weight",
+    "head": "classifier.lora_B.weight",
+}
+
+
+@pytest.mark.parametrize("key", ADDED.values(), ids=ADDED)
+def test_weights_of_a_part_that_has_no_place_for_them_are_refused(save, load, key, caplog):
+    model, folder = save("bert", "sequence")
+    model.save_pretrained(folder, state_dict={**model.state_dict(), key: torch.ones(2, 2)})
+    with pytest.raises(SourceError, match=rf"{key}.* --ignore weights"):
+        load(folder)
+    load(folder, ignore=("weights",))
+    assert key in caplog.text
+
+
+def test_further_layers_are_logged(save, load, caplog):
+    _, folder = save("bert", "sequence")
+    edit(folder, num_hidden_layers=1)
+    load(folder)
+    assert "bert.encoder.layer.1." in caplog.text
+
+
+def test_weights_below_an_adapter_are_named(save, load):
+    model, folder = save("bert", "sequence")
+    query = "bert.encoder.layer.0.attention.self.query."
+    weights = {k.replace(query, f"{query}base_layer."): v for k, v in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=weights)
+    with pytest.raises(SourceError, match=rf"no '{query}\w+'.*'{query}base_layer.*adapter"):
+        load(folder)
+
+
+def test_what_can_be_ignored_is_listed():
+    with pytest.raises(SourceError, match="--ignore: found prompts, allowed: default_prompt_name"):
+        ImportOptions(ignore=("prompts",))
+
+
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_full(save, load, kind):
     model, folder = save("bert", "sequence")
@@ -332,12 +430,14 @@ def test_half_precision_is_computed_in_full(save, load, kind):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_tokenizer_that_cuts_at_the_left_is_logged(save, load, caplog):
+def test_a_tokenizer_that_cuts_at_the_left_is_refused(save, load, caplog):
     _, folder = save("bert", "sequence")
     settings = {"truncation_side": "left", "tokenizer_class": "BertTokenizer"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    load(folder)
-    assert "cuts long texts at the left" in caplog.text
+    with pytest.raises(SourceError, match="truncation_side: found 'left'"):
+        load(folder)
+    load(folder, ignore=("truncation_side",))
+    assert "truncation_side" in caplog.text
 
 
 def test_a_folder_without_a_model_is_named(load, tmp_path):

@@ -203,10 +203,20 @@ def test_vectors_that_are_not_normalised_are_logged(folder, load, caplog):
     assert "length 1" in caplog.text
 
 
-def test_a_usual_prompt_is_logged_and_put_by_hand(folder, load, caplog):
+@pytest.mark.parametrize("name", ["dot", "euclidean"])
+def test_vectors_whose_length_counts_are_refused(folder, load, name):
+    top = describe(folder(("Pooling", POOLING, {})), similarity_fn_name=name)
+    with pytest.raises(SourceError, match=f"similarity_fn_name: found '{name}'.*length 1"):
+        load(top)
+    load(top, ignore=("similarity_fn_name",))
+
+
+def test_a_usual_prompt_is_refused_or_put_by_hand(folder, load, caplog):
     top = folder(("Pooling", POOLING, {}), NORMALIZE)
     describe(top, prompts={"query": "thanks : "}, default_prompt_name="query")
-    _, engine = load(top)
+    with pytest.raises(SourceError, match=r"default_prompt_name: found 'query'.*--ignore default"):
+        load(top)
+    _, engine = load(top, ignore=("default_prompt_name",))
     assert "'thanks : ' before every text" in caplog.text
     found = torch.from_numpy(engine("thanks : oslo")["embedding"].vector)
     torch.testing.assert_close(found, encoded(top, ["oslo"])[0], atol=1e-5, rtol=0)
@@ -215,7 +225,7 @@ def test_a_usual_prompt_is_logged_and_put_by_hand(folder, load, caplog):
 def test_prompts_for_some_texts_are_logged(folder, load, caplog):
     top = folder(("Pooling", POOLING, {}), NORMALIZE)
     load(describe(top, prompts={"query": "query: ", "document": ""}, default_prompt_name=None))
-    assert "has the prompts 'query: ' (query); polyhead" in caplog.text
+    assert "has the prompts 'query: ' (query) for those who ask" in caplog.text
 
 
 def test_nothing_is_logged_where_nothing_differs(folder, load, caplog):
@@ -238,7 +248,9 @@ def test_nothing_is_logged_where_nothing_differs(folder, load, caplog):
         ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt: found False"),
         ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pools by weightedmean"),
         ("2_Normalize/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
-        ("adapter_config.json", {"base_model_name_or_path": "x/y"}, "weights of x/y. Merge it"),
+        ("adapter_config.json", {"base_model_name_or_path": "x/y"}, "answers of x/y. Merge it"),
+        ("adapter_config.json", {"peft_type": "PREFIX_TUNING"}, "PREFIX_TUNING cannot be merged"),
+        ("adapter_model.bin", {}, "adapter_model.bin: an adapter.* Merge it"),
         ("config_setfit.json", {"labels": ["a"]}, "config_setfit.json: SetFit's classifier"),
         ("config.json", {"quantization_config": {"bits": 4}}, r"quantization_config: .*dequantize"),
         ("config.json", {"is_decoder": True}, "is_decoder: found True, allowed: nothing"),
@@ -255,8 +267,15 @@ def test_what_a_file_says_and_polyhead_cannot_obey_is_named(folder, load, name, 
 
 
 def test_an_adapter_without_its_base_is_named(load, tmp_path):
-    with pytest.raises(SourceError, match=r"adapter of the PEFT library.*save_pretrained"):
+    with pytest.raises(SourceError, match=r"adapter, such as the PEFT library.*save_pretrained"):
         load(describe(tmp_path, "adapter_config.json", base_model_name_or_path="x/y"))
+
+
+def test_an_adapter_in_another_folder_is_logged(folder, load, caplog):
+    top = folder(("Pooling", POOLING, {}), NORMALIZE)
+    (top / "mine").mkdir()
+    load(describe(top, "mine/adapter_config.json"))
+    assert f"{top / 'mine'}: this adapter is not imported" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ sentence-transformers.
 
 Labels, special tokens and weights are kept. Token ids are compared with those of the transformers
 library on real texts, and so are the logits of PyTorch weights. What the files say is obeyed, or
-the import is refused with the file and the key. No code of a repository is run, and no pickled
-code. A folder with both has its PyTorch weights imported; name the .onnx file to take the graph. To
-put several models side by side, import each and 'polyhead combine' them.
+the import is refused with the file and the key; where you make up for it, --ignore KEY. No code of
+a repository is run, and no pickled code. A folder with both has its PyTorch weights imported; name
+the .onnx file to take the graph. To put several models side by side, import each and 'polyhead
+combine' them.
 
 Example:
   polyhead import my-optimum-folder/ -o bundle/
@@ -60,6 +61,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " span's, such as 0 (always a span)",
     )
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest input (the model's)")
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="import what a message refuses with this key; may be given again",
+    )
     parser.add_argument("--json", action="store_true", help="what was made, as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -79,6 +87,7 @@ def execute(arguments: argparse.Namespace) -> int:
         pooling=arguments.pooling,
         max_tokens=arguments.max_tokens,
         no_answer=arguments.no_answer,
+        ignore=tuple(arguments.ignore),
     )
     source = Path(arguments.source)
     weights = source.is_dir() and any(

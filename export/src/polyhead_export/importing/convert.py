@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from polyhead import __version__
 from polyhead.bundle import EncoderInfo, Graph, Manifest, digest, writer
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.cli.output import as_markdown
 from polyhead.engine import Engine
-from polyhead.errors import GraphError, SourceError
+from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
-from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_export.golden import write_golden
 from polyhead_export.importing import graph as graphs
 from polyhead_export.importing import head as heads
-from polyhead_export.importing.graph import IDS, MASK, TYPES, ForeignGraph, graph_of
+from polyhead_export.importing import trial
+from polyhead_export.importing.graph import MASK, ForeignGraph, graph_of
 from polyhead_export.importing.head import FolderHead
 from polyhead_models.importing import ImportOptions, tokenizing
 from polyhead_models.importing.source import Source
 
 # Of a head's largest logit: int8 kernels of another CPU may round in another way.
 _TOLERANCE = {"fp32": 1e-3, "int8": 0.5}
-_TEXTS = ("A parcel was late.", "Anna lives in Oslo.", "", "né à 東京 👍")
-_LONGEST_TRIED = 1024  # tokens; attention over more takes gigabytes in large models
 
 
 @dataclass(frozen=True)
@@ -70,18 +67,18 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         BundleError: when something else is at `target`, or the tokenizer cannot be read.
     """
     file, source = _folder(path)
-    source.remark()
+    source.review(options)
     graph = graphs.read(file)
     head = heads.read(source, graph, options)
-    tokenizer, reference = tokenizing.read(source)
+    tokenizer, reference = tokenizing.read(source, options)
     compared = tokenizing.check(tokenizer, reference, where=source.name)
     with writer.staged(target) as staged:
         made = staged / f"model.{graph.precision}.onnx"
-        made.write_bytes(head.content)
+        session = trial.run(made, head, tokenizer, graph)
         (staged / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
-        _write_golden(staged, made, head, tokenizer, _TOLERANCE[graph.precision])
+        _write_golden(staged, session, head, tokenizer, {made.name: _TOLERANCE[graph.precision]})
         (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
-        manifest = _manifest(staged, made, source, graph, head)
+        manifest = _manifest(staged, made, source, graph, head, session.inputs)
         writer.write_manifest(staged, manifest)
     return ImportedBundle(target, head.name, head.spec, manifest.graphs[0], compared)
 
@@ -98,43 +95,25 @@ def _folder(path: Path) -> tuple[Path, Source]:
 
 
 def _write_golden(
-    staged: Path, file: Path, head: FolderHead, tokenizer: Tokenizer, tolerance: float
+    staged: Path,
+    session: OnnxSession,
+    head: FolderHead,
+    tokenizer: Tokenizer,
+    least: Mapping[str, float],
 ) -> None:
-    texts: list[Input] = list(_TEXTS)
-    if head.spec.input == "pair":
-        texts = [("Where does Anna live?", text) for text in _TEXTS]
-    session = OnnxSession(file)
-    _try_limits(session, tokenizer, head)
-    with Engine(
-        session, tokenizer, {head.name: head.spec}, max_tokens=head.spec.max_tokens
-    ) as engine:
-        (found,), labels = engine.logits(texts[:1])[head.name], len(head.spec.labels)
-        if head.spec.kind in ("classification.v1", "multilabel.v1") and found.shape != (labels,):
-            raise SourceError(
-                f"{file.name}: gives logits of the sizes {list(found.shape)} a text, expected"
-                f" one for each of the {labels} labels."
-            )
-        least = {file.name: tolerance}
-        write_golden(staged / "golden.json", engine, {file.name: engine}, texts, least=least)
-
-
-def _try_limits(session: OnnxSession, tokenizer: Tokenizer, head: FolderHead) -> None:
-    """Run the graph on the last token id, and on as many tokens as the files say that it reads."""
-    last, limit = max(tokenizer.vocabulary.values()), head.spec.max_tokens
-    tries = {3: f"the token id {last}, which its tokenizer has. Are they of two models?"}
-    if limit <= _LONGEST_TRIED:
-        tries[limit] = f"{limit} tokens, as its files say. Say with --max-tokens how many it reads."
-    for tokens, what in tries.items():
-        ids = np.full((1, tokens), last)
-        feeds = {IDS: ids, MASK: np.ones_like(ids), TYPES: np.zeros_like(ids)}
-        try:
-            session.run([head.spec.output], {name: feeds[name] for name in session.inputs})
-        except GraphError as problem:
-            raise SourceError(f"the graph cannot read {what} ({problem})") from problem
+    spec = head.spec
+    with Engine(session, tokenizer, {head.name: spec}, max_tokens=spec.max_tokens) as engine:
+        exported = dict.fromkeys(least, engine)
+        write_golden(staged / "golden.json", engine, exported, trial.texts(spec), least=least)
 
 
 def _manifest(
-    staged: Path, file: Path, source: Source, graph: ForeignGraph, head: FolderHead
+    staged: Path,
+    file: Path,
+    source: Source,
+    graph: ForeignGraph,
+    head: FolderHead,
+    inputs: tuple[str, ...],
 ) -> Manifest:
     config = source.config
     return Manifest(
@@ -155,10 +134,10 @@ def _manifest(
             Graph(
                 **vars(digest.entry(file)),
                 precision=graph.precision,
-                layout="padded" if MASK in graph.inputs else "exact",
+                layout="padded" if MASK in inputs else "exact",
                 target="onnx",
                 heads=(head.name,),
-                inputs=graph.inputs,
+                inputs=inputs,
             ),
         ),
         heads={head.name: head.spec},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from polyhead.bundle.onnx_check import check_onnx
@@ -25,6 +26,7 @@ _NUMBERS = {
     *(TensorProto.BOOL, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE),
 }
 _QUANTISED = {"DynamicQuantizeLinear", "QuantizeLinear", "MatMulInteger", "DequantizeLinear"}
+_SHAPING = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class ForeignGraph:
         original: SHA-256 of the file.
         inputs: names.
         outputs: sizes by name; what the caller chooses is a text or None.
+        makers: kind of the operator that computes an output, by its name.
         precision: int8 when it has operators of quantisation.
     """
 
@@ -45,7 +48,20 @@ class ForeignGraph:
     original: str
     inputs: tuple[str, ...]
     outputs: dict[str, tuple[Any, ...]]
+    makers: dict[str, str]
     precision: Literal["fp32", "int8"]
+
+    def states(self, output: str) -> Callable[[list[int]], NDArray[np.float32]]:
+        """Computes the vectors of tokens, `(tokens, hidden)`, of the ids of a text."""
+        session = _session(self.path, self.content)
+
+        def run(ids: list[int]) -> NDArray[np.float32]:
+            feeds = {IDS: [ids], MASK: [[1] * len(ids)], TYPES: [[0] * len(ids)]}
+            arrays = {name: np.array(feeds[name], np.int64) for name in self.inputs}
+            found: NDArray[np.float32] = session.run([output], arrays)[0][0]
+            return found
+
+        return run
 
 
 def graph_of(path: Path) -> Path | None:
@@ -78,12 +94,7 @@ def read(path: Path) -> ForeignGraph:
     model = onnx.load_model_from_string(original)
     operators = {node.op_type for node in model.graph.node}
     content = bytes(model.SerializeToString()) if _converted(model.graph) else original
-    try:
-        session = ort.InferenceSession(
-            content, cpu_session_options(), providers=["CPUExecutionProvider"]
-        )
-    except Exception as problem:  # onnxruntime raises its own classes, which have no base
-        raise GraphError(f"{path}: onnxruntime cannot load this graph: {problem}") from problem
+    session = _session(path, content)
     inputs = session.get_inputs()
     if unknown := [node.name for node in inputs if node.name not in KNOWN_INPUTS]:
         raise SourceError(
@@ -106,8 +117,29 @@ def read(path: Path) -> ForeignGraph:
         hashlib.sha256(original).hexdigest(),
         tuple(node.name for node in inputs),
         {node.name: tuple(node.shape) for node in session.get_outputs()},
+        _makers(model.graph),
         "int8" if operators & _QUANTISED else "fp32",
     )
+
+
+def _session(path: Path, content: bytes) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(
+            content, cpu_session_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as problem:  # onnxruntime raises its own classes, which have no base
+        raise GraphError(f"{path}: onnxruntime cannot load this graph: {problem}") from problem
+
+
+def _makers(graph: onnx.GraphProto) -> dict[str, str]:
+    nodes = {name: node for node in graph.node for name in node.output}
+    found = {}
+    for output in graph.output:
+        node = nodes.get(output.name)
+        while node is not None and node.op_type in _SHAPING:
+            node = nodes.get(node.input[0])
+        found[output.name] = "" if node is None else node.op_type
+    return found
 
 
 def _converted(graph: onnx.GraphProto) -> bool:
@@ -130,21 +162,30 @@ def _converted(graph: onnx.GraphProto) -> bool:
                 before.append(helper.make_node("Cast", [value.name], [inner], to=kind))
             else:
                 behind.append(helper.make_node("Cast", [inner], [value.name], to=wanted))
-    _rename(graph, renamed)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
     nodes = [*before, *graph.node, *behind]
     del graph.node[:]
     graph.node.extend(nodes)
     return bool(renamed)
 
 
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Other names for values, in subgraphs, too."""
-    for node in graph.node:
-        for values in (node.input, node.output):
-            values[:] = [names.get(value, value) for value in values]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename(inner, names)
+def unmasked(content: bytes) -> bytes:
+    """Without an input for the mask, all tokens count: no text is filled up to another's length."""
+    model = onnx.load_model_from_string(content)
+    graph, sizes = model.graph, "polyhead/mask/sizes"
+    one = numpy_helper.from_array(np.ones(1, np.int64))
+    nodes = [
+        helper.make_node("Shape", [IDS], [sizes]),
+        helper.make_node("ConstantOfShape", [sizes], [MASK], value=one),
+        *graph.node,
+    ]
+    inputs = [value for value in graph.input if value.name != MASK]
+    for values, new in ((graph.node, nodes), (graph.input, inputs)):
+        del values[:]
+        values.extend(new)
+    return bytes(model.SerializeToString())
 
 
 class OutputAdapter:

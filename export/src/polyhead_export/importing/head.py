@@ -44,27 +44,31 @@ def read(source: Source, graph: ForeignGraph, options: ImportOptions) -> FolderH
     outputs = graph.outputs
     if {"start_logits", "end_logits"} <= outputs.keys():
         meaning = labels.meaning(source, "answer", 2, options)
+        _refuse_scores(graph, "start_logits", meaning)
         spec = meaning.spec(options, limit)
         content = graphs.spans(graph, "start_logits", "end_logits", spec.output)
         return FolderHead(meaning.title(options), spec, content)
     vectors = [name for name in _VECTORS if name in outputs]
     if vectors and "logits" not in outputs:
         return _embedding(source, graph, vectors[0], options, limit)
-    architecture = source.architecture or "a model of an unnamed class"
+    architecture = source.architecture and f"a {source.architecture}"
+    architecture = architecture or "a model of an unnamed class"
     if "logits" not in outputs:
         raise SourceError(
             f"{graph.path}: {architecture} with the outputs {', '.join(outputs)}; supported:"
             f" {_SUPPORTED}."
         )
     shape = outputs["logits"]
-    known = {2: "ForSequenceClassification", 3: "ForTokenClassification"}.get(len(shape), "")
-    if source.architecture is not None and not source.architecture.endswith(known or "nothing"):
+    known = {2: "ForSequenceClassification", 3: "ForTokenClassification"}.get(len(shape), "nothing")
+    unnamed = source.architecture is None and (len(shape) == 2 or "id2label" in source.config)
+    if not unnamed and not architecture.endswith(known):
         raise SourceError(
-            f"{graph.path}: a {architecture} whose logits have the sizes {list(shape)}; supported:"
+            f"{graph.path}: {architecture} whose logits have the sizes {list(shape)}; supported:"
             f" {_SUPPORTED}."
         )
     count = _count(source, shape)
     meaning = labels.meaning(source, "tokens" if len(shape) == 3 else "sequence", count, options)
+    _refuse_scores(graph, "logits", meaning)
     spec, content = meaning.spec(options, limit), graph.content
     if meaning.rows is not None:
         content = graphs.arranged(graph, "logits", spec.output, meaning.rows)
@@ -73,6 +77,17 @@ def read(source: Source, graph: ForeignGraph, options: ImportOptions) -> FolderH
     else:
         content = graphs.same(graph, "logits", spec.output, count)
     return FolderHead(meaning.title(options), spec, content)
+
+
+def _refuse_scores(graph: ForeignGraph, output: str, meaning: HeadMeaning) -> None:
+    """Refuse an output that has been through what a head of this kind puts behind its logits."""
+    maker = graph.makers[output]
+    if maker in ("Softmax", "Sigmoid", "HardSigmoid") and meaning.kind != "regression.v1":
+        raise SourceError(
+            f"{graph.path}: its output {output!r} comes from a {maker}: these are scores already,"
+            " and polyhead makes scores of logits. Export the model without it; of one logit, the"
+            " number itself can be had with --answer number."
+        )
 
 
 def _max_tokens(source: Source, options: ImportOptions) -> int:
@@ -115,6 +130,7 @@ def _embedding(
                     " Transformer, Pooling and Normalize here. Import the folder with its PyTorch"
                     " weights."
                 )
+        sentences.refuse_decoder(source, options, graph.states(output))
         pooling = sentences.read(source, options).pooling
     meaning = HeadMeaning("embedding.v1", {"pooling": pooling})
     spec = meaning.spec(options, limit)

@@ -231,7 +231,9 @@ def report(config: Config) -> DataReport:
                 for head in (name for name in texts if config.heads[name].data == source):
                     texts[head][split] = of_head(made, head)
                     blank_edges[head, split] = sum(e.blank_edges.get(head, 0) for e in made)
-    tokenizer = encoders.tokenizer(config.encoder.name).reading(config.encoder.special_tokens)
+    named = config.encoder
+    tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
+    tokenizer = tokenizer.reading(named.special_tokens)
     known: dict[Input, int] = {}
 
     def tokens(some: Texts, kind: Literal["text", "pair"]) -> list[int]:

@@ -71,9 +71,9 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     """
     checkpoints.refuse_existing(target)
     source = Source.find(name)
-    source.remark()
-    original, parts = originals.model(source)
-    tokenizer, reference = tokenizing.read(source)
+    source.review(options)
+    original, parts = originals.model(source, options)
+    tokenizer, reference = tokenizing.read(source, options)
     compared = tokenizing.check(tokenizer, reference, where=source.name)
     encoder = originals.encoder(original, source)
     if (last := max(tokenizer.vocabulary.values())) >= encoder.config.vocab_size:

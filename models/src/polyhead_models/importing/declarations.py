@@ -85,16 +85,26 @@ _WAYS = {
     " another folder, and import that.",
     "modality_config": "polyhead reads texts, without a chat template.",
     "truncate_dim": "Set it to null, and cut the vectors yourself.",
+    "is_encoder_decoder": "It has a decoder, and polyhead runs encoders; import one such as BERT.",
 }
 _SETFIT = (
     "SetFit's classifier is a pickle, which polyhead does not read. Take this file away to import"
     " the encoder's vectors alone."
 )
+_ADAPTER = "an adapter, such as the PEFT library writes, which changes the answers of {base}. {way}"
+_MERGE = (
+    "Merge it: PeftModel.from_pretrained(model, FOLDER).merge_and_unload().save_pretrained(TARGET),"
+    " put the tokenizer's files there, and import TARGET. Where it is merged already, take this"
+    " file away."
+)
+_NO_WEIGHTS = {
+    *("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT"),
+    *("ADAPTION_PROMPT", "XLORA", "POLY"),
+}
 _FOREIGN = {
-    "adapter_config.json": "an adapter of the PEFT library, which changes the weights of {base}."
-    " Merge it: PeftModel.from_pretrained(model, FOLDER).merge_and_unload().save_pretrained(TARGET)"
-    ", put the tokenizer's files there, and import TARGET. Where it is merged already, take this"
-    " file away.",
+    "adapter_config.json": _ADAPTER,
+    "adapter_model.safetensors": _ADAPTER,
+    "adapter_model.bin": _ADAPTER,
     "config_setfit.json": _SETFIT,
     "model_head.pkl": _SETFIT,
 }
@@ -109,8 +119,9 @@ def refuse_foreign(folder: Path) -> None:
     for name, way in _FOREIGN.items():
         if (file := folder / name).is_file():
             stated = table(file) if file.suffix == ".json" else {}
-            base = stated.get("base_model_name_or_path") or "a base model"
-            raise SourceError(f"{file}: {way.format(base=base)}")
+            base, kind = stated.get("base_model_name_or_path"), stated.get("peft_type")
+            merge = f"A {kind} cannot be merged into weights." if kind in _NO_WEIGHTS else _MERGE
+            raise SourceError(f"{file}: {way.format(base=base or 'a base model', way=merge)}")
 
 
 def table(path: Path) -> Mapping[str, Any]:

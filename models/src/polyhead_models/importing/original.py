@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto as auto
 
@@ -25,9 +26,10 @@ from polyhead.text.encoding import Input
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.errors import EncoderError
+from polyhead_models.importing import sentences
 from polyhead_models.importing.labels import Task
-from polyhead_models.importing.source import Source, weights
-from polyhead_models.importing.tokenizing import TEXTS, encoded
+from polyhead_models.importing.source import ImportOptions, Source, weights
+from polyhead_models.importing.tokenizing import LONGEST_TRIED, TEXTS, encoded
 
 logger = logging.getLogger(__name__)
 
@@ -88,25 +90,24 @@ _SEQUENCE: dict[str, tuple[tuple[Layer, ...], str]] = {
 """Layers of a classifier of texts, and its output, by family."""
 
 
-def _parts(architecture: str | None, config: PretrainedConfig, *, where: str) -> Parts:
-    """The head of a class.
-
-    Args:
-        architecture: the class's name; None is an encoder without a head.
-        config: of the model.
-        where: the place to name in messages.
+def _parts(source: Source, config: PretrainedConfig) -> Parts:
+    """The head of the class that the weights are of.
 
     Raises:
         SourceError: when polyhead does not know the class; names it and those that it knows.
     """
-    if architecture is None or re.fullmatch(rf"\w+?({'|'.join(_PLAIN)})", architecture):
+    family, architecture = str(config.model_type), source.architecture
+    encodes = family not in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    stem = str(auto.MODEL_MAPPING_NAMES.get(family)).removesuffix("Model")
+    plain = (None, *(f"{stem}{ending}" for ending in _PLAIN))
+    if encodes and (source.is_sentence_model or architecture in plain):
         return Parts("embedding", None, (), "")
-    family = str(config.model_type)
     layers, output = _SEQUENCE.get(family, ((), ""))
     task = next((task for task, of in _CLASSES.items() if of.get(family) == architecture), None)
     if task is None or not output:
         raise SourceError(
-            f"{where}: is a {architecture} of the family {family!r}, which polyhead cannot import."
+            f"{source.name}: is a {architecture or 'model'} of the family {family!r}, which"
+            " polyhead cannot import."
             " It knows *ForSequenceClassification, *ForTokenClassification and"
             f" *ForQuestionAnswering of the families {', '.join(_SEQUENCE)}, encoders without a"
             " head (*Model, *ForMaskedLM), and folders of sentence-transformers."
@@ -127,17 +128,17 @@ _AUTO: dict[str, Any] = {
 }
 
 
-def model(source: Source) -> tuple[PreTrainedModel, Parts]:
+def model(source: Source, options: ImportOptions) -> tuple[PreTrainedModel, Parts]:
     """The model in evaluation mode, all its weights found, and where its head's parts are.
 
     Raises:
-        SourceError: when transformers cannot load it, or polyhead does not know its class.
+        SourceError: when transformers cannot load it, or leaves weights of its parts out; or
+            polyhead does not know its class, or that is no encoder.
     """
     try:
         with encoders.quiet():
             config = transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
-            architecture = None if source.is_sentence_model else source.architecture
-            parts = _parts(architecture, config, where=source.name)
+            parts = _parts(source, config)
             counted = "id2label" in source.config or "num_labels" in source.config
             if parts.task in ("sequence", "tokens") and not counted:
                 output = weights(source.folder).get(f"{parts.output}.weight")
@@ -149,33 +150,79 @@ def model(source: Source) -> tuple[PreTrainedModel, Parts]:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as problem:
-        raise SourceError(
-            f"{source.name}: transformers {transformers.__version__} cannot load it: {problem}"
-        ) from problem
     except SourceError:
         raise
     except Exception as problem:  # a damaged or refused pickle raises whatever it likes
-        raise SourceError(f"{source.name}: its weights cannot be read: {problem}") from problem
+        raise SourceError(
+            f"{source.name}: transformers {transformers.__version__} cannot load it: {problem}"
+        ) from problem
+    _check_weights(made, info, parts, source, options)
+    made.eval()
+    if parts.task == "embedding":
+        sentences.refuse_decoder(source, options, partial(_states, made))
+    return made, parts
+
+
+def _check_weights(
+    made: PreTrainedModel,
+    info: Mapping[str, Any],
+    parts: Parts,
+    source: Source,
+    options: ImportOptions,
+) -> None:
+    """Refuse missing weights, and those that are left out of a part; log other unused ones."""
+    name = type(made).__name__
     missing = sorted(
         k for k in info["missing_keys"] if parts.task != "embedding" or ".pooler." not in f".{k}"
     )
+    unused = sorted(info["unexpected_keys"])
     if missing or info.get("mismatched_keys"):
+        other = f" It does not use {unused[0]!r}, which is there." if unused else ""
         raise SourceError(
             f"{source.name}: its weights have no {(missing or ['fitting shapes'])[0]!r}, which a"
-            f" {type(made).__name__} needs. Is config.json of another model?"
+            f" {name} needs.{other} Is config.json of another model, or are they of an adapter?"
         )
-    unused = sorted(info["unexpected_keys"])
-    if unused and (parts.task != "embedding" or source.architecture is None):
+    if inner := [key for key in unused if _belongs(key, made)]:
+        options.leave(
+            "weights",
+            f"{source.name}: a {name} of transformers {transformers.__version__} has no place for"
+            f" {len(inner)} weights of its parts, such as {inner[0]!r}, of an adapter or an older"
+            " version: it gives other answers than the model that was trained.",
+        )
+    elif unused and (parts.task != "embedding" or source.architecture is None):
         logger.warning(
             "%s: a %s does not use %d of its weights, such as %s. Does 'architectures' in"
             " config.json name the class that was trained?",
             source.name,
-            type(made).__name__,
+            name,
             len(unused),
             unused[0],
         )
-    return made.eval(), parts
+
+
+def _belongs(key: str, model: PreTrainedModel) -> bool:
+    """Whether a weight is of a part of the model, and not of another head or a further layer."""
+    parts = {**dict(model.base_model.named_modules()), **dict(model.named_modules())}
+    names = key.removeprefix(f"{model.base_model_prefix}.").split(".")
+    paths = (".".join(names[:end]) for end in range(len(names) - 1, 0, -1))
+    owner = next((parts[path] for path in paths if path in parts), None)
+    return owner is not None and not isinstance(owner, nn.ModuleList)
+
+
+@torch.inference_mode()
+def _states(model: PreTrainedModel, ids: list[int]) -> NDArray[np.float32]:
+    """Vectors of tokens, `(tokens, hidden)`.
+
+    Raises:
+        SourceError: when the model gives none, as one for pictures.
+    """
+    try:
+        found = model(input_ids=torch.tensor([ids]), return_dict=True).last_hidden_state[0]
+    except Exception as problem:  # a model for something else raises whatever it likes
+        raise SourceError(
+            f"{model.name_or_path}: a {type(model).__name__} gives no vectors of tokens: {problem}"
+        ) from problem
+    return cast("NDArray[np.float32]", found.numpy())
 
 
 def encoder(original: PreTrainedModel, source: Source) -> PreTrainedModel:
@@ -198,7 +245,6 @@ def encoder(original: PreTrainedModel, source: Source) -> PreTrainedModel:
 
 
 TOLERANCE = 1e-4
-_LONGEST_CHECKED = 1024  # tokens; attention over more takes gigabytes in large models
 
 
 @torch.inference_mode()
@@ -238,13 +284,14 @@ def check(
     for text in texts:
         ids = encoded(tokenizer, text)
         tokens = len(ids["input_ids"])
-        if tokens > limit and (limit > _LONGEST_CHECKED or spec.input == "pair"):
+        if tokens > limit and (limit > LONGEST_TRIED or spec.input == "pair"):
             continue
         if tokens > limit:
             ids = encoded(tokenizer, text, limit)
         names = [name for name in made.model.inputs if name in ids]
         try:
-            output = original(**{name: torch.tensor([ids[name]]) for name in names})
+            feeds = {name: torch.tensor([ids[name]]) for name in names}
+            output = original(**feeds, return_dict=True)
         except (IndexError, RuntimeError) as problem:
             raise SourceError(
                 f"{where}: the {type(original).__name__} cannot read {len(ids['input_ids'])} tokens"

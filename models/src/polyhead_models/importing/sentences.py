@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polyhead.errors import SourceError
 from polyhead_models.heads.layers import Dense
 from polyhead_models.importing import declarations
 from polyhead_models.importing.source import MODULES, ImportOptions, Pooling, Source, weights
+
+logger = logging.getLogger(__name__)
 
 _ACTIVATIONS = {"GELU", "Identity", "ReLU", "SiLU", "Sigmoid", "Tanh"}
 _EPSILON = 1e-5  # of torch.nn.LayerNorm, which the module takes
@@ -36,18 +41,52 @@ class SentenceHead:
 
 
 def read(source: Source, options: ImportOptions) -> SentenceHead:
-    """How an encoder's token vectors become one vector.
+    """How an encoder's token vectors become one vector; that nothing says it is logged.
 
     Raises:
         SourceError: when a module is of a kind, or has settings, that polyhead does not support,
             or it pools otherwise than the options say.
     """
     if not source.is_sentence_model:
+        if options.pooling is None:
+            logger.warning(
+                "%s: its files do not say how the vectors of its tokens become one; it is their"
+                " mean. If they were trained for another, say it with --pooling.",
+                source.name,
+            )
         return SentenceHead(options.pooling or "mean")
     found = _head(source)
     if options.pooling not in (None, found.pooling):
         raise SourceError(f"{source.name}: pools by {found.pooling}, and was trained so.")
     return found
+
+
+def refuse_decoder(
+    source: Source,
+    options: ImportOptions,
+    states: Callable[[list[int]], NDArray[np.float32]],
+) -> None:
+    """Refuse a decoder such as GPT, unless somebody says how the vectors of its tokens are pooled.
+
+    Args:
+        source: the model's files.
+        options: what they leave open.
+        states: gives the vectors `(tokens, hidden)` of token ids.
+
+    Raises:
+        SourceError: when tokens read those before them and none behind.
+    """
+    if options.pooling is not None or source.is_sentence_model:
+        return
+    found, other_last, other_first = map(states, ([1, 2, 3, 4], [1, 2, 3, 5], [6, 2, 3, 4]))
+    before = not np.array_equal(found[-1], other_first[-1])
+    if before and np.array_equal(found[0], other_last[0]):
+        raise SourceError(
+            f"{source.name}: is a decoder of the family {source.config.get('model_type')!r}: its"
+            " tokens read those before them alone, and its files do not say how their vectors"
+            " become one. polyhead imports encoders; where this one was trained to give vectors,"
+            " say how with --pooling."
+        )
 
 
 def _head(source: Source) -> SentenceHead:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import huggingface_hub
 import safetensors
@@ -23,6 +23,7 @@ from polyhead_models.importing import declarations
 
 Pooling = Literal["cls", "mean", "max"]
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+Ignorable = Literal["default_prompt_name", "similarity_fn_name", "truncation_side", "weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class ImportOptions:
         max_tokens: longest input; None takes what the files say.
         no_answer: of a head for questions: how far the logits of "no answer" must be above those of
             the best span for there to be none, 0 as a rule; None: a span is always given.
+        ignore: what is logged although it changes answers; it is refused otherwise.
     """
 
     head: str | None = None
@@ -45,6 +47,25 @@ class ImportOptions:
     pooling: Pooling | None = None
     max_tokens: int | None = None
     no_answer: float | None = None
+    ignore: tuple[Ignorable, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check `ignore`."""
+        if unknown := set(self.ignore) - set(get_args(Ignorable)):
+            raise SourceError(
+                f"--ignore: found {', '.join(sorted(unknown))}, allowed:"
+                f" {', '.join(get_args(Ignorable))}."
+            )
+
+    def leave(self, key: Ignorable, what: str) -> None:
+        """Log what polyhead does not do and the original does.
+
+        Raises:
+            SourceError: unless it is to be ignored.
+        """
+        if key not in self.ignore:
+            raise SourceError(f"{what} Where that is right, import it with --ignore {key}.")
+        logger.warning(what)
 
 
 MODULES = "modules.json"
@@ -52,6 +73,7 @@ MODULES = "modules.json"
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = "config_sentence_transformers.json"
+_DEFAULT: Ignorable = "default_prompt_name"
 # The first of these that is there counts, as in sentence-transformers.
 _KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _DESCRIPTIONS = ["*.json", "*.txt", "*.model"]
@@ -168,29 +190,39 @@ class Source:
         """How texts with special tokens are read: as the tokens, where the files do not say."""
         return "text" if self.tokenizing.get("split_special_tokens") else "parse"
 
-    def remark(self) -> None:
-        """Log what the original library does to texts or vectors, and polyhead leaves to you."""
-        found = []
+    def review(self, options: ImportOptions) -> None:
+        """Log what the original library does to texts or vectors, and polyhead leaves to you.
+
+        Raises:
+            SourceError: when answers change without it, and the options do not say to ignore it.
+        """
+        file = self.top / _DESCRIPTION
         if self.is_sentence_model and all(module.kind != "Normalize" for module in self.modules):
-            found.append(
-                "gives vectors of any length; an embedding here has length 1, so cosines are the"
-                " same and dot products are not."
+            what = "vectors may have any length; an embedding here has length 1, so cosines are the"
+            what = f"{what} same and dot products are not."
+            compared = self.described.get("similarity_fn_name")
+            if compared in (None, "cosine"):
+                logger.warning("%s: its %s", self.name, what)
+            else:
+                stated = f"{file}: similarity_fn_name: found {compared!r}"
+                options.leave("similarity_fn_name", f"{stated}, and its {what}")
+        prompts, name = self.described.get("prompts") or {}, self.described.get(_DEFAULT)
+        usual = prompts.get(name)
+        if usual:
+            options.leave(
+                _DEFAULT,
+                f"{file}: {_DEFAULT}: found {name!r}: sentence-transformers puts {usual!r} before"
+                " every text; polyhead reads texts as they are, so put it there yourself.",
             )
-        prompts = self.described.get("prompts") or {}
-        usual = prompts.get(self.described.get("default_prompt_name"))
-        if stated := [f"{prompt!r} ({name})" for name, prompt in prompts.items() if prompt]:
-            before = f" and puts {usual!r} before every text" if usual else ""
-            found.append(
-                f"sentence-transformers has the prompts {', '.join(stated)}{before}; polyhead reads"
-                " texts as they are, so put them there yourself."
+        if stated := ", ".join(f"{p!r} ({key})" for key, p in prompts.items() if p and p != usual):
+            logger.warning(
+                "%s: sentence-transformers has the prompts %s for those who ask for them; polyhead"
+                " reads texts as they are, so put them there yourself.",
+                self.name,
+                stated,
             )
-        if self.tokenizing.get("truncation_side") == "left":
-            found.append(
-                "its tokenizer cuts long texts at the left; polyhead reads them in windows, and"
-                ' keeps the start with on_overflow="truncate".'
-            )
-        for line in found:
-            logger.warning("%s: %s", self.name, line)
+        for adapter in sorted(self.top.glob("*/adapter_config.json")):
+            logger.warning("%s: this adapter is not imported", adapter.parent)
 
     def max_tokens(self, capacity: int | None, asked: int | None) -> int | None:
         """Longest input: what was asked, else the least that is known; None where nothing is.

@@ -17,7 +17,7 @@ from polyhead.errors import SourceError
 from polyhead.text.encoding import Input
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
-from polyhead_models.importing.source import Source
+from polyhead_models.importing.source import ImportOptions, Source
 
 TEXTS = (
     "The parcel was late.",
@@ -40,16 +40,26 @@ TEXTS = (
 )
 """What a tokenizer may read otherwise than another; the last is longer than most models read."""
 
+LONGEST_TRIED = 1024
+"""Tokens that a model is run on to see what it reads; more take gigabytes in large models."""
+
 _MOST_ADDED = 256
 
 
-def read(source: Source) -> tuple[Tokenizer, PreTrainedTokenizerBase]:
+def read(source: Source, options: ImportOptions) -> tuple[Tokenizer, PreTrainedTokenizerBase]:
     """Ours with the ids of AutoTokenizer, and that itself, both as the folder's files set them.
 
     Raises:
-        SourceError: when there is none, or transformers makes no fast one of it.
+        SourceError: when there is none, transformers makes no fast one of it, or it cuts long texts
+            at the left.
     """
     original = _original(source)
+    if original.truncation_side == "left":
+        options.leave(
+            "truncation_side",
+            f"{source.folder}: truncation_side: found 'left': its tokenizer keeps the end of a long"
+            ' text; polyhead reads it in windows, or its start with on_overflow="truncate".',
+        )
     backend: tokenizers.Tokenizer = original.backend_tokenizer
     if source.transformer.get("do_lower_case"):
         backend.normalizer = _lowercased(backend.normalizer)
@@ -117,12 +127,7 @@ def encoded(
 
 def _original(source: Source) -> PreTrainedTokenizerBase:
     try:
-        made = encoders.fast_tokenizer(str(source.folder))
-        names = sorted(set(made.vocab_files_names.values()))
-        if not any((source.folder / name).is_file() for name in names):
-            # Some classes of transformers 5 then make one of five special tokens.
-            raise ValueError(f"it has none of the files {', '.join(names)}")
-        return made
+        return encoders.fast_tokenizer(str(source.folder))
     except Exception as problem:  # a tokenizer of another kind makes its class raise what it likes
         reason = str(problem)
         model = next(iter(sorted(source.folder.glob("*.model"))), None)
