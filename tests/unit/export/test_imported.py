@@ -1,6 +1,7 @@
 """Imported checkpoints as graphs: dense layers of a head in ONNX, texts from a file."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from polyhead_models.combining import Part, combine
 from polyhead_models.errors import DataError
 from polyhead_models.importing import ImportOptions, import_model
 
-FAMILIES = ("bert", "roberta", "distilbert")
+FAMILIES = ("bert", "distilbert")
 TASKS = {
     "sequence": transformers.AutoModelForSequenceClassification,
     "tokens": transformers.AutoModelForTokenClassification,
@@ -34,7 +35,6 @@ SIZES = {
 }
 OWN = {
     "bert": SIZES,
-    "roberta": {**SIZES, "type_vocab_size": 1, "pad_token_id": 1},
     "distilbert": {
         "dim": 32,
         "n_layers": 2,
@@ -48,10 +48,12 @@ TEXTS = [f"the parcel of anna was {n} days late in oslo" for n in range(24)]
 PAIRS = [("who was late?", text) for text in TEXTS]
 
 
-@pytest.fixture
-def imported(wordpiece, wordpiece_json, tmp_path):
+@pytest.fixture(scope="module")
+def imported(wordpiece, wordpiece_json, tmp_path_factory):
     """`imported(family, task)`: a tiny model of that class as a checkpoint."""
+    place = tmp_path_factory.mktemp("imported")
 
+    @cache
     def make(family, task):
         torch.manual_seed(5)
         config = transformers.AutoConfig.for_model(
@@ -60,7 +62,7 @@ def imported(wordpiece, wordpiece_json, tmp_path):
         if task != "answer":
             config.id2label = {0: "O", 1: "B-A", 2: "I-A"}
             config.label2id = {label: i for i, label in config.id2label.items()}
-        folder = tmp_path / f"{family}-{task}"
+        folder = place / f"{family}-{task}"
         with encoders.quiet():
             model = TASKS[task].from_config(config)
             # The encoder of a family is the same for all tasks.
@@ -71,7 +73,7 @@ def imported(wordpiece, wordpiece_json, tmp_path):
         (folder / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
         # Not the family's own: transformers would build that one of this vocabulary.
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-        target = tmp_path / f"{family}-{task}.checkpoint"
+        target = place / f"{family}-{task}.checkpoint"
         return import_model(str(folder), target, ImportOptions()).path
 
     return make

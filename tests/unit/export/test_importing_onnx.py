@@ -1,6 +1,8 @@
 """ONNX folders of other libraries as bundles."""
 
 import json
+import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -132,8 +134,15 @@ def reference(folder, encodings, place="model.onnx"):
     return {name: [row[i][0] for row in rows] for i, name in enumerate(outputs)}
 
 
-@pytest.mark.parametrize("inputs", [(IDS,), (IDS, MASK), (IDS, MASK, TYPES)])
-@pytest.mark.parametrize("place", ["model.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx"])
+@pytest.mark.parametrize(
+    ("inputs", "place"),
+    [
+        ((IDS,), "model.onnx"),
+        ((IDS, MASK), "onnx/model.onnx"),
+        ((IDS, MASK, TYPES), "onnx/model_quantized.onnx"),
+    ],
+    ids=["ids", "mask", "types"],
+)
 def test_a_classifier_gives_the_graphs_logits(wordpiece_json, tmp_path, inputs, place, caplog):
     folder = write(
         tmp_path / "f", wordpiece_json, {"text_logits": 2}, inputs=inputs, place=place, **CLASSES
@@ -183,7 +192,7 @@ def test_an_answer_reads_pairs(wordpiece_json, tmp_path, opset):
             np.testing.assert_allclose(found[:, 1], expected["end_logits"][i], atol=1e-6)
 
 
-@pytest.mark.parametrize("opset", [11, 14, 18])
+@pytest.mark.parametrize("opset", [11, 18])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("inputs", [(IDS,), (IDS, MASK)])
 def test_an_encoder_gives_pooled_vectors(wordpiece_json, tmp_path, opset, pooling, inputs):
@@ -514,16 +523,31 @@ OTHERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def usual(wordpiece_json, tmp_path_factory):
+    """Logits by output of the graph as `write` makes it."""
+
+    @cache
+    def made(output):
+        place = tmp_path_factory.mktemp("usual")
+        width = 2 if output == "text_logits" else None
+        folder = write(place / "f", wordpiece_json, {output: width}, **CLASSES)
+        imported(folder, place / "b")
+        with load(place / "b", threads=1) as engine:
+            (logits,) = engine.logits(TEXTS).values()
+        return folder, logits
+
+    return made
+
+
 @pytest.mark.parametrize("output", ["text_logits", "last_hidden_state"])
 @pytest.mark.parametrize(("inputs", "half"), OTHERS.values(), ids=OTHERS)
-def test_numbers_of_other_types_are_converted(wordpiece_json, tmp_path, inputs, half, output):
-    width = 2 if output == "text_logits" else None
-    folder = write(tmp_path / "f", wordpiece_json, {output: width}, **CLASSES)
-    imported(folder, tmp_path / "usual")
-    made = imported(retyped(folder, inputs, half), tmp_path / "b")
+def test_numbers_of_other_types_are_converted(usual, tmp_path, inputs, half, output):
+    folder, expected = usual(output)
+    shutil.copytree(folder, tmp_path / "f")
+    made = imported(retyped(tmp_path / "f", inputs, half), tmp_path / "b")
     assert made.graph.layout == "padded"
-    with load(tmp_path / "b", threads=1) as engine, load(tmp_path / "usual", threads=1) as usual:
-        expected = usual.logits(TEXTS)[made.name]
+    with load(tmp_path / "b", threads=1) as engine:
         for found, own in zip(engine.logits(TEXTS)[made.name], expected, strict=True):
             np.testing.assert_allclose(found, own, rtol=0, atol=1e-2 if half else 1e-6)
 

@@ -58,7 +58,10 @@ class ForeignGraph:
         def run(ids: list[int]) -> NDArray[np.float32]:
             feeds = {IDS: [ids], MASK: [[1] * len(ids)], TYPES: [[0] * len(ids)]}
             arrays = {name: np.array(feeds[name], np.int64) for name in self.inputs}
-            found: NDArray[np.float32] = session.run([output], arrays)[0][0]
+            try:
+                found: NDArray[np.float32] = session.run([output], arrays)[0][0]
+            except Exception as problem:
+                raise GraphError(f"{self.path}: onnxruntime cannot run it: {problem}") from problem
             return found
 
         return run

@@ -78,9 +78,9 @@ def _logits(
     shape = len(encodings), max(map(len, encodings))
     feeds = {name: np.zeros(shape, np.int64) for name in (IDS, MASK, TYPES)}
     for row, encoding in enumerate(encodings):
-        values = {IDS: encoding.ids, MASK: 1, TYPES: encoding.token_types}
-        for name, value in values.items():
-            feeds[name][row, : len(encoding)] = value
+        feeds[IDS][row, : len(encoding)] = encoding.ids
+        feeds[MASK][row, : len(encoding)] = 1
+        feeds[TYPES][row, : len(encoding)] = encoding.token_types
     given = {name: feeds[name] for name in session.inputs}
     (found,) = session.run([head.spec.output], given)
     return found

@@ -78,7 +78,7 @@ def refuse_decoder(
     """
     if options.pooling is not None or source.is_sentence_model:
         return
-    found, other_last, other_first = map(states, ([1, 2, 3, 4], [1, 2, 3, 5], [6, 2, 3, 4]))
+    found, other_last, other_first = map(states, ([1, 2, 3, 4], [1, 2, 3, 0], [0, 2, 3, 4]))
     before = not np.array_equal(found[-1], other_first[-1])
     if before and np.array_equal(found[0], other_last[0]):
         raise SourceError(
