@@ -82,7 +82,7 @@ def test_from_a_zip(bundle, usual, tmp_path):
 
 def test_tools_that_freeze_a_program_find_every_module(tmp_path):
     """They follow import statements, as `ModuleFinder` does; names in strings are lost to them."""
-    (tmp_path / "program.py").write_text("import polyhead\nfrom polyhead.cli.main import main\n")
+    (tmp_path / "program.py").write_text("import polyhead, polyhead_command\n")
     finder = ModuleFinder(path=[str(SOURCE)])
     finder.run_script(str(tmp_path / "program.py"))
     assert set(MODULES) - set(finder.modules) == BY_NAME
