@@ -24,6 +24,7 @@ from polyhead.text.tokenizer import Tokenizer
 
 Verify = Literal["digest", "golden", "none"]
 _VERIFY = ("digest", "golden", "none")
+_MOST_THREADS = 1024  # onnxruntime makes so many without asking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class LoadSettings:
         if not isinstance(self.verify, str) or self.verify not in _VERIFY:
             raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
         if self.intra_op_threads is not None:
-            whole_number("intra_op_threads", self.intra_op_threads)
+            whole_number("intra_op_threads", self.intra_op_threads, most=_MOST_THREADS)
         whole_number("intra_op_min_tokens", self.intra_op_min_tokens)
         if type(self.spin) is not bool:
             raise InvalidSetting(f"spin={self.spin!r}: expected True or False.")

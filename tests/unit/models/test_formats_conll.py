@@ -32,6 +32,12 @@ def test_a_blank_line_ends_a_sentence(file, separator, end):
     ]
 
 
+def test_a_blank_line_with_a_tab_does_not_make_tabs_the_separator(file):
+    path = file("New B\nYork I\n \t \nfar O\n")
+    words = [row.fields["words"] for row in read(path, None, WORDS)]
+    assert words == [["New", "York"], ["far"]]
+
+
 def test_a_line_of_tabs_alone_is_blank(file):
     assert len(read(file("a\tO\n\t\nb\tO\n"), None, WORDS)) == 2
 

@@ -207,6 +207,13 @@ def test_an_encoder_with_a_decoder_is_named_by_its_key(other, load):
         load(folder)
 
 
+def test_relative_positions_are_named_by_their_key(save, load):
+    _, folder = save("bert", "sequence")
+    edit(folder, position_embedding_type="relative_key")
+    with pytest.raises(SourceError, match="position_embedding_type: found 'relative_key'"):
+        load(folder)
+
+
 def test_a_decoder_is_imported_where_it_is_said_how_it_pools(other, load):
     done, _ = load(other("GPT2Model", GPT), pooling="mean", max_tokens=32)
     assert done.difference <= 1e-4

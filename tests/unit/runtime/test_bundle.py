@@ -88,6 +88,10 @@ def test_anything_may_stand_in_provenance(bundle_copy, edit_json):
         pytest.param(["graphs", 0], {"heads": ["topics"]}, "unknown heads", id="foreign_head"),
         pytest.param(["graphs", 0], {"precision": "int4"}, "'fp16', 'int8'", id="precision"),
         pytest.param(["heads", "topic"], {"labels": ["a", "a"]}, "one is duplicated", id="labels"),
+        pytest.param(["heads", "topic"], {"labels": ["a", ""]}, "found ''", id="empty_label"),
+        pytest.param(
+            ["heads", "topic"], {"labels": ["a\ud800"]}, "text in Unicode", id="half_label"
+        ),
         pytest.param(
             ["heads", "topic"],
             {"labels": ["b", "a", " a"]},

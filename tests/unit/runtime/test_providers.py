@@ -216,6 +216,7 @@ def test_no_onnxruntime_is_an_error_of_the_tree(tmp_path, prepare, message):
         pytest.param({"session_options": {}}, "session_options: found dict", id="session"),
         pytest.param({"spin": 1}, "spin=1: expected True or False", id="spin"),
         pytest.param({"intra_op_threads": 0}, "intra_op_threads=0", id="intra_op"),
+        pytest.param({"intra_op_threads": 10**30}, "at most 1,024", id="many_intra_op"),
         pytest.param({"max_characters": 0}, "max_characters=0", id="characters"),
         pytest.param({"verify": "all"}, "verify='all': allowed: digest, golden", id="verify"),
     ],

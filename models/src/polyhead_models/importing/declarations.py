@@ -25,13 +25,14 @@ _VECTOR = (None, "sentence_embedding")
 _TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 _LOGITS = {"text": {"method": "forward", "method_output_name": "logits"}}
 
-WEIGHTS: Keys = dict.fromkeys(
-    (
-        *("auto_map", "quantization_config", "is_decoder", "is_encoder_decoder"),
-        *("add_cross_attention", "pruned_heads"),
+WEIGHTS: Keys = {
+    **dict.fromkeys(
+        ("auto_map", "quantization_config", "is_decoder", "is_encoder_decoder"), _UNSET
     ),
-    _UNSET,
-)
+    **dict.fromkeys(("add_cross_attention", "pruned_heads"), _UNSET),
+    # BERT's relative ones are gone from transformers 5, which takes absolute ones in silence.
+    "position_embedding_type": (None, "absolute", "rotary"),
+}
 """Of config.json, where the weights are imported; a graph has all this in it."""
 
 TOKENIZER: Keys = {"auto_map": _UNSET}

@@ -87,7 +87,10 @@ class HeadSpec:
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:
-    """Refuse two labels that people read as one."""
+    """Refuse two labels that people read as one, and what is no text."""
+    for label in labels:
+        if not label or any("\ud800" <= character <= "\udfff" for character in label):
+            raise ValueError(f"labels: found {label!r}, expected text in Unicode, not empty.")
     read = [unicodedata.normalize("NFC", label).strip() for label in labels]
     if len(set(read)) != len(read):
         twice, _ = Counter(read).most_common(1)[0]

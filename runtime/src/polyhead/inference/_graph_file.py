@@ -53,13 +53,19 @@ class GraphFile:
         with file:
             source = self._checked(file)
             if not kept and hasattr(os, "fork"):
-                self._kept = os.dup(file.fileno())
+                self._kept = self._duplicate(file)
             yield source
             if _identity(file.fileno()) != self._loaded:
                 raise DigestMismatch(
                     f"{self.path}: changed while it was read. Put a new folder in the place of a"
                     " bundle's, instead of files into it."
                 )
+
+    def _duplicate(self, file: BinaryIO) -> int:
+        try:
+            return os.dup(file.fileno())
+        except OSError as problem:  # this process may open no more files
+            raise BundleFileMissing(f"{self.path}: cannot be kept open: {problem}.") from problem
 
     def _is_kept(self) -> bool:
         """Whether the descriptor is still ours: a daemon closes what it did not open."""

@@ -196,6 +196,8 @@ def entry_for(
     if isinstance(heads, Iterable) and not isinstance(heads, str):
         heads = tuple(heads)
     settings = _key((_names(heads), options))
+    if isinstance(item, list) and len(item) == 2:
+        item = (item[0], item[1])  # a pair, whose list its caller may change
     texts = item if isinstance(item, list | tuple) else [item]
     characters = sum(str.__len__(text) for text in texts if isinstance(text, str))
     # Hashing a very long text would hold up the event loop.

@@ -219,14 +219,16 @@ def _show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def whole_number(name: str, value: object, *, least: int = 1) -> int:
-    """`value`, when it is a whole number of at least `least`.
+def whole_number(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """`value`, when it is a whole number of at least `least`, and of at most `most` if given.
 
     Raises:
         InvalidSetting: otherwise; names the setting.
     """
     if type(value) is not int or value < least:
         raise InvalidSetting(f"{name}={value!r}: expected a whole number of at least {least}.")
+    if most is not None and value > most:
+        raise InvalidSetting(f"{name}={value!r}: expected at most {most:,}.")
     return value
 
 
@@ -236,6 +238,7 @@ def number(name: str, value: object, *, least: float = 0) -> float:
     Raises:
         InvalidSetting: otherwise; names the setting.
     """
-    if type(value) not in (int, float) or not least <= value < float("inf"):  # type: ignore[operator]
+    most = sys.float_info.max  # of whole numbers, too
+    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
         raise InvalidSetting(f"{name}={value!r}: expected a number of at least {least:g}.")
     return float(value)  # type: ignore[arg-type]

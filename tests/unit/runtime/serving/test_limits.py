@@ -209,6 +209,7 @@ def test_whatever_an_engine_does_nobody_waits_for_ever(
         ({"max_batch": True}, "max_batch=True"),
         ({"deadline_ms": -5}, "deadline_ms=-5"),
         ({"deadline_ms": float("inf")}, "deadline_ms=inf"),
+        pytest.param({"deadline_ms": 10**400}, "deadline_ms=10000", id="no_float"),
     ],
     ids=str,
 )

@@ -26,7 +26,7 @@ def read(place: str, layout: FileLayout) -> Iterator[Row]:
         DataError: for a line with fewer columns than named, or than its sentence has.
     """
     numbered = [(number, line.strip("\r\n")) for number, line in lines(Path(place))]
-    tabs = any("\t" in line for _, line in numbered)
+    tabs = any("\t" in line for _, line in numbered if line.strip())
     for blank, sentence in itertools.groupby(numbered, key=lambda one: not one[1].strip(" \t")):
         if not blank:
             yield from _row(place, layout.columns, sentence, tabs)
