@@ -244,9 +244,16 @@ def fast_tokenizer(place: str, *, trust_remote_code: bool = False) -> PreTrained
         OSError, ValueError, ImportError: when it cannot.
     """
     with quiet():
-        made: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
-            place, use_fast=True, trust_remote_code=trust_remote_code
-        )
+        made: PreTrainedTokenizerBase
+        try:
+            made = transformers.AutoTokenizer.from_pretrained(
+                place, use_fast=True, trust_remote_code=trust_remote_code
+            )
+        except ValueError:
+            if not (trust_remote_code and (Path(place) / "tokenizer.json").is_file()):
+                raise
+            # transformers 4 knows none for an encoder with code of its own; 5 takes this one.
+            made = transformers.PreTrainedTokenizerFast.from_pretrained(place)
     if getattr(made, "backend_tokenizer", None) is None:
         raise ValueError("it has no fast tokenizer, which offsets need")
     names = sorted(set(made.vocab_files_names.values()))
