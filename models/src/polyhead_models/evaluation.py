@@ -59,8 +59,17 @@ def evaluate(
         DataError: when a text cannot be answered, such as a question that is too long; names file
             and line.
     """
+    return measured(engine.heads, ask(engine, examples, label=label))
+
+
+def ask(engine: Engine, examples: Sequence[Example], *, label: str) -> dict[str, list[Answered]]:
+    """Results with references by head, of what `evaluate` takes.
+
+    Raises:
+        DataError: as `evaluate` does.
+    """
     examples = [e for e in examples if any(head in engine.heads for head in e.references)]
-    return figures(engine.heads, examples, answers(engine, examples, label=label))
+    return answered(engine.heads, examples, answers(engine, examples, label=label))
 
 
 def answers(engine: Engine, examples: Sequence[Example], *, label: str) -> list[Prediction]:
@@ -89,8 +98,15 @@ def figures(
     predictions: Iterable[Prediction],
 ) -> dict[str, HeadFigures]:
     """Metrics of predictions in the order of `inputs(examples)`."""
+    return measured(heads, answered(heads, examples, predictions))
+
+
+def measured(
+    heads: Mapping[str, HeadSpec], results: Mapping[str, Sequence[Answered]]
+) -> dict[str, HeadFigures]:
+    """Metrics of results by head; heads without results, or without a metric, are absent."""
     found = {}
-    for name, rows in answered(heads, examples, predictions).items():
+    for name, rows in results.items():
         metric = METRICS[heads[name].kind]
         if not rows or metric.primary is None:
             continue
@@ -105,16 +121,30 @@ def figures(
     return found
 
 
+def sliced(
+    heads: Mapping[str, HeadSpec], results: Mapping[str, Sequence[Answered]]
+) -> dict[str, dict[str, HeadFigures]]:
+    """Metrics by slice and head, slices in alphabetical order; without examples that have none."""
+    parts: dict[str, dict[str, list[Answered]]] = {}
+    for name, rows in results.items():
+        for row in rows:
+            if row.example.slice is not None:
+                parts.setdefault(row.example.slice, {}).setdefault(name, []).append(row)
+    return {value: measured(heads, parts[value]) for value in sorted(parts)}
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One head's result for one example, with its reference.
 
     Attributes:
+        example: what was asked.
         result: the head's result; for an example with a twin the results of both texts.
         reference: in the head's reference form.
         windows: windows that the (first) text was read in.
     """
 
+    example: Example
     result: Any
     reference: Any
     windows: int
@@ -139,7 +169,7 @@ def answered(
         for name, reference in example.references.items():
             if name in found:
                 result = first[name] if second is None else (first[name], second[name])
-                found[name].append(Answered(result, reference, first.windows))
+                found[name].append(Answered(example, result, reference, first.windows))
     return found
 
 

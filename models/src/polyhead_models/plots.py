@@ -1,4 +1,4 @@
-"""Learning curves of a training run as a PNG, drawn without a display."""
+"""Pictures as PNG files, drawn without a display: learning curves, and labels one by one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from polyhead_models.metrics.labels import LabelReport
+
 _DPI = 120
 _COLOURS = list(mpl.color_sequences["tab10"])
 _LINES = ("-", "--", ":", "-.")
 _GREY = "0.55"
+_MOST_BARS = 20
+_LONGEST_NAME = 30
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) -> bytes:
@@ -66,6 +70,52 @@ def _metrics(axes: Axes, watched: Sequence[Mapping[str, Any]]) -> None:
             label=f"{known[0]['validation'][head]['metric']} of {head}",
         )
     axes.set_title("validation", fontsize=10)
+
+
+def labels(heads: Mapping[str, LabelReport]) -> bytes:
+    """A row a head: F1, precision and recall of its worst labels, and its most frequent confusions.
+
+    Args:
+        heads: at least one.
+
+    Returns:
+        A PNG file.
+    """
+    bars = [min(_MOST_BARS, max(1, len(report.worst_first()))) for report in heads.values()]
+    heights = [1.2 + 0.22 * count for count in bars]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heads), 2, squeeze=False, height_ratios=heights)
+    for (name, report), (left, right) in zip(heads.items(), panels, strict=True):
+        shown = report.worst_first()[:_MOST_BARS]
+        _bars(left, [(f"{_name(label)}  ({f.support})", f.f1) for label, f in shown], _COLOURS[0])
+        for marker, values in (
+            ("|", [f.precision for _, f in shown]),
+            (".", [f.recall for _, f in shown]),
+        ):
+            left.plot(values, range(len(shown)), marker, color="black", ms=7)
+        left.set_xlim(0, 1.02)
+        title = f"{name}: F1 (bar), precision (line), recall (dot) of labels, the lowest first"
+        left.set_title(title, fontsize=9, parse_math=False)
+        pairs = [
+            (" → ".join(map(_name, confusion.shown())), confusion.count)
+            for confusion in report.confusions[:_MOST_BARS]
+        ]
+        _bars(right, pairs, _COLOURS[1])
+        right.xaxis.set_major_locator(MaxNLocator(integer=True))
+        right.set_title("gold → answer, how often", fontsize=9)
+    return png(figure)
+
+
+def _bars(axes: Axes, bars: Sequence[tuple[str, float]], colour: Any) -> None:
+    axes.barh(range(len(bars)), [value for _, value in bars], color=colour, height=0.6)
+    names = [" ".join(name.split("\n")) for name, _ in bars]
+    axes.set_yticks(range(len(bars)), names, fontsize=7, parse_math=False)
+    axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def _name(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def png(figure: Figure) -> bytes:

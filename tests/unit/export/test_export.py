@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 
 from polyhead import bundle as bundles
+from polyhead import load
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
 from polyhead.verify.golden import verify
@@ -19,7 +20,10 @@ from polyhead_export.golden import write_golden
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
 from polyhead_models import checkpoint as checkpoints
+from polyhead_models import evaluation
+from polyhead_models.data import examples
 from polyhead_models.errors import CheckpointError, DataError
+from polyhead_models.metrics.labels import label_report
 
 NAMES = ["topic", "first", "highest", "entities", "embedding"]
 FP32 = ExportSettings(precision="fp32")
@@ -48,6 +52,23 @@ def test_a_bundle_gives_the_trained_models_golden_answers(bundle):
     found = verify(bundle.path)
     assert found.passed
     assert [check.head for check in found.heads] == NAMES
+
+
+def test_a_float_bundle_has_the_checkpoints_figures_label_by_label(exported, checkpoint):
+    rows = examples.load(checkpoints.describe(checkpoint).config, "test")
+    engines = checkpoints.load(checkpoint).engine(), load(exported("fp32"))
+    for head in ("topic", "entities"):
+        trained, bundle = (
+            label_report(
+                engine.heads[head].labels,
+                [row.result for row in results],
+                [row.reference for row in results],
+            )
+            for engine in engines
+            for results in [evaluation.ask(engine, rows, label="test")[head]]
+        )
+        assert trained == bundle
+        assert any(figures.support for figures in trained.labels.values())
 
 
 def test_a_bundle_holds_one_graph_and_nothing_but_its_files(bundle):

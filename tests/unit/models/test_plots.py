@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polyhead.heads import Classification
 from polyhead_models import config, plots
+from polyhead_models.metrics.labels import label_report
 from polyhead_models.training import train
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,6 +41,24 @@ def pixels(png):
 )
 def test_learning_curves_are_drawn(entries):
     pixels(plots.learning_curves(entries, best_epoch=1))
+
+
+LABELS = [
+    pytest.param(["a"], id="one_label"),
+    pytest.param([f"label {i}" for i in range(150)], id="many_labels"),
+    pytest.param(["$x$ $", "two\nlines", "|", "_a", "x" * 300], id="odd_labels"),
+    pytest.param([], id="no_label"),
+]
+
+
+@pytest.mark.parametrize("names", LABELS)
+def test_labels_are_drawn(names):
+    results = [Classification(name, 1.0, {}) for name in names]
+    report = label_report(names, results, names[1:] + names[:1])
+    one = pixels(plots.labels({"topic": report}))
+    two = pixels(plots.labels({"topic": report, "$_$": report}))
+    assert one.shape[1] == two.shape[1] == 11 * 120
+    assert two.shape[0] > 1.9 * one.shape[0]
 
 
 def test_without_validation_there_is_one_panel():

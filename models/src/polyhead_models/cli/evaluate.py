@@ -1,23 +1,35 @@
 """Metrics of a checkpoint or a bundle on labelled data, through the same decoders.
 
+For heads with labels also the labels with the lowest F1, and which label is taken for which, ten of
+each; --json has all. A wrong span is confused with the missed one that it overlaps, "(other ends)"
+where the label is right; "(none)" stands where there is none. What is divided by 0 is 0: the
+precision of a label that is never answered, the recall of one that no reference has.
+
 Example:
   polyhead evaluate checkpoint/ config.toml --split test --baseline
-  polyhead evaluate bundle/ config.toml --split test --json
+  polyhead evaluate bundle/ config.toml --by language --errors errors.csv --picture labels.png
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
+from polyhead.system.schema import plain
 
 if TYPE_CHECKING:
     from polyhead import Engine, HeadSpec
     from polyhead_models.config import Config
+    from polyhead_models.data.examples import Example
     from polyhead_models.evaluation import HeadFigures
+    from polyhead_models.metrics.labels import LabelReport
+    from polyhead_models.mistakes import Mistake
+
+_SHOWN = 10
+_LONGEST = 34
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,30 +44,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also what TF-IDF and a linear model reach, trained on the training split",
     )
-    parser.add_argument("--json", action="store_true", help="all metrics as JSON")
+    parser.add_argument("--by", metavar="COLUMN", help="also the metrics of each value in a column")
+    parser.add_argument(
+        "--errors",
+        type=_table_file,
+        metavar="FILE",
+        help="write what was answered wrong, the worst first: .jsonl or .csv",
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE.png", help="draw labels and confusions"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="all of this as JSON, with each head's ten worst errors"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead evaluate`."""
     from polyhead_models import config as configuration
+    from polyhead_models import evaluation
     from polyhead_models.data import examples as data
     from polyhead_models.errors import DataError
-    from polyhead_models.evaluation import evaluate
+    from polyhead_models.metrics.labels import LABELLED, label_report
+    from polyhead_models.mistakes import mistakes
 
     config = configuration.load(arguments.config)
-    examples = data.load(config, arguments.split)
+    examples = data.load(config, arguments.split, by=arguments.by)
     if not examples:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
     engine = _engine(arguments.model)
     _check_heads(config, engine.heads, arguments.config)
     data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
-    found = evaluate(engine, examples, label=arguments.split)
-    for head, metrics in found.items():
-        if metrics.windowed:
-            output.progress(
-                f"{head}: {metrics.windowed} of {metrics.texts} texts are longer than the encoder"
-                " reads and were read in windows"
-            )
+    results = evaluation.ask(engine, examples, label=arguments.split)
+    found = evaluation.measured(engine.heads, results)
+    reports = {
+        head: label_report(
+            engine.heads[head].labels,
+            [row.result for row in results[head]],
+            [row.reference for row in results[head]],
+        )
+        for head in found
+        if engine.heads[head].kind in LABELLED
+    }
+    wrong = {head: mistakes(engine.heads[head].kind, head, results[head]) for head in found}
+    slices = evaluation.sliced(engine.heads, results)
+    _tell(arguments, found, examples)
     baselines: dict[str, Mapping[str, float] | None] = {}
     if arguments.baseline:
         from polyhead_models.baseline import baseline
@@ -64,8 +97,28 @@ def execute(arguments: argparse.Namespace) -> int:
         for head in found:
             output.progress(f"baseline of {head} …")
             baselines[head] = baseline(engine.heads[head].kind, head, train, examples)
-    _show(arguments, found, baselines)
+    if arguments.json:
+        _write_json(arguments, found, reports, wrong, slices, baselines)
+    else:
+        _show(arguments, found, reports, slices, baselines)
+    _write_files(arguments, reports, wrong)
     return 0
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    found: Mapping[str, HeadFigures],
+    examples: Sequence[Example],
+) -> None:
+    """What the figures do not say."""
+    for head, metrics in found.items():
+        if metrics.windowed:
+            output.progress(
+                f"{head}: {metrics.windowed} of {metrics.texts} texts are longer than the encoder"
+                " reads and were read in windows"
+            )
+    if arguments.by and (outside := sum(example.slice is None for example in examples)):
+        output.progress(f"{arguments.by}: empty in {outside} of {len(examples)} texts")
 
 
 def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> None:
@@ -86,17 +139,35 @@ def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> N
             )
 
 
+def _write_json(
+    arguments: argparse.Namespace,
+    found: Mapping[str, HeadFigures],
+    reports: Mapping[str, LabelReport],
+    wrong: Mapping[str, Sequence[Mistake]],
+    slices: Mapping[str, Mapping[str, HeadFigures]],
+    baselines: Mapping[str, Mapping[str, float] | None],
+) -> None:
+    heads = {
+        head: {
+            **plain(figures),
+            **plain(reports.get(head, {})),
+            "worst": plain(wrong[head][:_SHOWN]),
+        }
+        for head, figures in found.items()
+    }
+    report: dict[str, object] = {"split": arguments.split, "heads": heads}
+    if arguments.by:
+        report["slices"] = {arguments.by: plain(slices)}
+    output.write_json({**report, **({"baseline": baselines} if baselines else {})})
+
+
 def _show(
     arguments: argparse.Namespace,
     found: Mapping[str, HeadFigures],
+    reports: Mapping[str, LabelReport],
+    slices: Mapping[str, Mapping[str, HeadFigures]],
     baselines: Mapping[str, Mapping[str, float] | None],
 ) -> None:
-    from polyhead.system.schema import plain
-
-    if arguments.json:
-        report = {"split": arguments.split, "heads": plain(found)}
-        output.write_json({**report, **({"baseline": baselines} if baselines else {})})
-        return
     header = ["head", "metric", arguments.split, "texts"]
     rows: list[list[object]] = [[h, f.metric, f.value, f.texts] for h, f in found.items()]
     if baselines:
@@ -104,6 +175,69 @@ def _show(
         for row, (head, metrics) in zip(rows, found.items(), strict=True):
             row.append((baselines[head] or {}).get(metrics.metric))
     output.write(output.table(header, rows))
+    for head in found:
+        if head in reports:
+            _show_labels(head, reports[head])
+        parts = [(value, by_head[head]) for value, by_head in slices.items() if head in by_head]
+        parts.sort(key=lambda part: part[1].value)
+        _table(
+            f"{head} by {arguments.by}",
+            ["", found[head].metric, "texts"],
+            [[_cut(value), f.value, f.texts] for value, f in parts],
+        )
+
+
+def _show_labels(head: str, report: LabelReport) -> None:
+    _table(
+        f"labels of {head}, the lowest F1 first",
+        ["label", "precision", "recall", "F1", "support"],
+        [[_cut(name), f.precision, f.recall, f.f1, f.support] for name, f in report.worst_first()],
+    )
+    _table(
+        f"confusions of {head}",
+        ["gold", "answer", "times"],
+        [[*map(_cut, c.shown()), c.count] for c in report.confusions],
+    )
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The first rows, and how many there are."""
+    if rows:
+        more = f" ({_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
+        output.write(f"\n{title}{more}\n{output.table(header, rows[:_SHOWN])}")
+
+
+def _cut(name: str) -> str:
+    """Short enough for two in a line of 80."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _write_files(
+    arguments: argparse.Namespace,
+    reports: Mapping[str, LabelReport],
+    wrong: Mapping[str, Sequence[Mistake]],
+) -> None:
+    if arguments.errors:
+        from polyhead_models import mistakes
+
+        found = [mistake for head in wrong.values() for mistake in head]
+        mistakes.write(arguments.errors, found)
+        output.progress(f"{arguments.errors}: {len(found)} answers that are not the reference")
+    if arguments.picture and reports:
+        from polyhead.system import atomic
+        from polyhead_models import plots
+
+        atomic.write(arguments.picture, plots.labels(reports))
+        output.progress(f"picture: {arguments.picture}")
+    elif arguments.picture:
+        output.progress("no head with labels has a reference, so there is no picture")
+
+
+def _table_file(name: str) -> Path:
+    path = Path(name)
+    if path.suffix not in (".jsonl", ".csv"):
+        raise argparse.ArgumentTypeError(f"{name}: expected a name that ends in .jsonl or .csv")
+    return path
 
 
 def _engine(path: Path) -> Engine:

@@ -28,6 +28,8 @@ class Example:
         references: by head, in the head's reference form; heads without a target are absent.
         twin: a second text, an input by itself, for heads that learn from two; None for others.
         blank_edges: by head, spans of the row whose blanks at an edge the reference leaves out.
+        slice: what the row says in the column that slices the data; None where it says nothing, or
+            no column was asked for.
     """
 
     where: str
@@ -36,25 +38,42 @@ class Example:
     references: Mapping[str, Any]
     twin: str | None = None
     blank_edges: Mapping[str, int] = field(default_factory=dict)
+    slice: str | None = None
 
 
-def load(config: Config, split: str) -> list[Example]:
+def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
     """All examples of a split, over all sources; heads that read the same text share an example.
 
     A source without that split gives none.
 
+    Args:
+        config: names the sources.
+        split: which of their rows.
+        by: the column that slices the data; None for none.
+
     Raises:
         DataError: when a file cannot be read, a row has no text, or a target has not the form that
-            its head expects; names file and line.
+            its head expects, names file and line; when no row has the column `by`.
     """
     examples: list[Example] = []
+    columns: dict[str, None] = {}
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
-            examples += of_source(config, source, split, sources.load(data, split))
+            rows = sources.load(data, split)
+            examples += of_source(config, source, split, rows, by=by)
+            if by is not None:
+                columns |= dict.fromkeys(str(key) for row in rows for key in row.fields)
+    if examples and by is not None and by not in columns:
+        raise DataError(
+            f"{by!r}: no row of the {split!r} split has such a column; there are"
+            f" {', '.join(map(repr, columns))}.{nearest(by, columns)}"
+        )
     return examples
 
 
-def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> list[Example]:
+def of_source(
+    config: Config, source: str, split: str, rows: Sequence[Row], *, by: str | None = None
+) -> list[Example]:
     """The examples of one source's rows; no rows give none.
 
     Raises:
@@ -65,7 +84,7 @@ def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> l
     for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
         same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
         joiner = config.data[source].joiner
-        examples += [_example(row, source, *read, same, joiner) for row in rows]
+        examples += [_example(row, source, *read, same, joiner, by) for row in rows]
     if examples:
         _require_targets(heads, examples, rows, sources.shown(config.data[source], split))
     return examples
@@ -103,6 +122,7 @@ def _example(
     input: Literal["text", "pair"],
     heads: Mapping[str, HeadConfig],
     joiner: str,
+    by: str | None,
 ) -> Example:
     *before, (words, text) = [_text(row, key, joiner) for key in keys]
     references, blank_edges = {}, {}
@@ -129,7 +149,9 @@ def _example(
     first = before[0][1] if before else None
     twin = None if first is None or input == "pair" else text
     read: Input = text if first is None else (first, text) if input == "pair" else first
-    return Example(row.where, source, read, references, twin, blank_edges)
+    cell = None if by is None else row.fields.get(by)
+    part = None if cell in (None, "") else str(cell)
+    return Example(row.where, source, read, references, twin, blank_edges, part)
 
 
 def _text(row: Row, field: str, joiner: str) -> tuple[Words | None, str]:
