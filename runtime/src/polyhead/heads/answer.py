@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import TextSpan, plain, trimmed
+from polyhead.heads.base import TextSpan, plain, tempered_odds, trimmed
 from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding
 
@@ -20,7 +20,10 @@ LONGEST = 30
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpan(TextSpan):
-    """May answer the question; `score` is its probability among all spans and "no answer"."""
+    """May answer the question; `score` is its probability among all spans and "no answer".
+
+    With a temperature, each score is how often such an answer is right, and they need not add up.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class AnswerDecoder:
     def __init__(self, spec: HeadSpec) -> None:
         self._longest = spec.longest or LONGEST
         self._threshold = spec.no_answer
+        self._temperature = spec.temperature
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding, *, n: int = 1) -> Answer:
         """Logits `(tokens, 2)`, float32, of starts and ends, into an answer.
@@ -116,16 +120,23 @@ class AnswerDecoder:
         order = sorted(found, key=lambda f: -f[0])
         kept = list(dict.fromkeys((start, end) for _, start, end in order))[:n]
         candidates = tuple(
-            AnswerSpan(encoding.text[s:e], s, e, _probability(best[s, e], total)) for s, e in kept
+            AnswerSpan(encoding.text[s:e], s, e, self._score(best[s, e], total)) for s, e in kept
         )
         margin = none - (best[kept[0]] if kept else -np.inf)
-        no_answer = _probability(none, total)
+        no_answer = self._score(none, total)
         if candidates and (self._threshold is None or margin <= self._threshold):
             first = candidates[0]
             return Answer(
                 first.text, first.start, first.end, first.score, no_answer, margin, candidates
             )
         return Answer("", 0, 0, no_answer, no_answer, margin, candidates)
+
+    def _score(self, logit: float, total: float) -> float:
+        """The probability of a span among all, at the head's temperature."""
+        found = min(1.0, float(np.exp(logit - total)))
+        if self._temperature is None:
+            return found
+        return float(tempered_odds(found, self._temperature[0]))
 
     def _spans(
         self, logits: NDArray[np.float32], encoding: Encoding, window: slice
@@ -146,10 +157,6 @@ class AnswerDecoder:
 def _log_sum(scores: NDArray[np.float64]) -> float:
     largest = float(scores.max())
     return largest + float(np.log(np.exp(scores - largest).sum()))
-
-
-def _probability(score: float, total: float) -> float:
-    return min(1.0, float(np.exp(score - total)))
 
 
 def _best(

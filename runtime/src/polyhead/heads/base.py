@@ -14,6 +14,9 @@ from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import GraphError, InputError
 from polyhead.text.encoding import Encoding
 
+_TINY = float(np.finfo(np.float32).tiny)
+_ROUNDING = float(np.finfo(np.float64).epsneg)
+
 
 def plain(part: object) -> dict[str, Any]:
     """The attributes of a part of a result, such as a span, as plain data for JSON."""
@@ -140,6 +143,28 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     )
     weights /= np.add.reduce(weights, axis=-1, keepdims=True)
     return weights
+
+
+def tempered(probabilities: NDArray[Any], temperature: float) -> NDArray[Any]:
+    """Probabilities of labels that exclude each other, `(…, labels)`, at another temperature.
+
+    ``softmax(log p / T)``, after Guo et al. 2017, section 4.2; the order stays. Of probabilities
+    and not of logits, so that windows are averaged first.
+    """
+    return softmax(np.log(np.maximum(probabilities, _TINY)) / temperature)
+
+
+def tempered_odds(
+    probabilities: float | NDArray[np.float64], temperature: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The probability of each yes by itself at another temperature: ``sigmoid(logit(p) / T)``.
+
+    Args:
+        probabilities: of any shape.
+        temperature: one for all, or as many as the last axis has.
+    """
+    inside = np.clip(np.asarray(probabilities, dtype=np.float64), _TINY, 1 - _ROUNDING)
+    return sigmoid((np.log(inside) - np.log1p(-inside)) / temperature)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import log_softmax, plain, trimmed
+from polyhead.heads.base import log_softmax, plain, tempered_odds, trimmed
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
@@ -27,7 +27,8 @@ class Span:
         text: exactly `original[start:end]`.
         start: first character, in code points of the caller's string.
         end: one past the last character.
-        score: mean probability of the span's tags, 0 to 1.
+        score: mean probability of the span's tags, 0 to 1; with a temperature, the probability that
+            the span is right.
     """
 
     label: str
@@ -79,6 +80,7 @@ class TokensDecoder:
         self._labels = spec.labels
         self._scheme = spec.scheme
         self._begins = spec.scheme in _WITH_BEGIN
+        self._temperature = spec.temperature
         self.width = len(tags(spec.labels, spec.scheme))
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
@@ -149,13 +151,10 @@ class TokensDecoder:
             )
             if start < end:
                 taken = end
-                yield Span(
-                    label=self._labels[label],
-                    text=encoding.text[start:end],
-                    start=start,
-                    end=end,
-                    score=float(probabilities[first : last + 1].mean()),
-                )
+                score = float(probabilities[first : last + 1].mean())
+                if self._temperature is not None:
+                    score = float(tempered_odds(score, self._temperature[0]))
+                yield Span(self._labels[label], encoding.text[start:end], start, end, score)
 
     def _runs(
         self, path: NDArray[np.int64], rows: NDArray[np.int64], encoding: Encoding

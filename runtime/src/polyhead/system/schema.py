@@ -230,12 +230,13 @@ def whole_number(name: str, value: object, *, least: int = 1) -> int:
     return value
 
 
-def number(name: str, value: object, *, least: float = 0) -> float:
-    """`value`, when it is a finite number of at least `least`.
+def number(name: str, value: object, *, least: float = 0, most: float = math.inf) -> float:
+    """`value`, when it is a finite number of at least `least` and at most `most`.
 
     Raises:
         InvalidSetting: otherwise; names the setting.
     """
-    if type(value) not in (int, float) or not least <= value < float("inf"):  # type: ignore[operator]
-        raise InvalidSetting(f"{name}={value!r}: expected a number of at least {least:g}.")
-    return float(value)  # type: ignore[arg-type]
+    if type(value) in (int, float) and least <= value <= most and value < math.inf:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    allowed = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+    raise InvalidSetting(f"{name}={value!r}: expected a number {allowed}.")
