@@ -33,7 +33,7 @@ from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate, 
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import TemperedHead, tempered
+from polyhead_export.temperatures import TemperedHead, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
@@ -203,7 +203,7 @@ class ExportPipeline:
         found = {}
         for name, network in networks.items():
             if name not in deployed:
-                head = tempered(name, network.spec, rows[name], self.texts.split)
+                head = with_temperature(name, network.spec, rows[name], self.texts.split)
                 if head is not None:
                     found[name], network.spec = head, head.spec
         return found

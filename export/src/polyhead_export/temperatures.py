@@ -53,7 +53,7 @@ class TemperedHead:
     after: Judged
 
 
-def tempered(
+def with_temperature(
     name: str, spec: HeadSpec, rows: Sequence[Answered], split: str
 ) -> TemperedHead | None:
     """A head with its temperature; None for one without finite scores that are right or wrong.
@@ -80,13 +80,14 @@ def tempered(
         crossed = zip(halves, reversed(halves), strict=True)
         after = joined([half.tempered(fitted(other)) for half, other in crossed])
         if after.figures["log_loss"] < before.figures["log_loss"]:
-            spec, remark = replace(spec, temperature=tuple(found.tolist())), _bound(found)
+            rounded = tuple(float(f"{temperature:.4g}") for temperature in found)
+            spec, remark = replace(spec, temperature=rounded), _bound(found)
         else:
             after = before
             remark = "no temperature helps texts that it was not fitted on"
     measured = Reliability(
         split=split,
-        decisions=before.scores.size if not before.exclusive else len(before),
+        decisions=before.decided[0].size,
         before=before.figures,
         after=after.figures,
         coverage=() if spec.activation == "sigmoid" else _coverage(after),

@@ -16,7 +16,7 @@ from polyhead.verify.golden import verify
 from polyhead_export import temperatures
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import fitted, tempered
+from polyhead_export.temperatures import fitted, with_temperature
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.data import examples
 from polyhead_models.evaluation import Answered, evaluate
@@ -56,7 +56,7 @@ def spec(kind="classification.v1", activation="softmax", labels=LABELS):
 
 
 def fit(rows, own=None, split="validation"):
-    return tempered("topic", own or spec(), rows, split)
+    return with_temperature("topic", own or spec(), rows, split)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.5, 4.0])
