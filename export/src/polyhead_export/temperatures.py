@@ -166,7 +166,8 @@ def _lowest(
     low, high = np.full(count, np.log(LOWEST)), np.full(count, np.log(HIGHEST))
     for _ in range(_STEPS):
         left, right = high - _SECTION * (high - low), low + _SECTION * (high - low)
-        lower = losses(np.exp(left)) <= losses(np.exp(right))
+        # Where scores are 0 and 1 on both sides the losses are equal, and the temperature too low.
+        lower = losses(np.exp(left)) < losses(np.exp(right))
         low, high = np.where(lower, low, left), np.where(lower, right, high)
     return np.asarray(np.exp((low + high) / 2))
 

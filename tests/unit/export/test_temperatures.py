@@ -18,10 +18,10 @@ from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
 from polyhead_export.temperatures import fitted, with_temperature
 from polyhead_models import checkpoint as checkpoints
+from polyhead_models.config import DataConfig
 from polyhead_models.data import examples
 from polyhead_models.evaluation import Answered, evaluate
 from polyhead_models.metrics.calibration import Judged
-from polyhead_models.training import train
 
 LABELS = ("a", "b", "c", "d", "e")
 
@@ -90,11 +90,7 @@ def test_a_rare_label_has_the_temperature_of_all():
 
 
 def test_the_loss_is_least_at_what_is_found():
-    own = Judged(
-        softmax(np.random.default_rng(5).normal(size=(300, 4))),
-        np.eye(4, dtype=bool)[np.arange(300) % 4],
-        exclusive=True,
-    )
+    own = fit(drawn(2.0, texts=300)).before
     (found,) = fitted(own)
     losses = [own.tempered(np.array([t])).losses.sum() for t in (0.99 * found, found, 1.01 * found)]
     assert losses[1] == min(losses)
@@ -123,7 +119,7 @@ def test_the_loss_is_least_at_what_is_found():
             "all texts have one label",
             id="one_label",
         ),
-        pytest.param(drawn(1.0), "no temperature helps texts", id="honest_already"),
+        pytest.param(drawn(1.0, texts=400), "no temperature helps texts", id="honest_already"),
     ],
 )
 def test_where_nothing_can_be_known_there_is_none_and_it_is_said(rows, remark, caplog):
@@ -199,7 +195,7 @@ def test_the_surest_answers_are_counted():
 def test_the_card_shows_what_was_measured():
     found = fit(drawn(3.0))
     lines = temperatures.section({"topic": found.reliability}, {"topic": found.spec})
-    assert any(line.startswith("| topic | 3.") for line in lines)
+    assert f"| topic | {found.spec.temperature[0]:.2f} | validation | 4000 |" in "\n".join(lines)
     none = fit(drawn(3.0, texts=20))
     lines = temperatures.section({"topic": none.reliability}, {"topic": none.spec})
     assert "- topic: no temperature: 20 texts, spans or answers are few, 50 are needed." in lines
@@ -207,69 +203,84 @@ def test_the_card_shows_what_was_measured():
 
 
 @pytest.fixture(scope="module")
-def unsure(make_config, any_loss, tmp_path_factory):
-    """A checkpoint and its bundle; in validation and test two labels of five are another."""
-    folder = tmp_path_factory.mktemp("unsure")
-    config = make_config(folder)
-    random = randoms.Random(0)
-    for split in ("validation", "test"):
-        path = folder / f"{split}.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] * 20
+def too_sure(checkpoint, tmp_path_factory):
+    """A checkpoint whose topics are right in two texts of three, with scores near 1; its data."""
+    folder = tmp_path_factory.mktemp("too_sure")
+    own = checkpoints.load(checkpoint)
+    for weights in own.model.networks["topic"].projection.parameters():
+        weights.data *= 10
+    texts = [f"{n} parcels to {place} were late" for n in range(60) for place in ("Oslo", "Rome")]
+    random, splits = randoms.Random(0), {}
+    labels = [prediction["topic"].label for prediction in own.engine().predict(texts)]
+    for split in ("train", "validation", "test"):
+        rows = [{"text": t, "topic": label} for t, label in zip(texts, labels, strict=True)]
         for row in rows:
-            if random.random() < 0.4:
+            if random.random() < 0.5:
                 row["topic"] = random.choice(["billing", "delivery", "praise"])
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    training = replace(config.training, epochs=12, learning_rate=1e-3)
-    heads = {name: config.heads[name] for name in ("topic", "embedding")}
-    made = train(replace(config, heads=heads, training=training), folder / "checkpoint").path
-    export(made, folder / "bundle", ExportSettings(limits=any_loss))
-    return made, folder / "bundle"
+        splits[split] = str(folder / f"{split}.jsonl")
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / f"{split}.jsonl").write_text(lines)
+    config = own.description.config
+    config = replace(
+        config, data={"mail": DataConfig(**splits)}, heads={"topic": config.heads["topic"]}
+    )
+    (folder / "checkpoint").mkdir()
+    checkpoints.save(folder / "checkpoint", own, {})
+    return folder / "checkpoint", config
 
 
-def test_a_bundle_has_the_temperature_and_the_same_decisions(unsure):
-    checkpoint, bundle = unsure
-    manifest = bundles.read(bundle).manifest
-    assert set(manifest.reliability) == {"topic"}
-    assert manifest.heads["topic"].temperature[0] > 1
+@pytest.fixture(scope="module")
+def settings(any_loss):
+    return ExportSettings(limits=any_loss, heads=("topic",))
+
+
+@pytest.fixture(scope="module")
+def tempered_bundle(too_sure, settings, tmp_path_factory):
+    checkpoint, config = too_sure
+    target = tmp_path_factory.mktemp("tempered") / "bundle"
+    export(checkpoint, target, settings, config=config)
+    return target
+
+
+def test_a_bundle_has_the_temperature_and_less_calibration_error(too_sure, tempered_bundle):
+    manifest = bundles.read(tempered_bundle).manifest
     measured = manifest.reliability["topic"]
+    assert manifest.heads["topic"].temperature[0] > 2
     assert measured.after["ece"] < measured.before["ece"] / 2
     without = replace(manifest.heads["topic"], temperature=None)
-    assert without == checkpoints.describe(checkpoint).heads["topic"]
-    assert (
-        f"| topic | {manifest.heads['topic'].temperature[0]:.2f} |"
-        in (bundle / "README.md").read_text()
-    )
+    assert without == checkpoints.describe(too_sure[0]).heads["topic"]
+    page = (tempered_bundle / "README.md").read_text()
+    assert f"| topic | {manifest.heads['topic'].temperature[0]:.2f} |" in page
 
 
-def test_its_golden_answers_are_at_the_temperature(unsure):
-    found = verify(unsure[1])
+def test_its_golden_answers_are_at_the_temperature(tempered_bundle):
+    found = verify(tempered_bundle)
     assert found.passed
     assert all(check.reproduced for check in found.heads)
 
 
-def test_evaluate_shows_what_the_temperature_does_to_other_texts(unsure):
-    checkpoint, bundle = unsure
-    own = checkpoints.load(checkpoint)
-    test_set = examples.load(own.description.config, "test")
-    before = evaluate(own.engine(), test_set)["topic"].figures
-    with polyhead.load(bundle) as engine:
+def test_evaluate_shows_what_the_temperature_does_to_other_texts(too_sure, tempered_bundle):
+    checkpoint, config = too_sure
+    test_set = examples.load(config, "test")
+    before = evaluate(checkpoints.load(checkpoint).engine(), test_set)["topic"].figures
+    with polyhead.load(tempered_bundle) as engine:
         after = evaluate(engine, test_set)["topic"].figures
     assert after["ece"] < before["ece"]
     assert after["log_loss"] < before["log_loss"]
 
 
-def test_a_deployed_head_keeps_its_temperature(unsure, any_loss, tmp_path):
-    checkpoint, bundle = unsure
-    export(checkpoint, tmp_path / "next", ExportSettings(limits=any_loss, calibrated_as=bundle))
-    before, after = (bundles.read(path).manifest for path in (bundle, tmp_path / "next"))
+def test_a_deployed_head_keeps_its_temperature(too_sure, tempered_bundle, settings, tmp_path):
+    checkpoint, config = too_sure
+    again = replace(settings, calibrated_as=tempered_bundle)
+    export(checkpoint, tmp_path / "next", again, config=config)
+    before, after = (bundles.read(p).manifest for p in (tempered_bundle, tmp_path / "next"))
     assert after.heads == before.heads
     assert after.reliability == before.reliability
 
 
-def test_texts_without_labels_give_no_temperature(unsure, any_loss, tmp_path):
+def test_texts_without_labels_give_no_temperature(too_sure, settings, tmp_path):
     given = [examples.Example(f"t:{n}", "t", f"parcel {n} was late", {}) for n in range(200)]
-    settings = ExportSettings(limits=any_loss)
-    export(unsure[0], tmp_path / "bundle", settings, examples=(given[::2], given[1::2]))
+    export(too_sure[0], tmp_path / "bundle", settings, examples=(given[::2], given[1::2]))
     manifest = bundles.read(tmp_path / "bundle").manifest
     assert manifest.reliability == {}
     assert manifest.heads["topic"].temperature is None

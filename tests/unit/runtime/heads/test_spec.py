@@ -73,7 +73,7 @@ def test_what_a_spec_may_not_say(fields, message):
         {"input": "pair", "no_answer": -0.1, "longest": 12, "stride": 15},
         {"dimensions": (2, 4), "sentences": 3},
     ],
-    ids=["thresholds", "scale", "no_labels", "answer", "sizes"],
+    ids=["thresholds", "scale", "temperature", "no_labels", "answer", "sizes"],
 )
 def test_thresholds_and_scale_come_back_from_json_to_the_bit(fields):
     data = json.loads(json.dumps(plain(spec(**fields))))
