@@ -33,12 +33,12 @@ from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate, 
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import TemperedHead, with_temperature
+from polyhead_export.temperatures import LabelledLogits, TemperedHead, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import answered, inputs
+from polyhead_models.evaluation import inputs
 
 logger = logging.getLogger(__name__)
 
@@ -197,15 +197,19 @@ class ExportPipeline:
             networks[name].spec = replace(
                 networks[name].spec, temperature=deployed[name].temperature
             )
-        measured = self.texts.measured
-        predictions = selected.comparison.exported.predictions[: len(inputs(measured))]
-        rows = answered(self.checkpoint.model.specs, measured, predictions)
+        examples = [e for e in self.texts.measured for _ in inputs([e])]
+        encodings = self.checkpoint.engine().encode(inputs(self.texts.measured))
         found = {}
-        for name, network in networks.items():
-            if name not in deployed:
-                head = with_temperature(name, network.spec, rows[name], self.texts.split)
-                if head is not None:
-                    found[name], network.spec = head, head.spec
+        for name in [name for name in networks if name not in deployed]:
+            logits = selected.comparison.exported.logits[name]
+            labelled = [
+                LabelledLogits(logits[i], encodings[i], example.references[name])
+                for i, example in enumerate(examples)
+                if name in example.references
+            ]
+            head = with_temperature(name, networks[name].spec, labelled, self.texts.split)
+            if head is not None:
+                found[name], networks[name].spec = head, head.spec
         return found
 
     def variants(self, folder: Path) -> list[WrittenGraph]:

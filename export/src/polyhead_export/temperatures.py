@@ -1,23 +1,24 @@
 """Temperatures with which a head's scores say how often they are right, and how well they do.
 
-A temperature divides the log-odds of scores (Guo et al. 2017, section 4.2): above 1, a head that is
-too sure of itself becomes less so. It is fitted by log loss on what the exported graph answers to
-the validation texts, and kept where it helps texts that it was not fitted on.
+A temperature divides the logits that scores are made of (Guo et al. 2017, section 4.2): above 1, a
+head that is too sure of itself becomes less so. It is fitted by log loss on what the exported graph
+answers to the validation texts, and kept where it helps texts that it was not fitted on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle import Coverage, Reliability
 from polyhead.cli.output import as_markdown, markdown_table
-from polyhead.heads import HeadSpec
-from polyhead_models.evaluation import Answered
+from polyhead.heads import HeadSpec, decoder
+from polyhead.text.encoding import Encoding
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
 
@@ -31,8 +32,17 @@ FEWEST = 50
 _SHARES = (1.0, 0.95, 0.9, 0.8, 0.7)
 # Texts with a label, and without, for a temperature of its own; that of all labels where fewer.
 _FEWEST_OF_LABEL = 10
-# Golden section: each step leaves 0.618 of the range, so that 20 find 0.04% of a temperature.
-_STEPS, _SECTION = 20, (5**0.5 - 1) / 2
+# Each temperature that is tried decodes all texts; between the best three a parabola goes on.
+_TRIED = np.geomspace(LOWEST, HIGHEST, 31)
+
+
+@dataclass(frozen=True)
+class LabelledLogits:
+    """What a graph gave for one text, and what was expected of the head."""
+
+    logits: NDArray[np.float32]
+    encoding: Encoding
+    reference: Any
 
 
 @dataclass(frozen=True)
@@ -54,37 +64,41 @@ class TemperedHead:
 
 
 def with_temperature(
-    name: str, spec: HeadSpec, rows: Sequence[Answered], split: str
+    name: str, spec: HeadSpec, texts: Sequence[LabelledLogits], split: str
 ) -> TemperedHead | None:
     """A head with its temperature; None for one without finite scores that are right or wrong.
 
     Args:
         name: of the head, for the log.
         spec: without a temperature.
-        rows: the graph's answers to texts with a reference.
-        split: where the texts are from. A model is too sure of texts that it was trained on, so
-            that only those of the validation split give a temperature.
+        texts: those with a reference of the head.
+        split: where they are from. A model is too sure of texts that it was trained on, so that
+            only those of the validation split give a temperature.
     """
     metric = METRICS[spec.kind]
-    if not isinstance(metric, JudgingMetric):
+    if not isinstance(metric, JudgingMetric) or not texts:
         return None
-    parts = rows[::2], rows[1::2]
-    halves = [metric.judged([r.result for r in p], [r.reference for r in p]) for p in parts if p]
-    halves = [half for half in halves if len(half)]
-    if not halves or not all(np.isfinite(half.scores).all() for half in halves):
+
+    def judged(some: Sequence[LabelledLogits], temperature: tuple[float, ...] | None) -> Judged:
+        own = decoder(name, replace(spec, temperature=temperature))
+        results = [own.decode(text.logits, text.encoding) for text in some]
+        return metric.judged(results, [text.reference for text in some])
+
+    before = after = judged(texts, None)
+    if not len(before) or not np.isfinite(before.scores).all():
         return None
-    before = after = joined(halves)
-    remark = _refusal(halves, before, split)
+    remark, tempered = _refusal(before, split), spec
     if remark is None:
-        found = fitted(before)
-        crossed = zip(halves, reversed(halves), strict=True)
-        after = joined([half.tempered(fitted(other)) for half, other in crossed])
+        halves, rare = (texts[::2], texts[1::2]), _rare(before)
+        tried = [[judged(h, (t,)).losses.sum(axis=0) for t in _TRIED.tolist()] for h in halves]
+        first, second = (np.array(losses) for losses in tried)
+        crossed = zip(halves, (second, first), strict=True)
+        after = joined([judged(half, _least(losses, rare)) for half, losses in crossed])
         if after.figures["log_loss"] < before.figures["log_loss"]:
-            rounded = tuple(float(f"{temperature:.4g}") for temperature in found)
-            spec, remark = replace(spec, temperature=rounded), _bound(found)
+            tempered = replace(spec, temperature=_least(first + second, rare))
+            remark = _bound(tempered)
         else:
-            after = before
-            remark = "no temperature helps texts that it was not fitted on"
+            after, remark = before, "no temperature helps texts that it was not fitted on"
     measured = Reliability(
         split=split,
         decisions=before.decided[0].size,
@@ -93,26 +107,8 @@ def with_temperature(
         coverage=() if spec.activation == "sigmoid" else _coverage(after),
         remark=remark,
     )
-    logger.info(_summary(name, spec, measured))
-    return TemperedHead(spec, measured, before, after)
-
-
-def fitted(judged: Judged) -> NDArray[np.float64]:
-    """The temperatures with the least log loss, within the bounds.
-
-    Returns:
-        float64 `(1,)`; for independent labels `(labels,)`.
-    """
-
-    def losses(temperature: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(judged.tempered(temperature).losses.sum(axis=0))
-
-    pooled = _lowest(lambda temperature: losses(temperature).sum(keepdims=True), 1)
-    outcomes = judged.losses.shape[1]
-    if outcomes == 1:
-        return pooled
-    fewest = np.minimum(judged.true.sum(axis=0), (~judged.true).sum(axis=0))
-    return np.where(fewest >= _FEWEST_OF_LABEL, _lowest(losses, outcomes), pooled)
+    logger.info(_summary(name, tempered, measured))
+    return TemperedHead(tempered, measured, before, after)
 
 
 def section(found: Mapping[str, Reliability], heads: Mapping[str, HeadSpec]) -> list[str]:
@@ -133,8 +129,9 @@ def section(found: Mapping[str, Reliability], heads: Mapping[str, HeadSpec]) -> 
         "",
         "A score is the probability that its answer is right. The calibration error is the mean"
         " distance of scores from that, in 15 bins of equally many; a few hundred texts show some"
-        " hundredths of it by chance. A temperature divides the log-odds of scores, and changes no"
-        ' decision. "After" is each half of the texts with the temperature of the other half.',
+        " hundredths of it by chance. A temperature divides the logits that scores are made of, and"
+        ' changes no decision. "After" is each half of the texts with the temperature of the other'
+        " half.",
         "",
         markdown_table(["head", "temperature", "split", "scores", *header], rows),
         "",
@@ -159,39 +156,57 @@ def section(found: Mapping[str, Reliability], heads: Mapping[str, HeadSpec]) -> 
     return lines
 
 
-def _lowest(
-    losses: Callable[[NDArray[np.float64]], NDArray[np.float64]], count: int
-) -> NDArray[np.float64]:
-    """Where each of `count` losses, of one temperature each, is least: by golden section."""
-    low, high = np.full(count, np.log(LOWEST)), np.full(count, np.log(HIGHEST))
-    for _ in range(_STEPS):
-        left, right = high - _SECTION * (high - low), low + _SECTION * (high - low)
-        # Where scores are 0 and 1 on both sides the losses are equal, and the temperature too low.
-        lower = losses(np.exp(left)) < losses(np.exp(right))
-        low, high = np.where(lower, low, left), np.where(lower, right, high)
-    return np.asarray(np.exp((low + high) / 2))
+def _least(losses: NDArray[np.float64], rare: NDArray[np.bool_]) -> tuple[float, ...]:
+    """The temperatures with the least loss, in four digits.
+
+    Args:
+        losses: of the temperatures that were tried, `(tried, outcomes)`.
+        rare: which outcomes have the temperature of all, `(outcomes,)`.
+    """
+    found = np.where(rare, _vertex(losses.sum(axis=1, keepdims=True)), _vertex(losses))
+    return tuple(float(f"{temperature:.4g}") for temperature in found)
 
 
-def _refusal(halves: Sequence[Judged], before: Judged, split: str) -> str | None:
+def _vertex(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the parabola through the least loss and its neighbours is least; a bound at the end."""
+    best = losses.argmin(axis=0)
+    inner = np.clip(best, 1, len(_TRIED) - 2)
+    left, middle, right = (losses[inner + step, np.arange(len(best))] for step in (-1, 0, 1))
+    bend = np.maximum(left - 2 * middle + right, np.finfo(np.float64).tiny)
+    step = np.clip((left - right) / (2 * bend), -0.5, 0.5)
+    found = _TRIED[inner] * (_TRIED[1] / _TRIED[0]) ** step
+    return np.asarray(np.where(best == inner, found, _TRIED[best]))
+
+
+def _rare(judged: Judged) -> NDArray[np.bool_]:
+    """Which outcomes are too rare for a temperature of their own, `(outcomes,)`; none of one."""
+    if judged.losses.shape[1] == 1:
+        return np.zeros(1, dtype=bool)
+    fewest = np.minimum(judged.true.sum(axis=0), (~judged.true).sum(axis=0))
+    return np.asarray(fewest < _FEWEST_OF_LABEL)
+
+
+def _refusal(judged: Judged, split: str) -> str | None:
     """Why no temperature can be fitted."""
     if split != "validation":
         return "no temperature, as there are no validation texts"
-    if len(halves) < 2 or len(before) < FEWEST:
-        return f"no temperature: {len(before)} texts, spans or answers are few, {FEWEST} are needed"
-    _, right = before.decided
+    if len(judged) < FEWEST:
+        return f"no temperature: {len(judged)} texts, spans or answers are few, {FEWEST} are needed"
+    _, right = judged.decided
     if right.all() or not right.any():
         found = "right" if right.all() else "wrong"
         return f"no temperature: all {len(right)} decisions are {found}, which bounds none"
-    if before.exclusive and before.true.any(axis=0).sum() == 1:
+    if judged.exclusive and judged.true.any(axis=0).sum() == 1:
         return "no temperature: all texts have one label"
     return None
 
 
-def _bound(temperatures: NDArray[np.float64]) -> str | None:
-    at_bound = (temperatures < 1.01 * LOWEST) | (temperatures > 0.99 * HIGHEST)
-    if not at_bound.any():
+def _bound(spec: HeadSpec) -> str | None:
+    temperatures = spec.temperature or ()
+    at_bound = sum(temperature in (LOWEST, HIGHEST) for temperature in temperatures)
+    if not at_bound:
         return None
-    of = "" if len(temperatures) == 1 else f" of {at_bound.sum()} labels"
+    of = "" if len(temperatures) == 1 else f" of {at_bound} labels"
     return f"the temperature{of} ran to its bound, {LOWEST:g} or {HIGHEST:g}"
 
 

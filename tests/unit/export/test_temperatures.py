@@ -11,19 +11,24 @@ import pytest
 
 import polyhead
 from polyhead import bundle as bundles
-from polyhead.heads import Classification, Embedding, Entities, HeadSpec, MultiLabel, Span
+from polyhead.heads import HeadSpec, decoder
+from polyhead.text.encoding import Encoding
 from polyhead.verify.golden import verify
 from polyhead_export import temperatures
 from polyhead_export.pipeline import export
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import fitted, with_temperature
+from polyhead_export.temperatures import LabelledLogits, with_temperature
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import DataConfig
 from polyhead_models.data import examples
-from polyhead_models.evaluation import Answered, evaluate
-from polyhead_models.metrics.calibration import Judged
+from polyhead_models.evaluation import evaluate
+from polyhead_models.heads.answer import AnswerSpans
 
 LABELS = ("a", "b", "c", "d", "e")
+WORD = Encoding(
+    *("word", np.zeros(3, np.int64), np.array([(0, 0), (0, 4), (0, 0)])),
+    special=np.array([True, False, True]),
+)
 
 
 def softmax(logits):
@@ -35,28 +40,32 @@ def sigmoid(logits):
     return 1 / (1 + np.exp(-logits))
 
 
-def drawn(temperature, *, texts=4000, seed=0, labels=LABELS):
-    """Answers whose logits are `temperature` times those that labels were drawn by."""
-    random = np.random.default_rng(seed)
-    honest = random.normal(scale=2.0, size=(texts, len(labels)))
-    own = softmax(honest * temperature)
-    true = [random.choice(labels, p=row) for row in softmax(honest)]
+def labelled(logits, references):
     return [
-        Answered(
-            Classification(labels[p.argmax()], p.max(), dict(zip(labels, p, strict=True))), t, 1
-        )
-        for p, t in zip(own, map(str, true), strict=True)
+        LabelledLogits(row, WORD, reference)
+        for row, reference in zip(logits.astype(np.float32), references, strict=True)
     ]
 
 
-def spec(kind="classification.v1", activation="softmax", labels=LABELS):
-    return HeadSpec(
-        kind=kind, output="logits/x", labels=labels, activation=activation, max_tokens=16
-    )
+def drawn(temperature, *, texts=4000, seed=0):
+    """Texts whose logits are `temperature` times those that their labels were drawn by."""
+    random = np.random.default_rng(seed)
+    honest = random.normal(scale=2.0, size=(texts, len(LABELS)))
+    true = [str(random.choice(LABELS, p=row)) for row in softmax(honest)]
+    return labelled(honest * temperature, true)
 
 
-def fit(rows, own=None, split="validation"):
-    return with_temperature("topic", own or spec(), rows, split)
+def decided(text):
+    return LABELS[text.logits.argmax()]
+
+
+def spec(kind="classification.v1", activation="softmax", labels=LABELS, **more):
+    more = {"output": "logits/x", "max_tokens": 16, **more}
+    return HeadSpec(kind=kind, labels=labels, activation=activation, **more)
+
+
+def fit(texts, own=None, split="validation"):
+    return with_temperature("topic", own or spec(), texts, split)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.5, 4.0])
@@ -70,34 +79,63 @@ def test_a_known_temperature_is_found(temperature):
     assert measured.remark is None
 
 
-def test_each_label_of_a_set_has_its_own():
+def test_the_loss_is_least_at_the_temperature():
+    texts = drawn(2.0, texts=500)
+    (found,) = fit(texts).spec.temperature
+
+    def loss(temperature):
+        own = decoder("topic", spec(temperature=(temperature,)))
+        results = [own.decode(text.logits, WORD) for text in texts]
+        return -np.mean(
+            [np.log(r.scores[t.reference]) for r, t in zip(results, texts, strict=True)]
+        )
+
+    assert loss(found) < min(loss(0.97 * found), loss(1.03 * found))
+
+
+def test_each_label_of_a_set_has_its_own_and_a_rare_one_that_of_all():
     random = np.random.default_rng(1)
-    factors = np.array([0.5, 1.0, 3.0])
-    honest = random.normal(scale=2.0, size=(6000, 3))
+    factors = np.array([0.5, 1.0, 3.0, 3.0])
+    honest = random.normal(scale=2.0, size=(4000, 4))
     true = random.uniform(size=honest.shape) < sigmoid(honest)
-    found = fitted(Judged(sigmoid(honest * factors), true))
-    assert found == pytest.approx(factors, rel=0.15)
+    true[:, 3] = np.arange(4000) < 9
+    references = [tuple(np.array(LABELS[:4])[row]) for row in true]
+    found = fit(
+        labelled(honest * factors, references), spec("multilabel.v1", "sigmoid", LABELS[:4])
+    )
+    *own, rare = found.spec.temperature
+    assert own == pytest.approx(factors[:3], rel=0.15)
+    assert rare not in own
+    assert found.reliability.decisions == 4 * 4000
+    assert found.reliability.coverage == ()
+    assert found.reliability.after["log_loss"] < found.reliability.before["log_loss"]
 
 
-def test_a_rare_label_has_the_temperature_of_all():
-    random = np.random.default_rng(2)
-    honest = random.normal(scale=2.0, size=(3000, 2))
-    true = random.uniform(size=honest.shape) < sigmoid(honest)
-    true[:, 1] = np.arange(3000) < 3
-    one, rare = fitted(Judged(sigmoid(honest * 3), true))
-    assert one == pytest.approx(3, rel=0.15)
-    assert rare > one  # that of all, most of which is the rare label's own noise
+def test_spans_have_the_temperature_at_which_they_are_as_often_right():
+    random = np.random.default_rng(3)
+    logits = np.zeros((400, 3, 3))
+    logits[:, 1, 1] = 6.0  # one span a text, with a score of 0.995
+    right = random.uniform(size=400) < 0.7
+    references = [(("a", 0, 4),) if each else () for each in right]
+    found = fit(labelled(logits, references), spec("tokens.v1", labels=("a",)))
+    assert len(found.spec.temperature) == 1
+    assert found.reliability.before["ece"] == pytest.approx(0.3, abs=0.05)
+    assert found.reliability.after["ece"] < found.reliability.before["ece"] / 2
 
 
-def test_the_loss_is_least_at_what_is_found():
-    own = fit(drawn(2.0, texts=300)).before
-    (found,) = fitted(own)
-    losses = [own.tempered(np.array([t])).losses.sum() for t in (0.99 * found, found, 1.01 * found)]
-    assert losses[1] == min(losses)
+def test_answers_have_one_too():
+    random = np.random.default_rng(4)
+    logits = np.zeros((400, 3, 2))
+    logits[:, 1] = random.uniform(2, 6, size=(400, 1))
+    word, none = AnswerSpans(((0, 4),), ("word",)), AnswerSpans((), ())
+    own = spec("answer.v1", "span", (), input="pair")
+    found = fit(labelled(logits, [word if random.uniform() < 0.8 else none for _ in logits]), own)
+    assert found.spec.temperature[0] > 2
+    assert found.reliability.after["ece"] < 0.7 * found.reliability.before["ece"]
 
 
 @pytest.mark.parametrize(
-    ("rows", "remark"),
+    ("texts", "remark"),
     [
         pytest.param(
             drawn(3, texts=1), "1 texts, spans or answers are few, 50 are needed", id="one"
@@ -105,26 +143,26 @@ def test_the_loss_is_least_at_what_is_found():
         pytest.param(drawn(3, texts=5), "5 texts, spans or answers are few", id="five"),
         pytest.param(drawn(3, texts=20), "20 texts, spans or answers are few", id="twenty"),
         pytest.param(
-            [row for row in drawn(3) if row.result.label == row.reference],
+            [text for text in drawn(3) if decided(text) == text.reference],
             "all .* decisions are right",
             id="all_right",
         ),
         pytest.param(
-            [row for row in drawn(3) if row.result.label != row.reference],
+            [text for text in drawn(3) if decided(text) != text.reference],
             "all .* decisions are wrong",
             id="all_wrong",
         ),
         pytest.param(
-            [row for row in drawn(3) if row.reference == "b"],
+            [text for text in drawn(3) if text.reference == "b"],
             "all texts have one label",
             id="one_label",
         ),
         pytest.param(drawn(1.0, texts=400), "no temperature helps texts", id="honest_already"),
     ],
 )
-def test_where_nothing_can_be_known_there_is_none_and_it_is_said(rows, remark, caplog):
+def test_where_nothing_can_be_known_there_is_none_and_it_is_said(texts, remark, caplog):
     caplog.set_level(logging.INFO, "polyhead_export")
-    found = fit(rows)
+    found = fit(texts)
     assert found.spec == spec()
     assert found.reliability.before == found.reliability.after
     assert re.search(remark, found.reliability.remark)
@@ -137,48 +175,35 @@ def test_texts_that_the_model_was_trained_on_give_none():
     assert "no validation texts" in found.reliability.remark
 
 
-def test_a_temperature_that_runs_away_stops_at_its_bound_and_is_named():
+@pytest.mark.parametrize(
+    ("size", "wrong", "bound"),
+    [(300.0, 0.5, temperatures.HIGHEST), (1e-3, 0.01, temperatures.LOWEST)],
+    ids=["too_sure", "too_unsure"],
+)
+def test_a_temperature_that_runs_away_stops_at_its_bound_and_is_named(size, wrong, bound):
     random = np.random.default_rng(0)
-    rows = [
-        Answered(Classification("a", 1.0, {"a": 1 - 1e-30, "b": 1e-30}), str(label), 1)
-        for label in random.choice(["a", "b"], size=200)
-    ]
-    found = fit(rows, spec(labels=("a", "b")))
-    assert found.spec.temperature == (pytest.approx(temperatures.HIGHEST, rel=0.01),)
+    own = random.integers(2, size=400)
+    true = np.where(random.uniform(size=400) < wrong, 1 - own, own)
+    found = fit(labelled(size * np.eye(2)[own], [LABELS[i] for i in true]), spec(labels=("a", "b")))
+    assert found.spec.temperature == (bound,)
     assert "ran to its bound" in found.reliability.remark
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_scores_that_are_not_finite_say_nothing(wrong):
-    rows = drawn(3, texts=100)
-    rows[7] = Answered(Classification("a", wrong, dict.fromkeys(LABELS, wrong)), "a", 1)
-    assert fit(rows) is None
+    texts = drawn(3, texts=100)
+    texts[7] = LabelledLogits(np.full(5, wrong, np.float32), WORD, "a")
+    assert fit(texts) is None
 
 
 def test_a_head_without_scores_or_without_references_says_nothing():
-    vector = Answered(Embedding(np.ones(4, np.float32)), None, 1)
-    assert fit([vector], spec("embedding.v1", "identity", ())) is None
+    vector = LabelledLogits(np.ones(4, np.float32), WORD, None)
+    assert fit([vector] * 60, spec("embedding.v1", "identity", ())) is None
     assert fit([]) is None
-    assert fit([Answered(Entities(()), (), 1)] * 60, spec("tokens.v1")) is None
-
-
-def test_spans_and_sets_have_temperatures_of_the_right_number():
-    random = np.random.default_rng(3)
-    rows = []
-    for right in random.uniform(size=300) < 0.7:
-        span = Span("a", "x", 0, 1, 0.97)
-        rows.append(Answered(Entities((span,)), (("a", 0, 1),) if right else (), 1))
-    found = fit(rows, spec("tokens.v1"))
-    assert len(found.spec.temperature) == 1
-    assert found.reliability.after["ece"] < 0.05 < 0.2 < found.reliability.before["ece"]
-    sets = [
-        Answered(MultiLabel((), dict.fromkeys(LABELS, 0.01)), ("a",) if i % 3 else (), 1)
-        for i in range(300)
-    ]
-    found = fit(sets, spec("multilabel.v1", "sigmoid"))
-    assert len(found.spec.temperature) == len(LABELS)
-    assert found.reliability.decisions == 300 * len(LABELS)
-    assert found.reliability.coverage == ()
+    outside = np.zeros((60, 3, 3))
+    outside[:, :, 0] = 5
+    assert fit(labelled(outside, [()] * 60), spec("tokens.v1", labels=("a",))) is None
 
 
 def test_the_surest_answers_are_counted():

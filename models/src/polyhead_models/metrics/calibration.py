@@ -9,8 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.heads.base import tempered, tempered_odds
-
 BINS = 15
 _EPSILON = np.finfo(np.float64).eps
 
@@ -33,15 +31,9 @@ class Judged:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def tempered(self, temperature: NDArray[np.float64]) -> Judged:
-        """With scores at another temperature: `(1,)`; or `(outcomes,)`, if not exclusive."""
-        if self.exclusive:
-            return replace(self, scores=tempered(self.scores, float(temperature[0])))
-        return replace(self, scores=tempered_odds(self.scores, temperature))
-
     @property
     def losses(self) -> NDArray[np.float64]:
-        """Negative log likelihoods, float64 `(items, 1)`; or `(items, outcomes)`, see above."""
+        """Negative log likelihoods, float64: of exclusive outcomes `(items, 1)`, of others all."""
         if self.exclusive:
             given = (self.scores * self.true).sum(axis=1, keepdims=True)
         else:

@@ -27,9 +27,9 @@ class HeadSpec:
         activation: what turns logits into scores.
         thresholds: one per label, the probability from 0 to 1 that the label must reach; None where
             the kind has none, and for 0.5 everywhere.
-        temperature: what the log-odds of scores are divided by, so that a score says how often it
-            is right: one number, or for ``"sigmoid"`` one a label. Decisions are made before it, by
-            `thresholds` and `no_answer` too: it changes scores only. None changes nothing.
+        temperature: what logits are divided by for scores, so that a score says how often it is
+            right: one number, or for ``"sigmoid"`` one a label. Decisions are made without it, by
+            `thresholds` and `no_answer` too. None changes nothing.
         scale: ``(offset, factor)`` of a head that answers with a number: value = logit * factor +
             offset, in the unit of the targets; None where the kind has none, and for ``(0, 1)``.
         layers: hidden layer that the head reads: ``"last"``, ``"mix"`` (learned mean of all) or an

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import TextSpan, plain, tempered_odds, trimmed
+from polyhead.heads.base import TextSpan, plain, trimmed
 from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding
 
@@ -20,10 +20,7 @@ LONGEST = 30
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpan(TextSpan):
-    """May answer the question; `score` is its probability among all spans and "no answer".
-
-    With a temperature, each score is how often such an answer is right, and they need not add up.
-    """
+    """May answer the question; `score` is its probability among all spans and "no answer"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class AnswerDecoder:
     def __init__(self, spec: HeadSpec) -> None:
         self._longest = spec.longest or LONGEST
         self._threshold = spec.no_answer
-        self._temperature = spec.temperature
+        (self._temperature,) = spec.temperature or (1.0,)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding, *, n: int = 1) -> Answer:
         """Logits `(tokens, 2)`, float32, of starts and ends, into an answer.
@@ -109,11 +106,11 @@ class AnswerDecoder:
         """
         whole_number("n", n)
         none = min(float(logits[start].sum()) for start in encoding.starts)
-        total, found = none, list[tuple[float, int, int]]()
+        total, found = none / self._temperature, list[tuple[float, int, int]]()
         for window in encoding.windows:  # a very long text has too many spans for one array
             scores, firsts, lasts = self._spans(logits, encoding, window)
             if len(scores):
-                total = float(np.logaddexp(total, _log_sum(scores)))
+                total = float(np.logaddexp(total, _log_sum(scores / self._temperature)))
                 found += _best(scores, firsts, lasts, encoding, n)
         # Windows may share a span; the first of equals, as a sort keeps them.
         best = {(start, end): score for score, start, end in sorted(found, key=lambda f: f[0])}
@@ -132,11 +129,8 @@ class AnswerDecoder:
         return Answer("", 0, 0, no_answer, no_answer, margin, candidates)
 
     def _score(self, logit: float, total: float) -> float:
-        """The probability of a span among all, at the head's temperature."""
-        found = min(1.0, float(np.exp(logit - total)))
-        if self._temperature is None:
-            return found
-        return float(tempered_odds(found, self._temperature[0]))
+        """The probability of a span or "no answer" among all, at the head's temperature."""
+        return min(1.0, float(np.exp(logit / self._temperature - total)))
 
     def _spans(
         self, logits: NDArray[np.float32], encoding: Encoding, window: slice

@@ -145,7 +145,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
-def tempered(probabilities: NDArray[Any], temperature: float) -> NDArray[Any]:
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Probabilities of labels that exclude each other, `(…, labels)`, at another temperature.
 
     ``softmax(log p / T)``, after Guo et al. 2017, section 4.2; the order stays. Of probabilities
@@ -155,19 +155,19 @@ def tempered(probabilities: NDArray[Any], temperature: float) -> NDArray[Any]:
 
 
 def tempered_odds(
-    probabilities: float | NDArray[np.float64], temperature: float | NDArray[np.float64]
+    probabilities: NDArray[np.float64], temperature: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The probability of each yes by itself at another temperature: ``sigmoid(logit(p) / T)``.
+    """The probability of each label by itself at another temperature: ``sigmoid(logit(p) / T)``.
 
     Args:
-        probabilities: of any shape.
-        temperature: one for all, or as many as the last axis has.
+        probabilities: `(…, labels)`.
+        temperature: `(1,)` or `(labels,)`.
     """
-    inside = np.clip(np.asarray(probabilities, dtype=np.float64), _TINY, 1 - _ROUNDING)
+    inside = np.clip(probabilities, _TINY, 1 - _ROUNDING)
     return sigmoid((np.log(inside) - np.log1p(-inside)) / temperature)
 
 
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
     """The probability of each logit by itself, of any shape; nothing overflows.
 
     In float64, where probabilities near 1 still differ: thresholds are set between them.

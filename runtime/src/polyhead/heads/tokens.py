@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import log_softmax, plain, tempered_odds, trimmed
+from polyhead.heads.base import log_softmax, plain, trimmed
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
@@ -27,8 +27,7 @@ class Span:
         text: exactly `original[start:end]`.
         start: first character, in code points of the caller's string.
         end: one past the last character.
-        score: mean probability of the span's tags, 0 to 1; with a temperature, the probability that
-            the span is right.
+        score: mean probability of the span's tags, 0 to 1.
     """
 
     label: str
@@ -80,7 +79,7 @@ class TokensDecoder:
         self._labels = spec.labels
         self._scheme = spec.scheme
         self._begins = spec.scheme in _WITH_BEGIN
-        self._temperature = spec.temperature
+        (self._temperature,) = spec.temperature or (1.0,)
         self.width = len(tags(spec.labels, spec.scheme))
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
@@ -96,7 +95,7 @@ class TokensDecoder:
         path = self._viterbi(own)
         if not path.any():  # most texts: all that follows is for spans
             return Entities(())
-        probabilities = np.exp(log_softmax(own)[np.arange(len(rows)), path])
+        probabilities = np.exp(log_softmax(own / self._temperature)[np.arange(len(rows)), path])
         return Entities(tuple(self._spans(path, probabilities, rows, encoding)))
 
     def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -152,8 +151,6 @@ class TokensDecoder:
             if start < end:
                 taken = end
                 score = float(probabilities[first : last + 1].mean())
-                if self._temperature is not None:
-                    score = float(tempered_odds(score, self._temperature[0]))
                 yield Span(self._labels[label], encoding.text[start:end], start, end, score)
 
     def _runs(

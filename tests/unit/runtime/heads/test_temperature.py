@@ -110,7 +110,7 @@ def test_scores_are_those_of_logits_divided_by_the_temperature():
 
 @pytest.mark.parametrize("temperature", [0.01, 1.0, 100.0])
 def test_certain_scores_stay_within_their_range(temperature):
-    found = tempered_odds(np.array([0.0, 0.5, 1.0]), temperature)
+    found = tempered_odds(np.array([0.0, 0.5, 1.0]), np.array([temperature]))
     assert 0 <= found[0] <= found[1] == 0.5 <= found[2] <= 1
     found = tempered(np.array([1.0, 0.0, 0.0], np.float32), temperature)
     assert np.isfinite(found).all()
