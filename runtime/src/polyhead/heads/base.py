@@ -151,7 +151,8 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
     ``softmax(log p / T)``, after Guo et al. 2017, section 4.2; the order stays. Of probabilities
     and not of logits, so that windows are averaged first.
     """
-    return softmax(np.log(np.maximum(probabilities, _TINY)) / temperature)
+    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
+    return softmax(np.asarray(logits, dtype=np.float32))
 
 
 def tempered_odds(
