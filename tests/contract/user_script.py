@@ -37,7 +37,7 @@ def shown(prediction: Prediction) -> str:
     for name in prediction:
         result = prediction.results[name]
         if isinstance(result, Classification):
-            label: str = result.label
+            label: str | None = result.label
             scores: dict[str, float] = result.scores
             lines.append(f"{label} {result.score:.2f} {len(scores)}")
         elif isinstance(result, MultiLabel):

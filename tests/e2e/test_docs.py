@@ -188,6 +188,8 @@ DATACLASSES = [
     ("bundle.md", "### The encoder", manifest.EncoderInfo),
     ("bundle.md", "### A head", HeadSpec),
     ("bundle.md", "### Quality of a head", measured.HeadQuality),
+    ("bundle.md", "### Reliability of a head", measured.Reliability),
+    ("bundle.md", "### Coverage", measured.Coverage),
     ("bundle.md", "### The gate", measured.Gate),
     ("bundle.md", "### An attempt", measured.Attempt),
     ("bundle.md", "### The certificate", measured.Certificate),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality
+from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality, Reliability
 from polyhead.bundle.manifest import SPECIAL_TOKENS, SpecialTokens
 from polyhead.cli.output import as_markdown, listed, markdown_table
 from polyhead.heads import HeadSpec
 from polyhead_export import gate as gates
+from polyhead_export import temperatures
 
 
 def card(
@@ -21,6 +22,7 @@ def card(
     picture: str,
     *,
     special_tokens: SpecialTokens,
+    reliability: Mapping[str, Reliability],
 ) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it."""
     graph, *further = graphs
@@ -46,6 +48,7 @@ def card(
         "",
         *_quality(quality, picture),
         *_gate(quality, gate, heads),
+        *temperatures.section(reliability, heads),
         *_certificate(certificate),
         "",
         *_further(further),

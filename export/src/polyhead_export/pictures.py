@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from polyhead.bundle import HeadQuality
+from polyhead_export.temperatures import TemperedHead
 from polyhead_models.plots import png
 
 _COLOURS = list(mpl.color_sequences["tab10"])
@@ -21,20 +22,25 @@ _SMALLEST = 1e-7
 
 
 def quality(
-    heads: Mapping[str, HeadQuality], logit_errors: Mapping[str, NDArray[np.float32]]
+    heads: Mapping[str, HeadQuality],
+    logit_errors: Mapping[str, NDArray[np.float32]],
+    scored: Mapping[str, TemperedHead],
 ) -> bytes:
-    """Metric of each head in PyTorch and exported, its drop, and a histogram of logit errors.
+    """Metric of each head, its drop, logit errors, and how often scores are right.
 
     Args:
         heads: what was measured, with intervals; heads without a metric are in the histogram only.
         logit_errors: absolute differences by head, float32 `(logits,)`.
+        scored: by head, those whose scores are right or wrong.
 
     Returns:
         A PNG file.
     """
     known = {name: found for name, found in heads.items() if found.drop is not None}
-    figure = Figure(figsize=(11, max(3.2, 1.6 + 0.4 * len(known))), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
+    widths = (1, 1, 1.2, 1.2) if scored else (1, 1, 1.2)
+    size = 3.5 * sum(widths), max(3.2, 1.6 + 0.4 * len(known))
+    figure = Figure(figsize=size, layout="constrained")
+    left, middle, right, *last = figure.subplots(1, len(widths), width_ratios=widths)
     for row, found in enumerate(known.values()):
         _head(left, middle, row, found)
     labels = [f"{name}\n{found.metric}" for name, found in known.items()]
@@ -45,11 +51,26 @@ def quality(
     middle.axvline(0, color=_GREY, linewidth=0.8)
     middle.set_title("drop in points, 95% interval", fontsize=10)
     _errors(right, logit_errors)
+    for axes in last:
+        _reliability(axes, scored)
     for axes in (left, middle):
         axes.set_ylim(max(len(known), 1) - 0.5, -0.5)
     for axes in (left, middle, right):
         axes.grid(axis="x", alpha=0.25)
     return png(figure)
+
+
+def _reliability(axes: Axes, scored: Mapping[str, TemperedHead]) -> None:
+    """Reliability diagram: the share that is right over the mean score, bin by bin."""
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
+    for i, (name, head) in enumerate(scored.items()):
+        sides = [(head.before, ":", None), (head.after, "-", f"scores of {name}")]
+        for judged, line, label in sides:
+            _, scores, right = zip(*judged.bins, strict=True)
+            colour = _COLOURS[i % len(_COLOURS)]
+            axes.plot(scores, right, line, marker=".", ms=4, color=colour, label=label)
+    axes.set_title("right at a score; dotted: before temperature", fontsize=10)
+    axes.legend(fontsize=7)
 
 
 def _head(metrics: Axes, drops: Axes, row: int, found: HeadQuality) -> None:

@@ -2,13 +2,13 @@
 
 ::
 
-    checkpoint ─► trace ─► calibrate ─► gate ─► variants ─► golden ─► certify ─► write ─► bundle
+    checkpoint ─► trace ─► calibrate ─► gate ─► temper ─► variants ─► golden ─► certify ─► write
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate, 
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
+from polyhead_export.temperatures import LabelledLogits, TemperedHead, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
@@ -121,10 +122,11 @@ class ExportPipeline:
         traced = self.trace(folder)
         calibrated = self.calibrate(traced)
         selected = self.gate(calibrated, folder)
+        scored = self.temper(selected)
         written = self.variants(folder)
         golden = self.golden(folder, written)
         certificate = self.certify(folder, written, golden)
-        return self.write(folder, calibrated, selected, written, certificate)
+        return self.write(folder, calibrated, selected, scored, written, certificate)
 
     def trace(self, folder: Path) -> ir.Model:
         """The float graph of encoder and heads, held against the PyTorch model."""
@@ -184,6 +186,32 @@ class ExportPipeline:
                 self.deployed.require_same(engine, inputs(measured))
         return replace(selected, comparison=reference.with_intervals(selected.comparison))
 
+    def temper(self, selected: SelectedPlan) -> dict[str, TemperedHead]:
+        """Give each head's spec its temperature, by what the graph answered.
+
+        Heads of a deployed bundle keep theirs.
+        """
+        networks = self.checkpoint.model.networks
+        deployed = self.deployed.manifest.heads if self.deployed else {}
+        for name in deployed:
+            networks[name].spec = replace(
+                networks[name].spec, temperature=deployed[name].temperature
+            )
+        examples = [e for e in self.texts.measured for _ in inputs([e])]
+        encodings = self.checkpoint.engine().encode(inputs(self.texts.measured))
+        found = {}
+        for name in [name for name in networks if name not in deployed]:
+            logits = selected.comparison.exported.logits[name]
+            labelled = [
+                LabelledLogits(logits[i], encodings[i], example.references[name])
+                for i, example in enumerate(examples)
+                if name in example.references
+            ]
+            head = with_temperature(name, networks[name].spec, labelled, self.texts.split)
+            if head is not None:
+                found[name], networks[name].spec = head, head.spec
+        return found
+
     def variants(self, folder: Path) -> list[WrittenGraph]:
         """All graphs of the bundle: the exact one, and the further ones that were asked for."""
         first = Graph(
@@ -238,6 +266,7 @@ class ExportPipeline:
         folder: Path,
         calibrated: Calibrated | None,
         selected: SelectedPlan,
+        scored: Mapping[str, TemperedHead],
         written: Sequence[WrittenGraph],
         certificate: Certificate,
     ) -> Manifest:
@@ -245,7 +274,11 @@ class ExportPipeline:
         plan, comparison = selected.plan, selected.comparison
         tokenizer = self.checkpoint.tokenizer.to_json()
         (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        picture = pictures.quality(comparison.quality, comparison.logit_errors)
+        picture = pictures.quality(comparison.quality, comparison.logit_errors, scored)
+        reliability = {
+            **(self.deployed.manifest.reliability if self.deployed else {}),
+            **{name: head.reliability for name, head in scored.items()},
+        }
         (folder / _PICTURE).write_bytes(picture)
         if calibrated is not None:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
@@ -255,6 +288,7 @@ class ExportPipeline:
         page = card(
             *(encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE),
             special_tokens=special_tokens,
+            reliability=reliability,
         )
         (folder / _CARD).write_text(page, encoding="utf-8")
         manifest = Manifest(
@@ -273,6 +307,7 @@ class ExportPipeline:
             certificate=certificate,
             calibration=None if calibrated is None else entry(folder / _CALIBRATION),
             special_tokens=special_tokens,
+            reliability=reliability,
         )
         writer.write_manifest(folder, manifest)
         return manifest

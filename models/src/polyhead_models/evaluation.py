@@ -17,6 +17,7 @@ from polyhead.text.encoding import Input
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import DataError
 from polyhead_models.metrics import METRICS
+from polyhead_models.metrics.calibration import JudgingMetric
 
 _CHUNK = 1024
 
@@ -28,7 +29,8 @@ class HeadFigures:
     Attributes:
         metric: name of the primary metric.
         value: the primary metric.
-        figures: all metrics of the kind.
+        figures: all metrics of the kind; of one whose scores are probabilities also their expected
+            calibration error, Brier score and log loss, ``"ece"``, ``"brier"`` and ``"log_loss"``.
         texts: texts that had a reference.
         windowed: how many of them were longer than the encoder reads, and read in windows.
     """
@@ -110,7 +112,10 @@ def measured(
         metric = METRICS[heads[name].kind]
         if not rows or metric.primary is None:
             continue
-        values = metric.score([row.result for row in rows], [row.reference for row in rows])
+        both = [row.result for row in rows], [row.reference for row in rows]
+        values = metric.score(*both)
+        if isinstance(metric, JudgingMetric) and len(judged := metric.judged(*both)):
+            values = {**values, **judged.figures}
         found[name] = HeadFigures(
             metric=metric.primary,
             value=values[metric.primary],

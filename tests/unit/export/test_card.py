@@ -77,6 +77,7 @@ def test_names_are_shown_as_they_are(exported, label):
             manifest.certificate,
             "quality.png",
             special_tokens="text",
+            reliability={},
         )
     )
     assert page.tags <= EXPECTED

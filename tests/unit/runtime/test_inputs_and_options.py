@@ -106,6 +106,14 @@ def test_options_of_several_heads(engine):
     assert len(pair["answer"].candidates) == 3
 
 
+def test_a_label_below_the_least_score_is_not_given_in_one_call(engine):
+    options = {"topic": {"min_score": 1.0, "top": 2}, "flags": {"top": 1}}
+    found = engine(TEXT, options=options)
+    assert (found["topic"].label, len(found["topic"].scores)) == (None, 2)
+    assert len(found["flags"].scores) == max(1, len(found["flags"].labels))
+    assert engine(TEXT)["topic"].label is not None
+
+
 def test_an_unknown_head_in_the_options_is_named(engine):
     with pytest.raises(UnknownHead, match=r"no head 'sumary'; .*Did you mean 'summary'\?"):
         engine(TEXT, options={"sumary": {"k": 1}})
@@ -119,7 +127,9 @@ def test_an_unknown_head_in_the_options_is_named(engine):
             r"head 'summary' has no option 'ratios'; allowed: k, ratio\. Did you mean 'ratio'\?",
             id="near",
         ),
-        pytest.param({"topic": {"k": 1}}, "'topic' has no option 'k'; allowed: none", id="none"),
+        pytest.param(
+            {"entities": {"k": 1}}, "'entities' has no option 'k'; allowed: none", id="none"
+        ),
         pytest.param({"summary": {5: 1}}, "has no option 5; allowed: k, ratio", id="number"),
         pytest.param({"summary": {"k": 0}}, "k=0: expected", id="k"),
         pytest.param({"summary": {"k": 1, "ratio": 0.5}}, "give one of them", id="both"),

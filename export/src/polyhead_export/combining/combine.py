@@ -204,6 +204,7 @@ def _part(
             for name, spec in manifest.heads.items()
         },
         quality=_prefixed(manifest.quality, prefix),
+        reliability=_prefixed(manifest.reliability, prefix),
         picture=shown,
         calibration=_copied(bundle, manifest.calibration, store),
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),

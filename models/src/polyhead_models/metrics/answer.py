@@ -9,6 +9,7 @@ import numpy as np
 from polyhead.heads import Answer
 from polyhead_models.heads.answer import AnswerSpans, f1, words
 from polyhead_models.metrics.base import DecisionMetric
+from polyhead_models.metrics.calibration import Judged
 
 
 class AnswerMetric(DecisionMetric):
@@ -30,7 +31,15 @@ class AnswerMetric(DecisionMetric):
             "f1": float(
                 np.mean([max(f1(found, text) for text in texts) for found, texts in pairs])
             ),
-            "exact": float(
-                np.mean([any(words(found) == words(t) for t in texts) for found, texts in pairs])
-            ),
+            "exact": float(np.mean(_exact(results, references))),
         }
+
+    def judged(self, results: Sequence[Answer], references: Sequence[AnswerSpans]) -> Judged:
+        """The score of each answer, or of there being none; true where it is exact."""
+        scores = np.array([[result.score] for result in results], dtype=np.float64)
+        return Judged(scores, np.array(_exact(results, references))[:, None])
+
+
+def _exact(results: Sequence[Answer], references: Sequence[AnswerSpans]) -> list[bool]:
+    pairs = zip(results, references, strict=True)
+    return [any(words(r.text) == words(text) for text in ref.texts or ("",)) for r, ref in pairs]

@@ -11,6 +11,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from polyhead.heads import MultiLabel
 from polyhead_models.heads.multilabel import Reference
 from polyhead_models.metrics.base import DecisionMetric
+from polyhead_models.metrics.calibration import Judged
 
 
 class MultiLabelMetric(DecisionMetric):
@@ -41,3 +42,10 @@ class MultiLabelMetric(DecisionMetric):
             "precision": float(precision_score(*flat, zero_division=0)),
             "recall": float(recall_score(*flat, zero_division=0)),
         }
+
+    def judged(self, results: Sequence[MultiLabel], references: Sequence[Reference]) -> Judged:
+        """The scores of all labels, each of which is true or not by itself."""
+        scores = np.array([list(result.scores.values()) for result in results], dtype=np.float64)
+        pairs = zip(results, map(set, references), strict=True)
+        true = [[label in expected for label in result.scores] for result, expected in pairs]
+        return Judged(scores, np.array(true))

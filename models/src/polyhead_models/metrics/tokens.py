@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 
 from polyhead.heads import Entities
 from polyhead_models.heads.tokens import Reference
 from polyhead_models.metrics.base import DecisionMetric
+from polyhead_models.metrics.calibration import Judged
 
 
 class TokensMetric(DecisionMetric):
@@ -37,6 +39,16 @@ class TokensMetric(DecisionMetric):
             "precision": float(precision_score(expected, found, **strict)),
             "recall": float(recall_score(expected, found, **strict)),
         }
+
+    def judged(self, results: Sequence[Entities], references: Sequence[Reference]) -> Judged:
+        """The score of each span that was found, true where label, start and end are right."""
+        found = [
+            (span.score, place in expected)
+            for result, expected in zip(results, map(set, references), strict=True)
+            for span, place in zip(result.spans, result.decision, strict=True)
+        ]
+        scores, true = np.array(found, dtype=np.float64).reshape(-1, 2).T[..., None]
+        return Judged(scores, true > 0)
 
 
 def _characters(spans: Reference, length: int, numbers: Mapping[str, int]) -> list[str]:

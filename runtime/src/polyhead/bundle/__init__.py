@@ -9,7 +9,7 @@ from __future__ import annotations
 from polyhead.bundle.collection import Collection
 from polyhead.bundle.golden import Golden, GoldenExample
 from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
-from polyhead.bundle.measured import Attempt, Certificate, Gate, HeadQuality
+from polyhead.bundle.measured import Attempt, Certificate, Coverage, Gate, HeadQuality, Reliability
 from polyhead.bundle.reader import Bundle, is_bundle, read, read_parts
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Bundle",
     "Certificate",
     "Collection",
+    "Coverage",
     "EncoderInfo",
     "FileEntry",
     "Gate",
@@ -25,6 +26,7 @@ __all__ = [
     "Graph",
     "HeadQuality",
     "Manifest",
+    "Reliability",
     "is_bundle",
     "read",
     "read_parts",

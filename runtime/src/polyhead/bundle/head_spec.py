@@ -11,6 +11,8 @@ from typing import Literal
 
 from polyhead.errors import UnknownHead, nearest
 
+_COLDEST, _HOTTEST = 0.01, 100.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
@@ -25,6 +27,9 @@ class HeadSpec:
         activation: what turns logits into scores.
         thresholds: one per label, the probability from 0 to 1 that the label must reach; None where
             the kind has none, and for 0.5 everywhere.
+        temperature: what logits are divided by for scores, so that a score says how often it is
+            right: one number, or for ``"sigmoid"`` one a label. Decisions are made without it, by
+            `thresholds` and `no_answer` too. None changes nothing.
         scale: ``(offset, factor)`` of a head that answers with a number: value = logit * factor +
             offset, in the unit of the targets; None where the kind has none, and for ``(0, 1)``.
         layers: hidden layer that the head reads: ``"last"``, ``"mix"`` (learned mean of all) or an
@@ -52,6 +57,7 @@ class HeadSpec:
     labels: tuple[str, ...] = ()
     activation: Literal["softmax", "sigmoid", "span", "identity"] = "identity"
     thresholds: tuple[float, ...] | None = None
+    temperature: tuple[float, ...] | None = None
     scale: tuple[float, float] | None = None
     layers: Literal["last", "mix"] | int = "last"
     pooling: Literal["cls", "mean", "max"] | None = None
@@ -68,6 +74,8 @@ class HeadSpec:
         _check_labels(self.labels)
         if self.thresholds is not None:
             _check_thresholds(self.thresholds, self.labels)
+        if self.temperature is not None:
+            _check_temperature(self.temperature, len(self.labels), self.activation)
         if self.scale is not None:
             _check_scale(self.scale)
         if any(size < 1 for size in self.dimensions):
@@ -110,6 +118,17 @@ def _check_thresholds(thresholds: tuple[float, ...], labels: tuple[str, ...]) ->
         )
     if not all(0 <= threshold <= 1 for threshold in thresholds):
         raise ValueError(f"thresholds: found {list(thresholds)}, expected 0 to 1 each.")
+
+
+def _check_temperature(temperature: tuple[float, ...], labels: int, activation: str) -> None:
+    counts = {1, labels} if activation == "sigmoid" else {1}
+    if len(temperature) not in counts:
+        allowed = " or ".join(map(str, sorted(counts)))
+        raise ValueError(f"temperature: found {len(temperature)} numbers, expected {allowed}.")
+    if not all(_COLDEST <= number <= _HOTTEST for number in temperature):
+        raise ValueError(
+            f"temperature: found {list(temperature)}, expected {_COLDEST:g} to {_HOTTEST:g} each."
+        )
 
 
 def _check_scale(scale: tuple[float, ...]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.bundle.measured import Certificate, Gate, HeadQuality
+from polyhead.bundle.measured import Certificate, Gate, HeadQuality, Reliability
 
 FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
 VERSION = 1
@@ -111,6 +111,8 @@ class Manifest:
         calibration: `calibration.json`, with which another export can quantise in the same way;
             None where there was none, and in older bundles.
         special_tokens: how special tokens in texts are read.
+        reliability: of scores, by head; heads that were not measured, or that give no score that is
+            right or wrong, are absent.
     """
 
     format: Literal["polyhead-bundle"]
@@ -128,6 +130,7 @@ class Manifest:
     certificate: Certificate | None = None
     calibration: FileEntry | None = None
     special_tokens: SpecialTokens = "parse"
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.graphs:

@@ -1,4 +1,4 @@
-"""The manifest's measurements, made at export: quality, gate and certificate."""
+"""The manifest's measurements, made at export: quality, reliability, gate and certificate."""
 
 from __future__ import annotations
 
@@ -61,6 +61,45 @@ class HeadQuality:
             return "-"
         interval = " ({:+.2f} to {:+.2f})" if self.drop_interval is not None else ""
         return f"{self.drop:+.2f}" + interval.format(*(self.drop_interval or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What is right of the decisions that a head is surest of.
+
+    Attributes:
+        share: of all decisions, 0 to 1.
+        accuracy: how many of these are right, 0 to 1.
+        min_score: the score of the least sure of these, 0 to 1.
+    """
+
+    share: float
+    accuracy: float
+    min_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How far a head's scores can be taken at their word, and what its temperature changed.
+
+    Attributes:
+        split: the split that it was measured on.
+        decisions: number of scores that came true or not: one a text, a span or an answer; of a
+            `multilabel` head one a text and label.
+        before: expected calibration error, Brier score and log loss without a temperature, as
+            ``"ece"``, ``"brier"`` and ``"log_loss"``; smaller is better.
+        after: the same with one, each half of the texts with the temperature of the other half;
+            as `before` where the head has no temperature.
+        coverage: of the surest decisions, by share; empty for a `multilabel` head.
+        remark: why there is no temperature, or what is odd about it; None where nothing is.
+    """
+
+    split: str
+    decisions: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    coverage: tuple[Coverage, ...] = ()
+    remark: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,6 +91,7 @@ class AnswerDecoder:
     def __init__(self, spec: HeadSpec) -> None:
         self._longest = spec.longest or LONGEST
         self._threshold = spec.no_answer
+        (self._temperature,) = spec.temperature or (1.0,)
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding, *, n: int = 1) -> Answer:
         """Logits `(tokens, 2)`, float32, of starts and ends, into an answer.
@@ -105,27 +106,31 @@ class AnswerDecoder:
         """
         whole_number("n", n)
         none = min(float(logits[start].sum()) for start in encoding.starts)
-        total, found = none, list[tuple[float, int, int]]()
+        total, found = none / self._temperature, list[tuple[float, int, int]]()
         for window in encoding.windows:  # a very long text has too many spans for one array
             scores, firsts, lasts = self._spans(logits, encoding, window)
             if len(scores):
-                total = float(np.logaddexp(total, _log_sum(scores)))
+                total = float(np.logaddexp(total, _log_sum(scores / self._temperature)))
                 found += _best(scores, firsts, lasts, encoding, n)
         # Windows may share a span; the first of equals, as a sort keeps them.
         best = {(start, end): score for score, start, end in sorted(found, key=lambda f: f[0])}
         order = sorted(found, key=lambda f: -f[0])
         kept = list(dict.fromkeys((start, end) for _, start, end in order))[:n]
         candidates = tuple(
-            AnswerSpan(encoding.text[s:e], s, e, _probability(best[s, e], total)) for s, e in kept
+            AnswerSpan(encoding.text[s:e], s, e, self._score(best[s, e], total)) for s, e in kept
         )
         margin = none - (best[kept[0]] if kept else -np.inf)
-        no_answer = _probability(none, total)
+        no_answer = self._score(none, total)
         if candidates and (self._threshold is None or margin <= self._threshold):
             first = candidates[0]
             return Answer(
                 first.text, first.start, first.end, first.score, no_answer, margin, candidates
             )
         return Answer("", 0, 0, no_answer, no_answer, margin, candidates)
+
+    def _score(self, logit: float, total: float) -> float:
+        """The probability of a span or "no answer" among all, at the head's temperature."""
+        return min(1.0, float(np.exp(logit / self._temperature - total)))
 
     def _spans(
         self, logits: NDArray[np.float32], encoding: Encoding, window: slice
@@ -146,10 +151,6 @@ class AnswerDecoder:
 def _log_sum(scores: NDArray[np.float64]) -> float:
     largest = float(scores.max())
     return largest + float(np.log(np.exp(scores - largest).sum()))
-
-
-def _probability(score: float, total: float) -> float:
-    return min(1.0, float(np.exp(score - total)))
 
 
 def _best(

@@ -14,6 +14,9 @@ from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import GraphError, InputError
 from polyhead.text.encoding import Encoding
 
+_TINY = float(np.finfo(np.float32).tiny)
+_ROUNDING = float(np.finfo(np.float64).epsneg)
+
 
 def plain(part: object) -> dict[str, Any]:
     """The attributes of a part of a result, such as a span, as plain data for JSON."""
@@ -142,7 +145,30 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Probabilities of labels that exclude each other, `(…, labels)`, at another temperature.
+
+    ``softmax(log p / T)``, after Guo et al. 2017, section 4.2; the order stays. Of probabilities
+    and not of logits, so that windows are averaged first.
+    """
+    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
+    return softmax(np.asarray(logits, dtype=np.float32))
+
+
+def tempered_odds(
+    probabilities: NDArray[np.float64], temperature: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The probability of each label by itself at another temperature: ``sigmoid(logit(p) / T)``.
+
+    Args:
+        probabilities: `(…, labels)`.
+        temperature: `(1,)` or `(labels,)`.
+    """
+    inside = np.clip(probabilities, _TINY, 1 - _ROUNDING)
+    return sigmoid((np.log(inside) - np.log1p(-inside)) / temperature)
+
+
+def sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
     """The probability of each logit by itself, of any shape; nothing overflows.
 
     In float64, where probabilities near 1 still differ: thresholds are set between them.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import softmax
+from polyhead.heads.base import softmax, tempered
+from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Encoding
 
 
@@ -18,17 +19,19 @@ class Classification:
     """The most probable label.
 
     Attributes:
-        label: the label with the highest probability; the first of equals.
-        score: its probability, 0 to 1.
-        scores: the probability of every label, in the order of the head's labels.
+        label: the label with the highest probability; the first of equals. None where the call
+            gave `min_score` and none is so probable: the head abstained.
+        score: the highest probability, 0 to 1.
+        scores: the probability of every label, in the order of the head's labels; where the call
+            gave `top`, of the most probable ones, in falling order.
     """
 
-    label: str
+    label: str | None
     score: float
     scores: dict[str, float]
 
     @property
-    def decision(self) -> str:
+    def decision(self) -> str | None:
         """The label."""
         return self.label
 
@@ -37,30 +40,54 @@ class Classification:
         return {"label": self.label, "score": self.score, "scores": dict(self.scores)}
 
     def __str__(self) -> str:
-        return f"{self.label}  {self.score:.2f}"
+        return f"{'(abstained)' if self.label is None else self.label}  {self.score:.2f}"
 
 
 class ClassificationDecoder:
     """Softmax over the labels."""
 
+    options = ("min_score", "top")
+
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
+        self._temperature = spec.temperature
         self.width = len(spec.labels)
 
-    def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Classification:
+    def decode(
+        self,
+        logits: NDArray[np.float32],
+        encoding: Encoding,
+        *,
+        min_score: float | None = None,
+        top: int | None = None,
+    ) -> Classification:
         """Logits `(labels,)`, float32, into the most probable label.
 
         Of several windows, `(windows, labels)`, the probabilities are averaged, each window
         weighted by its share of the text.
+
+        Args:
+            logits: what the graph gives.
+            encoding: the text.
+            min_score: the probability, 0 to 1, below which no label is given; None for 0.
+            top: most scores in the result, at least 1; None for all.
+
+        Raises:
+            InvalidSetting: when one is out of its range.
         """
         mean, deciding = softmax(logits), logits
         if logits.ndim > 1:
             mean = deciding = encoding.average(mean)
+        if self._temperature is not None:
+            mean = tempered(mean, self._temperature[0])
         values: list[float] = deciding.tolist()
         best = values.index(max(values))
         probabilities: list[float] = mean.tolist()
-        return Classification(
-            label=self._labels[best],
-            score=probabilities[best],
-            scores=dict(zip(self._labels, probabilities, strict=True)),
-        )
+        scores = dict(zip(self._labels, probabilities, strict=True))
+        if top is not None:
+            order = np.argsort(-deciding, kind="stable")[: whole_number("top", top)].tolist()
+            scores = {self._labels[i]: probabilities[i] for i in order}
+        label: str | None = self._labels[best]
+        if min_score is not None and probabilities[best] < number("min_score", min_score, most=1):
+            label = None
+        return Classification(label, probabilities[best], scores)

@@ -79,6 +79,7 @@ class TokensDecoder:
         self._labels = spec.labels
         self._scheme = spec.scheme
         self._begins = spec.scheme in _WITH_BEGIN
+        (self._temperature,) = spec.temperature or (1.0,)
         self.width = len(tags(spec.labels, spec.scheme))
 
     def decode(self, logits: NDArray[np.float32], encoding: Encoding) -> Entities:
@@ -94,7 +95,7 @@ class TokensDecoder:
         path = self._viterbi(own)
         if not path.any():  # most texts: all that follows is for spans
             return Entities(())
-        probabilities = np.exp(log_softmax(own)[np.arange(len(rows)), path])
+        probabilities = np.exp(log_softmax(own / self._temperature)[np.arange(len(rows)), path])
         return Entities(tuple(self._spans(path, probabilities, rows, encoding)))
 
     def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -149,13 +150,8 @@ class TokensDecoder:
             )
             if start < end:
                 taken = end
-                yield Span(
-                    label=self._labels[label],
-                    text=encoding.text[start:end],
-                    start=start,
-                    end=end,
-                    score=float(probabilities[first : last + 1].mean()),
-                )
+                score = float(probabilities[first : last + 1].mean())
+                yield Span(self._labels[label], encoding.text[start:end], start, end, score)
 
     def _runs(
         self, path: NDArray[np.int64], rows: NDArray[np.int64], encoding: Encoding

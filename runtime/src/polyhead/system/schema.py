@@ -26,6 +26,7 @@ T = TypeVar("T")
 # In one JSON file. An empty list is 3 bytes there and 64 in memory. The largest known: about
 # 580,000, the merges of mmBERT's tokenizer.
 _MOST_TABLES = 2**20
+_LARGEST = sys.float_info.max  # whole numbers may be larger
 
 
 def parse(cls: type[T], data: object, *, where: str, error: type[PolyheadError]) -> T:
@@ -232,13 +233,13 @@ def whole_number(name: str, value: object, *, least: int = 1, most: int | None =
     return value
 
 
-def number(name: str, value: object, *, least: float = 0) -> float:
-    """`value`, when it is a finite number of at least `least`.
+def number(name: str, value: object, *, least: float = 0, most: float = _LARGEST) -> float:
+    """`value`, when it is a finite number of at least `least` and at most `most`.
 
     Raises:
         InvalidSetting: otherwise; names the setting.
     """
-    most = sys.float_info.max  # of whole numbers, too
-    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
-        raise InvalidSetting(f"{name}={value!r}: expected a number of at least {least:g}.")
-    return float(value)  # type: ignore[arg-type]
+    if type(value) in (int, float) and least <= value <= most:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    allowed = f"of at least {least:g}" if most == _LARGEST else f"from {least:g} to {most:g}"
+    raise InvalidSetting(f"{name}={value!r}: expected a number {allowed}.")

@@ -33,6 +33,18 @@ def spec(**changes):
         pytest.param(
             {"labels": ("a",), "thresholds": (math.nan,)}, r"found \[nan\]", id="nan_threshold"
         ),
+        pytest.param(
+            {"labels": ("a", "b"), "activation": "softmax", "temperature": (1.0, 2.0)},
+            "temperature: found 2 numbers, expected 1.",
+            id="two_temperatures",
+        ),
+        pytest.param(
+            {"labels": ("a", "b"), "activation": "sigmoid", "temperature": ()},
+            "temperature: found 0 numbers, expected 1 or 2.",
+            id="no_temperature",
+        ),
+        pytest.param({"temperature": (0.0,)}, "expected 0.01 to 100 each", id="zero_temperature"),
+        pytest.param({"temperature": (math.nan,)}, "found .nan.", id="nan_temperature"),
         pytest.param({"scale": (1.0,)}, r"scale: found \[1.0\], expected two", id="one_number"),
         pytest.param({"scale": (1.0, 2.0, 3.0)}, "expected two finite", id="three_numbers"),
         pytest.param({"scale": (math.inf, 1.0)}, r"found \[inf, 1.0\]", id="infinite_offset"),
@@ -56,11 +68,12 @@ def test_what_a_spec_may_not_say(fields, message):
     [
         {"labels": ("a", "b"), "thresholds": (0.0, 1.0)},
         {"scale": (-1000.0, 0.1 + 0.2)},
+        {"temperature": (0.1 + 0.2,)},
         {"labels": (), "thresholds": ()},
         {"input": "pair", "no_answer": -0.1, "longest": 12, "stride": 15},
         {"dimensions": (2, 4), "sentences": 3},
     ],
-    ids=["thresholds", "scale", "no_labels", "answer", "sizes"],
+    ids=["thresholds", "scale", "temperature", "no_labels", "answer", "sizes"],
 )
 def test_thresholds_and_scale_come_back_from_json_to_the_bit(fields):
     data = json.loads(json.dumps(plain(spec(**fields))))
