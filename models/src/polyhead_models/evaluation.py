@@ -148,7 +148,7 @@ _FEWEST, _MOST, _TEXTS = 200, 1000, 2_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A metric over all texts, and the ends of its 95% interval."""
+    """A metric over all texts, and the ends of its interval."""
 
     value: float
     low: float
@@ -156,7 +156,12 @@ class Estimate:
 
 
 def paired(
-    kind: str, first: Sequence[Any], second: Sequence[Any], references: Sequence[Any]
+    kind: str,
+    first: Sequence[Any],
+    second: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    level: float = 0.95,
 ) -> tuple[Estimate, Estimate, Estimate]:
     """The primary metric of two models, and the first minus the second; always the same draws.
 
@@ -165,7 +170,7 @@ def paired(
     0.2 s for 700 texts. Correlations and ranks are computed for each draw.
 
     Results and references are of the same texts in the same order, at least one; the kind is
-    versioned, one with a primary metric.
+    versioned, one with a primary metric. `level` is the share of the draws between the two ends.
     """
     metric, texts = METRICS[kind], len(references)
 
@@ -188,6 +193,7 @@ def paired(
             paired=True,
             vectorized=True,
             method="percentile",
+            confidence_level=level,
             n_resamples=_MOST if sums else min(_MOST, max(_FEWEST, _TEXTS // texts)),
             batch=max(1, _TEXTS // texts),
             rng=0,
@@ -213,7 +219,9 @@ def _sums(
         sets = [(set(result.decision), set(reference)) for result, reference in pairs]
         right = [2.0 * len(found & expected) for found, expected in sets]
         return [np.array(right), np.array([float(len(a) + len(b)) for a, b in sets])]
-    if kind in ("classification.v1", "answer.v1", "summary.v1"):  # a mean over texts
+    if kind == "classification.v1":
+        return [np.array([float(a.label == b) for a, b in pairs]), np.ones(len(pairs))]
+    if kind in ("answer.v1", "summary.v1"):  # a mean over texts
         metric = METRICS[kind]
         values = [metric.score([a], [b])[str(metric.primary)] for a, b in pairs]
         return [np.array(values), np.ones(len(pairs))]
