@@ -192,7 +192,7 @@ class ExportPipeline:
         sentence = selected.outcome
         if selected.plan != first:
             slower = made.slowdown(selected.plan, first, inputs(measured)[:_TIMED])
-            sentence += f". A text takes {slower:.2f} times as long as with {first.name}"
+            sentence += f". A text takes {slower:.2f} times the CPU time of {first.name}"
         logger.info("%s.", sentence)
         made.keep(selected.plan)
         if self.deployed is not None:

@@ -55,9 +55,9 @@ class PlanGraphs:
             (self._folder / file).unlink(missing_ok=True)
 
     def slowdown(self, plan: Plan, first: Plan, texts: Sequence[Input]) -> float:
-        """How many times as long as with the plan `first` a single text takes, measured here.
+        """How many times the CPU time of the plan `first` a single text takes, measured here.
 
-        Medians over rounds in which both graphs take turns.
+        Medians over rounds in which both graphs take turns; other work on the machine does not count.
         """
         assert self._calibrated is not None
         path = self._folder / "first.onnx"
@@ -67,9 +67,9 @@ class PlanGraphs:
         with self._open(path) as other, self.engine(plan) as own:
             for text in [*texts] * _ROUNDS:
                 for engine, seconds in zip((own, other), took, strict=True):
-                    start = time.perf_counter()
+                    start = time.process_time()
                     engine.logits([text])
-                    seconds.append(time.perf_counter() - start)
+                    seconds.append(time.process_time() - start)
         path.unlink()
         return statistics.median(took[0]) / statistics.median(took[1])
 
