@@ -57,7 +57,7 @@ class PlanGraphs:
     def slowdown(self, plan: Plan, first: Plan, texts: Sequence[Input]) -> float:
         """How many times the CPU time of the plan `first` a single text takes, measured here.
 
-        Medians over rounds in which both graphs take turns. Other work on the machine hardly counts.
+        Medians over rounds in which both graphs take turns. Other work on the machine is not in it.
         """
         assert self._calibrated is not None
         path = self._folder / "first.onnx"
