@@ -191,3 +191,14 @@ def test_the_margin_of_a_summary_is_the_last_sentence_that_is_taken_less_the_nex
 )
 def test_what_a_constant_answer_reaches(kind, references, figure):
     assert chance(kind, references) == pytest.approx(figure)
+
+
+def test_two_thousand_labels_are_no_more_to_decide_between_than_two():
+    spec = head("classification.v1", labels=tuple(map(str, range(2000))))
+    logits = np.zeros(2000)
+    logits[[7, 1999]] = 20.0, 19.0
+    of, result = margin_of(spec, logits)
+    assert result.label == "7"
+    assert of("7") == pytest.approx(np.tanh(0.5), abs=1e-4)
+    found = compare("classification.v1", [result], [result], [of], tie_margin=0.05)
+    assert found == Changes(changed=0, decisions=1)
