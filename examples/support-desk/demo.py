@@ -87,7 +87,7 @@ class Demo:
         if self._exported():
             output.progress(f"{self.bundle}: already exported from this checkpoint; kept")
         else:
-            self._polyhead(["export", self.checkpoint, "-o", self.bundle, "--precision", "int8"])
+            self._polyhead(["export", self.checkpoint, "-o", self.bundle])
         self._polyhead(["verify", self.bundle])
         exported = self._json(["evaluate", self.bundle, self.config, "--json"])
         output.write("")

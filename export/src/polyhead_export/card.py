@@ -63,40 +63,45 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
     return [
         "## Against the PyTorch model",
         "",
-        "Measured at export, both models on the same texts. The drop is in points, with a bootstrap"
-        " 95% interval over the texts. A `tokens` head decides about spans, a `multilabel` head"
-        " about labels, others about texts. Embeddings count as changed below a cosine of 0.99, of"
-        " the texts and of their first word or two; for numbers the share is 1 minus the"
+        "Measured at export, both models on the same texts. The drop is in points; in brackets are"
+        " 95% confidence bounds, each one-sided. A `tokens` head decides about spans, a"
+        " `multilabel` head about labels, others about texts. Near ties of the PyTorch model are"
+        " counted apart. Embeddings count as changed below a cosine of 0.99, of the"
+        " texts and of their first word or two; for numbers the share is 1 minus the"
         " concordance. The agreement of embeddings is their mean cosine.",
         "",
         markdown_table(
             [
                 *("head", "metric", "split", "texts", "PyTorch", "this graph", "drop"),
-                *("agreement", "decisions changed", "logit error, largest", "mean"),
+                *("agreement", "decisions changed", "near ties", "logit error, largest", "mean"),
             ],
             [
                 [
                     *(name, q.metric or "–", q.split, str(q.texts)),
                     *(_metric(q.fp32), _metric(q.exported), q.drop_text),
-                    *(f"{q.agreement:.4f}", f"{100 * (q.changed or 0):.2f}%"),
+                    *(f"{q.agreement:.4f}", q.changed_text, q.near_ties_text),
                     *(f"{q.max_logit_error:.2g}", f"{q.mean_logit_error or 0:.2g}"),
                 ]
                 for name, q in quality.items()
             ],
         ),
         "",
-        f"![Metrics of both models, drops, and a histogram of the logit errors]({picture})",
+        f"![Metrics of both models, drops and changed decisions]({picture})",
         "",
     ]
 
 
 def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) -> list[str]:
-    limits = gates.Limits(max_drop=gate.max_drop, max_flips=gate.max_flips)
-    remarks = gates.remarks(quality, limits, names)
+    limits = gates.Limits(
+        max_drop=gate.max_drop, max_flips=gate.max_flips, tie_margin=gate.tie_margin
+    )
+    remarks = gates.remarks(quality, gate.attempt, limits, names)
     return [
         f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"
-        " head. What was tried (drop in points, decisions changed in percent), the last is this"
-        " graph:",
+        " head; a head passes where the bounds are within, fails where a lower one is beyond, and"
+        f" is uncertain otherwise. Near ties are closer than {gate.tie_margin:g}. What was tried"
+        " (drop in points, decisions changed in percent); this graph is"
+        f" {as_markdown(gate.attempt.name)}:",
         "",
         gates.attempts_table(gate.attempts, markdown_table),
         "",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
+from polyhead.heads import HeadSpec, decoder
+from polyhead.heads.base import softmax
+from polyhead.heads.multilabel import THRESHOLD
+from polyhead.text.encoding import Encoding
 from polyhead_models.metrics import METRICS
 
 SAME = 0.99
@@ -15,30 +24,163 @@ SAME = 0.99
 
 # Their decision is a set of items, each right or wrong by itself, as in their metric.
 _OF_ITEMS = ("tokens.v1", "multilabel.v1")
+_OF_TEXTS = ("classification.v1", "answer.v1", "summary.v1")
+CHOOSING = (*_OF_ITEMS, *_OF_TEXTS)
+"""Kinds whose decisions have a next best choice; see `margin`."""
+
+_ONE_SIDED = 0.05
+_MOST_SHIFT = 50.0
+
+Margin = Callable[[Any], float]
+"""How much more probable one of a text's decisions is than its next best choice, 0 to 1."""
 
 
-def changed(kind: str, results: Sequence[Any], others: Sequence[Any]) -> float:
-    """Share of decisions, 0 to 1, that differ between two models on the same texts.
+@dataclass(frozen=True)
+class Changes:
+    """Decisions of two models on the same texts.
+
+    Attributes:
+        changed: how many of those that count differ.
+        decisions: how many count.
+        near_ties: how many do not count.
+        near_ties_changed: how many of these differ.
+    """
+
+    changed: float = 0
+    decisions: int = 0
+    near_ties: int = 0
+    near_ties_changed: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the decisions that count, 0 to 1."""
+        return self.changed / max(1, self.decisions)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The share's lower and upper 95% confidence bound, each one-sided.
+
+        Clopper & Pearson 1934, exact for decisions that are independent of each other.
+        """
+        k, n = self.changed, self.decisions
+        low = stats.beta.ppf(_ONE_SIDED, k, n - k + 1) if k > 0 else 0.0
+        high = stats.beta.ppf(1 - _ONE_SIDED, k + 1, n - k) if k < n else 1.0
+        return float(low), float(high)
+
+
+def compare(
+    kind: str,
+    results: Sequence[Any],
+    others: Sequence[Any],
+    margins: Sequence[Margin] | None = None,
+    *,
+    tie_margin: float = 0.0,
+) -> Changes:
+    """Count decisions that differ between two models on the same texts.
 
     A decision is what a text gets. A `tokens` head decides about each span and a `multilabel` head
-    about each label: the items that one model has alone, over all items of both (Dice 1945), since
-    in a text with thirty spans one of them is not all. An `embedding` is changed where the cosine
-    of both vectors is below 0.99: a mean would hide the few texts that int8 moves far. For numbers,
-    which decide nothing, 1 minus the kind's agreement, the concordance.
+    about each label: in a text with thirty spans one of them is not all. Of a span that has become
+    another both models have one alone: that is one decision. An `embedding` is changed where the
+    cosine of both vectors is below 0.99: a mean would hide the few texts that int8 moves far. For
+    numbers, which decide nothing, 1 minus the kind's agreement, the concordance, as if it were a
+    share of the texts.
 
     Args:
         kind: the heads' versioned kind.
-        results: of one model, at least one.
-        others: of the other, in the same order.
+        results: of one model.
+        others: of the reference, in the same order.
+        margins: of the reference's decisions, one function a text; see `margin`. None for a kind
+            that has none.
+        tie_margin: decisions with a smaller margin are near ties.
     """
+    count = len(results)
     if kind == "embedding.v1":
         cosines = [np.dot(a.vector, b.vector) for a, b in zip(results, others, strict=True)]
-        return float(np.mean([not cosine >= SAME for cosine in cosines]))
-    if kind not in _OF_ITEMS:
-        return max(0.0, 1 - METRICS[kind].agreement(results, others))
-    pairs = [(set(a.decision), set(b.decision)) for a, b in zip(results, others, strict=True)]
-    alone = sum(len(a ^ b) for a, b in pairs)
-    return alone / max(1, sum(len(a) + len(b) for a, b in pairs))
+        return Changes(sum(not cosine >= SAME for cosine in cosines), count)
+    if kind not in CHOOSING:
+        return Changes(count * max(0.0, 1 - METRICS[kind].agreement(results, others)), count)
+    changed = decisions = near = near_changed = 0
+    for own, other, of in zip(results, others, margins or [_sure] * count, strict=True):
+        a, b = _items(kind, own), _items(kind, other)
+        ties = {item for item in a | b if of(item) < tie_margin}
+        changed += max(len(a - b - ties), len(b - a - ties))
+        decisions += max(len(a - ties), len(b - ties))
+        near += max(len(a & ties), len(b & ties))
+        near_changed += max(len((a - b) & ties), len((b - a) & ties))
+    return Changes(changed, decisions, near, near_changed)
+
+
+def _items(kind: str, result: Any) -> set[Hashable]:
+    return set(result.decision) if kind in _OF_ITEMS else {result.decision}
+
+
+def _sure(_: Any) -> float:
+    return math.inf
+
+
+def margin(
+    name: str, spec: HeadSpec, result: Any, logits: NDArray[np.float32], encoding: Encoding
+) -> Margin:
+    """How sure a model is of what it decides about one text, in probability.
+
+    | kind | margin |
+    |---|---|
+    | classification | the first label less the second |
+    | multilabel | of each label: how far from its threshold |
+    | tokens | of each span: the least of the first tag less the second, over its tokens and the one
+      before and behind, where another tag would make another span of it |
+    | answer | the best span or "no answer" less the next, with the threshold of the head |
+    | summary | the last sentence that is taken less the first that is not |
+
+    Kinds that are not among `CHOOSING` have no near ties.
+
+    Args:
+        name: of the head.
+        spec: of the head.
+        result: what its decoder made of the logits.
+        logits: of the text.
+        encoding: of the text.
+    """
+    if spec.kind == "multilabel.v1":
+        limits = dict(
+            zip(spec.labels, spec.thresholds or [THRESHOLD] * len(spec.labels), strict=True)
+        )
+        return lambda label: abs(result.scores[label] - limits[label])
+    if spec.kind == "tokens.v1":
+        return _span_margin(logits, encoding)
+    choices: list[float] = []
+    if spec.kind == "classification.v1":
+        choices = list(result.scores.values())
+    elif spec.kind == "answer.v1":
+        best: Any = decoder(name, spec).decode(logits, encoding, n=2)  # type: ignore[call-arg]
+        shift = 0.0 if spec.no_answer is None else math.exp(min(-spec.no_answer, _MOST_SHIFT))
+        choices = [shift * best.no_answer, *(span.score for span in best.candidates)]
+        choices = [choice / max(sum(choices), 1e-9) for choice in choices]
+    elif spec.kind == "summary.v1":
+        every: Any = decoder(name, spec).decode(logits, encoding, ratio=1.0)  # type: ignore[call-arg]
+        ranked = sorted((sentence.score for sentence in every.sentences), reverse=True)
+        choices = ranked[max(0, len(result.sentences) - 1) :]
+    first, *second = heapq.nlargest(2, choices) or [math.inf]
+    found = first - second[0] if second else math.inf
+    return lambda _: found
+
+
+def _span_margin(logits: NDArray[np.float32], encoding: Encoding) -> Margin:
+    """Of a span `(label, start, end)`, from logits `(tokens, tags)`."""
+    rows = encoding.body
+    if not len(rows):
+        return _sure
+    scores = np.sort(softmax(logits[rows]), axis=1)
+    margins, offsets = scores[:, -1] - scores[:, -2], encoding.offsets[rows]
+
+    def of(span: tuple[str, int, int]) -> float:
+        _, start, end = span
+        inside = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < end))
+        if not len(inside):
+            return math.inf
+        return float(margins[max(0, inside[0] - 1) : inside[-1] + 2].min())
+
+    return of
 
 
 def chance(kind: str, references: Sequence[Any]) -> float:

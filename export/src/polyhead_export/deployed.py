@@ -66,7 +66,7 @@ class DeployedBundle:
     @property
     def plan(self) -> Plan:
         """How its linears were quantised."""
-        name = self.manifest.gate.attempts[-1].name if self.manifest.gate else "int8"
+        name = self.manifest.gate.attempt.name if self.manifest.gate else "int8"
         return replace(self.calibration.plan, name=f"{name.removesuffix(_KEPT)}{_KEPT}")
 
     @property

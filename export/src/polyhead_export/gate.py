@@ -1,16 +1,22 @@
 """What an export may cost, and the fastest quantisation plan that costs no more.
 
-The rule, for each head on the validation texts: the head's metric may be at most `max_drop` points
-(100 times the metric) below the PyTorch model's, and at most `max_flips` percent of its decisions
-may differ. Both are the measured values, not bounds of an interval. A bound would be a rule about
-the number of texts: the upper one refuses every graph where there are few, the lower one accepts
-every graph. The interval is measured, shown and kept next to the value, so that a reader sees how
-much a pass is worth; `remarks` names heads where a single text is beyond the limit.
+The rule, for each head on the validation texts: its metric may be at most `max_drop` points (100
+times the metric) below the PyTorch model's, and at most `max_flips` percent of its decisions may
+differ. Texts are a sample, so that 95% confidence bounds, each one-sided, are held against the
+limits and not the measured values:
+
+- a head *fails* when a lower bound is beyond its limit: that is no chance;
+- it *passes* when both upper bounds are within: the texts show it;
+- it is *uncertain* otherwise, which few texts always are. Where the measured values are within the
+  limits the graph is taken, and said to be uncertain. Where one is beyond, more exact graphs are
+  tried first.
+
+Near ties of the PyTorch model do not count as changed decisions: a choice between two labels of 31
+and 30 percent is a coin's, whatever it is computed in. See `polyhead_export.decisions.margin`.
 
 An embedding decides nothing; its vectors count as changed below a cosine of 0.99. A share of texts
 and not the worst one: of some thousand texts a single odd one would ask for a slower graph. A mean
-would hide a few far ones: MiniLM's over 200 texts was 0.998 with one at 0.964. With a limit of 0
-(`max_flips`) every vector counts.
+would hide a few far ones: MiniLM's over 200 texts was 0.998 with one at 0.964.
 
 A head without references goes by its decisions alone. So does a head whose metric is at chance in
 the PyTorch model already: it has nothing to lose, which the gate says.
@@ -22,6 +28,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from polyhead.bundle import Attempt, Gate, HeadQuality
 from polyhead.cli.output import listed, table
@@ -33,10 +40,7 @@ from polyhead_export.quantisation.calibrate import Plan
 logger = logging.getLogger(__name__)
 
 _ROUNDING = 1e-9
-# A per-row scale costs about a sixth of the time, float about three times as much: few linears
-# first. The last step leaves half of them in int8; beyond it, the float graph is the better choice.
-_PER_ROW = (8, 2, 1)
-_FLOAT = (8, 4, 2)
+_PATIENCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,53 +50,99 @@ class Limits:
     Attributes:
         max_drop: points of a head's metric, from 0.
         max_flips: percent of a head's decisions, from 0 to 100.
+        tie_margin: decisions whose first two choices are closer, in probability, do not count;
+            from 0, where all count, to 1.
     """
 
     max_drop: float = 0.5
     max_flips: float = 1.0
+    tie_margin: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, most in (("max_drop", math.inf), ("max_flips", 100.0)):
+        for name, most in (("max_drop", math.inf), ("max_flips", 100.0), ("tie_margin", 1.0)):
             value = getattr(self, name)
             if not (0 <= value <= most and math.isfinite(value)):
                 allowed = "of at least 0" if math.isinf(most) else f"from 0 to {most:g}"
                 raise InvalidSetting(f"{name}={value!r}: expected a number {allowed}.")
 
 
-def judge(name: str, quality: Mapping[str, HeadQuality], limits: Limits) -> Attempt:
+@dataclass(frozen=True)
+class _Held:
+    """A measured value, both ends of its interval, and its limit; points or percent."""
+
+    value: float
+    low: float
+    high: float
+    limit: float
+
+
+def _held(found: HeadQuality, limits: Limits) -> list[_Held]:
+    changed = found.changed or 0.0
+    low, high = found.changed_interval or (changed, changed)
+    held = [_Held(100 * changed, 100 * low, 100 * high, limits.max_flips)]
+    if found.drop is not None and not found.at_chance:
+        low, high = found.drop_interval or (found.drop, found.drop)
+        held.append(_Held(found.drop, low, high, limits.max_drop))
+    return held
+
+
+def verdict(
+    found: HeadQuality, limits: Limits, *, exact: bool = False
+) -> Literal["pass", "uncertain", "fail"]:
+    """What a head's figures say; one that is no number fails, as does a logit that is none.
+
+    Args:
+        found: what was measured.
+        limits: what may be lost.
+        exact: whether the graph is the float graph. That was compared with PyTorch number by
+            number, so that it passes by its measured values.
+    """
+    held = _held(found, limits)
+    if not all(each.low <= each.limit + _ROUNDING for each in held):
+        return "fail"
+    if not math.isfinite(found.max_logit_error):
+        return "fail"
+    shown = [each.value if exact else each.high for each in held]
+    within = all(s <= each.limit + _ROUNDING for s, each in zip(shown, held, strict=True))
+    return "pass" if within else "uncertain"
+
+
+def judge(
+    name: str, quality: Mapping[str, HeadQuality], limits: Limits, *, exact: bool = False
+) -> Attempt:
     """Hold what was measured against the limits.
 
     Args:
         name: of the attempt.
         quality: by head; a head that was not measured is not judged.
         limits: what may be lost.
+        exact: see `verdict`.
     """
-    drop = {
-        head: found.drop
-        for head, found in quality.items()
-        if found.drop is not None and not found.at_chance
-    }
-    flips = {head: 100 * (found.changed or 0.0) for head, found in quality.items()}
+    found = {head: verdict(measured, limits, exact=exact) for head, measured in quality.items()}
     return Attempt(
         name=name,
-        drop=drop,
-        changed=flips,
-        failed=tuple(
-            head
-            for head in quality
-            if not _within(drop.get(head, 0.0), limits.max_drop)
-            or not _within(flips[head], limits.max_flips)
-        ),
+        drop={
+            head: measured.drop if math.isfinite(measured.drop) else 100.0
+            for head, measured in quality.items()
+            if measured.drop is not None and not measured.at_chance
+        },
+        changed={head: 100 * (measured.changed or 0.0) for head, measured in quality.items()},
+        failed=tuple(head for head, said in found.items() if said == "fail"),
+        uncertain=tuple(head for head, said in found.items() if said == "uncertain"),
     )
 
 
 def remarks(
-    quality: Mapping[str, HeadQuality], limits: Limits, heads: Iterable[str] = ()
+    quality: Mapping[str, HeadQuality],
+    attempt: Attempt,
+    limits: Limits,
+    heads: Iterable[str] = (),
 ) -> list[str]:
-    """What a reader of the gate should know: heads at chance, with few texts, or with none.
+    """What a reader of the gate should know: heads at chance, uncertain, or without a text.
 
     Args:
         quality: what was measured, by head.
+        attempt: what the gate says of it.
         limits: what may be lost.
         heads: the names of all heads.
     """
@@ -108,97 +158,139 @@ def remarks(
                 " than an answer that is always the same. Its drop says nothing; the gate goes by"
                 " its decisions alone."
             )
-        if 100 / measured.texts > limits.max_flips > 0:
-            found.append(
-                f"{head}: {measured.texts} texts are few for a gate, one of them is"
-                f" {100 / measured.texts:.1f}%; more than {limits.max_flips:g}% is refused."
-            )
+        if head in attempt.uncertain:
+            found.append(f"{head}: uncertain. {_doubt(measured, limits)}")
     return found
 
 
-def _within(value: float, limit: float) -> bool:
-    """False for NaN too."""
-    return value <= limit + _ROUNDING
+def _doubt(measured: HeadQuality, limits: Limits) -> str:
+    """Which limit an interval holds, and how many texts would show that it is kept."""
+    flips, *drops = _held(measured, limits)
+    found, smallest = [], math.inf
+    if flips.high > flips.limit:
+        found.append(f"Changed decisions {measured.changed_text}, allowed {flips.limit:g}%")
+        smallest = flips.limit
+    if drops and drops[0].high > drops[0].limit:
+        found.append(f"drop {measured.drop_text} points, allowed {drops[0].limit:g}")
+        smallest = min(smallest, drops[0].limit)
+    text = "; ".join(found)
+    text = f"{text[:1].upper()}{text[1:]}."
+    if 0 < smallest < 100:
+        needed = math.ceil(math.log(0.05) / math.log1p(-smallest / 100))
+        if measured.texts < needed:
+            text += f" {measured.texts:,} texts are few: {needed:,} without a change would pass."
+    return text
+
+
+@dataclass(frozen=True)
+class TriedPlan:
+    """A plan that was tried.
+
+    Attributes:
+        plan: how the graph was made.
+        comparison: what it answers.
+        attempt: what the gate says of it.
+        loss: how many heads fail, and by how many points and percent all heads are beyond their
+            limits; less is better.
+    """
+
+    plan: Plan
+    comparison: GraphComparison
+    attempt: Attempt
+    loss: tuple[int, float]
 
 
 @dataclass(frozen=True)
 class SelectedPlan:
-    """The first plan that passed the gate.
+    """The plan that was taken.
 
     Attributes:
         plan: how the graph was made.
         comparison: what it answers.
         gate: what was allowed and tried.
+        outcome: what was taken and why, in a sentence.
     """
 
     plan: Plan
     comparison: GraphComparison
     gate: Gate
+    outcome: str
 
 
-def fallback_plans(ranking: Sequence[str]) -> list[Plan]:
-    """The plans for some linears, from the fastest graph to the most exact one.
-
-    Static scales for all; per-row scales for the worst eighth, the worst half, all; float for the
-    worst eighth, quarter, half, with per-row scales for the others. Fewer plans for few linears.
-
-    Args:
-        ranking: names of the linears, the one with the largest output error first.
-    """
-    count, every, found = len(ranking), frozenset(ranking), [Plan()]
-    for part in _PER_ROW:
-        worst = frozenset(ranking[: -(-count // part)])
-        found.append(Plan(worst, name=f"per-row scales for {_of(len(worst), count)} linears"))
-    for part in _FLOAT:
-        worst = frozenset(ranking[: -(-count // part)])
-        name = f"fp32 for {_of(len(worst), count)} linears, per-row scales for the others"
-        found.append(Plan(every - worst, worst, name))
-    return list(dict.fromkeys(plan for plan in found if plan.fp32 != every))
+Stage = Callable[[TriedPlan], Sequence[Plan]]
+"""Plans that are more exact than the best so far; empty for none."""
 
 
 def select_plan(
-    plans: Sequence[Plan],
+    first: Plan,
+    stages: Sequence[Stage],
     compare: Callable[[Plan], GraphComparison],
     limits: Limits,
     *,
     heads: Collection[str] = (),
+    advice: str = "",
 ) -> SelectedPlan:
-    """Try plan after plan until all heads are within the limits; the log has each outcome.
+    """The first plan that is within the limits, or else the best in which no head fails.
+
+    A stage ends when two of its plans in a row are no better than the best so far; the log has each
+    outcome.
 
     Args:
-        plans: at least one, the fastest first.
+        first: the plan of the fastest graph.
+        stages: what to try then, one after another, until a plan is within the limits.
         compare: makes the graph of a plan and runs the validation texts through it.
         limits: what may be lost.
         heads: the names of all heads, to report those that no text is for.
+        advice: what to do where no plan is taken, the last words of the error.
 
     Raises:
-        GateError: when no plan passes; shows what was tried.
+        GateError: when a head fails in the best plan, too; shows what was tried.
     """
-    attempts: list[Attempt] = []
-    for plan in plans:
+
+    def attempt(plan: Plan) -> TriedPlan:
         comparison = compare(plan)
-        attempt = judge(plan.name, comparison.quality, limits)
-        if not attempts:
-            for remark in remarks(comparison.quality, limits, heads):
-                logger.info(remark)
-        attempts.append(attempt)
-        logger.info(_summary(attempt))
-        if not attempt.failed:
-            found = Gate(
-                max_drop=limits.max_drop,
-                max_flips=limits.max_flips,
-                attempts=tuple(attempts),
-                per_row=tuple(sorted(plan.per_row)),
-                fp32=tuple(sorted(plan.fp32)),
-            )
-            return SelectedPlan(plan, comparison, found)
-    raise GateError(
-        f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
-        f" changed decisions; nothing was written. Tried:\n\n{attempts_table(attempts)}\n\n"
-        + "".join(f"{remark}\n" for remark in remarks(comparison.quality, limits, heads))
-        + "Allow more with --max-drop and --max-flips, calibrate on more texts with"
-        " --calibration-texts, or export with --precision fp32."
+        found = judge(plan.name, comparison.quality, limits, exact=plan.float_graph)
+        logger.info(_summary(found))
+        return TriedPlan(plan, comparison, found, _loss(comparison.quality, found, limits))
+
+    tried = [attempt(first)]
+    best = 0
+    for stage in stages:
+        idle = 0
+        for plan in () if _within(tried[best]) else stage(tried[best]):
+            tried.append(attempt(plan))
+            better = tried[-1].loss < tried[best].loss
+            best, idle = (len(tried) - 1, 0) if better else (best, idle + 1)
+            if _within(tried[best]) or idle == _PATIENCE:
+                break
+    selected = tried[best]
+    if selected.attempt.failed:
+        raise GateError(f"{_refusal(tried, selected, limits, heads)} {advice}".rstrip())
+    gate = Gate(
+        max_drop=limits.max_drop,
+        max_flips=limits.max_flips,
+        tie_margin=limits.tie_margin,
+        attempts=tuple(each.attempt for each in tried),
+        selected=best,
+        per_row=tuple(sorted(selected.plan.per_row)),
+        fp32=tuple(sorted(selected.plan.fp32)),
     )
+    for remark in remarks(selected.comparison.quality, selected.attempt, limits, heads):
+        logger.info(remark)
+    outcome = _outcome(tried, best, limits)
+    return SelectedPlan(selected.plan, selected.comparison, gate, outcome)
+
+
+def _loss(
+    quality: Mapping[str, HeadQuality], attempt: Attempt, limits: Limits
+) -> tuple[int, float]:
+    held = [each for measured in quality.values() for each in _held(measured, limits)]
+    beyond = [each.value - each.limit for each in held if not each.value <= each.limit + _ROUNDING]
+    return len(attempt.failed), math.inf if any(map(math.isnan, beyond)) else sum(beyond)
+
+
+def _within(tried: TriedPlan) -> bool:
+    return tried.loss == (0, 0)
 
 
 def attempts_table(
@@ -207,14 +299,14 @@ def attempts_table(
 ) -> str:
     """The attempts with each head's drop in points and changed decisions in percent."""
     return render(
-        ["attempt", "head", "drop", "changed %", "within"],
+        ["attempt", "head", "drop", "changed %", "verdict"],
         [
             [
                 attempt.name,
                 head,
                 f"{attempt.drop[head]:+.2f}" if head in attempt.drop else "-",
                 f"{changed:.2f}",
-                "no" if head in attempt.failed else "yes",
+                attempt.verdict(head),
             ]
             for attempt in attempts
             for head, changed in attempt.changed.items()
@@ -223,14 +315,57 @@ def attempts_table(
 
 
 def _summary(attempt: Attempt) -> str:
-    verdict = f"beyond the limits: {listed(attempt.failed)}" if attempt.failed else "passed"
-    drop = max(attempt.drop.values(), default=0.0)
+    said = [
+        f"{what}: {listed(names)}"
+        for what, names in (("beyond the limits", attempt.failed), ("uncertain", attempt.uncertain))
+        if names
+    ]
     changed = max(attempt.changed.values(), default=0.0)
+    drop = f"largest drop {max(attempt.drop.values()):+.2f} points, " if attempt.drop else ""
     return (
-        f"gate: {attempt.name}: largest drop {drop:+.2f} points, most decisions changed"
-        f" {changed:.2f}%; {verdict}"
+        f"gate: {attempt.name}: {drop}most decisions changed {changed:.2f}%;"
+        f" {'; '.join(said) or 'passed'}"
     )
 
 
-def _of(some: int, count: int) -> str:
-    return f"all {count}" if some == count else f"the worst {some} of {count}"
+def _outcome(tried: Sequence[TriedPlan], best: int, limits: Limits) -> str:
+    """One sentence of what was done, and why."""
+    selected, first = tried[best], tried[0]
+    doubt = selected.attempt.uncertain
+    end = f"; uncertain: {listed(doubt)}" if doubt else "; every head passes"
+    if best == 0:
+        return f"taken: {selected.plan.name}{end}"
+    lost = first.attempt.failed or first.attempt.uncertain
+    why = f"{first.plan.name} lose too much of {listed(lost)}"
+    if selected.plan.float_graph:
+        nearest = min(tried[:best], key=lambda each: each.loss)
+        why = f"int8 fails for {listed(nearest.attempt.failed)}{_nearest(nearest, limits)}"
+    return f"taken: {selected.plan.name}, since {why}{end}"
+
+
+def _nearest(tried: TriedPlan, limits: Limits) -> str:
+    """The name of the nearest attempt, and the flags that take it."""
+    found: dict[str, float] = {}
+    for measured in tried.comparison.quality.values():
+        for flag, held in zip(("--max-flips", "--max-drop"), _held(measured, limits), strict=False):
+            if not held.value <= held.limit + _ROUNDING:
+                found[flag] = max(held.value, found.get(flag, 0.0))
+    if not found or not all(map(math.isfinite, found.values())):
+        return f" (nearest: {tried.plan.name})"
+    flags = " ".join(
+        f"{flag} {math.ceil(10 * value - _ROUNDING) / 10:g}" for flag, value in found.items()
+    )
+    return f" (nearest: {tried.plan.name}; --precision int8 {flags} takes it)"
+
+
+def _refusal(
+    tried: Sequence[TriedPlan], nearest: TriedPlan, limits: Limits, heads: Collection[str]
+) -> str:
+    found = remarks(nearest.comparison.quality, nearest.attempt, limits, heads)
+    return (
+        f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
+        " changed decisions; nothing was written. Tried:\n\n"
+        f"{attempts_table([each.attempt for each in tried])}\n\n"
+        + "".join(f"{remark}\n" for remark in found)
+        + f"Beyond chance: {listed(nearest.attempt.failed)}{_nearest(nearest, limits)}."
+    )

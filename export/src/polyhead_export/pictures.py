@@ -1,62 +1,61 @@
-"""The picture of a model card: both models' metrics, and how far the logits are off."""
+"""The picture of a model card: both models' metrics, and what the export changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from polyhead.bundle import HeadQuality
+from polyhead.bundle import Gate, HeadQuality
 from polyhead_export.temperatures import TemperedHead
 from polyhead_models.plots import png
 
 _COLOURS = list(mpl.color_sequences["tab10"])
 _GREY = "0.55"
-_BINS = 40
-# What float32 itself gives away; smaller errors are shown as this.
-_SMALLEST = 1e-7
 
 
 def quality(
-    heads: Mapping[str, HeadQuality],
-    logit_errors: Mapping[str, NDArray[np.float32]],
-    scored: Mapping[str, TemperedHead],
+    heads: Mapping[str, HeadQuality], gate: Gate, scored: Mapping[str, TemperedHead]
 ) -> bytes:
-    """Metric of each head, its drop, logit errors, and how often scores are right.
+    """Metric of each head, its drop, its changed decisions, and how often scores are right.
 
     Args:
-        heads: what was measured, with intervals; heads without a metric are in the histogram only.
-        logit_errors: absolute differences by head, float32 `(logits,)`.
+        heads: what was measured; a head without a metric has changed decisions only.
+        gate: the limits, drawn as broken lines.
         scored: by head, those whose scores are right or wrong.
 
     Returns:
         A PNG file.
     """
-    known = {name: found for name, found in heads.items() if found.drop is not None}
     widths = (1, 1, 1.2, 1.2) if scored else (1, 1, 1.2)
-    size = 3.5 * sum(widths), max(3.2, 1.6 + 0.4 * len(known))
+    size = 3.5 * sum(widths), max(3.2, 1.6 + 0.4 * len(heads))
     figure = Figure(figsize=size, layout="constrained")
-    left, middle, right, *last = figure.subplots(1, len(widths), width_ratios=widths)
-    for row, found in enumerate(known.values()):
-        _head(left, middle, row, found)
-    labels = [f"{name}\n{found.metric}" for name, found in known.items()]
-    left.set_yticks(range(len(known)), labels, fontsize=8)
-    left.set_xlim(min(0.0, *(found.exported or 0.0 for found in known.values()), 0.0), 1.02)
-    left.set_title("ring: PyTorch, dot: this graph", fontsize=10)
-    middle.set_yticks(range(len(known)), [""] * len(known))
-    middle.axvline(0, color=_GREY, linewidth=0.8)
-    middle.set_title("drop in points, 95% interval", fontsize=10)
-    _errors(right, logit_errors)
+    metrics, drops, changed, *last = figure.subplots(1, len(widths), width_ratios=widths)
+    for row, found in enumerate(heads.values()):
+        if found.drop is not None:
+            metrics.plot([found.fp32 or 0.0], [row], "o", ms=7, mfc="none", color="black")
+            metrics.plot([found.exported or 0.0], [row], "o", ms=4, color=_COLOURS[0])
+            _bounded(drops, row, found.drop, found.drop_interval)
+        low, high = found.changed_interval or (0.0, 0.0)
+        _bounded(changed, row, 100 * (found.changed or 0.0), (100 * low, 100 * high))
+    labels = [f"{name}\n{found.metric or ''}" for name, found in heads.items()]
+    metrics.set_yticks(range(len(heads)), labels, fontsize=8)
+    metrics.set_xlim(min(0.0, *(found.exported or 0.0 for found in heads.values()), 0.0), 1.02)
+    metrics.set_title("ring: PyTorch, dot: this graph", fontsize=10)
+    drops.axvline(0, color=_GREY, linewidth=0.8)
+    drops.set_title("drop in points, 95% bounds", fontsize=10)
+    changed.set_title("decisions changed in %, 95% bounds", fontsize=10)
+    for axes, limit in ((drops, gate.max_drop), (changed, gate.max_flips)):
+        axes.axvline(limit, color=_COLOURS[3], linewidth=1, linestyle="--", label="limit")
+        axes.set_yticks(range(len(heads)), [""] * len(heads))
+    changed.legend(fontsize=7, loc="lower right")
+    for axes in (metrics, drops, changed):
+        axes.set_ylim(max(len(heads), 1) - 0.5, -0.5)
+        axes.grid(axis="x", alpha=0.25)
     for axes in last:
         _reliability(axes, scored)
-    for axes in (left, middle):
-        axes.set_ylim(max(len(known), 1) - 0.5, -0.5)
-    for axes in (left, middle, right):
-        axes.grid(axis="x", alpha=0.25)
     return png(figure)
 
 
@@ -73,33 +72,8 @@ def _reliability(axes: Axes, scored: Mapping[str, TemperedHead]) -> None:
     axes.legend(fontsize=7)
 
 
-def _head(metrics: Axes, drops: Axes, row: int, found: HeadQuality) -> None:
-    metrics.plot([found.fp32 or 0.0], [row], "o", ms=7, mfc="none", color="black")
-    metrics.plot([found.exported or 0.0], [row], "o", ms=4, color=_COLOURS[0])
-    drop = found.drop or 0.0
+def _bounded(axes: Axes, row: int, value: float, bounds: tuple[float, ...] | None) -> None:
     # A line and a point, not an error bar: a percentile interval need not hold the metric itself.
-    low, high = found.drop_interval or (drop, drop)
-    drops.hlines(row, low, high, color="black")
-    drops.plot([drop], [row], "o", ms=4, color="black")
-
-
-def _errors(axes: Axes, logit_errors: Mapping[str, NDArray[np.float32]]) -> None:
-    shown = {name: np.maximum(e, _SMALLEST) for name, e in logit_errors.items() if e.size}
-    largest = max((float(errors.max()) for errors in shown.values()), default=1.0)
-    bins = np.geomspace(_SMALLEST, max(largest, 10 * _SMALLEST) * 1.01, _BINS)
-    for i, (name, errors) in enumerate(shown.items()):
-        weights = np.full(errors.shape, 100 / errors.size)
-        axes.hist(
-            errors,
-            bins=bins.tolist(),
-            weights=weights,
-            histtype="step",
-            color=_COLOURS[i % len(_COLOURS)],
-            linestyle=("-", "--", ":")[i // len(_COLOURS) % 3],
-            label=f"logits of {name}",
-        )
-    axes.set_xscale("log")
-    axes.set_ylabel("% of logits", fontsize=8)
-    axes.set_title("absolute logit error", fontsize=10)
-    if shown:
-        axes.legend(fontsize=7)
+    low, high = bounds or (value, value)
+    axes.hlines(row, low, high, color="black")
+    axes.plot([value], [row], "o", ms=4, color="black")

@@ -15,7 +15,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from polyhead import Engine
 from polyhead.bundle import Certificate, Graph, Manifest, writer
 from polyhead.bundle.digest import entry
 from polyhead.bundle.manifest import FORMAT, VERSION
@@ -25,11 +24,13 @@ from polyhead_export.card import card
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
-from polyhead_export.gate import SelectedPlan, fallback_plans, select_plan
+from polyhead_export.gate import SelectedPlan, select_plan
 from polyhead_export.golden import golden_texts, write_golden
+from polyhead_export.plan_graphs import PlanGraphs
+from polyhead_export.plans import FLOAT, fallback_stages
 from polyhead_export.provenance import encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
-from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate, quantised
+from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 _TOKENIZER, _GOLDEN, _CARD, _PICTURE = "tokenizer.json", "golden.json", "README.md", "quality.png"
 _CALIBRATION = "calibration.json"
+_TIMED = 20
+_ADVICE = "--precision auto takes fp32 where int8 fails; more --calibration-texts may help."
 
 
 def export(
@@ -57,7 +60,7 @@ def export(
     """Trace, check, quantise, measure and write a bundle.
 
     int8 begins with the fastest graph and falls back to more exact ones until every head is within
-    the limits; see `polyhead_export.gate`.
+    the limits, with ``precision="auto"`` to fp32; see `polyhead_export.gate`.
 
     Args:
         source: a checkpoint.
@@ -113,8 +116,9 @@ class ExportPipeline:
             inputs(self.texts.train),
             count=settings.calibration_texts,
             seed=settings.seed,
-            least=2 if settings.precision == "int8" else 1,
+            least=2 if settings.precision == "int8" or self.deployed is not None else 1,
         )
+        self.quantises = settings.precision != "fp32" and len(self.sampled.texts) > 1
         self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
 
     def run(self, folder: Path) -> Manifest:
@@ -123,7 +127,7 @@ class ExportPipeline:
         calibrated = self.calibrate(traced)
         selected = self.gate(calibrated, folder)
         scored = self.temper(selected)
-        written = self.variants(folder)
+        written = self.variants(folder, selected.plan)
         golden = self.golden(folder, written)
         certificate = self.certify(folder, written, golden)
         return self.write(folder, calibrated, selected, scored, written, certificate)
@@ -133,7 +137,7 @@ class ExportPipeline:
         self._refuse_wrong_weights()
         logger.info("tracing encoder and heads")
         traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.max_tokens)
-        path = self._path(folder)
+        path = folder / FLOAT.file
         graphs.save(traced, path)
         error = parity.check(self.checkpoint.model, path, max_tokens=self.max_tokens)
         logger.info(
@@ -146,7 +150,9 @@ class ExportPipeline:
 
         What a deployed bundle has stored is taken over; only deeper layers are calibrated then.
         """
-        if self.settings.precision != "int8":
+        if not self.quantises:
+            if self.settings.precision == "auto":
+                logger.info("a single text is too few to calibrate int8 with: fp32")
             return None
         known = None
         if self.deployed is None:
@@ -164,27 +170,38 @@ class ExportPipeline:
 
     def gate(self, calibrated: Calibrated | None, folder: Path) -> SelectedPlan:
         """The fastest graph that is within the limits; it is in the folder then."""
-        measured, split = self.texts.measured, self.texts.split
+        measured, split, limits = self.texts.measured, self.texts.split, self.settings.limits
         logger.info("running %s texts of the %s split in PyTorch", f"{len(measured):,}", split)
-        reference = ReferenceModel(self.checkpoint.engine(), measured, split)
-        plans = [Plan(name="fp32")]
-        if self.deployed is not None:
-            plans = [self.deployed.plan]
-        elif calibrated is not None:
-            plans = fallback_plans([name for name, _ in calibrated.ranking])
+        engine = self.checkpoint.engine()
+        reference = ReferenceModel(engine, measured, split, tie_margin=limits.tie_margin)
+        made = PlanGraphs(self.checkpoint, calibrated, folder, self.settings)
 
         def compare(plan: Plan) -> GraphComparison:
-            if calibrated is not None:
-                self._save_quantised(calibrated, plan, folder)
-            with self._engine(folder) as engine:
-                return reference.compare(engine)
+            with made.engine(plan) as exported:
+                return reference.compare(exported)
 
-        heads = list(self.checkpoint.model.specs)
-        selected = select_plan(plans, compare, self.settings.limits, heads=heads)
+        def disturbance(plan: Plan, heads: Sequence[str]) -> float:
+            with made.engine(plan) as exported:
+                return reference.disturbance(exported, heads)
+
+        first, stages, advice = FLOAT, [], _ADVICE
         if self.deployed is not None:
-            with self._engine(folder) as engine:
-                self.deployed.require_same(engine, inputs(measured))
-        return replace(selected, comparison=reference.with_intervals(selected.comparison))
+            first, advice = self.deployed.plan, "Export all heads anew, without --calibrated-as."
+        elif calibrated is not None:
+            auto = self.settings.precision == "auto"
+            first, stages = Plan(), fallback_stages(calibrated, disturbance, to_float=auto)
+        heads = list(self.checkpoint.model.specs)
+        selected = select_plan(first, stages, compare, limits, heads=heads, advice=advice)
+        sentence = selected.outcome
+        if selected.plan != first:
+            slower = made.slowdown(selected.plan, first, inputs(measured)[:_TIMED])
+            sentence += f". A text takes {slower:.2f} times the CPU time of {first.name}"
+        logger.info("%s.", sentence)
+        made.keep(selected.plan)
+        if self.deployed is not None:
+            with made.engine(selected.plan) as exported:
+                self.deployed.require_same(exported, inputs(measured))
+        return selected
 
     def temper(self, selected: SelectedPlan) -> dict[str, TemperedHead]:
         """Give each head's spec its temperature, by what the graph answered.
@@ -212,13 +229,13 @@ class ExportPipeline:
                 found[name], networks[name].spec = head, head.spec
         return found
 
-    def variants(self, folder: Path) -> list[WrittenGraph]:
+    def variants(self, folder: Path, plan: Plan) -> list[WrittenGraph]:
         """All graphs of the bundle: the exact one, and the further ones that were asked for."""
         first = Graph(
-            **vars(entry(self._path(folder))),
-            precision=self.settings.precision,
+            **vars(entry(folder / plan.file)),
+            precision=plan.precision,
             layout="exact",
-            target="ort-cpu" if self.settings.lowered else "onnx",
+            target="onnx" if plan.float_graph else self.settings.target,
             heads=tuple(self.checkpoint.model.specs),
             inputs=self.checkpoint.model.inputs,
         )
@@ -272,9 +289,10 @@ class ExportPipeline:
     ) -> Manifest:
         """Write tokenizer, calibration, model card and manifest."""
         plan, comparison = selected.plan, selected.comparison
+        calibrated = None if plan.float_graph else calibrated
         tokenizer = self.checkpoint.tokenizer.to_json()
         (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        picture = pictures.quality(comparison.quality, comparison.logit_errors, scored)
+        picture = pictures.quality(comparison.quality, selected.gate, scored)
         reliability = {
             **(self.deployed.manifest.reliability if self.deployed else {}),
             **{name: head.reliability for name, head in scored.items()},
@@ -319,22 +337,6 @@ class ExportPipeline:
                     f"{name}: found NaN or infinity among {tensor.numel():,} weights; expected"
                     " finite numbers. Train again, with a lower learning rate or in fp32."
                 )
-
-    def _path(self, folder: Path) -> Path:
-        """Where the exact graph is."""
-        return folder / f"model.{self.settings.precision}.onnx"
-
-    def _engine(self, folder: Path) -> Engine:
-        """An engine over the exact graph, as it is now."""
-        return engine_over(self.checkpoint, self._path(folder), heads=self.checkpoint.model.specs)
-
-    def _save_quantised(self, calibrated: Calibrated, plan: Plan, folder: Path) -> None:
-        model = quantised(calibrated, plan)
-        if self.settings.lowered:
-            if "onnx" in self.settings.also:
-                graphs.save(model, folder / variants.QDQ)
-            model = graphs.lowered(model)
-        graphs.save(model, self._path(folder))
 
     def _provenance(
         self, calibrated: Calibrated | None, plan: Plan, further: Sequence[WrittenGraph]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,13 @@ from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
-from polyhead_export.decisions import chance, changed
+from polyhead_export.decisions import CHOOSING, Changes, Margin, chance, compare, margin
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import HeadFigures, answered, figures, inputs, paired
+from polyhead_models.evaluation import Answered, HeadFigures, answered, figures, inputs, paired
 from polyhead_models.metrics import METRICS
 
 _CHUNK = 256
+_SAMPLE, _LEAST = 64, 1e-6
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,10 @@ class GraphComparison:
     Attributes:
         exported: what the graph answered.
         quality: by head; heads that no text is for are absent.
-        logit_errors: by head, absolute differences of all its logits, float32 `(logits,)`.
     """
 
     exported: ModelAnswers
     quality: Mapping[str, HeadQuality]
-    logit_errors: Mapping[str, NDArray[np.float32]]
 
 
 class ReferenceModel:
@@ -53,54 +52,67 @@ class ReferenceModel:
     `short_queries`.
     """
 
-    def __init__(self, engine: Engine, examples: Sequence[Example], split: str) -> None:
+    def __init__(
+        self, engine: Engine, examples: Sequence[Example], split: str, *, tie_margin: float = 0.0
+    ) -> None:
         """Run all texts.
 
         Args:
             engine: over the PyTorch model.
             examples: texts with references; at least one.
             split: where they are from.
+            tie_margin: decisions of the model with a smaller margin are near ties.
         """
         self.heads = engine.heads
         self._count = len(inputs(examples))
         embeds = any(_reads_queries(spec) for spec in self.heads.values())
         self.examples = [*examples, *(short_queries(examples) if embeds else ())]
-        self.split = split
+        self.split, self.tie_margin = split, tie_margin
         self._encodings = engine.encode(inputs(self.examples))
         self.answers = self._ask(engine, "PyTorch")
         self._rows = {name: self._texts(name, spec) for name, spec in self.heads.items()}
+        self._margins = {
+            name: [self._margin(name, row) for row in rows]
+            for name, rows in self._rows.items()
+            if self.heads[name].kind in CHOOSING
+        }
 
     def compare(self, engine: Engine) -> GraphComparison:
-        """Run a graph on the same texts. Intervals take longer: see `with_intervals`."""
+        """Run a graph on the same texts."""
         exported = self._ask(engine, "exported")
-        errors = {
-            name: np.concatenate(
-                [
-                    np.abs(exported.logits[name][i] - self.answers.logits[name][i]).ravel()
-                    for i in rows
-                ]
-            )
+        sides = [
+            answered(self.heads, self.examples, side.predictions)
+            for side in (self.answers, exported)
+        ]
+        quality = {
+            name: self._quality(name, exported, [side[name] for side in sides])
             for name, rows in self._rows.items()
             if rows
         }
-        quality = {name: self._quality(name, exported, errors[name]) for name in errors}
-        return GraphComparison(exported, quality, errors)
+        return GraphComparison(exported, quality)
 
-    def with_intervals(self, comparison: GraphComparison) -> GraphComparison:
-        """A comparison with bootstrap intervals of the drops."""
-        sides = [
-            answered(self.heads, self.examples, side.predictions)
-            for side in (self.answers, comparison.exported)
-        ]
-        found = dict(comparison.quality)
-        for name, measured in comparison.quality.items():
-            if measured.metric is not None:
-                kind = self.heads[name].kind
-                before, after = ([row.result for row in side[name]] for side in sides)
-                references = [row.reference for row in sides[0][name]]
-                _, _, drop = paired(kind, before, after, references)
-                found[name] = replace(measured, drop_interval=(100 * drop.low, 100 * drop.high))
-        return replace(comparison, quality=found)
+    def disturbance(self, engine: Engine, heads: Iterable[str]) -> float:
+        """How close a graph comes to changing decisions, on some of the texts; 0 for not at all.
+
+        The mean over logits, of a tag or label over the first two choices, of how far they moved
+        over how far they are from the border; at most 1 each. Smooth, where the share of changed
+        decisions is a few texts.
+
+        Args:
+            engine: over the graph.
+            heads: to look at.
+        """
+        texts = inputs(self.examples)
+        found: list[float] = []
+        for name in heads:
+            rows = self._rows[name]
+            some = rows[:: -(-len(rows) // _SAMPLE)]
+            own = engine.logits([texts[i] for i in some])[name]
+            found += [
+                _moved(self.heads[name].kind, self.answers.logits[name][i], logits)
+                for i, logits in zip(some, own, strict=True)
+            ]
+        return float(np.mean(found))
 
     def _ask(self, engine: Engine, label: str) -> ModelAnswers:
         """Run each text once, and decode with the encodings of the PyTorch model's run."""
@@ -110,16 +122,18 @@ class ReferenceModel:
         return ModelAnswers(logits, predictions, metrics)
 
     def _quality(
-        self, name: str, exported: ModelAnswers, errors: NDArray[np.float32]
+        self, name: str, exported: ModelAnswers, sides: Sequence[Sequence[Answered]]
     ) -> HeadQuality:
         rows, kind = self._rows[name], self.heads[name].kind
+        errors = self._errors(name, exported)
         queries = range(self._count, len(exported.predictions))
         every = [*rows, *(queries if _reads_queries(self.heads[name]) else ())]
         ours, theirs = (
             [side.predictions[i][name] for i in every] for side in (exported, self.answers)
         )
         fp32, own = (side.metrics.get(name) for side in (self.answers, exported))
-        references = [e.references[name] for e in self.examples if name in e.references]
+        margins = self._margins.get(name)
+        found = compare(kind, ours, theirs, margins, tie_margin=self.tie_margin)
         return HeadQuality(
             split=self.split,
             texts=len(rows),
@@ -129,9 +143,29 @@ class ReferenceModel:
             agreement=METRICS[kind].agreement(ours[: len(rows)], theirs[: len(rows)]),
             max_logit_error=float(errors.max(initial=0.0)),
             mean_logit_error=float(errors.mean()) if errors.size else 0.0,
-            changed=changed(kind, ours, theirs),
-            at_chance=fp32 is not None and fp32.value <= chance(kind, references),
+            changed=found.share,
+            drop_interval=drop_interval(kind, *sides) if fp32 else None,
+            at_chance=fp32 is not None
+            and fp32.value <= chance(kind, [row.reference for row in sides[0]]),
+            decisions=found.decisions if isinstance(found.changed, int) else None,
+            changed_interval=found.interval,
+            near_ties=None if margins is None else found.near_ties,
+            near_ties_changed=found.near_ties_changed,
         )
+
+    def _errors(self, name: str, exported: ModelAnswers) -> NDArray[np.float32]:
+        """Absolute differences of all logits of a head, `(logits,)`; infinity for no number."""
+        pairs = [
+            (exported.logits[name][i].ravel(), self.answers.logits[name][i].ravel())
+            for i in self._rows[name]
+        ]
+        own, expected = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        found = np.abs(np.where(np.isfinite(own), own, np.inf) - expected)
+        return np.asarray(found, np.float32)
+
+    def _margin(self, name: str, row: int) -> Margin:
+        result, logits = self.answers.predictions[row][name], self.answers.logits[name][row]
+        return margin(name, self.heads[name], result, logits, self._encodings[row])
 
     def _texts(self, name: str, spec: HeadSpec) -> list[int]:
         """Positions of the inputs that a head is measured on.
@@ -145,6 +179,28 @@ class ReferenceModel:
         return [i for i in readable if name in examples[i].references] or readable
 
 
+def drop_interval(
+    kind: str, before: Sequence[Answered], after: Sequence[Answered]
+) -> tuple[float, float]:
+    """Lower and upper 95% confidence bound of the primary metric's drop, each one-sided, in points.
+
+    A paired bootstrap. It sees no spread where all texts are alike, as where nothing changed, so
+    that the ends are at least as far away as the exact bound of Clopper & Pearson leaves open
+    after as many texts without a difference: 1 - 0.05 ** (1 / texts), 0.75 points for 400.
+
+    Args:
+        kind: versioned, with a primary metric.
+        before: the reference's answers, at least one.
+        after: the other model's, in the same order.
+    """
+    first, second = ([row.result for row in side] for side in (before, after))
+    references = [row.reference for row in before]
+    _, _, drop = paired(kind, first, second, references, level=0.9)
+    unseen = Changes(0, len(references)).interval[1]
+    low, high = min(drop.low, drop.value - unseen), max(drop.high, drop.value + unseen)
+    return 100 * low, 100 * high
+
+
 def short_queries(examples: Sequence[Example]) -> list[Example]:
     """The first word or the first two, by turns, of each text that has more; without references."""
     found: dict[str, None] = {}
@@ -153,6 +209,17 @@ def short_queries(examples: Sequence[Example]) -> list[Example]:
         if len(words) > 1 + i % 2:
             found[" ".join(words[: 1 + i % 2])] = None
     return [Example(f"query {i}", "queries", text, {}) for i, text in enumerate(found)]
+
+
+def _moved(kind: str, expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """How far one text's logits moved, over how far they are from the border; see `disturbance`."""
+    if kind in ("classification.v1", "tokens.v1") and expected.shape[-1] > 1:
+        first = np.argsort(expected, axis=-1)[..., -2:]
+        expected, found = (
+            np.diff(np.take_along_axis(side, first, axis=-1)) for side in (expected, found)
+        )
+    moved = np.abs(found - expected) / np.maximum(np.abs(expected), _LEAST)
+    return float(np.minimum(np.nan_to_num(moved, nan=1.0), 1.0).mean()) if moved.size else 0.0
 
 
 def _reads_queries(spec: HeadSpec) -> bool:

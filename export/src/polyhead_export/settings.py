@@ -8,7 +8,7 @@ from typing import Literal
 
 from polyhead_export.gate import Limits
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["auto", "fp32", "int8"]
 Variant = Literal["onnx", "padded", "cuda"]
 """``"onnx"``: the int8 graph in standard ONNX, before it is lowered for onnxruntime's CPU provider;
 ``"padded"``: fp32 with a mask; ``"cuda"``: fp16 with a mask, for onnxruntime's CUDA provider."""
@@ -19,7 +19,7 @@ class ExportSettings:
     """How to export.
 
     Attributes:
-        precision: of the encoder's linears.
+        precision: of the encoder's linears; ``"auto"``: int8, or fp32 where a head fails in it.
         calibration_texts: how many training texts the int8 ranges are measured on.
         seed: of the sample of texts.
         limits: what the graph may lose against the PyTorch model.
@@ -34,7 +34,7 @@ class ExportSettings:
             logits to the bit: its ranges, smoothing and plan are taken. None to calibrate anew.
     """
 
-    precision: Precision = "int8"
+    precision: Precision = "auto"
     calibration_texts: int = 256
     seed: int = 0
     limits: Limits = field(default=Limits())
@@ -44,8 +44,3 @@ class ExportSettings:
     also_heads: tuple[tuple[str, ...], ...] = ()
     trust_remote_code: bool = False
     calibrated_as: Path | None = None
-
-    @property
-    def lowered(self) -> bool:
-        """Whether the first graph has operators of onnxruntime."""
-        return self.precision == "int8" and self.target == "ort-cpu"

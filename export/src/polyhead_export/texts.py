@@ -61,10 +61,7 @@ def load(
     if config is None:
         config = checkpoint.description.config
         if not config.data:
-            raise DataError(
-                "the checkpoint remembers no data, so there are no texts to calibrate with and to"
-                " compare on. Name a file of texts with --texts, or data with --config."
-            )
+            raise DataError(_no_data(checkpoint))
         if checkpoints.digests(config) != checkpoint.description.texts:
             missing = set(checkpoint.description.texts) - set(checkpoints.digests(config))
             files = ", ".join(
@@ -83,6 +80,20 @@ def load(
     measured = validation or train
     data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
     return ExportTexts(train, measured, "validation" if validation else "train")
+
+
+def _no_data(checkpoint: Checkpoint) -> str:
+    """What to do where a checkpoint remembers no texts: a command that makes some, and the next."""
+    pairs = all(spec.input == "pair" for spec in checkpoint.model.specs.values())
+    made, more = ("pairs.jsonl", " --field question,context") if pairs else ("texts.txt", "")
+    line = 'a JSON object with "question" and "context"' if pairs else "a text"
+    return (
+        "the checkpoint remembers no data, so there are no texts to calibrate with and to compare"
+        f" on. Take a few hundred such as it will read, {line} a line:\n\n"
+        f"  shuf -n 400 ALL > {made}\n"
+        f"  polyhead export CHECKPOINT -o BUNDLE --texts {made}{more}\n\n"
+        "or name a configuration with data by --config."
+    )
 
 
 def _read_by(kinds: Collection[str], examples: Sequence[Example]) -> Sequence[Example]:

@@ -183,7 +183,7 @@ _FEWEST, _MOST, _TEXTS = 200, 1000, 2_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A metric over all texts, and the ends of its 95% interval."""
+    """A metric over all texts, and the ends of its interval."""
 
     value: float
     low: float
@@ -191,16 +191,21 @@ class Estimate:
 
 
 def paired(
-    kind: str, first: Sequence[Any], second: Sequence[Any], references: Sequence[Any]
+    kind: str,
+    first: Sequence[Any],
+    second: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    level: float = 0.95,
 ) -> tuple[Estimate, Estimate, Estimate]:
     """The primary metric of two models, and the first minus the second; always the same draws.
 
-    Percentile bootstrap over texts (Efron & Tibshirani 1993), by scipy. Most metrics are ratios of
-    sums over texts: a mean, or an F1 of counts. A draw is then two sums, where seqeval would take
-    0.2 s for 700 texts. Correlations and ranks are computed for each draw.
+    Percentile bootstrap over texts (Efron & Tibshirani 1993). Most metrics are ratios of sums over
+    texts: a mean, or an F1 of counts. A draw is then how often each kind of text comes, where
+    seqeval would take 0.2 s for 700 texts. Correlations and ranks are computed for each draw.
 
     Results and references are of the same texts in the same order, at least one; the kind is
-    versioned, one with a primary metric.
+    versioned, one with a primary metric. `level` is the share of the draws between the two ends.
     """
     metric, texts = METRICS[kind], len(references)
 
@@ -216,25 +221,36 @@ def paired(
     low = high = values = scores(np.arange(texts))  # of one text there is one draw
     if texts > 1:
         sums = [part for side in (first, second) for part in _sums(kind, side, references)]
-        data: list[Any] = sums or [np.arange(texts)]
-        found = stats.bootstrap(
-            data,
-            _ratios if sums else scored,
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            n_resamples=_MOST if sums else min(_MOST, max(_FEWEST, _TEXTS // texts)),
-            batch=max(1, _TEXTS // texts),
-            rng=0,
-        )
-        low, high = found.confidence_interval
+        if sums:
+            tail = (1 - level) / 2
+            low, high = np.quantile(_ratios(sums), [tail, 1 - tail], axis=1)
+        else:
+            found = stats.bootstrap(
+                [np.arange(texts)],
+                scored,
+                paired=True,
+                vectorized=True,
+                method="percentile",
+                confidence_level=level,
+                n_resamples=min(_MOST, max(_FEWEST, _TEXTS // texts)),
+                batch=max(1, _TEXTS // texts),
+                rng=0,
+            )
+            low, high = found.confidence_interval
     ends = zip(values, low, high, strict=True)
     a, b, difference = (Estimate(value=v, low=float(lo), high=float(hi)) for v, lo, hi in ends)
     return a, b, difference
 
 
-def _ratios(*sums: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    above, below, others_above, others_below = (part.sum(axis) for part in sums)
+def _ratios(sums: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Both models' ratios and their difference in many draws, float64 `(3, draws)`.
+
+    Texts that add the same are one kind; how many a draw has of each is multinomial.
+    """
+    kinds, counts = np.unique(np.stack(sums, axis=1), axis=0, return_counts=True)
+    random, texts = np.random.default_rng(0), int(counts.sum())
+    drawn = random.multinomial(texts, counts / texts, size=_MOST)
+    above, below, others_above, others_below = (drawn @ kinds).T
     a, b = above / np.maximum(below, 1), others_above / np.maximum(others_below, 1)
     return np.stack([a, b, a - b])
 
@@ -248,7 +264,9 @@ def _sums(
         sets = [(set(result.decision), set(reference)) for result, reference in pairs]
         right = [2.0 * len(found & expected) for found, expected in sets]
         return [np.array(right), np.array([float(len(a) + len(b)) for a, b in sets])]
-    if kind in ("classification.v1", "answer.v1", "summary.v1"):  # a mean over texts
+    if kind == "classification.v1":
+        return [np.array([float(a.label == b) for a, b in pairs]), np.ones(len(pairs))]
+    if kind in ("answer.v1", "summary.v1"):  # a mean over texts
         metric = METRICS[kind]
         values = [metric.score([a], [b])[str(metric.primary)] for a, b in pairs]
         return [np.array(values), np.ones(len(pairs))]

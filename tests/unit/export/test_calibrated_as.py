@@ -138,7 +138,7 @@ def test_a_second_head_keeps_them_too(kept, grown, add_head, exporting, tmp_path
 def test_all_heads_are_gated_again(grown, kept):
     gate = read(kept).manifest.gate
     assert gate is not None
-    assert set(gate.attempts[-1].changed) == set(checkpoints.describe(grown).heads)
+    assert set(gate.attempt.changed) == set(checkpoints.describe(grown).heads)
 
 
 def test_another_encoder_is_refused(exported, grown, exporting, tmp_path):
@@ -200,8 +200,8 @@ def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting, tmp_path
         exporting(grown, tmp_path / "bundle", exported("fp32"))
 
 
-def test_the_command_wants_int8(grown, tmp_path, capsys):
+def test_the_command_refuses_a_float_graph(grown, tmp_path, capsys):
     words = ["export", str(grown), "-o", str(tmp_path / "b"), "--precision", "fp32"]
     with pytest.raises(SystemExit):
         main([*words, "--calibrated-as", str(tmp_path)])
-    assert "--calibrated-as: goes with --precision int8" in capsys.readouterr().err
+    assert "--calibrated-as: does not go with --precision fp32" in capsys.readouterr().err

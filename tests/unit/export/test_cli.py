@@ -47,6 +47,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_1(tmp_path, capfd):
         pytest.param(["c", "-o", "b", "--max-drop", "-1"], id="negative_drop"),
         pytest.param(["c", "-o", "b", "--max-drop", "nan"], id="no_drop"),
         pytest.param(["c", "-o", "b", "--max-flips", "101"], id="too_many_flips"),
+        pytest.param(["c", "-o", "b", "--tie-margin", "1.5"], id="no_probability"),
     ],
 )
 def test_a_usage_error_has_exit_code_2(words, capfd):

@@ -1,10 +1,22 @@
-"""What counts as a changed decision, and what a constant answer reaches."""
+"""What counts as a changed decision or a near tie, and what a constant answer reaches."""
+
+import math
 
 import numpy as np
 import pytest
 
-from polyhead.heads import Classification, Embedding, Entities, MultiLabel, Regression, Span
-from polyhead_export.decisions import chance, changed
+from polyhead.heads import (
+    Classification,
+    Embedding,
+    Entities,
+    HeadSpec,
+    MultiLabel,
+    Regression,
+    Span,
+    decoder,
+)
+from polyhead.text.encoding import Encoding
+from polyhead_export.decisions import Changes, chance, compare, margin
 from polyhead_models.heads.answer import AnswerSpans
 
 
@@ -25,42 +37,143 @@ def labels(*names):
 
 
 @pytest.mark.parametrize(
-    ("kind", "one", "other", "share"),
+    ("kind", "one", "other", "changed", "decisions"),
     [
         pytest.param(
             "classification.v1",
             [label("a"), label("b"), label("a"), label("b")],
             [label("a"), label("b"), label("b"), label("b")],
-            1 / 4,
+            *(1, 4),
             id="labels_of_texts",
         ),
         pytest.param(
-            "tokens.v1", [spans(1, 3, 5), spans()], [spans(1, 3, 7), spans()], 2 / 6, id="spans"
+            "tokens.v1", [spans(1, 3, 5), spans()], [spans(1, 3, 7), spans()], 1, 3, id="spans"
         ),
-        pytest.param("tokens.v1", [spans()], [spans()], 0, id="no_spans"),
-        pytest.param("tokens.v1", [spans(1)], [spans()], 1, id="a_lost_span"),
+        pytest.param("tokens.v1", [spans()], [spans()], 0, 0, id="no_spans"),
+        pytest.param("tokens.v1", [spans(1)], [spans()], 1, 1, id="a_lost_span"),
         pytest.param(
-            "multilabel.v1", [labels("a", "b")], [labels("a")], 1 / 3, id="labels_of_a_set"
+            "multilabel.v1", [labels("a", "b")], [labels("a")], 1, 2, id="labels_of_a_set"
         ),
         pytest.param(
             "embedding.v1",
             [vector(1.0, 0.0)] * 4,
             [vector(0.991, 0.134), vector(0.989, 0.148), vector(1.0, 0.0), vector(np.nan, 0.0)],
-            2 / 4,
+            *(2, 4),
             id="vectors_below_a_cosine",
         ),
         pytest.param(
             "regression.v1",
             [Regression(x) for x in (1.0, 2.0, 3.0)],
             [Regression(x) for x in (1.0, 2.0, 3.0)],
-            0,
+            *(0, 3),
             id="the_same_numbers",
         ),
     ],
 )
-def test_share_of_changed_decisions(kind, one, other, share):
-    assert changed(kind, one, other) == pytest.approx(share, abs=1e-6)
-    assert changed(kind, other, one) == pytest.approx(share, abs=1e-6)
+def test_changed_decisions_are_counted(kind, one, other, changed, decisions):
+    for found in (compare(kind, one, other), compare(kind, other, one)):
+        assert found.changed == pytest.approx(changed, abs=1e-6)
+        assert (found.decisions, found.near_ties) == (decisions, 0)
+
+
+def test_near_ties_are_counted_apart_changed_or_not():
+    one = [label("a"), label("a"), label("a"), label("a")]
+    other = [label("a"), label("b"), label("b"), label("a")]
+    margins = [lambda _, found=found: found for found in (0.9, 0.9, 0.01, 0.02)]
+    found = compare("classification.v1", one, other, margins, tie_margin=0.05)
+    assert found == Changes(changed=1, decisions=2, near_ties=2, near_ties_changed=1)
+    assert compare("classification.v1", one, other, margins) == Changes(changed=2, decisions=4)
+
+
+def test_of_a_set_each_item_may_be_a_near_tie():
+    def of(span):
+        return {1: 0.9, 3: 0.01, 5: 0.9, 7: 0.02}[span[1]]
+
+    found = compare("tokens.v1", [spans(1, 5, 7)], [spans(1, 3)], [of], tie_margin=0.05)
+    assert found == Changes(changed=1, decisions=2, near_ties=1, near_ties_changed=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "decisions", "low", "high"),
+    [  # R: binom.test(k, n, alternative = "greater") and "less"
+        pytest.param(0, 299, 0.0, 0.00997, id="none_of_many"),
+        pytest.param(0, 1, 0.0, 0.95, id="none_of_one"),
+        pytest.param(1, 1, 0.05, 1.0, id="one_of_one"),
+        pytest.param(5, 10, 0.2224, 0.7776, id="half"),
+        pytest.param(0, 0, 0.0, 1.0, id="nothing_known"),
+    ],
+)
+def test_bounds_are_exact(changed, decisions, low, high):
+    assert Changes(changed, decisions).interval == pytest.approx((low, high), abs=5e-5)
+
+
+def encoding(tokens, text):
+    """One token a character of `text`, between two special ones; a query for pairs."""
+    places = [(0, 0), *((i, i + 1) for i in range(tokens)), (0, 0)]
+    special = np.array([True, *[False] * tokens, True])
+    return Encoding(text, np.zeros(tokens + 2, np.int64), np.array(places), special)
+
+
+def margin_of(spec, logits, text="abcdef"):
+    """The margins of what a head decides about a text."""
+    logits = np.array(logits, np.float32)
+    read = encoding(len(text), text)
+    result = decoder("head", spec).decode(logits, read)
+    return margin("head", spec, result, logits, read), result
+
+
+def head(kind, **more):
+    return HeadSpec(kind=kind, output="logits/head", max_tokens=16, **more)
+
+
+def test_the_margin_of_a_label_is_the_first_probability_less_the_second():
+    spec = head("classification.v1", labels=("a", "b", "c"))
+    of, result = margin_of(spec, np.log([0.2, 0.5, 0.3]))
+    assert of(result.decision) == pytest.approx(0.2, abs=1e-6)
+    of, result = margin_of(head("classification.v1", labels=("a",)), [0.0])
+    assert of(result.decision) > 1
+
+
+def test_the_margin_in_a_set_is_how_far_each_label_is_from_its_threshold():
+    spec = head("multilabel.v1", labels=("a", "b"), thresholds=(0.5, 0.2))
+    of, _ = margin_of(spec, np.log([0.6 / 0.4, 0.25 / 0.75]))
+    assert (of("a"), of("b")) == pytest.approx((0.1, 0.05), abs=1e-6)
+
+
+def test_the_margin_of_a_span_is_the_least_of_its_tokens_and_neighbours():
+    """Tags O, B and I; the span has characters 1 and 2."""
+    sure, unsure = [0.9, 0.06, 0.04], [0.52, 0.48, 0.0001]
+    begin, inside = [0.1, 0.85, 0.05], [0.2, 0.1, 0.7]
+    special = [1.0, 1.0, 1.0]
+    spec = head("tokens.v1", labels=("PLACE",))
+    rows = [special, sure, begin, inside, sure, unsure, sure, special]
+    of, result = margin_of(spec, np.log(rows))
+    assert result.decision == (("PLACE", 1, 3),)
+    assert of(("PLACE", 1, 3)) == pytest.approx(0.5, abs=1e-3)
+    assert of(("PLACE", 1, 4)) == pytest.approx(0.04, abs=1e-3)
+
+
+def test_the_margin_of_an_answer_is_that_to_the_next_span_or_to_none():
+    starts = [1.0, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    ends = [1.0, 9.0, 8.9, 0.0, 0.0, 0.0, 0.0, 0.0]
+    of, result = margin_of(head("answer.v1"), np.stack([starts, ends], axis=1))
+    assert result.text == "a"
+    assert of(result.decision) == pytest.approx(np.tanh(0.1 / 2), abs=1e-6)
+    # "No answer" has 2 and the span 18: with a threshold of -16 they are level.
+    spec = head("answer.v1", no_answer=-16.0)
+    of, result = margin_of(spec, np.stack([starts, [1.0, 9.0, *[0.0] * 6]], axis=1))
+    assert result.text == "a"
+    assert of(result.decision) == pytest.approx(0, abs=1e-3)
+
+
+def test_the_margin_of_a_summary_is_the_last_sentence_that_is_taken_less_the_next():
+    text = "One. Two. Three."
+    values = [3.0] * 5 + [1.0] * 5 + [0.5] * 6
+    spec = head("summary.v1", sentences=2)
+    of, result = margin_of(spec, np.array([0.0, *values, 0.0])[:, None], text)
+    assert len(result.sentences) == 2
+    sigmoid = [1 / (1 + math.exp(-x)) for x in (1.0, 0.5)]
+    assert of(result.decision) == pytest.approx(sigmoid[0] - sigmoid[1], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +191,14 @@ def test_share_of_changed_decisions(kind, one, other, share):
 )
 def test_what_a_constant_answer_reaches(kind, references, figure):
     assert chance(kind, references) == pytest.approx(figure)
+
+
+def test_two_thousand_labels_are_no_more_to_decide_between_than_two():
+    spec = head("classification.v1", labels=tuple(map(str, range(2000))))
+    logits = np.zeros(2000)
+    logits[[7, 1999]] = 20.0, 19.0
+    of, result = margin_of(spec, logits)
+    assert result.label == "7"
+    assert of("7") == pytest.approx(np.tanh(0.5), abs=1e-4)
+    found = compare("classification.v1", [result], [result], [of], tie_margin=0.05)
+    assert found == Changes(changed=0, decisions=1)

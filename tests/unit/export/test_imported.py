@@ -117,7 +117,7 @@ def test_an_int8_bundle_needs_texts_and_no_targets(imported, write, tmp_path):
 
 
 def test_without_texts_an_imported_checkpoint_says_what_to_do(imported, tmp_path):
-    with pytest.raises(DataError, match=r"remembers no data.*--texts"):
+    with pytest.raises(DataError, match=r"(?s)remembers no data.*shuf .* > texts\.txt.*--texts"):
         export(imported("bert", "sequence"), tmp_path / "bundle", ExportSettings())
 
 
@@ -129,11 +129,17 @@ def test_a_file_of_texts_is_parted(write, tmp_path):
     assert [e.text for e in train] == [e.text for e in measured] == ["one"]
 
 
+def test_a_head_that_reads_pairs_asks_for_pairs(imported, tmp_path):
+    with pytest.raises(DataError, match=r"--texts pairs\.jsonl --field question,context"):
+        export(imported("bert", "answer"), tmp_path / "bundle", ExportSettings())
+
+
 def test_one_text_again_and_again_is_enough_for_a_float_bundle(imported, write, tmp_path):
     path, given = imported("bert", "sequence"), read_file(write(["late"] * 9))
-    export(path, tmp_path / "bundle", ExportSettings(precision="fp32"), examples=given)
+    found = export(path, tmp_path / "bundle", ExportSettings(), examples=given)
+    assert found.graphs[0].precision == "fp32"
     with pytest.raises(CalibrationError, match=r"all 5 texts .* int8 needs different ones"):
-        export(path, tmp_path / "int8", ExportSettings(), examples=given)
+        export(path, tmp_path / "int8", ExportSettings(precision="int8"), examples=given)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])

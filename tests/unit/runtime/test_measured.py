@@ -1,6 +1,7 @@
 """What was measured at export, in the manifest and in `polyhead inspect`."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,7 @@ CERTIFICATE = Certificate(
     cpu="a CPU",
     onnxruntime="1.32.0",
 )
+NEWER = ("decisions", "changed_interval", "near_ties", "near_ties_changed")
 MEASURED = {"quality": {"topic": QUALITY}, "gate": GATE, "certificate": CERTIFICATE}
 
 
@@ -67,6 +69,58 @@ def test_a_drop_is_in_points():
     assert QUALITY.drop_text == "+0.50 (-0.25 to +1.50)"
 
 
+def test_changed_decisions_are_told_with_counts_and_bounds():
+    counted = replace(
+        QUALITY,
+        changed=4 / 150,
+        decisions=150,
+        changed_interval=(0.00914, 0.05996),
+        near_ties=12,
+        near_ties_changed=3,
+    )
+    assert counted.changed_text == "4 of 150 (0.9% to 6.0%)"
+    assert counted.near_ties_text == "12 of 162, 3 changed"
+
+
+@pytest.mark.parametrize(
+    ("quality", "text"),
+    [
+        pytest.param(QUALITY, "1.00%", id="older_bundle"),
+        pytest.param(replace(QUALITY, changed=None), "-", id="oldest_bundle"),
+        pytest.param(replace(QUALITY, changed_interval=(0.001, 0.02)), "1.00% (0.1% to 2.0%)"),
+    ],
+)
+def test_a_share_without_counts_is_told(quality, text):
+    assert quality.changed_text == text
+    assert quality.near_ties_text == "-"
+
+
+def test_the_graph_is_the_selected_attempt_and_in_older_bundles_the_last():
+    assert GATE.attempt.name == "per-row scales"
+    assert replace(GATE, selected=0).attempt.name == "static scales"
+
+
+@pytest.mark.parametrize("selected", [2, -2])
+def test_an_attempt_that_is_not_there_is_refused(make_bundle, edit_json, tmp_path, selected):
+    folder = make_bundle(tmp_path / "bundle", **MEASURED)
+    edit_json(folder / "manifest.json", lambda manifest: manifest["gate"].update(selected=selected))
+    with pytest.raises(ManifestError, match="expected one of 2 attempts"):
+        bundles.read(folder)
+
+
+def test_the_verdict_of_each_head():
+    attempt = replace(GATE.attempts[0], uncertain=("entities",))
+    found = [attempt.verdict(head) for head in ("topic", "entities", "embedding")]
+    assert found == ["fail", "uncertain", "pass"]
+
+
+def test_inspect_says_which_heads_are_uncertain(polyhead, make_bundle, tmp_path):
+    attempts = (GATE.attempts[0], replace(GATE.attempts[1], uncertain=("topic",)))
+    gate = {"gate": replace(GATE, attempts=attempts)}
+    folder = make_bundle(tmp_path / "bundle", **(MEASURED | gate))
+    assert "per-row scales (attempt 2); topic is uncertain" in polyhead("inspect", folder).stdout
+
+
 def test_a_head_without_references_has_no_drop():
     found = HeadQuality(split="validation", texts=1, agreement=1.0, max_logit_error=0.0)
     assert (found.drop, found.drop_text) == (None, "-")
@@ -79,7 +133,7 @@ def test_an_older_manifest_has_no_gate_and_no_certificate(make_bundle, edit_json
         for name in ("picture", "gate", "certificate"):
             del manifest[name]
         for quality in manifest["quality"].values():
-            for name in ("mean_logit_error", "changed", "drop_interval", "at_chance"):
+            for name in ("mean_logit_error", "changed", "drop_interval", "at_chance", *NEWER):
                 del quality[name]
 
     edit_json(folder / "manifest.json", change)
@@ -112,7 +166,7 @@ def test_inspect_shows_quality_gate_and_certificate(polyhead, measured):
     page = polyhead("inspect", measured).stdout
     row = next(line for line in page.splitlines() if line.startswith("topic  accuracy"))
     assert "+0.50 (-0.25 to +1.50)" in row
-    assert all(f" {x}" in row for x in ("0.9000", "0.8950", "0.9900", "1.0000", "0.2500", "0.0200"))
+    assert all(f" {x}" in row for x in ("0.9000", "0.8950", "0.9900", "1.00%", "0.2500", "0.0200"))
     assert (
         "gate: at most 0.5 points of a metric lost and 1% of the decisions changed;"
         " passed with per-row scales (attempt 2)" in page

@@ -130,8 +130,11 @@ class Models:
         if not is_bundle(target):
             words = [str(self.checkpoint), "-o", str(target), "--heads", ",".join(heads)]
             gate = read(self.bundle).manifest.gate
+            if "fp32" not in more:
+                words += ["--precision", "int8"]
             if gate is not None and "fp32" not in more:
                 words += ["--max-drop", f"{gate.max_drop:g}", "--max-flips", f"{gate.max_flips:g}"]
+                words += ["--tie-margin", f"{gate.tie_margin:g}"]
             self._polyhead(target, ["export", *words, *more])
         return target
 

@@ -7,13 +7,18 @@ line each. Half of them calibrate; on the others the graph's decisions are held 
 
 Gate: on the validation texts, the metric of a head may be at most --max-drop points (0.5 is 0.005
 of an accuracy) below the PyTorch model's, and at most --max-flips percent of its decisions may
-differ. The measured values count; 95% intervals are shown next to them. A head without references,
-or one that is no better than chance in PyTorch, goes by its decisions alone. A decision is a text's
-label, answer or summary, a span of `tokens`, a label of `multilabel`; an embedding is changed below
-a cosine of 0.99, of the texts and of their first word or two; for numbers the share is 1 minus the
-concordance. Where static int8 is beyond a limit, the worst linears get a scale a row, then the
-worst of them stay in float. If nothing helps: exit code 1, a table of what was tried, and an older
-bundle is left as it is.
+differ. A head fails when a lower 95% confidence bound is beyond its limit, passes when the upper
+bounds are within, and is uncertain otherwise, as with few texts. Where PyTorch's first two choices
+are closer than --tie-margin, a decision is a near tie: it is counted by itself and fails no head. A
+head without references, or one that is no better than chance in PyTorch, goes by its decisions
+alone. A decision is a text's label, answer or summary, a span of `tokens`, a label of `multilabel`;
+an embedding is changed below a cosine of 0.99, of the texts and of their first word or two; for
+numbers the share is 1 minus the concordance.
+
+Where static int8 loses too much, some linears get a scale a row; then those that change most
+decisions stay in float. The first graph within the limits is taken, or else the best in which no
+head fails. If there is none, --precision auto takes fp32; --precision int8 ends with exit code 1, a
+table of what was tried and the flags that take the nearest, and an older bundle is left as it is.
 
 --also adds graphs to the bundle, next to the exact one that the CPU runs: "onnx" is the int8 graph
 in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
@@ -30,7 +35,7 @@ written.
 ORTModelForTokenClassification instead of a bundle: fp32, with attention_mask. It needs no data.
 
 Examples:
-  polyhead export checkpoint/ -o bundle/ --precision int8
+  polyhead export checkpoint/ -o bundle/
   polyhead export checkpoint/ -o bundle/ --heads intent,slots --also-heads intent --also padded,cuda
   polyhead export checkpoint/ -o folder/ --format optimum --heads sentiment
   polyhead export next/ -o bundle-2/ --calibrated-as bundle/
@@ -72,7 +77,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_quantisation(parser: argparse.ArgumentParser) -> None:
     """Precision, the texts that it is measured on, and what it may cost."""
     parser.add_argument(
-        "--precision", choices=["fp32", "int8"], default="int8", help="of the encoder (int8)"
+        "--precision",
+        choices=["auto", "fp32", "int8"],
+        default="auto",
+        help="of the encoder; auto: int8, or fp32 where a head fails in it (auto)",
     )
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
@@ -96,6 +104,13 @@ def _add_quantisation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-flips", type=float, default=1.0, metavar="PERCENT", help="of its decisions (1.0)"
+    )
+    parser.add_argument(
+        "--tie-margin",
+        type=float,
+        default=0.05,
+        metavar="PROBABILITY",
+        help="decisions closer than this are near ties (0.05)",
     )
 
 
@@ -163,8 +178,10 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.usage_error("--max-drop: expected points, at least 0")
     if not 0 <= arguments.max_flips <= 100:
         arguments.usage_error("--max-flips: expected percent, 0 to 100")
-    if arguments.calibrated_as is not None and arguments.precision != "int8":
-        arguments.usage_error("--calibrated-as: goes with --precision int8")
+    if not 0 <= arguments.tie_margin <= 1:
+        arguments.usage_error("--tie-margin: expected a probability, 0 to 1")
+    if arguments.calibrated_as is not None and arguments.precision == "fp32":
+        arguments.usage_error("--calibrated-as: does not go with --precision fp32")
 
 
 def _settings(arguments: argparse.Namespace) -> ExportSettings:
@@ -179,7 +196,11 @@ def _settings(arguments: argparse.Namespace) -> ExportSettings:
         target=arguments.target,
         also=tuple(arguments.also),
         also_heads=tuple(arguments.also_heads),
-        limits=Limits(max_drop=arguments.max_drop, max_flips=arguments.max_flips),
+        limits=Limits(
+            max_drop=arguments.max_drop,
+            max_flips=arguments.max_flips,
+            tie_margin=arguments.tie_margin,
+        ),
         trust_remote_code=arguments.trust_remote_code,
         calibrated_as=arguments.calibrated_as,
     )
@@ -191,11 +212,13 @@ def _show(manifest: Manifest, target: Path, *, as_json: bool) -> None:
     if as_json:
         output.write_json(with_digest(plain(manifest)))
         return
-    header = ["head", "metric", "split", "PyTorch", "exported", "drop (95% interval)", "changed %"]
+    header = ["head", "metric", "split", "PyTorch", "exported", "drop (95% bounds)"]
+    header += ["changed (95% bounds)", "near ties", "verdict"]
+    attempt = manifest.gate.attempt if manifest.gate is not None else None
     rows = [
         [
             *(name, q.metric, q.split, q.fp32, q.exported, q.drop_text),
-            None if q.changed is None else 100 * q.changed,
+            *(q.changed_text, q.near_ties_text, attempt and attempt.verdict(name)),
         ]
         for name, q in manifest.quality.items()
     ]

@@ -243,7 +243,9 @@ def _golden(golden: Golden, prefix: str, files: Mapping[str, str]) -> Golden:
 
 
 def _gate(gate: Gate, prefix: str) -> Gate:
-    attempts = (_with_prefix(a, prefix, "drop", "changed", "failed") for a in gate.attempts)
+    attempts = (
+        _with_prefix(a, prefix, "drop", "changed", "failed", "uncertain") for a in gate.attempts
+    )
     return replace(gate, attempts=tuple(attempts))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import onnx_ir as ir
 from tqdm import tqdm
@@ -33,12 +34,24 @@ class Plan:
     Attributes:
         per_row: a scale for each token, found while running.
         fp32: left in float.
+        float_graph: whether nothing is quantised, embeddings included.
         name: for people.
     """
 
     per_row: frozenset[str] = frozenset()
     fp32: frozenset[str] = frozenset()
+    float_graph: bool = False
     name: str = field(default="static scales", compare=False)
+
+    @property
+    def precision(self) -> Literal["fp32", "int8"]:
+        """Of the graph, as the manifest names it."""
+        return "fp32" if self.float_graph else "int8"
+
+    @property
+    def file(self) -> str:
+        """Where the graph is, in the folder of a bundle."""
+        return f"model.{self.precision}.onnx"
 
 
 @dataclass(frozen=True)

@@ -79,13 +79,13 @@ def _holds(manifest: Manifest, entry: FileEntry) -> str:
 def _quality(manifest: Manifest) -> str:
     return output.table(
         [
-            *("head", "metric", "split", "texts", "PyTorch", "exported", "drop (95% interval)"),
-            *("agreement", "changed %", "max error", "mean error"),
+            *("head", "metric", "split", "texts", "PyTorch", "exported", "drop (95% bounds)"),
+            *("agreement", "changed (95% bounds)", "near ties", "max error", "mean error"),
         ],
         [
             [
                 *(name, q.metric, q.split, q.texts, q.fp32, q.exported, q.drop_text),
-                *(q.agreement, None if q.changed is None else 100 * q.changed),
+                *(q.agreement, q.changed_text, q.near_ties_text),
                 *(q.max_logit_error, q.mean_logit_error),
             ]
             for name, q in manifest.quality.items()
@@ -96,8 +96,9 @@ def _quality(manifest: Manifest) -> str:
 def _gate(gate: Gate) -> str:
     return (
         f"gate: at most {gate.max_drop:g} points of a metric lost and {gate.max_flips:g}% of the"
-        f" decisions changed; passed with {gate.attempts[-1].name}"
-        f" (attempt {len(gate.attempts)})"
+        f" decisions changed; passed with {gate.attempt.name} (attempt"
+        f" {gate.attempts.index(gate.attempt) + 1})"
+        + "".join(f"; {head} is uncertain" for head in gate.attempt.uncertain)
     )
 
 
