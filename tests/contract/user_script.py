@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 from numpy import float32
 from numpy.typing import NDArray
@@ -73,6 +74,11 @@ def answered(engine: Engine) -> None:
             print(index, found)
         elif isinstance(found, Prediction):
             print(found.text, found.query, found.tokens, found.to_dict()["heads"])
+    streamed: list[Prediction] = engine.predict(text for text in ("a", "b"))
+    row: dict[str, Any] = streamed[0].to_row()
+    print(row["text"], repr(engine), repr(streamed))
+    for missing in engine.predict(["a", None], errors="return"):
+        print(missing)
     left = engine.predict(["a"], wanted=lambda row: row > 0)[0]
     if left is not None:
         raise SystemExit("a text was computed that nobody wants")

@@ -70,6 +70,7 @@ def test_the_configurations_of_a_page_are_valid(page, tmp_path):
                 complete = {"train": "x.jsonl"} if kind == "data" else {"kind": "classification"}
                 complete |= {"data": "x", "target": "y"} if "teacher" in keys else {}
                 parse(known, complete | keys, where=f"{block}: {name}", error=ConfigError)
+        parse(config.CardConfig, tables.pop("card", {}), where=str(block), error=ConfigError)
         training = tables.pop("training", {})
         parse(config.TrainingConfig, training, where=str(block), error=ConfigError)
         assert not tables, f"{block}: no such tables"
@@ -182,6 +183,7 @@ DATACLASSES = [
     ("configuration.md", "### A layer of `hidden`", Dense),
     ("configuration.md", "## `[heads.NAME.teacher]`", config.TeacherConfig),
     ("configuration.md", "## `[training]`", config.TrainingConfig),
+    ("configuration.md", "## `[card]`", config.CardConfig),
     ("bundle.md", "### The whole", manifest.Manifest),
     ("bundle.md", "### A file", manifest.FileEntry),
     ("bundle.md", "### A graph", manifest.Graph),

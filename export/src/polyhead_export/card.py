@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from polyhead import Prediction
 from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality, Reliability
 from polyhead.bundle.manifest import SPECIAL_TOKENS, SpecialTokens
 from polyhead.cli.output import as_markdown, listed, markdown_table
 from polyhead.heads import HeadSpec
+from polyhead.system.shorten import cut
+from polyhead.text.inputs import KINDS
 from polyhead_export import gate as gates
 from polyhead_export import temperatures
+from polyhead_export.card_facts import CardFacts, today
+from polyhead_export.front_matter import front_matter
+
+_LONGEST = 120  # characters of an example's answer
 
 
 def card(
@@ -23,10 +30,13 @@ def card(
     *,
     special_tokens: SpecialTokens,
     reliability: Mapping[str, Reliability],
+    facts: CardFacts,
 ) -> str:
-    """Markdown that says what the bundle answers, how well, and how to use it."""
+    """Markdown that says what the bundle answers, how well, and how to use it; then it is yours."""
     graph, *further = graphs
+    precisions = [each.precision for each in graphs]
     lines = [
+        front_matter(encoder.name, precisions, heads, quality, facts),
         f"# A polyhead bundle: {as_markdown(', '.join(heads))}",
         "",
         f"One pass of {as_markdown(encoder.name)} ({encoder.family}, {encoder.layers} layers,"
@@ -42,10 +52,16 @@ def card(
         "```",
         "",
         markdown_table(
-            ["head", "kind", "labels"],
-            [[name, spec.kind, ", ".join(spec.labels) or "–"] for name, spec in heads.items()],
+            ["head", "kind", "reads", "labels"],
+            [
+                [n, spec.kind, KINDS[spec.input], len(spec.labels) or None]
+                for n, spec in heads.items()
+            ],
         ),
         "",
+        *_labels(heads),
+        *_examples(facts.examples),
+        *_data(facts),
         *_quality(quality, picture),
         *_gate(quality, gate, heads),
         *temperatures.section(reliability, heads),
@@ -55,8 +71,50 @@ def card(
         "`polyhead verify` checks the files and the trained model's golden answers, with"
         " `--stability` batches and threads on your machine; `manifest.json` has versions, digests"
         " and settings.",
+        "",
+        "This page is yours to edit: no digest covers it. `license` and `language` belong into its"
+        " first lines; under `[card]` of the configuration they outlast the next export.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _labels(heads: Mapping[str, HeadSpec]) -> list[str]:
+    """As paragraphs: hundreds of labels in a cell make a table that nobody can read."""
+    found = []
+    for name, spec in heads.items():
+        if spec.labels:
+            found += [f"**{as_markdown(name)}**: {as_markdown(', '.join(spec.labels))}", ""]
+    return found
+
+
+def _examples(predictions: Sequence[Prediction]) -> list[str]:
+    found = []
+    for prediction in predictions:
+        texts = (
+            [prediction.text] if prediction.query is None else [prediction.query, prediction.text]
+        )
+        found += [f"> “{as_markdown('” · “'.join(texts))}”", ""]
+        answers = ((n, cut(str(each), _LONGEST)) for n, each in prediction.results.items())
+        found += [f"- {as_markdown(name)}: {as_markdown(answer)}" for name, answer in answers]
+        found.append("")
+    return ["## Example answers", "", *found] if found else []
+
+
+def _data(facts: CardFacts) -> list[str]:
+    """What it learnt from, when it was exported, and how good it is on the test split."""
+    rows = [[name, *counts] for name, counts in facts.texts.items()]
+    lines = [f"Exported on {today()}.", ""]
+    if rows:
+        lines += [markdown_table(["source", "training texts", "validation texts"], rows), ""]
+    tested = [
+        [name, f.texts, metric, value]
+        for name, f in facts.test.items()
+        for metric, value in f.figures.items()
+    ]
+    if tested:
+        lines += ["On the test split, this graph:", ""]
+        lines += [markdown_table(["head", "texts", "metric", "value"], tested), ""]
+    return ["## Data", "", *lines]
 
 
 def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:

@@ -21,6 +21,7 @@ from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.text.encoding import Encoding
 from polyhead_export import graphs, parity, pictures, texts, variants
 from polyhead_export.card import card
+from polyhead_export.card_facts import CardFacts, card_facts
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
@@ -111,6 +112,7 @@ class ExportPipeline:
         if settings.calibrated_as is not None:
             self.deployed = DeployedBundle.read(settings.calibrated_as)
             self.deployed.check(self.checkpoint)
+        self.config = config or self.checkpoint.description.config
         self.texts = texts.load(self.checkpoint, config, examples)
         self.sampled = texts.sample(
             inputs(self.texts.train),
@@ -130,7 +132,10 @@ class ExportPipeline:
         written = self.variants(folder, selected.plan)
         golden = self.golden(folder, written)
         certificate = self.certify(folder, written, golden)
-        return self.write(folder, calibrated, selected, scored, written, certificate)
+        path = folder / selected.plan.file
+        with engine_over(self.checkpoint, path, heads=self.checkpoint.model.specs) as engine:
+            facts = card_facts(self.config, self.texts, engine, golden)
+        return self.write(folder, calibrated, selected, scored, written, certificate, facts)
 
     def trace(self, folder: Path) -> ir.Model:
         """The float graph of encoder and heads, held against the PyTorch model."""
@@ -286,6 +291,7 @@ class ExportPipeline:
         scored: Mapping[str, TemperedHead],
         written: Sequence[WrittenGraph],
         certificate: Certificate,
+        facts: CardFacts,
     ) -> Manifest:
         """Write tokenizer, calibration, model card and manifest."""
         plan, comparison = selected.plan, selected.comparison
@@ -307,6 +313,7 @@ class ExportPipeline:
             *(encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE),
             special_tokens=special_tokens,
             reliability=reliability,
+            facts=facts,
         )
         (folder / _CARD).write_text(page, encoding="utf-8")
         manifest = Manifest(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyhead.cli import texts as json_lines
+from polyhead.cli import texts as files
 from polyhead.errors import InputError
-from polyhead.system.lines import read_lines
 from polyhead.text.encoding import Input, flat
 from polyhead_export.errors import CalibrationError
 from polyhead_models import checkpoint as checkpoints
@@ -110,34 +109,21 @@ def read_file(path: Path, field: str = "text") -> tuple[list[Example], list[Exam
     """Every other text to calibrate with, the others to measure on; a single text is both.
 
     Args:
-        path: JSON lines, as `polyhead run --input` reads them; or, when it ends in ``.txt``, a text
-            a line. Empty lines are passed over.
+        path: what `polyhead run --input` reads: JSON lines, CSV, TSV or a text a line, by its
+            ending. Empty lines are passed over.
         field: key of the text in a line that is an object; two with a comma between for a pair.
 
     Raises:
         DataError: when the file cannot be read or has no text; names file and line.
     """
     try:
-        found = [
-            Example(f"{path}:{number}", str(path), text, {})
-            for number, text in _numbered_texts(path, field)
-        ]
-    except (OSError, InputError) as problem:
-        raise DataError(f"{path}: cannot be read: {problem}") from problem
+        rows = files.read(str(path), field)
+        found = [Example(where, str(path), text, {}) for where, text in rows]
+    except InputError as problem:
+        raise DataError(str(problem)) from problem
     if not found:
         raise DataError(f"{path}: no text in it; expected some of those that the model will read.")
     return found[::2], found[1::2] or found
-
-
-def _numbered_texts(path: Path, field: str) -> Iterator[tuple[int, Input]]:
-    """Each text with the number of its line, from 1."""
-    for number, line in read_lines(path, DataError):
-        if not line.strip():
-            continue
-        if path.suffix == ".txt":
-            yield number, line.rstrip("\r\n")
-        else:
-            yield number, json_lines.parse_line(line, f"{path}:{number}", field)
 
 
 @dataclass(frozen=True)

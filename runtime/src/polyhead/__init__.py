@@ -54,7 +54,7 @@ from polyhead.heads import (
     Summary,
 )
 from polyhead.loading import load
-from polyhead.prediction import Prediction
+from polyhead.prediction import Prediction, to_pandas
 from polyhead.system.info import __version__
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ __all__ = [
     "WrongInput",
     "__version__",
     "load",
+    "to_pandas",
 ]
 
 # These need asyncio, which takes longer to import than all of polyhead.
@@ -116,3 +117,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

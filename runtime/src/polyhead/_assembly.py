@@ -121,7 +121,7 @@ class Assembly:
         specs = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
         _check_outputs(graph.file, specs, session)
         if self._settings.verify != "none":
-            for entry in manifest.files:  # all others; graph and tokenizer are read only once
+            for entry in manifest.checked:  # all others; graph and tokenizer are read only once
                 if entry not in (graph, manifest.tokenizer):
                     bundle.check_digest(entry)
         wanted = {name: spec for name, spec in specs.items() if heads is None or name in heads}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -226,6 +227,24 @@ class LoadedModel:
             origin=origin,
         )
 
+    @property
+    def note(self) -> str | None:
+        """What would make one pass of two sub-models over one encoder; None where none are."""
+        for one, other in itertools.combinations(self.parts, 2):
+            if one.bundle is None or other.bundle is None:
+                continue
+            if one.backend is other.backend and one.max_tokens == other.max_tokens:
+                continue
+            if one.bundle.path == other.bundle.path:  # combined already, and they stay apart
+                continue
+            encoders = one.bundle.manifest.encoder, other.bundle.manifest.encoder
+            if encoders[0].fingerprint == encoders[1].fingerprint:
+                return (
+                    f"{one.bundle.path} and {other.bundle.path} have one encoder, which runs once"
+                    f" for each: {_cure(one.max_tokens, other.max_tokens)}"
+                )
+        return None
+
     def without_sessions(self) -> LoadedModel:
         """What a closed engine still says of itself."""
         return replace(self, parts=(), requests={})
@@ -257,3 +276,14 @@ class LoadedModel:
                 part.backend, part.multi_threaded, outputs, number, [*before, *own]
             )
         return InputPlan(heads, readers or [self.parts[0].reader(kind)], list(runs.values()))
+
+
+def _cure(one: int, other: int) -> str:
+    """What to do about two sub-models that read so many tokens each."""
+    if one == other:
+        return "'polyhead combine' makes one pass of them."
+    return (
+        f"'polyhead combine' leaves them apart, since they read {one} and {other} tokens. Import"
+        f" both with 'polyhead import --max-tokens {min(one, other)}', or train both with one"
+        " max_tokens; then combine them."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 from weakref import WeakSet
@@ -24,6 +25,7 @@ from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
 from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
 from polyhead.system.schema import whole_number
+from polyhead.system.shorten import first as short
 from polyhead.text.encoding import Encoding, Input
 from polyhead.text.inputs import (
     CheckedText,
@@ -44,6 +46,7 @@ Logits = dict[str, list[NDArray[np.float32]]]
 _NOTHING = np.empty(0, np.float32)
 _NO_OPTIONS: Options = {}
 _PATIENCE = 10.0  # seconds that a reload waits while calls run on two older models
+_MOST_HEADS = 12  # in `repr`
 
 
 class Engine:
@@ -162,7 +165,7 @@ class Engine:
     @overload
     def predict(
         self,
-        texts: Sequence[Input],
+        texts: Iterable[Input],
         *,
         heads: Iterable[str] | None = None,
         options: Options | None = None,
@@ -171,7 +174,7 @@ class Engine:
     @overload
     def predict(
         self,
-        texts: Sequence[Input],
+        texts: Iterable[Input | None],
         *,
         heads: Iterable[str] | None = None,
         options: Options | None = None,
@@ -180,7 +183,7 @@ class Engine:
     @overload
     def predict(
         self,
-        texts: Sequence[Input],
+        texts: Iterable[Input],
         *,
         heads: Iterable[str] | None = None,
         options: Options | None = None,
@@ -189,7 +192,7 @@ class Engine:
     ) -> list[Prediction | InputError | GraphError | None]: ...
     def predict(
         self,
-        texts: Sequence[Input],
+        texts: Iterable[Input | None],
         *,
         heads: Iterable[str] | None = None,
         options: Options | None = None,
@@ -203,12 +206,14 @@ class Engine:
         unless the engine runs a graph in the padded layout.
 
         Args:
-            texts: as in a call for one.
+            texts: each as in a call for one: a list of them, a generator, a column of a table such
+                as a pandas Series, or an array.
             heads: names of the wanted heads; None for all that read this kind of input.
             options: settings of single heads for this call.
-            errors: ``"raise"``: one input that cannot be used stops the call before anything is
-                computed; ``"return"``: its error is put in its place, the others are answered. So
-                is the `GraphError` of an input for which the graph gives no finite logits.
+            errors: ``"raise"``: one input that cannot be used, such as None or NaN, stops the call
+                before anything is computed; ``"return"``: its error is put in its place, the others
+                are answered. So is the `GraphError` of an input for which the graph gives no
+                finite logits.
             wanted: says by the index of a text whether its answer is still wanted, as after a
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon
@@ -247,7 +252,7 @@ class Engine:
             for row, found in enumerate(encoded)
         ]
 
-    def logits(self, texts: Sequence[Input], *, heads: Iterable[str] | None = None) -> Logits:
+    def logits(self, texts: Iterable[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
 
         Shapes are `(labels,)`, `(1,)`, `(hidden,)` or `(tokens, outputs)` by the head's kind. Heads
@@ -265,7 +270,7 @@ class Engine:
                     found[name][job.row] = logits[column]
         return found
 
-    def encode(self, texts: Sequence[Input]) -> list[Encoding]:
+    def encode(self, texts: Iterable[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
 
         Where there are several sub-models, it is the first that reads them.
@@ -302,8 +307,8 @@ class Engine:
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.
 
-        An engine of several sub-models has ``sub_models`` in place of ``graph``. A closed engine
-        still says what ran.
+        An engine of several sub-models has ``sub_models`` in place of ``graph``, and a ``note``
+        where two of them could be one pass. A closed engine still says what ran.
         """
         model = self._model  # before the look at its end, after which it has no parts
         if self._last_info is not None:
@@ -311,7 +316,7 @@ class Engine:
         first, *others = model.parts
         return {
             **first.backend.info(),
-            **({"sub_models": [p.info() for p in model.parts]} if others else first.session_info()),
+            **(_sub_models(model) if others else first.session_info()),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -365,6 +370,23 @@ class Engine:
             self._last_info = self.info()
         self._model = self._model.without_sessions()
         self._scheduler.close()
+
+    def __repr__(self) -> str:
+        """What runs, and the heads with their first labels."""
+        model = self._model
+        facts = [] if model.source is None else [repr(model.source)]
+        facts += dict.fromkeys(part.graph.precision for part in model.parts if part.graph)
+        facts.append("closed" if self._last_info is not None else f"{self._threads} threads")
+        some = dict(islice(model.specs.items(), _MOST_HEADS))
+        names = max(map(len, some), default=0)
+        kinds = max((len(spec.kind) for spec in some.values()), default=0)
+        lines = [
+            f"  {name:<{names}}  {spec.kind:<{kinds}}  {short(spec.labels)}".rstrip()
+            for name, spec in some.items()
+        ]
+        if len(some) < len(model.specs):
+            lines.append(f"  … ({len(model.specs)} heads)")
+        return "\n".join([f"Engine({', '.join(facts)})", *lines])
 
     def __enter__(self) -> Self:
         return self
@@ -441,3 +463,9 @@ def _not_finite(job: Job[GraphRun], logits: Arrays) -> GraphError:
         f" {', '.join(map(repr, heads))}, so there is no answer. Its weights are at fault, or it"
         " overflows with this input: train or export again; other heads can be asked by name."
     )
+
+
+def _sub_models(model: LoadedModel) -> dict[str, Any]:
+    """All sub-models as plain data, and what could be faster."""
+    note = {} if model.note is None else {"note": model.note}
+    return {"sub_models": [part.info() for part in model.parts], **note}

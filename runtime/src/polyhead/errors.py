@@ -16,7 +16,7 @@
     │   ├── InvalidText           not a string, or not encodable as UTF-8
     │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a single text for a head that reads pairs, or the reverse
-    │   ├── UnknownHead           no head of this name
+    │   ├── UnknownHead (KeyError)  no head of this name
     │   ├── HeadClash             two sub-models have a head of the same name
     │   └── InvalidSetting        a number, option or argument out of its range or of another type
     ├── UnknownKind (KeyError)    a kind of heads that neither polyhead nor a plugin brings
@@ -114,8 +114,10 @@ class WrongInput(InputError):
     """A single text for a head that reads pairs, or a pair for a head that reads texts."""
 
 
-class UnknownHead(InputError):
-    """A head was named that the engine does not have."""
+class UnknownHead(InputError, KeyError):
+    """A head was named that the engine, or a prediction, does not have."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
 
 
 class HeadClash(InputError):

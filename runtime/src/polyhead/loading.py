@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhead._assembly import Assembly, LoadSettings, Verify
-from polyhead._model import LoadedModel, SubModel
+from polyhead._model import LoadedModel
 from polyhead.bundle import hub
 from polyhead.bundle.head_spec import check_name
 from polyhead.bundle.reader import Bundle, read_parts
@@ -91,8 +90,10 @@ class BundleOrigin:
             if self.settings.verify == "golden" or not onnx_runtime.trusted():
                 require_golden(part)
             parts.append(part.with_prefix(prefix) if prefix else part)
-        _log_what_could_be_combined(parts)
-        return LoadedModel.of(parts, ", ".join(map(str, self.paths)), origin=self)
+        model = LoadedModel.of(parts, ", ".join(map(str, self.paths)), origin=self)
+        if model.note is not None:
+            _log.warning("%s", model.note)
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         if self.settings.session_options is not None:
@@ -247,20 +248,3 @@ def _check_clash(found: Sequence[tuple[Bundle, str]]) -> None:
                     " heads of one of them another name with prefix, one text for each bundle."
                 )
             owner[name] = bundle
-
-
-def _log_what_could_be_combined(parts: Sequence[SubModel]) -> None:
-    for one, other in itertools.combinations(parts, 2):
-        if one.bundle is None or other.bundle is None or one.backend is other.backend:
-            continue
-        if one.bundle.path == other.bundle.path:  # combined already, and they stay apart
-            continue
-        encoders = one.bundle.manifest.encoder, other.bundle.manifest.encoder
-        if encoders[0].fingerprint == encoders[1].fingerprint:
-            _log.warning(
-                "%s and %s have one encoder in different graphs, which runs once for each:"
-                " 'polyhead combine' makes one pass of them.",
-                one.bundle.path,
-                other.bundle.path,
-            )
-            return

@@ -87,6 +87,19 @@ def test_each_card_shows_its_own_picture(make_bundle, tmp_path):
         assert part.file(card).read_text() == f"![Figures of {name}]({picture.file})\n"
 
 
+def test_a_card_or_picture_that_is_gone_leaves_a_title(make_bundle, tmp_path):
+    folder = make_bundle(tmp_path / "a")
+    (folder / "quality.png").write_bytes(b"picture")
+    manifest = replace(read(folder).manifest, picture=entry(folder / "quality.png"))
+    writer.write_manifest(folder, manifest)
+    for name in ("README.md", "quality.png"):
+        (folder / name).unlink()
+    made = combine([(folder, ""), (folder, "b-")], tmp_path / "both")
+    assert (tmp_path / "both" / made.parts[0].card.file).read_text().startswith("# topic, ")
+    assert made.parts[0].picture is None
+    assert verify(tmp_path / "both").passed
+
+
 def test_the_golden_answers_still_hold(combined):
     found = verify(combined, stability=True)
     assert found.passed

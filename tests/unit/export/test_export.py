@@ -15,6 +15,7 @@ from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
 from polyhead.verify.golden import verify
 from polyhead_export.card import card
+from polyhead_export.card_facts import CardFacts
 from polyhead_export.errors import WeightsError
 from polyhead_export.golden import write_golden
 from polyhead_export.pipeline import export
@@ -148,12 +149,14 @@ def test_golden_texts_that_the_encoder_would_cut_are_left_out(checkpoint, tmp_pa
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_tells_each_heads_figures(bundle, name):
     lines = (bundle.path / "README.md").read_text().splitlines()
-    described, measured, *_ = (line for line in lines if line.startswith(f"| {name} |"))
+    described, *others = (line for line in lines if line.startswith(f"| {name} |"))
     spec, found = bundle.manifest.heads[name], bundle.manifest.quality[name]
-    assert all(label in described for label in (spec.kind, *spec.labels))
+    assert f"| {spec.kind} |" in described
+    labels = next((line for line in lines if line.startswith(f"**{name}**: ")), "")
+    assert labels.partition(": ")[2] == ", ".join(spec.labels)
     figures = [x for x in (found.fp32, found.exported, found.agreement) if x is not None]
+    measured = next(row for row in others if f"| {found.drop_text} |" in row)
     assert all(f" {figure:.4f} |" in measured for figure in figures)
-    assert f"| {found.drop_text} |" in measured
 
 
 def test_the_card_tells_the_gate_and_the_certificate_and_shows_the_picture(bundle):
@@ -178,11 +181,12 @@ def test_a_bar_in_a_label_does_not_break_the_tables_of_the_card(bundle):
         "quality.png",
         special_tokens="text",
         reliability={},
+        facts=CardFacts(),
     )
     rows = [line for line in page.splitlines() if line.startswith("| a")]
     assert len(rows) == 3
-    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows[:2]] == [4, 13]
-    assert r"yes\|no" in rows[0]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows[:2]] == [5, 13]
+    assert r"**a\|b**: yes\|no, maybe, never" in page
 
 
 def test_the_certificate_is_what_verify_measures_again(bundle):
@@ -262,3 +266,39 @@ def test_a_config_names_other_data_without_a_test_split_and_an_older_bundle_is_r
     export(own_checkpoint, target, FP32, config=config)
     assert bundles.read(target).manifest.graphs[0].precision == "fp32"
     assert not (target / "model.int8.onnx").exists()
+
+
+def test_the_card_begins_with_what_a_hub_reads_and_tells_data_and_examples(bundle):
+    head, page = (bundle.path / "README.md").read_text().split("\n---\n", 1)
+    assert head.startswith("---\nbase_model:") or head.startswith("---\nlibrary_name: polyhead")
+    assert "model-index:" in head
+    assert re.search(r"\n\| mail \| \d+ \| 16 \|\n", page)
+    assert page.count("\n> “") == 3
+    assert re.search(r"\n- topic: \w+ +\d\.\d\d\n", page)
+    assert str(bundle.path.parent) not in head + page
+
+
+def test_the_card_has_the_test_figures_of_the_exported_graph(own_checkpoint, tmp_path):
+    file = own_checkpoint / "polyhead.json"
+    description = json.loads(file.read_text())
+    source = description["config"]["data"]["mail"]
+    source["test"] = source["validation"]
+    description["config"]["card"] = {"license": "mit", "language": ["en"]}
+    file.write_text(json.dumps(description))
+    manifest = export(own_checkpoint, tmp_path / "bundle", FP32)
+    page = (tmp_path / "bundle" / "README.md").read_text()
+    assert "On the test split, this graph:" in page
+    assert "license: mit" in page
+    value = manifest.quality["topic"].exported
+    assert f"| topic | 16 | accuracy | {value:.4f} |" in page
+    assert "split: test" in page.split("\n---\n")[0]
+
+
+def test_a_test_split_that_is_gone_does_not_stop_an_export(own_checkpoint, tmp_path, caplog):
+    file = own_checkpoint / "polyhead.json"
+    description = json.loads(file.read_text())
+    description["config"]["data"]["mail"]["test"] = str(tmp_path / "gone.jsonl")
+    file.write_text(json.dumps(description))
+    with caplog.at_level("INFO"):
+        export(own_checkpoint, tmp_path / "bundle", FP32)
+    assert "no test figures for the model card" in caplog.text

@@ -470,3 +470,10 @@ def test_nothing_is_overwritten(save, load, tmp_path):
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(CheckpointError, match="exists"):
         load(folder)
+
+
+def test_weights_that_break_without_a_word_are_told_with_a_reason(save, load):
+    _, folder = save("bert", "sequence", safe=False)
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(SourceError, match=r": \w+Error, without a word\. .*save_pretrained"):
+        load(folder)

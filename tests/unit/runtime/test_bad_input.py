@@ -30,10 +30,7 @@ def engine(bundle):
         pytest.param(b"", "bytes", id="no_bytes"),
         pytest.param(bytearray(b"x"), "bytearray", id="bytearray"),
         pytest.param(5, "int", id="number"),
-        pytest.param({"a": 1}, "dict", id="dict"),
-        pytest.param({"a"}, "set", id="set"),
-        pytest.param((t for t in ["a"]), "generator", id="generator"),
-        pytest.param(np.array(["a"]), "ndarray", id="array"),
+        pytest.param(object(), "object", id="object"),
     ],
 )
 def test_what_is_no_list_of_texts_is_named(engine, texts, name):
@@ -42,12 +39,26 @@ def test_what_is_no_list_of_texts_is_named(engine, texts, name):
 
 
 @pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        pytest.param({"a": 1}, "dict", id="dict"),
+        pytest.param(np.array([["a", "b"]]), "ndarray", id="two_columns"),
+        pytest.param(np.array("a"), "ndarray", id="no_column"),
+    ],
+)
+def test_a_table_is_asked_for_one_column(engine, table, name):
+    with pytest.raises(InvalidText, match=f"texts: found {name}, expected one column of texts"):
+        engine.predict(table)
+
+
+@pytest.mark.parametrize(
     ("item", "name"),
     [
-        pytest.param(None, "NoneType", id="none"),
+        pytest.param(None, r"a missing value \(None\)", id="none"),
         pytest.param(b"bytes", "bytes", id="bytes"),
         pytest.param(5, "int", id="number"),
-        pytest.param(float("nan"), "float", id="nan"),
+        pytest.param(1.5, "float", id="float"),
+        pytest.param(float("nan"), r"a missing value \(nan\)", id="nan"),
         pytest.param(["nested"], "list", id="nested_list"),
         pytest.param(("a", "b", "c"), "tuple", id="three_texts"),
         pytest.param(("a", 5), "tuple", id="half_a_pair"),

@@ -9,15 +9,16 @@ from polyhead import (
     DigestMismatch,
     FormatVersionError,
     ManifestError,
+    load,
 )
 from polyhead.bundle import FileEntry, is_bundle, read
 
-FILES = ["tokenizer.json", "golden.json", "README.md", "model.onnx"]
+FILES = ["tokenizer.json", "golden.json", "model.onnx"]
 
 
 def test_a_good_bundle_is_read(bundle):
     found = read(bundle)
-    assert [entry.file for entry in found.manifest.files] == FILES
+    assert [entry.file for entry in found.manifest.files] == [*FILES, "README.md"]
     assert list(found.manifest.heads) == ["topic", "entities", "embedding"]
     assert len(found.golden().examples) == 5
 
@@ -179,12 +180,23 @@ def test_a_file_cut_short_is_found(bundle_copy, file):
         read(bundle_copy)
 
 
-@pytest.mark.parametrize("file", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("file", [*FILES, "README.md", "manifest.json"])
 def test_a_link_is_refused(bundle_copy, tmp_path, file):
     shutil.move(bundle_copy / file, tmp_path / "elsewhere")
     (bundle_copy / file).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleFileMissing, match=f"{file}: (found )?a link"):
         read(bundle_copy)
+
+
+@pytest.mark.parametrize("verify", ["digest", "golden", "none"])
+@pytest.mark.parametrize("change", ["edited", "gone"])
+def test_a_model_card_is_the_owners_to_edit(bundle_copy, verify, change):
+    card = bundle_copy / "README.md"
+    card.write_text(f"---\nlicense: mit\n---\n{card.read_text()}")
+    if change == "gone":
+        card.unlink()
+    assert "README.md" in {entry.file for entry in read(bundle_copy).manifest.files}
+    load(bundle_copy, verify=verify, on_overflow="truncate").close()
 
 
 def test_a_folder_in_place_of_a_file_is_refused(bundle_copy):

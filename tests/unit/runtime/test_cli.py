@@ -45,7 +45,7 @@ def test_a_command_that_is_not_installed_names_its_distribution(
 
 def test_progress_can_be_silenced(polyhead, bundle):
     words = ("run", bundle, "--input", "-", "--heads", "topic")
-    assert polyhead(*words, stdin=b'"a"').stderr == "1 texts\n"
+    assert polyhead(*words, stdin=b'"a"').stderr.startswith("1 texts in 0:0")
     assert polyhead(*words, "--quiet", stdin=b'"a"').stderr == ""
 
 
@@ -127,6 +127,20 @@ def test_inspect_shows_a_page(polyhead, bundle):
     assert done.returncode == 0
     for part in ("bundle format 1", "encoder tiny", "model.onnx", "PERSON, PLACE", "0.8000"):
         assert part in done.stdout
+
+
+def test_inspect_fits_a_terminal_whatever_the_number_of_labels(polyhead, bundle_copy, edit_json):
+    labels = [f"ask about the state of order {n}" for n in range(150)]
+
+    def change(manifest):
+        manifest["heads"]["topic"]["labels"] = labels
+
+    edit_json(bundle_copy / "manifest.json", change)
+    lines = polyhead("inspect", bundle_copy).stdout.splitlines()
+    assert max(map(len, lines[1:])) <= 80  # the first has the path
+    assert ", ".join(labels) in " ".join(" ".join(lines).split())
+    [row] = [line for line in lines if line.startswith("topic ") and "classification.v1" in line]
+    assert row.endswith(" 150")
 
 
 @pytest.mark.parametrize("words", [["run", "x"], ["verify"], ["inspect"]], ids=lambda w: w[0])

@@ -52,7 +52,6 @@ def test_two_fields_read_a_pair_in_their_order(polyhead, many_heads, tmp_path):
         pytest.param("[]", "text", id="empty_list"),
         pytest.param('{"text": ["a", "b"]}', "text", id="pair_in_a_field"),
         pytest.param('{"question": "a"}', "question,context", id="half_an_object"),
-        pytest.param('{"a": "", "b": "", "c": ""}', "a,b,c", id="three_fields"),
     ],
 )
 def test_a_line_that_is_no_text_and_no_pair_is_named(polyhead, many_heads, line, field):
@@ -61,6 +60,12 @@ def test_a_line_that_is_no_text_and_no_pair_is_named(polyhead, many_heads, line,
     )
     assert done.returncode == 1
     assert "standard input:2: expected a JSON string, a list of two for a pair" in done.stderr
+
+
+def test_three_fields_are_refused(polyhead, many_heads):
+    done = polyhead("run", many_heads, "--input", "-", "--field", "a,b,c", stdin=b'"fine"')
+    assert done.returncode == 1
+    assert "--field a,b,c: expected one key, or two for a pair" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -108,7 +113,7 @@ def test_a_bad_option_is_reported(polyhead, many_heads, option, message):
 def test_a_pair_for_a_bundle_that_reads_texts_is_reported(polyhead, bundle):
     done = polyhead("run", bundle, "--pair", *PAIR)
     assert done.returncode == 1
-    assert "input 0: found a pair of texts, but the head 'topic' reads a single text" in done.stderr
+    assert "TEXT 1: found a pair of texts, but the head 'topic' reads a single text" in done.stderr
 
 
 def test_run_reads_long_texts_in_windows(polyhead, many_heads):

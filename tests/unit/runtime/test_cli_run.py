@@ -146,9 +146,11 @@ def test_input_that_is_no_utf8_is_named(polyhead, bundle, tmp_path, monkeypatch,
     [
         pytest.param(["x", "--heads", "topics"], "Did you mean 'topic'", id="unknown_head"),
         pytest.param(["x", "--threads", "0"], "threads=0", id="threads"),
-        pytest.param(["x " * 90, "--on-overflow", "error"], "input 0: 92 tokens", id="too_long"),
-        pytest.param(["--input", "absent.jsonl"], "absent.jsonl", id="absent_file"),
-        pytest.param(["--input", "/"], "/", id="folder"),
+        pytest.param(["x " * 90, "--on-overflow", "error"], "TEXT 1: 92 tokens", id="too_long"),
+        pytest.param(
+            ["--input", "no.jsonl"], "no.jsonl: cannot be read: there is no such", id="absent"
+        ),
+        pytest.param(["--input", "/"], "/: cannot be read: Is a directory", id="folder"),
     ],
 )
 def test_a_failed_run_says_why(polyhead, bundle, words, message):

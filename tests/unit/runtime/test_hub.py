@@ -94,6 +94,13 @@ def test_a_bundle_is_pushed_in_one_commit(hub, bundle_copy):
         assert base64.b64decode(file["content"]) == content
 
 
+def test_an_edited_card_is_pushed_and_does_no_harm(hub, bundle_copy, label):
+    (bundle_copy / "README.md").write_text("---\nlicense: mit\n---\nMine.\n")
+    pushed = hub.run(str(bundle_copy), PUSH, HF_TOKEN="hf_none")
+    assert "README.md" in {file["path"] for file in hub.sent}
+    assert hub.run(pushed) == label
+
+
 @pytest.fixture
 def label(bundle):
     with load(bundle) as engine:
@@ -110,14 +117,14 @@ def test_what_was_pushed_is_loaded(hub, name):
     assert hub.run(pushed) == expected
 
 
-def test_only_the_files_of_the_manifest_are_fetched(hub, label):
+def test_only_what_the_manifest_vouches_for_is_fetched(hub, label):
     (hub.folder / "onnx").mkdir()
     for name in ("onnx/model.onnx", "training_args.json", "picture.png"):
         (hub.folder / name).write_text("large")
     assert hub.run("hf:team/bundle") == label
     files = [path.partition("/resolve/")[2] for path in hub.asked if "/resolve/" in path]
     fetched = {path.partition("/")[2] for path in files}
-    assert fetched == {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
+    assert fetched == {"golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
 
 
 def test_a_download_that_stopped_half_way_goes_on(hub, label):

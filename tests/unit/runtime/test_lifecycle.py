@@ -397,16 +397,16 @@ def test_wrong_golden_answers_are_refused(bundle_copy, edit_json, reseal):
 
 
 def test_without_verifying_only_digests_go_unchecked(bundle_copy):
-    card = bundle_copy / "README.md"
-    card.write_text(card.read_text().upper())
+    golden = bundle_copy / "golden.json"
+    golden.write_text(golden.read_text().upper())
     with pytest.raises(DigestMismatch):
         load(bundle_copy)
     load(bundle_copy, verify="none").close()
-    card.write_text("longer than the manifest says")
+    golden.write_text("shorter than the manifest says")
     with pytest.raises(DigestMismatch, match="bytes"):
         load(bundle_copy, verify="none")
-    card.unlink()
-    card.symlink_to(bundle_copy / "golden.json")
+    golden.unlink()
+    golden.symlink_to(bundle_copy / "README.md")
     with pytest.raises(BundleError, match="a link"):
         load(bundle_copy, verify="none")
 

@@ -10,7 +10,7 @@ import pytest
 
 from polyhead import BundleFileMissing, BundleNotFound, InvalidSetting, load
 
-FILES = ["manifest.json", "tokenizer.json", "golden.json", "README.md", "model.onnx"]
+FILES = ["manifest.json", "tokenizer.json", "golden.json", "model.onnx"]
 
 
 class BytesPath:
@@ -97,7 +97,7 @@ def test_a_folder_that_may_not_be_searched_is_no_bundle(bundle, monkeypatch):
 
 
 def test_a_name_that_is_too_long_for_the_system_is_reported(bundle_copy, edit_json):
-    edit_json(bundle_copy / "manifest.json", lambda data: data["card"].update(file="a" * 300))
+    edit_json(bundle_copy / "manifest.json", lambda data: data["golden"].update(file="a" * 300))
     with pytest.raises(BundleFileMissing, match="cannot be read: File name too long"):
         load(bundle_copy)
 

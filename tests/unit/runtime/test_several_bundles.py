@@ -171,6 +171,23 @@ def test_one_encoder_in_two_graphs_is_logged_once(bundle, other, make_bundle, tm
     assert "'polyhead combine' makes one pass of them" in record.getMessage()
 
 
+def test_one_encoder_that_reads_two_lengths_is_told_with_its_cure(
+    bundle, make_bundle, tmp_path, caplog
+):
+    encoder = replace(polyhead.bundle.read(bundle).manifest.encoder, max_tokens=12)
+    heads = {
+        n: replace(s, max_tokens=12) for n, s in polyhead.bundle.read(bundle).manifest.heads.items()
+    }
+    short = make_bundle(tmp_path / "short", encoder=encoder, heads=heads)
+    with load(bundle, short, prefix=["", "b-"]) as engine:
+        note = engine.info()["note"]
+    assert note == caplog.records[0].getMessage()
+    assert "they read 24 and 12 tokens" in note
+    assert "'polyhead import --max-tokens 12'" in note
+    with load(bundle, bundle, prefix=["", "b-"]) as engine:
+        assert "note" not in engine.info()
+
+
 def test_two_heads_of_one_name_are_refused(bundle, other):
     with pytest.raises(HeadClash, match="both have a head 'topic'") as caught:
         load(bundle, other)

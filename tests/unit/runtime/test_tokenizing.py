@@ -176,10 +176,10 @@ def test_a_lone_surrogate_is_named(tokenizer, position):
 @pytest.mark.parametrize(
     ("item", "name"),
     [
-        pytest.param(None, "NoneType", id="none"),
+        pytest.param(None, "a missing value", id="none"),
         pytest.param(b"text", "bytes", id="bytes"),
         pytest.param(3, "int", id="int"),
-        pytest.param(float("nan"), "float", id="nan"),
+        pytest.param(float("nan"), "a missing value", id="nan"),
         pytest.param(["text"], "list", id="list"),
         pytest.param(("a", "b", "c"), "tuple", id="three_texts"),
         pytest.param(("a", None), "tuple", id="half_a_pair"),

@@ -27,10 +27,12 @@ from polyhead.bundle import (
 )
 from polyhead.bundle.collection import COLLECTION
 from polyhead.bundle.manifest import FORMAT
-from polyhead.cli.output import markdown_table
+from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.system.schema import plain
+from polyhead_export.card_facts import CardFacts
 from polyhead_export.combining.groups import group
 from polyhead_export.combining.union import free_name, rename_outputs
+from polyhead_export.front_matter import front_matter
 
 _CARD = "README.md"
 _Of = TypeVar("_Of")
@@ -192,7 +194,9 @@ def _part(
     )
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
     golden = json.dumps(plain(_golden(bundle.golden(), prefix, files)), ensure_ascii=False)
-    shown = _copied(bundle, manifest.picture, store)
+    picture = manifest.picture  # which may be gone, as the card may
+    there = picture is not None and bundle.file(picture).exists()
+    shown = _copied(bundle, picture if there else None, store)
     return replace(
         manifest,
         tokenizer=store.put(bundle.file(manifest.tokenizer), manifest.tokenizer.file),
@@ -228,8 +232,10 @@ def _copied(bundle: Bundle, entry: FileEntry | None, store: FileStore) -> FileEn
 
 
 def _own_card(bundle: Bundle, shown: FileEntry | None, store: FileStore) -> FileEntry:
-    """The part's model card; where its picture has another name now, with a link to that."""
+    """The part's model card, if only a title; with a link to its picture where that moved."""
     card, picture = bundle.manifest.card, bundle.manifest.picture
+    if not bundle.file(card).exists():
+        return store.write(card.file, f"# {as_markdown(', '.join(bundle.manifest.heads))}\n")
     if picture is None or shown is None or shown.file == picture.file:
         return store.put(bundle.file(card), card.file)
     text = bundle.file(card).read_text(encoding="utf-8")
@@ -276,7 +282,17 @@ def _refuse_clash(found: Sequence[tuple[Bundle, str]]) -> None:
 
 
 def _card(parts: Sequence[Manifest]) -> str:
+    heads = {name: spec for part in parts for name, spec in part.heads.items()}
+    quality = {name: found for part in parts for name, found in part.quality.items()}
+    encoders = {part.encoder.name for part in parts}
+    head = front_matter(
+        encoders.pop() if len(encoders) == 1 else "",
+        [graph.precision for part in parts for graph in part.graphs],
+        heads,
+        quality,
+        CardFacts(),
+    )
     rows = [[", ".join(p.heads), p.encoder.name, p.graphs[0].file, p.card.file] for p in parts]
     table = markdown_table(["heads", "encoder", "graph", "model card"], rows)
     cards = ", ".join(f"[{p.card.file}]({p.card.file})" for p in parts)
-    return f"# {len(parts)} sub-models\n\n{table}\n\nModel cards: {cards}.\n"
+    return f"{head}\n# {len(parts)} sub-models\n\n{table}\n\nModel cards: {cards}.\n"

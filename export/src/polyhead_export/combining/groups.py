@@ -136,11 +136,15 @@ def _refuse_other_reading(uses: Sequence[GraphUse]) -> None:
         if first.special_tokens != other.special_tokens:
             raise NotMerged("they read special tokens in texts in different ways")
         own, theirs = strides(first.heads.values()), strides(other.heads.values())
-        pairs = [("they read", first.encoder.max_tokens, other.encoder.max_tokens)]
-        pairs += [("their windows share", own[k], theirs[k]) for k in own.keys() & theirs.keys()]
-        for how, here, there in pairs:
-            if here != there:
-                raise NotMerged(f"{how} {here} and {there} tokens")
+        here, there = first.encoder.max_tokens, other.encoder.max_tokens
+        if here != there:
+            raise NotMerged(
+                f"they read {here} and {there} tokens. Import both with --max-tokens"
+                f" {min(here, there)}, or train both with one max_tokens"
+            )
+        for kind in own.keys() & theirs.keys():
+            if own[kind] != theirs[kind]:
+                raise NotMerged(f"their windows share {own[kind]} and {theirs[kind]} tokens")
 
 
 def _same_logits(use: GraphUse, merged: Path) -> bool:

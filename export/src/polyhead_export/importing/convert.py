@@ -16,6 +16,8 @@ from polyhead.errors import SourceError
 from polyhead.heads import HeadSpec
 from polyhead.inference.session import OnnxSession
 from polyhead.text.tokenizer import Tokenizer
+from polyhead_export.card_facts import CardFacts
+from polyhead_export.front_matter import front_matter
 from polyhead_export.golden import write_golden
 from polyhead_export.importing import graph as graphs
 from polyhead_export.importing import head as heads
@@ -77,7 +79,7 @@ def import_folder(path: Path, target: Path, options: ImportOptions) -> ImportedB
         session = trial.run(made, head, tokenizer, graph)
         (staged / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         _write_golden(staged, session, head, tokenizer, {made.name: _TOLERANCE[graph.precision]})
-        (staged / "README.md").write_text(_card(source, file, head), encoding="utf-8")
+        (staged / "README.md").write_text(_card(source, graph, head), encoding="utf-8")
         manifest = _manifest(staged, made, source, graph, head, session.inputs)
         writer.write_manifest(staged, manifest)
     return ImportedBundle(target, head.name, head.spec, manifest.graphs[0], compared)
@@ -120,7 +122,7 @@ def _manifest(
         format=FORMAT,
         version=VERSION,
         encoder=EncoderInfo(
-            name=str(config.get("_name_or_path") or source.top.resolve().name),
+            name=_encoder_name(source),
             family=str(config.get("model_type") or "unknown"),
             fingerprint=graph.original,
             hidden_size=_number(config, "hidden_size", "dim", "d_model"),
@@ -151,13 +153,19 @@ def _manifest(
     )
 
 
+def _encoder_name(source: Source) -> str:
+    return str(source.config.get("_name_or_path") or source.top.resolve().name)
+
+
 def _number(config: Any, *names: str) -> int:
     return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
 
 
-def _card(source: Source, graph: Path, head: FolderHead) -> str:
-    return (
-        f"# {as_markdown(head.name)}\n\nImported from `{source.top.resolve().name}/{graph.name}`"
+def _card(source: Source, graph: ForeignGraph, head: FolderHead) -> str:
+    own = {head.name: head.spec}
+    return front_matter(_encoder_name(source), [graph.precision], own, {}, CardFacts()) + (
+        f"# {as_markdown(head.name)}\n\nImported from"
+        f" `{source.top.resolve().name}/{graph.path.name}`"
         f" ({source.architecture or 'unnamed class'}): one head of the kind {head.spec.kind}. The"
         " golden answers are the graph's own.\n"
     )

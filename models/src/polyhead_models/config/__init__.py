@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from polyhead_models.config.data import SPLITS, DataConfig
 from polyhead_models.config.heads import HeadConfig, TeacherConfig
-from polyhead_models.config.whole import Config, EncoderConfig, TrainingConfig, load
+from polyhead_models.config.whole import CardConfig, Config, EncoderConfig, TrainingConfig, load
 
 __all__ = [
     "SPLITS",
+    "CardConfig",
     "Config",
     "DataConfig",
     "EncoderConfig",

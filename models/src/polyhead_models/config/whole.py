@@ -92,6 +92,19 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """``[card]``: what the model card says that nothing else knows; training does not read it.
+
+    Attributes:
+        license: as the hub spells it, such as ``"apache-2.0"``; None leaves it out.
+        language: of the texts, as codes such as ``"en"``.
+    """
+
+    license: str | None = None
+    language: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole TOML file."""
 
@@ -99,6 +112,7 @@ class Config:
     data: Mapping[str, DataConfig] = field(default_factory=dict)
     heads: Mapping[str, HeadConfig]
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    card: CardConfig = field(default_factory=CardConfig)
 
     def __post_init__(self) -> None:
         if not self.heads:
@@ -119,8 +133,12 @@ class Config:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all settings but the paths of data and teachers, which have digests."""
+        """SHA-256 over all settings of the training.
+
+        The paths of data and teachers, which have digests, and the card's do not count.
+        """
         settings = plain(self)
+        del settings["card"]
         settings["data"] = {name: source.reading for name, source in self.data.items()}
         for head in settings["heads"].values():
             if head["teacher"] is not None:

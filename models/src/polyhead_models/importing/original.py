@@ -28,7 +28,7 @@ from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.errors import EncoderError
 from polyhead_models.importing import sentences
 from polyhead_models.importing.labels import Task
-from polyhead_models.importing.source import ImportOptions, Source, weights
+from polyhead_models.importing.source import ImportOptions, Source, reason, weights
 from polyhead_models.importing.tokenizing import LONGEST_TRIED, TEXTS, encoded
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,8 @@ def model(source: Source, options: ImportOptions) -> tuple[PreTrainedModel, Part
         raise
     except Exception as problem:  # a damaged or refused pickle raises whatever it likes
         raise SourceError(
-            f"{source.name}: transformers {transformers.__version__} cannot load it: {problem}"
+            f"{source.name}: transformers {transformers.__version__} cannot load it:"
+            f" {reason(problem)}"
         ) from problem
     _check_weights(made, info, parts, source, options)
     made.eval()

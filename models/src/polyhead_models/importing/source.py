@@ -267,7 +267,15 @@ def weights(folder: Path) -> Mapping[str, Tensor]:
                 found |= torch.load(str(file), map_location="cpu", weights_only=True)
         return found
     except Exception as problem:  # a damaged pickle raises whatever it likes
-        raise SourceError(f"{folder}: its weights cannot be read: {problem}.") from problem
+        raise SourceError(f"{folder}: its weights cannot be read: {reason(problem)}") from problem
+
+
+def reason(problem: Exception) -> str:
+    """Why weights cannot be read; a damaged pickle may raise without a word."""
+    return str(problem) or (
+        f"{type(problem).__name__}, without a word. Copy the folder again, or save the model again"
+        " with save_pretrained, which writes model.safetensors."
+    )
 
 
 def _modules(top: Path) -> tuple[Module, ...]:

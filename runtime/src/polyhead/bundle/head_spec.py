@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -158,6 +158,10 @@ def check_name(name: object, known: Iterable[str]) -> None:
     """
     names = list(known)
     if not isinstance(name, str) or name not in names:
-        raise UnknownHead(
-            f"no head {name!r}; this engine has {', '.join(names)}." + nearest(str(name), names)
-        )
+        raise unknown_head(name, names)
+
+
+def unknown_head(name: object, known: Collection[str], owner: str = "this engine") -> UnknownHead:
+    """The error for a head that `owner` does not have; names the nearest of those that it has."""
+    has = ", ".join(known) or "none"
+    return UnknownHead(f"no head {name!r}; {owner} has {has}.{nearest(str(name), known)}")

@@ -206,7 +206,7 @@ def push(bundle: Path, target: str, *, private: bool = False) -> str:
     repository, revision = address(target)
     library = _library()
     read_parts(bundle)
-    names = file_names(bundle / MANIFEST)
+    names = file_names(bundle / MANIFEST, pages=True)
     interface = library.HfApi()
     try:
         interface.create_repo(repository, private=private, exist_ok=True)

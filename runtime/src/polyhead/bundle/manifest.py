@@ -99,12 +99,12 @@ class Manifest:
         encoder: the encoder behind the graphs.
         tokenizer: `tokenizer.json`.
         golden: texts with the answers of the trained model.
-        card: the model card, `README.md`.
+        card: the model card, `README.md`, as it was exported; it may be edited or removed since.
         graphs: at least one.
         heads: by name, in the order of training.
         quality: by head; heads that were not measured are absent.
         provenance: versions, digests and settings of the export, for people.
-        picture: the model card's picture; None where there is none.
+        picture: the model card's picture, to which the same applies; None where there is none.
         gate: what the export was allowed to lose; None where nothing was asked.
         certificate: that a text's answer does not depend on its batch; None without a graph in the
             exact layout.
@@ -145,10 +145,20 @@ class Manifest:
             raise ValueError(f"files: duplicate names in {names}.")
 
     @property
-    def files(self) -> tuple[FileEntry, ...]:
+    def checked(self) -> tuple[FileEntry, ...]:
         """Every file that the manifest vouches for."""
-        others = [entry for entry in (self.picture, self.calibration) if entry is not None]
-        return (self.tokenizer, self.golden, self.card, *others, *self.graphs)
+        calibration = () if self.calibration is None else (self.calibration,)
+        return (self.tokenizer, self.golden, *calibration, *self.graphs)
+
+    @property
+    def pages(self) -> tuple[FileEntry, ...]:
+        """Files for people, which no program reads: they may be changed or gone."""
+        return (self.card,) if self.picture is None else (self.card, self.picture)
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file that the manifest names."""
+        return (*self.checked, *self.pages)
 
 
 def _plain_name(name: str) -> None:

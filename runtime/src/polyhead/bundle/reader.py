@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,10 +141,8 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
 
 
 def _read_parts(path: Path, digests: bool) -> tuple[Bundle, ...]:
-    manifests, card = _manifests(path / MANIFEST, *_version(path))
+    manifests, pages = _manifests(path / MANIFEST, *_version(path))
     checked: dict[str, tuple[FileEntry, BundleLimit]] = {}
-    if card is not None:
-        checked[card.file] = (card, limits.CARD_BYTES)
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
     found = tuple(
@@ -151,14 +150,27 @@ def _read_parts(path: Path, digests: bool) -> tuple[Bundle, ...]:
         for number, manifest in enumerate(manifests)
     )
     for entry, limit in checked.values():
-        _check(path / entry.file, entry, limit)
-        if digests or (card is not None and entry.file == card.file):
+        size = _size(path / entry.file)
+        limit.check(entry.size, str(path / entry.file), ManifestError)
+        if size != entry.size:
+            raise DigestMismatch(
+                f"{path / entry.file}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}"
+            )
+        if digests:
             found[0].check_digest(entry)
+    for entry in pages:
+        if os.path.lexists(path / entry.file):
+            size = _size(path / entry.file)
+            limits.CARD_BYTES.check(size, str(path / entry.file), ManifestError)
     return found
 
 
-def file_names(manifest: Path) -> tuple[str, ...]:
+def file_names(manifest: Path, *, pages: bool = False) -> tuple[str, ...]:
     """Names of the files of a bundle, itself left out, by its `manifest.json` alone.
+
+    Args:
+        manifest: the file.
+        pages: whether model cards and their pictures count, which may be gone.
 
     Raises:
         ManifestError: as for `read`.
@@ -166,24 +178,25 @@ def file_names(manifest: Path) -> tuple[str, ...]:
         DigestMismatch: when the manifest differs from its own digest.
         BundleFileMissing: when it cannot be read.
     """
-    parts, card = _manifests(manifest, *_contents(manifest))
-    cards = () if card is None else (card,)
-    return tuple(dict.fromkeys(e.file for e in (*cards, *(e for p in parts for e in p.files))))
+    parts, more = _manifests(manifest, *_contents(manifest))
+    entries = [*(entry for part in parts for entry in part.checked), *(more if pages else ())]
+    return tuple(dict.fromkeys(entry.file for entry in entries))
 
 
 def _manifests(
     file: Path, data: dict[str, Any], version: int
-) -> tuple[tuple[Manifest, ...], FileEntry | None]:
-    """The manifest of each sub-model, and the card of several, which belongs to none of them."""
+) -> tuple[tuple[Manifest, ...], tuple[FileEntry, ...]]:
+    """The manifest of each sub-model, and all files that are only for people."""
+    pages: tuple[FileEntry, ...] = ()
     if version == COLLECTION:
         whole = parse(Collection, data, where=str(file), error=ManifestError)
-        parts, card = whole.parts, whole.card
+        parts, pages = whole.parts, (whole.card,)
     else:
-        parts, card = (parse(Manifest, data, where=str(file), error=ManifestError),), None
+        parts = (parse(Manifest, data, where=str(file), error=ManifestError),)
     limits.SUB_MODELS.check(len(parts), str(file), ManifestError)
     limits.HEADS.check(sum(len(part.heads) for part in parts), str(file), ManifestError)
     limits.GRAPHS.check(sum(len(part.graphs) for part in parts), str(file), ManifestError)
-    return parts, card
+    return parts, (*pages, *(entry for part in parts for entry in part.pages))
 
 
 def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:
@@ -191,8 +204,6 @@ def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:
     found = [
         (manifest.tokenizer, limits.TOKENIZER_BYTES),
         (manifest.golden, limits.GOLDEN_BYTES),
-        (manifest.card, limits.CARD_BYTES),
-        (manifest.picture, limits.CARD_BYTES),
         (manifest.calibration, limits.CALIBRATION_BYTES),
         *((graph, limits.GRAPH_BYTES) for graph in manifest.graphs),
     ]
@@ -271,12 +282,10 @@ def _readable(path: Path) -> Iterator[None]:
         ) from problem
 
 
-def _check(path: Path, entry: FileEntry, limit: BundleLimit) -> None:
+def _size(path: Path) -> int:
+    """Bytes of a plain file; what is a link or something else is refused."""
     with _readable(path):
         if path.is_symlink() or not path.is_file():
             found = "a link" if path.is_symlink() else "nothing" if not path.exists() else "no file"
             raise BundleFileMissing(f"{path}: found {found}, expected a plain file. {_NEXT_STEP}")
-        size = path.stat().st_size
-    limit.check(entry.size, str(path), ManifestError)
-    if size != entry.size:
-        raise DigestMismatch(f"{path}: found {size:,} bytes, expected {entry.size:,}. {_NEXT_STEP}")
+        return path.stat().st_size

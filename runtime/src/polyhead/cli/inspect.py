@@ -37,24 +37,33 @@ def _page(bundle: Bundle) -> str:
     encoder = manifest.encoder
     sections = [
         f"{bundle.path}: bundle format {manifest.version}\n"
-        f"encoder {encoder.name} ({encoder.family}, {encoder.layers} layers of"
-        f" {encoder.hidden_size}, up to {encoder.max_tokens} tokens),"
-        f" fingerprint {encoder.fingerprint[:12]}\n"
-        f"special tokens in texts are read as {SPECIAL_TOKENS[manifest.special_tokens]}",
+        + output.paragraph(
+            f"encoder {encoder.name} ({encoder.family}, {encoder.layers} layers of"
+            f" {encoder.hidden_size}, up to {encoder.max_tokens} tokens),"
+            f" fingerprint {encoder.fingerprint[:12]}"
+        )
+        + f"\nspecial tokens in texts are read as {SPECIAL_TOKENS[manifest.special_tokens]}",
         output.table(
             ["file", "MB", "SHA-256", "holds"],
             [
-                [entry.file, f"{entry.size / 1e6:.2f}", entry.sha256[:12], _holds(manifest, entry)]
+                [
+                    *(entry.file, f"{entry.size / 1e6:.2f}"),
+                    *(
+                        entry.sha256[:12] if entry in manifest.checked else None,
+                        _holds(manifest, entry),
+                    ),
+                ]
                 for entry in manifest.files
             ],
         ),
         output.table(
-            ["head", "kind", "layers", "pooling", "labels"],
+            ["head", "kind", "reads", "layers", "pooling", "labels"],
             [
-                [name, spec.kind, spec.layers, spec.pooling, ", ".join(spec.labels)]
+                [name, spec.kind, spec.input, spec.layers, spec.pooling, len(spec.labels) or None]
                 for name, spec in manifest.heads.items()
             ],
         ),
+        *_labels(manifest),
     ]
     if manifest.quality:
         sections.append(_quality(manifest))
@@ -64,37 +73,58 @@ def _page(bundle: Bundle) -> str:
     return "\n\n".join(sections)
 
 
+def _labels(manifest: Manifest) -> list[str]:
+    """The labels of each head that has some, in lines that a terminal holds."""
+    found = []
+    for name, spec in manifest.heads.items():
+        if spec.labels:
+            title = output.paragraph(f"labels of {name}:")
+            found.append(f"{title}\n{output.paragraph(', '.join(spec.labels), '  ')}")
+    return found
+
+
 def _holds(manifest: Manifest, entry: FileEntry) -> str:
     if isinstance(entry, Graph):
         return f"{entry.precision} graph, {entry.layout} layout, for {entry.target}"
     known = {
         manifest.tokenizer.file: "tokenizer",
         manifest.golden.file: "golden answers",
-        manifest.card.file: "model card",
+        manifest.card.file: "model card, yours to edit",
     }
     picture = manifest.picture is not None and entry.file == manifest.picture.file
     return known.get(entry.file, "picture of the model card" if picture else "calibration")
 
 
 def _quality(manifest: Manifest) -> str:
-    return output.table(
+    """In two tables: one would be too wide for a terminal."""
+    found = manifest.quality
+    splits = dict.fromkeys(q.split for q in found.values())
+    return "\n\n".join(
         [
-            *("head", "metric", "split", "texts", "PyTorch", "exported", "drop (95% bounds)"),
-            *("agreement", "changed (95% bounds)", "near ties", "max error", "mean error"),
-        ],
-        [
-            [
-                *(name, q.metric, q.split, q.texts, q.fp32, q.exported, q.drop_text),
-                *(q.agreement, q.changed_text, q.near_ties_text),
-                *(q.max_logit_error, q.mean_logit_error),
-            ]
-            for name, q in manifest.quality.items()
-        ],
+            f"measured at export on {output.listed(splits)}:",
+            output.table(
+                ["head", "metric", "texts", "PyTorch", "exported", "drop (95% bounds)"],
+                [
+                    [name, q.metric, q.texts, q.fp32, q.exported, q.drop_text]
+                    for name, q in found.items()
+                ],
+            ),
+            output.table(
+                ["head", "agreement", "changed (95% bounds)", "near ties", "largest error", "mean"],
+                [
+                    [
+                        *(name, q.agreement, q.changed_text, q.near_ties_text),
+                        *(q.max_logit_error, q.mean_logit_error),
+                    ]
+                    for name, q in found.items()
+                ],
+            ),
+        ]
     )
 
 
 def _gate(gate: Gate) -> str:
-    return (
+    return output.paragraph(
         f"gate: at most {gate.max_drop:g} points of a metric lost and {gate.max_flips:g}% of the"
         f" decisions changed; passed with {gate.attempt.name} (attempt"
         f" {gate.attempts.index(gate.attempt) + 1})"
@@ -106,7 +136,7 @@ def _certificate(found: Certificate | None) -> str:
     if found is None:
         return "certificate: none"
     result = "the same to the bit" if found.passed else f"off by {found.max_difference:.2g}"
-    return (
+    return output.paragraph(
         f"certificate: logits of {found.texts} texts in batches of"
         f" {output.listed(found.batch_sizes)} and with {output.listed(found.threads)} threads are"
         f" {result} ({found.graph}, {found.cpu}, onnxruntime {found.onnxruntime})"

@@ -8,16 +8,21 @@ import logging
 import os
 import re
 import sys
+import textwrap
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from polyhead.errors import PolyheadError
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
 _log = logging.getLogger(__name__)
+_PATIENCE = 10.0  # seconds between two lines of progress
+_WIDTH = 80
 
 # A stranger's label may hold what a terminal obeys.
 _IN_CELL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -75,9 +80,15 @@ def write(text: str) -> None:
 
 def write_json(value: Any, *, indent: int | None = 1) -> None:
     """One result, as JSON, to stdout; with `indent=None` on one line, for all who read lines."""
-    line = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    line = as_json(value, indent=indent)
     with _read():
-        sys.stdout.write(line.translate(_IN_JSON) + "\n")
+        sys.stdout.write(line + "\n")
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON in which no character ends a line for anybody, or does something to a terminal."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    return text.translate(_IN_JSON)
 
 
 def reported(name: str, work: Callable[[], int]) -> int:
@@ -116,6 +127,63 @@ def progress(text: str) -> None:
     _log.info("%s", text)
 
 
+class ProgressLine:
+    """How far a job is, how fast, and how long it still takes: on stderr, as far as it may.
+
+    On a terminal one line is written again and again; elsewhere there is a line now and then.
+    """
+
+    def __init__(self, lines: int | None, *, shown: bool = True, rewrite: bool = True) -> None:
+        """Begin to count.
+
+        Args:
+            lines: of the file that is read; None where nobody knows.
+            shown: False for no line at all.
+            rewrite: whether one line may be written again and again.
+        """
+        self._lines, self._begun, self._last = lines, time.monotonic(), 0.0
+        self._shown = shown and _log.isEnabledFor(logging.INFO)
+        self._rewrite = rewrite and sys.stderr.isatty()
+        self._texts, self._width = 0, 0
+
+    def update(self, texts: int, line: int) -> None:
+        """So many texts were done, and the file was read up to this line."""
+        self._texts = texts
+        seconds = time.monotonic() - self._begun
+        told = f"{texts:,} texts, {texts / max(seconds, 1e-3):,.0f}/s"
+        if self._lines is not None and line:
+            share = min(1.0, line / self._lines)
+            told += f", {share:.0%}, {_clock(seconds / share - seconds)} left"
+        if self._rewrite or seconds - self._last >= _PATIENCE:
+            self._last = seconds
+            self._tell(told)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """All was done, where no error ended it."""
+        if kind is None and self._texts:
+            seconds = time.monotonic() - self._begun
+            rate = self._texts / max(seconds, 1e-3)
+            self._tell(f"{self._texts:,} texts in {_clock(seconds)}, {rate:,.0f}/s")
+            if self._shown and self._rewrite:
+                sys.stderr.write("\n")
+
+    def _tell(self, text: str) -> None:
+        if self._shown and self._rewrite:
+            sys.stderr.write(f"\r{text:<{self._width}}")
+            sys.stderr.flush()
+            self._width = len(text)
+        elif self._shown:
+            progress(text)
+
+
+def _clock(seconds: float) -> timedelta:
+    """Shown as ``0:00:19``."""
+    return timedelta(seconds=round(seconds))
+
+
 def listed(values: Iterable[object]) -> str:
     """Values in a sentence: ``1, 8 and 64``."""
     *most, last = map(str, values)
@@ -135,6 +203,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def paragraph(text: str, indent: str = "") -> str:
+    """A text in lines of 80 columns, broken at blanks, each with an indent."""
+    lines = textwrap.wrap(
+        text.translate(_IN_CELL),
+        width=_WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,8 +1,13 @@
 """Answer texts with a bundle: a page for people on a terminal, JSON lines otherwise.
 
+A file has a text in each row: JSON lines (a string, a list of two for a pair, or an object), .csv
+or .tsv with named columns, or .txt. An answer has the 'id' of its row, and the keys named by
+--keep. With --output it goes to a file, whose lines are whole when the job is interrupted.
+
 Example:
   polyhead run bundle/ "Great phone, but the battery died in May."
-  polyhead run bundle/ --input messages.jsonl --heads sentiment > answers.jsonl
+  polyhead run bundle/ --input mails.csv --keep lang --output answers.csv --errors skip
+  polyhead run bundle/ --input mails.jsonl --heads topic --top 3 --round 4 > answers.jsonl
   polyhead run bundle/ --pair "Who paid?" "Ann paid for Bo." --option answer.n=3
 """
 
@@ -12,31 +17,28 @@ import argparse
 import itertools
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyhead import InputError, InvalidSetting, Prediction, load
-from polyhead.cli import output, texts
+from polyhead import Engine, InputError, InvalidSetting, PolyheadError, Prediction, load
+from polyhead.cli import answers, output, texts
+from polyhead.cli.answers import AnswerForm
+from polyhead.cli.texts import TextRow
+from polyhead.system.lines import count_lines
 from polyhead.text.encoding import Input
 
 _CHUNK = 512
+_MOST_NAMED = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead run`."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("text", nargs="*", type=_utf8, metavar="TEXT")
-    parser.add_argument(
-        "--input", metavar="FILE", help="JSON lines with a text each; '-' reads standard input"
-    )
-    parser.add_argument(
-        "--field",
-        type=_utf8,
-        default="text",
-        help="key of the text in a line (text); KEY,KEY reads a pair",
-    )
+    _add_files(parser)
     parser.add_argument(
         "--pair", action="store_true", help="TEXT TEXT are pairs: a question and its text, say"
     )
@@ -49,6 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a setting of one head, such as summary.k=2 or answer.n=3; may be given again",
     )
     parser.add_argument("--heads", type=_utf8, metavar="HEAD,HEAD", help="only these heads")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="of the scores in JSON, the N highest (all)"
+    )
+    parser.add_argument("--round", type=int, metavar="N", help="digits behind the point (all)")
     parser.add_argument("--threads", type=int, metavar="N", help="upper limit of worker threads")
     parser.add_argument("--json", action="store_true", help="JSON lines, on a terminal too")
     parser.add_argument(
@@ -60,38 +66,140 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(usage_error=parser.error)
 
 
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Where texts come from and answers go."""
+    parser.add_argument(
+        "--input", metavar="FILE", help="texts: .jsonl, .csv, .tsv or .txt; '-' reads JSON lines"
+    )
+    parser.add_argument(
+        "--field",
+        type=_utf8,
+        default="text",
+        help="key of the text in a row (text); KEY,KEY reads a pair",
+    )
+    parser.add_argument(
+        "--keep",
+        type=lambda names: tuple(_utf8(names).split(",")),
+        default=(),
+        metavar="KEY,KEY",
+        help="keys of a row that its answer has as well; 'id' is kept without",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="answers: .jsonl or .csv")
+    parser.add_argument(
+        "--errors",
+        choices=["stop", "skip"],
+        default="stop",
+        help="a row that cannot be answered ends the job, or is left out and named at last (stop)",
+    )
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead run`."""
+    _check(arguments)
+    form = AnswerForm(
+        keep=arguments.keep,
+        read=tuple(arguments.field.split(",")),
+        top=arguments.top,
+        digits=arguments.round,
+    )
+    rows, lines = _rows(arguments)
+    asked = {
+        "heads": arguments.heads.split(",") if arguments.heads else None,
+        "options": _options(arguments.option),
+    }
+    page = sys.stdout.isatty() and not arguments.json
+    done, left_out = 0, list[str]()
+    with (
+        load(
+            arguments.bundle, threads=arguments.threads, on_overflow=arguments.on_overflow
+        ) as engine,
+        answers.opened(arguments.output, form, page=page) as write,
+        _progress(arguments, lines) as progress,
+    ):
+        while chunk := list(itertools.islice(rows, _CHUNK)):
+            skip = left_out if arguments.errors == "skip" else None
+            for row, prediction in _answered(engine, chunk, asked, skip):
+                write(row, prediction)
+                done += 1
+            progress.update(done + len(left_out), chunk[-1].line)
+    if left_out:
+        more = [f"… and {len(left_out) - _MOST_NAMED:,} more"] if left_out[_MOST_NAMED:] else []
+        named = "".join(f"\n  {line}" for line in (*left_out[:_MOST_NAMED], *more))
+        output.complain(f"polyhead run: {len(left_out):,} rows were left out:{named}")
+    return 1 if left_out and not done else 0
+
+
+def _progress(arguments: argparse.Namespace, lines: int | None) -> output.ProgressLine:
+    """Of a file; not in one line where answers go to the same terminal."""
+    rewrite = arguments.output is not None or not sys.stdout.isatty()
+    return output.ProgressLine(lines, shown=arguments.input is not None, rewrite=rewrite)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    target = arguments.output
     if bool(arguments.text) == (arguments.input is not None):
         arguments.usage_error("give either TEXT or --input FILE")
-    as_json = arguments.json or not sys.stdout.isatty()
     if arguments.pair and (arguments.input is not None or len(arguments.text) % 2):
         arguments.usage_error("--pair needs TEXT TEXT; in a file, a pair is a list of two texts")
+    if target is not None and target.suffix.lower() not in answers.ENDINGS:
+        arguments.usage_error(f"--output {target}: expected a name that ends in .jsonl or .csv")
+    if target is not None and arguments.input is not None and _same(target, Path(arguments.input)):
+        arguments.usage_error(f"--output {target}: is the file of --input")
+    for name, value, least in (("top", arguments.top, 1), ("round", arguments.round, 0)):
+        if value is not None and value < least:
+            arguments.usage_error(f"--{name}: expected at least {least}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _rows(arguments: argparse.Namespace) -> tuple[Iterator[TextRow], int | None]:
+    """What is asked, and how many lines its file has; None for what is no file."""
+    if arguments.input is not None:
+        path = Path(arguments.input)
+        known = count_lines(path) if path.is_file() else None
+        return texts.rows(arguments.input, arguments.field, arguments.keep), known
     given: list[Input] = arguments.text
     if arguments.pair:
         given = list(zip(arguments.text[::2], arguments.text[1::2], strict=True))
-    numbered = ((f"TEXT {number}", item) for number, item in enumerate(given, start=1))
-    remaining = numbered if given else texts.read(arguments.input, arguments.field)
-    options = _options(arguments.option)
-    heads = arguments.heads.split(",") if arguments.heads else None
-    done = 0
-    with load(
-        arguments.bundle, threads=arguments.threads, on_overflow=arguments.on_overflow
-    ) as engine:
-        while chunk := list(itertools.islice(remaining, _CHUNK)):
-            try:
-                asked = [item for _, item in chunk]
-                predictions = engine.predict(asked, heads=heads, options=options)
-            except InputError as problem:
-                if problem.index is None:
-                    raise
-                raise InputError(f"{chunk[problem.index][0]}: {problem}") from problem
-            for prediction in predictions:
-                _write(prediction, as_json)
-            done += len(chunk)
-            if arguments.input is not None:
-                output.progress(f"{done:,} texts")
-    return 0
+    return (TextRow(f"TEXT {n}", item) for n, item in enumerate(given, start=1)), None
+
+
+def _answered(
+    engine: Engine, chunk: Sequence[TextRow], asked: dict[str, Any], left_out: list[str] | None
+) -> Iterator[tuple[TextRow, Prediction]]:
+    """Rows with their answers; without `left_out`, the first that has none is an error."""
+    good, inputs = list[TextRow](), list[Input]()
+    for row in chunk:
+        if not isinstance(row.text, InputError):
+            good.append(row)
+            inputs.append(row.text)
+        elif left_out is None:
+            raise row.text
+        else:
+            left_out.append(str(row.text))
+    try:
+        found: Sequence[Prediction | PolyheadError] = (
+            engine.predict(inputs, **asked)
+            if left_out is None
+            else engine.predict(inputs, errors="return", **asked)
+        )
+    except InputError as problem:
+        if problem.index is None:
+            raise
+        raise _at(good[problem.index].where, problem) from problem
+    for row, answer in zip(good, found, strict=True):
+        if isinstance(answer, Prediction):
+            yield row, answer
+        elif left_out is not None:
+            left_out.append(str(_at(row.where, answer)))
+
+
+def _at(where: str, problem: PolyheadError) -> InputError:
+    """The error with its place in the file for that in a list."""
+    return InputError(f"{where}: " + re.sub(r"^input \d+: ", "", str(problem)))
 
 
 def _utf8(argument: str) -> str:
@@ -116,12 +224,3 @@ def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
             setting = value
         found.setdefault(head, {})[name] = setting
     return found
-
-
-def _write(prediction: Prediction, as_json: bool) -> None:
-    if as_json:
-        output.write_json(prediction.to_dict(), indent=None)
-    else:
-        indented = str(prediction).replace("\n", "\n  ")
-        query = "" if prediction.query is None else f"{prediction.query}\n"
-        output.write(f"{query}{prediction.text}\n  {indented}\n")

@@ -1,30 +1,78 @@
-"""Texts from JSON lines: strings, lists of two of them, or objects with texts under keys."""
+"""Texts of a file: JSON lines, CSV, TSV, or a text a line; by the ending of its name.
+
+In JSON lines a text is a string, a pair a list of two of them, or both are under keys of an object.
+CSV and TSV name their columns in the first line, and an empty cell is no text. In a ``.txt`` file
+every line is a text. A file of another ending, and standard input, are read as JSON lines.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from polyhead.errors import InvalidText
-from polyhead.system.lines import decoded, read_lines
+from polyhead.errors import InputError, InvalidSetting, InvalidText, nearest
+from polyhead.system.lines import (
+    Lines,
+    Records,
+    csv_records,
+    decoded,
+    read_lines,
+    tsv_records,
+    without_end,
+)
 from polyhead.text.encoding import Input
 
 
-def read(name: str, field: str) -> Iterator[tuple[str, Input]]:
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """One row of a file.
+
+    Attributes:
+        where: ``file:line``, for messages.
+        text: the text or pair; of a row without one, why.
+        line: number of its line, from 1.
+        fields: all that the row holds, by key; empty for a row that is only a text.
+    """
+
+    where: str
+    text: Input | InputError
+    line: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(name: str, key: str) -> Iterator[tuple[str, Input]]:
     """The texts and pairs of a file, one by one; empty lines are passed over.
 
     Args:
         name: path of the file; ``"-"`` is standard input.
-        field: key of the text in a line that is an object; two keys with a comma between them read
-            a pair.
+        key: of the text in a row with keys or columns; two keys with a comma between them read a
+            pair.
 
     Returns:
         For each the place, ``file:line``, and what it is.
 
     Raises:
-        InvalidText: when a line is no JSON, not UTF-8, or has no text; names file and line.
+        InputError: when the file cannot be read, is not UTF-8, or a row has no text; names file and
+            line.
+        InvalidSetting: for more than two keys.
+    """
+    for row in rows(name, key):
+        if isinstance(row.text, InputError):
+            raise row.text
+        yield row.where, row.text
+
+
+def rows(name: str, key: str, kept: Sequence[str] = ()) -> Iterator[TextRow]:
+    """The rows of a file, also those without a text; otherwise as `read`.
+
+    Args:
+        name: as for `read`.
+        key: as for `read`.
+        kept: columns that a table has to have as well.
     """
     shown = "standard input" if name == "-" else name
     lines = (
@@ -32,32 +80,83 @@ def read(name: str, field: str) -> Iterator[tuple[str, Input]]:
         if name == "-"
         else read_lines(Path(name), InvalidText)
     )
+    if len(keys := key.split(",")) > 2:
+        raise InvalidSetting(f"--field {key}: expected one key, or two for a pair.")
+    ending = Path(name).suffix.lower()
+    try:
+        if ending == ".csv":
+            yield from _of_table(csv_records(lines, shown, InvalidText), shown, keys, kept)
+        elif ending == ".tsv":
+            yield from _of_table(tsv_records(lines), shown, keys, kept)
+        elif ending == ".txt":
+            yield from _of_lines(lines, shown)
+        else:
+            yield from _of_json(lines, shown, keys)
+    except FileNotFoundError as problem:
+        raise InputError(f"{shown}: cannot be read: there is no such file.") from problem
+    except OSError as problem:
+        raise InputError(f"{shown}: cannot be read: {problem.strerror or problem}.") from problem
+
+
+def _of_json(lines: Lines, shown: str, keys: Sequence[str]) -> Iterator[TextRow]:
     for number, line in lines:
         if line.strip():
-            where = f"{shown}:{number}"
-            yield where, parse_line(line, where, field)
+            yield _json_row(line, f"{shown}:{number}", number, keys)
 
 
-def parse_line(line: str, where: str, field: str) -> Input:
-    """The text or pair of one line; `where` and `field` are for messages and objects, see `read`.
-
-    Raises:
-        InvalidText: when it is no JSON or has no text.
-    """
+def _json_row(line: str, where: str, number: int, keys: Sequence[str]) -> TextRow:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
-        raise InvalidText(f"{where}: not a JSON line: {problem}.") from problem
+        return TextRow(where, InvalidText(f"{where}: not a JSON line: {problem}."), number)
     if isinstance(row, str):
-        return row
-    keys = field.split(",")
+        return TextRow(where, row, number)
+    fields = row if isinstance(row, dict) else {}
     found = [row.get(key) for key in keys] if isinstance(row, dict) else row
     if isinstance(found, list) and all(isinstance(text, str) for text in found):
-        if len(found) == 1 and isinstance(row, dict):
-            return str(found[0])
+        if len(found) == 1 and fields:
+            return TextRow(where, str(found[0]), number, fields)
         if len(found) == 2:
-            return str(found[0]), str(found[1])
-    raise InvalidText(
+            return TextRow(where, (str(found[0]), str(found[1])), number, fields)
+    missing = InvalidText(
         f"{where}: expected a JSON string, a list of two for a pair, or an object with a text under"
         f" {' and '.join(map(repr, keys))}. Name another key with --field, two for a pair."
     )
+    return TextRow(where, missing, number, fields)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is none of JSON's numbers")
+
+
+def _of_table(
+    records: Records, shown: str, keys: Sequence[str], kept: Sequence[str]
+) -> Iterator[TextRow]:
+    header: Sequence[str] = ()
+    for number, cells in records:
+        where = f"{shown}:{number}"
+        if not header:
+            header = cells
+            for name in (*keys, *kept):
+                if name not in header:
+                    raise InvalidText(
+                        f"{where}: no column {name!r} among {', '.join(map(repr, header))}, which"
+                        f" the first line names. Name one with --field.{nearest(name, header)}"
+                    )
+            continue
+        fields = dict(zip(header, cells, strict=False))
+        if len(cells) != len(header):
+            what = f"found {len(cells)} columns, expected {len(header)}: {', '.join(header)}."
+        elif empty := [key for key in keys if not fields[key]]:
+            what = f"no text in the column {empty[0]!r}."
+        else:
+            first, *second = (fields[key] for key in keys)
+            yield TextRow(where, (first, second[0]) if second else first, number, fields)
+            continue
+        yield TextRow(where, InvalidText(f"{where}: {what}"), number, fields)
+
+
+def _of_lines(lines: Lines, shown: str) -> Iterator[TextRow]:
+    for number, line in lines:
+        if line.strip():
+            yield TextRow(f"{shown}:{number}", without_end(line), number)

@@ -54,7 +54,11 @@ class Result(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON.
+
+        The first value is the answer: in a table it is called after the head, see
+        `Prediction.to_row`. Where text, start and end are together, a notebook marks the text.
+        """
         ...
 
 
@@ -111,6 +115,11 @@ def decoded(
             f" {logits.shape} for {len(encoding.ids)} tokens in {windows} windows."
             " Export the bundle again."
         ) from problem
+
+
+def short_repr(result: object) -> str:
+    """For results with hundreds of scores or numbers: what `str` says, and the class."""
+    return f"{type(result).__name__}({result})"
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import softmax, tempered
+from polyhead.heads.base import short_repr, softmax, tempered
 from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Encoding
 
@@ -38,6 +38,8 @@ class Classification:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"label": self.label, "score": self.score, "scores": dict(self.scores)}
+
+    __repr__ = short_repr
 
     def __str__(self) -> str:
         return f"{'(abstained)' if self.label is None else self.label}  {self.score:.2f}"

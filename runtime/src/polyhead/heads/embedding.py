@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.errors import InvalidSetting
+from polyhead.heads.base import short_repr
 from polyhead.text.encoding import Encoding
 
 
@@ -41,6 +42,8 @@ class Embedding:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"vector": self.vector.tolist()}
+
+    __repr__ = short_repr
 
     def __str__(self) -> str:
         start = ", ".join(f"{x:+.3f}" for x in self.vector[:4])

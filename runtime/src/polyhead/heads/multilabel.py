@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import sigmoid, tempered_odds
+from polyhead.heads.base import short_repr, sigmoid, tempered_odds
 from polyhead.system.schema import whole_number
 from polyhead.text.encoding import Encoding
 
@@ -39,6 +39,8 @@ class MultiLabel:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"labels": list(self.labels), "scores": dict(self.scores)}
+
+    __repr__ = short_repr
 
     def __str__(self) -> str:
         found = "  ".join(f"{label} {self.scores[label]:.2f}" for label in self.labels)

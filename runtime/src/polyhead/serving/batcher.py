@@ -193,6 +193,16 @@ class Batcher:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
+    def __repr__(self) -> str:
+        """Whether it takes requests, how many there were, and what answers them."""
+        state = "closed" if self._closed else "not open yet" if self._loop is None else "open"
+        now = self.stats()
+        engine = repr(self._engine).partition("\n")[0]
+        return (
+            f"Batcher({state}: {now.requests:,} requests, {now.waiting:,} waiting,"
+            f" {now.running} batches running)\n  {engine}"
+        )
+
     async def __aenter__(self) -> Self:
         if self._loop is not None:
             raise BatcherClosed("A batcher serves one 'async with'. Make another Batcher.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,7 +95,7 @@ class InputReader:
 
 
 def check(
-    texts: Sequence[Any],
+    texts: Iterable[Any],
     policy: OverflowPolicy,
     refused: Mapping[str, str],
     errors: OnError = "raise",
@@ -103,21 +103,18 @@ def check(
     """Look at all inputs, which is cheap, before the first is tokenised.
 
     Args:
-        texts: the caller's list.
+        texts: the caller's list, or whatever else gives its texts one by one.
         policy: for the number of characters.
         refused: the kinds of inputs that cannot be answered, and why.
         errors: ``"raise"`` the first error, or ``"return"`` errors in their inputs' places.
 
     Raises:
-        InvalidText: for what is no list, and for what is neither a `str` nor a pair of them.
+        InvalidText: for what gives no texts one by one, and for what is neither a `str` nor a pair
+            of them.
         TextTooLong: above `max_characters`.
         WrongInput: for a kind that is refused.
     """
-    if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Sequence):
-        raise InvalidText(
-            f"texts: found {type(texts).__name__}, expected a list of str."
-            " For one text call engine(text)."
-        )
+    _refuse_no_column(texts)
     if errors not in ("raise", "return"):
         raise InvalidSetting(f"errors={errors!r}: allowed: raise, return.")
     found: list[CheckedText | InputError] = []
@@ -143,6 +140,21 @@ def check(
                 raise
             found.append(without_frames(problem))
     return found
+
+
+def _refuse_no_column(texts: object) -> None:
+    """Text by text comes from a list, a generator or a column, but not from a text or a table."""
+    found = type(texts).__name__
+    if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
+        raise InvalidText(
+            f"texts: found {found}, expected a list of str, or another iterable of them."
+            " For one text call engine(text)."
+        )
+    # Both would give the names of their columns.
+    if isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:
+        raise InvalidText(
+            f"texts: found {found}, expected one column of texts: name it, as in table['text']."
+        )
 
 
 def without_frames(problem: InputError) -> InputError:

@@ -5,6 +5,7 @@ The only place of the project that tokenises: training, export and serving all c
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -261,11 +262,23 @@ def parts(item: Any, index: int = 0) -> tuple[str | None, str]:
         return None, str.__str__(item)
     if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(x, str) for x in item):
         return str.__str__(item[0]), str.__str__(item[1])
+    if _is_missing(item):
+        raise InvalidText(
+            f"input {index}: found a missing value ({item}), expected a str. Leave it out, as"
+            " dropna() does, or have its error in its place with predict(…, errors='return').",
+            index=index,
+        )
     raise InvalidText(
         f"input {index}: found {type(item).__name__}, expected a str, or a pair of str such as"
         " (question, text). Decode bytes first; pass several texts as one list of str.",
         index=index,
     )
+
+
+def _is_missing(item: object) -> bool:
+    """Whether a table has nothing here: None, NaN, and NA and NaT of pandas."""
+    nan = isinstance(item, float) and math.isnan(item)
+    return item is None or nan or type(item).__name__ in ("NAType", "NaTType")
 
 
 def _surrogate(texts: Sequence[str], index: int) -> str:

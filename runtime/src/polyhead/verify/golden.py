@@ -195,7 +195,7 @@ def _compare(
             reproduced &= _close(trained.to_dict(), example.results[head])
         checks.append(HeadCheck(head, float(np.max(errors)), limit, same, len(rows), reproduced))
     return Verification(
-        files=len(bundle.manifest.files),
+        files=len(bundle.manifest.checked),
         token_ids_equal=all(
             tuple(encoding.ids.tolist()) == example.ids
             for encoding, example in zip(encodings, golden.examples, strict=True)

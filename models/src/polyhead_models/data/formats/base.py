@@ -86,8 +86,3 @@ def named(columns: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
 
 lines = partial(read_lines, error=DataError)
 """Numbered lines of a file; what is not UTF-8 is a `DataError`."""
-
-
-def without_end(line: str) -> str:
-    """A line without its line end, of Unix, Windows or an old Mac."""
-    return line.removesuffix("\n").removesuffix("\r")

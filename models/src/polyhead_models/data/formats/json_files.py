@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from polyhead.errors import nearest
-from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
+from polyhead.system.lines import without_end
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode

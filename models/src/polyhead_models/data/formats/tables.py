@@ -6,14 +6,12 @@ where a row is wrong, and take a quote that is never closed as a cell.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from polyhead_models.data.formats.base import FileLayout, Row, lines, named, without_end
+from polyhead.system.lines import Records, csv_records, tsv_records
+from polyhead_models.data.formats.base import FileLayout, Row, lines, named
 from polyhead_models.errors import DataError
-
-Records = Iterator[tuple[int, list[str]]]
 
 
 def read_csv(place: str, layout: FileLayout) -> Iterator[Row]:
@@ -22,7 +20,7 @@ def read_csv(place: str, layout: FileLayout) -> Iterator[Row]:
     Raises:
         DataError: for a record that is no CSV or has another number of columns.
     """
-    return _rows(place, _csv_records(Path(place)), layout)
+    return _rows(place, csv_records(lines(Path(place)), place, DataError), layout)
 
 
 def read_tsv(place: str, layout: FileLayout) -> Iterator[Row]:
@@ -31,26 +29,7 @@ def read_tsv(place: str, layout: FileLayout) -> Iterator[Row]:
     Raises:
         DataError: for a line that has another number of columns.
     """
-    return _rows(place, _tsv_records(Path(place)), layout)
-
-
-def _csv_records(path: Path) -> Records:
-    csv.field_size_limit(2**31 - 1)  # a text may have more than 131,072 characters
-    reader = csv.reader((line for _, line in lines(path)), strict=True)
-    understood = 0  # an open quote lets the reader run on to the end of the file
-    try:
-        for cells in reader:
-            if cells:
-                yield understood + 1, cells
-            understood = reader.line_num
-    except csv.Error as problem:
-        raise DataError(f"{path}:{understood + 1}: not valid CSV: {problem}.") from problem
-
-
-def _tsv_records(path: Path) -> Records:
-    for number, line in lines(path):
-        if text := without_end(line):
-            yield number, text.split("\t")
+    return _rows(place, tsv_records(lines(Path(place))), layout)
 
 
 def _rows(place: str, records: Records, layout: FileLayout) -> Iterator[Row]:
