@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from polyhead.heads import HeadSpec, decoder
-from polyhead.heads.base import softmax
+from polyhead.heads.base import softmax, tempered_odds
 from polyhead.heads.multilabel import THRESHOLD
 from polyhead.text.encoding import Encoding
 from polyhead_models.metrics import METRICS
@@ -121,7 +121,7 @@ def _sure(_: Any) -> float:
 def margin(
     name: str, spec: HeadSpec, result: Any, logits: NDArray[np.float32], encoding: Encoding
 ) -> Margin:
-    """How sure a model is of what it decides about one text, in probability.
+    """How sure a model is of what it decides about one text, in probability at its temperature.
 
     | kind | margin |
     |---|---|
@@ -137,23 +137,27 @@ def margin(
     Args:
         name: of the head.
         spec: of the head.
-        result: what its decoder made of the logits.
+        result: what its decoder made of the logits, at the same temperature.
         logits: of the text.
         encoding: of the text.
     """
     if spec.kind == "multilabel.v1":
-        limits = dict(
-            zip(spec.labels, spec.thresholds or [THRESHOLD] * len(spec.labels), strict=True)
-        )
+        thresholds = np.array(spec.thresholds or (THRESHOLD,) * len(spec.labels))
+        if spec.temperature is not None:  # labels are given before it
+            thresholds = tempered_odds(thresholds, np.array(spec.temperature))
+        limits = dict(zip(spec.labels, thresholds.tolist(), strict=True))
         return lambda label: abs(result.scores[label] - limits[label])
+    (temperature,) = spec.temperature or (1.0,)
     if spec.kind == "tokens.v1":
-        return _span_margin(logits, encoding)
+        return _span_margin(logits / temperature, encoding)
     choices: list[float] = []
     if spec.kind == "classification.v1":
         choices = list(result.scores.values())
     elif spec.kind == "answer.v1":
         best: Any = decoder(name, spec).decode(logits, encoding, n=2)  # type: ignore[call-arg]
-        shift = 0.0 if spec.no_answer is None else math.exp(min(-spec.no_answer, _MOST_SHIFT))
+        shift = 0.0  # a head without a threshold always gives a span
+        if spec.no_answer is not None:
+            shift = math.exp(min(-spec.no_answer / temperature, _MOST_SHIFT))
         choices = [shift * best.no_answer, *(span.score for span in best.candidates)]
         choices = [choice / max(sum(choices), 1e-9) for choice in choices]
     elif spec.kind == "summary.v1":

@@ -35,7 +35,7 @@ from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import LabelledLogits, TemperedHead, with_temperature
+from polyhead_export.temperatures import TemperedHead, labelled, summary, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
@@ -219,18 +219,15 @@ class ExportPipeline:
             networks[name].spec = replace(
                 networks[name].spec, temperature=deployed[name].temperature
             )
-        examples = [e for e in self.texts.measured for _ in inputs([e])]
-        encodings = self.checkpoint.engine().encode(inputs(self.texts.measured))
+        measured = self.texts.measured
+        encodings = self.checkpoint.engine().encode(inputs(measured))
         found = {}
         for name in [name for name in networks if name not in deployed]:
             logits = selected.comparison.exported.logits[name]
-            labelled = [
-                LabelledLogits(logits[i], encodings[i], example.references[name])
-                for i, example in enumerate(examples)
-                if name in example.references
-            ]
-            head = with_temperature(name, networks[name].spec, labelled, self.texts.split)
+            texts = labelled(name, measured, encodings, logits)
+            head = with_temperature(name, networks[name].spec, texts, self.texts.split)
             if head is not None:
+                logger.info(summary(name, head.spec, head.reliability))
                 found[name], networks[name].spec = head, head.spec
         return found
 

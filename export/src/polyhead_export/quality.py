@@ -14,6 +14,7 @@ from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
 from polyhead_export.decisions import CHOOSING, Changes, Margin, chance, compare, margin
+from polyhead_export.temperatures import labelled, with_temperature
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Answered, HeadFigures, answered, figures, inputs, paired
 from polyhead_models.metrics import METRICS
@@ -72,9 +73,7 @@ class ReferenceModel:
         self.answers = self._ask(engine, "PyTorch")
         self._rows = {name: self._texts(name, spec) for name, spec in self.heads.items()}
         self._margins = {
-            name: [self._margin(name, row) for row in rows]
-            for name, rows in self._rows.items()
-            if self.heads[name].kind in CHOOSING
+            name: self._margins_of(name) for name in self._rows if self.heads[name].kind in CHOOSING
         }
 
     def compare(self, engine: Engine) -> GraphComparison:
@@ -163,9 +162,15 @@ class ReferenceModel:
         found = np.abs(np.where(np.isfinite(own), own, np.inf) - expected)
         return np.asarray(found, np.float32)
 
-    def _margin(self, name: str, row: int) -> Margin:
-        result, logits = self.answers.predictions[row][name], self.answers.logits[name][row]
-        return margin(name, self.heads[name], result, logits, self._encodings[row])
+    def _margins_of(self, name: str) -> list[Margin]:
+        """How sure the model is of each text, at a temperature fitted on its own logits."""
+        spec, logits = self.heads[name], self.answers.logits[name]
+        texts = labelled(name, self.examples, self._encodings, logits)
+        head = with_temperature(name, spec, texts, self.split)
+        spec = spec if head is None else head.spec
+        own = decoder(name, spec)
+        pairs = [(logits[i], self._encodings[i]) for i in self._rows[name]]
+        return [margin(name, spec, own.decode(*pair), *pair) for pair in pairs]
 
     def _texts(self, name: str, spec: HeadSpec) -> list[int]:
         """Positions of the inputs that a head is measured on.

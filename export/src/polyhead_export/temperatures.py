@@ -19,6 +19,8 @@ from polyhead.bundle import Coverage, Reliability
 from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding
+from polyhead_models.data.examples import Example
+from polyhead_models.evaluation import inputs
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
 
@@ -43,6 +45,28 @@ class LabelledLogits:
     logits: NDArray[np.float32]
     encoding: Encoding
     reference: Any
+
+
+def labelled(
+    name: str,
+    examples: Sequence[Example],
+    encodings: Sequence[Encoding],
+    logits: Sequence[NDArray[np.float32]],
+) -> list[LabelledLogits]:
+    """The texts with a reference of a head.
+
+    Args:
+        name: of the head.
+        examples: texts, some of them with a reference.
+        encodings: in the order of `inputs(examples)`.
+        logits: of the head, in the same order.
+    """
+    each = [example for example in examples for _ in inputs([example])]
+    return [
+        LabelledLogits(logits[i], encodings[i], example.references[name])
+        for i, example in enumerate(each)
+        if name in example.references
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,7 +131,6 @@ def with_temperature(
         coverage=() if spec.activation == "sigmoid" else _coverage(after),
         remark=remark,
     )
-    logger.info(_summary(name, tempered, measured))
     return TemperedHead(tempered, measured, before, after)
 
 
@@ -229,7 +252,8 @@ def _shown(spec: HeadSpec) -> str:
     return " to ".join(ends)
 
 
-def _summary(name: str, spec: HeadSpec, found: Reliability) -> str:
+def summary(name: str, spec: HeadSpec, found: Reliability) -> str:
+    """The temperature of a head and what it changed, for the log."""
     remark = f"; {found.remark}" if found.remark else ""
     if spec.temperature is None:
         return f"scores of {name}: calibration error {found.before['ece']:.3f}{remark}"

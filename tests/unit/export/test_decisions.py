@@ -202,3 +202,16 @@ def test_two_thousand_labels_are_no_more_to_decide_between_than_two():
     assert of("7") == pytest.approx(np.tanh(0.5), abs=1e-4)
     found = compare("classification.v1", [result], [result], [of], tie_margin=0.05)
     assert found == Changes(changed=0, decisions=1)
+
+
+def test_margins_are_those_of_calibrated_probabilities():
+    """Of a head that is too sure, more decisions are near ties; labels are given before that."""
+    spec = head("classification.v1", labels=("a", "b"), activation="softmax", temperature=(4.0,))
+    of, _ = margin_of(spec, [2.0, 0.0])
+    assert of("a") == pytest.approx(np.tanh(0.25), abs=1e-6)
+    spec = head("tokens.v1", labels=("PLACE",), activation="softmax", temperature=(4.0,))
+    of, _ = margin_of(spec, [[0.0] * 3, [0.0, 4.0, -80.0], [0.0] * 3], "a")
+    assert of(("PLACE", 0, 1)) == pytest.approx(np.tanh(0.5), abs=1e-6)
+    limits = {"activation": "sigmoid", "thresholds": (0.2,), "temperature": (2.0,)}
+    of, _ = margin_of(head("multilabel.v1", labels=("a",), **limits), [math.log(0.2 / 0.8)])
+    assert of("a") == pytest.approx(0, abs=1e-6)
