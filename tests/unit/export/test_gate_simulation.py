@@ -10,6 +10,7 @@ from polyhead.heads import Classification
 from polyhead_export.decisions import compare
 from polyhead_export.gate import Limits, judge
 from polyhead_export.quality import drop_interval
+from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Answered
 
 EXPORTS = 1000
@@ -34,7 +35,8 @@ def exported(random, texts, *, factor):
     chance = np.where(ties, TIES_CHANGED, np.where(before, to_wrong, to_right))
     after = before ^ (random.random(texts) < chance)
     sides = [[YES if right else NO for right in side] for side in (before, after)]
-    reference, graph = ([Answered(result, "yes", 1) for result in side] for side in sides)
+    text = Example("simulated:1", "simulated", "", {})
+    reference, graph = ([Answered(text, result, "yes", 1) for result in side] for side in sides)
     margins = [lambda _, tie=tie: 0.01 if tie else 0.5 for tie in ties.tolist()]
     found = compare("classification.v1", sides[1], sides[0], margins, tie_margin=LIMITS.tie_margin)
     return HeadQuality(

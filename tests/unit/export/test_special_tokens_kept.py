@@ -100,7 +100,10 @@ def test_checkpoint_and_bundle_are_evaluated_alike(made, how):
     one, other = (
         evaluate(engine, examples.load(config, "test")) for engine in _engines(checkpoint, bundle)
     )
-    assert one == other
+    assert set(one) == set(other)
+    for name, figures in one.items():
+        assert figures.figures == pytest.approx(other[name].figures, rel=1e-4)
+        assert replace(figures, figures={}, value=0) == replace(other[name], figures={}, value=0)
 
 
 def _engines(checkpoint, bundle):
