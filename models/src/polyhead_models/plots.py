@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from polyhead.system.shorten import cut
 from polyhead_models.metrics.labels import LabelReport
 
 _DPI = 120
@@ -87,7 +88,11 @@ def labels(heads: Mapping[str, LabelReport]) -> bytes:
     panels = figure.subplots(len(heads), 2, squeeze=False, height_ratios=heights)
     for (name, report), (left, right) in zip(heads.items(), panels, strict=True):
         shown = report.worst_first()[:_MOST_BARS]
-        _bars(left, [(f"{_name(label)}  ({f.support})", f.f1) for label, f in shown], _COLOURS[0])
+        _bars(
+            left,
+            [(f"{cut(label, _LONGEST_NAME)}  ({f.support})", f.f1) for label, f in shown],
+            _COLOURS[0],
+        )
         for marker, values in (
             ("|", [f.precision for _, f in shown]),
             (".", [f.recall for _, f in shown]),
@@ -97,7 +102,7 @@ def labels(heads: Mapping[str, LabelReport]) -> bytes:
         title = f"{name}: F1 (bar), precision (line), recall (dot) of labels, the lowest first"
         left.set_title(title, fontsize=9, parse_math=False)
         pairs = [
-            (" → ".join(map(_name, confusion.shown())), confusion.count)
+            (" → ".join(cut(side, _LONGEST_NAME) for side in confusion.shown()), confusion.count)
             for confusion in report.confusions[:_MOST_BARS]
         ]
         _bars(right, pairs, _COLOURS[1])
@@ -112,10 +117,6 @@ def _bars(axes: Axes, bars: Sequence[tuple[str, float]], colour: Any) -> None:
     axes.set_yticks(range(len(bars)), names, fontsize=7, parse_math=False)
     axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
-
-
-def _name(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def png(figure: Figure) -> bytes:

@@ -108,6 +108,21 @@ def test_an_old_folder_that_cannot_be_put_back_is_kept_and_named(bundle_copy, mo
     assert read(kept).manifest
 
 
+def test_a_folder_that_another_writer_moves_away_meanwhile_is_not_read_only(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.mkdir()
+    access = os.access
+
+    def moving(path, mode):
+        if path == target:
+            target.rename(tmp_path / "old")
+            return False
+        return access(path, mode)
+
+    monkeypatch.setattr(os, "access", moving)
+    assert atomic.replaceable(target) == target
+
+
 def test_a_link_to_a_folder_is_replaced_and_its_target_kept(bundle_copy, steps):
     link = bundle_copy.with_name("link")
     link.symlink_to(bundle_copy)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 from polyhead.system.schema import plain
+from polyhead.system.shorten import cut
 
 if TYPE_CHECKING:
     from polyhead import Engine, HeadSpec
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from polyhead_models.mistakes import Mistake
 
 _SHOWN = 10
-_LONGEST = 34
+_LONGEST = 34  # characters of a label, so that two fit in a line of 80
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +184,7 @@ def _show(
         _table(
             f"{head} by {arguments.by}",
             ["", found[head].metric, "texts"],
-            [[_cut(value), f.value, f.texts] for value, f in parts],
+            [[cut(value, _LONGEST), f.value, f.texts] for value, f in parts],
         )
 
 
@@ -191,12 +192,15 @@ def _show_labels(head: str, report: LabelReport) -> None:
     _table(
         f"labels of {head}, the lowest F1 first",
         ["label", "precision", "recall", "F1", "support"],
-        [[_cut(name), f.precision, f.recall, f.f1, f.support] for name, f in report.worst_first()],
+        [
+            [cut(name, _LONGEST), f.precision, f.recall, f.f1, f.support]
+            for name, f in report.worst_first()
+        ],
     )
     _table(
         f"confusions of {head}",
         ["gold", "answer", "times"],
-        [[*map(_cut, c.shown()), c.count] for c in report.confusions],
+        [[*(cut(side, _LONGEST) for side in c.shown()), c.count] for c in report.confusions],
     )
 
 
@@ -205,11 +209,6 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) 
     if rows:
         more = f" ({_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
         output.write(f"\n{title}{more}\n{output.table(header, rows[:_SHOWN])}")
-
-
-def _cut(name: str) -> str:
-    """Short enough for two in a line of 80."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _write_files(

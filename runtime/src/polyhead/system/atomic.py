@@ -96,11 +96,13 @@ def replaceable(target: Path) -> Path:
             f"{target}: a mount point, which cannot be replaced as a whole. Name a folder in it."
         )
     # A move changes its "..". What the folder around it forbids, the system says at once.
-    if target.is_dir() and os.access(target.parent, os.W_OK) and not os.access(target, os.W_OK):
-        raise PermissionError(
-            f"{target}: read-only, so it cannot be replaced. Allow that ('chmod u+w'), or name"
-            " another folder."
-        )
+    with _watched(target) as moved:
+        known = target.is_dir() and os.access(target.parent, os.W_OK)
+        if known and not os.access(target, os.W_OK) and not moved():
+            raise PermissionError(
+                f"{target}: read-only, so it cannot be replaced. Allow that ('chmod u+w'), or name"
+                " another folder."
+            )
     with suppress(FileNotFoundError):  # a process may work in a folder that is gone
         here = Path.cwd()
         if target.resolve() in (here, *here.parents):
