@@ -1,18 +1,22 @@
 """RESULTS.md and RESULTS.json: what checkpoints reach on their test splits, next to TF-IDF.
 
-Each checkpoint is evaluated on the test split of the configuration that it remembers.
+Each checkpoint is evaluated on the test split of the configuration that it remembers, and so is the
+bundle of the same name that was exported from it.
 
-    python models/recipes/results.py checkpoints/* -o models/recipes/RESULTS.md
+    python models/recipes/results.py checkpoints/* --bundles bundles -o models/recipes/RESULTS.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from polyhead import load
+from polyhead.bundle import read
 from polyhead.cli import output
 from polyhead.system import cpu
 from polyhead.system.schema import plain
@@ -20,6 +24,7 @@ from polyhead_models import checkpoint as checkpoints
 from polyhead_models.baseline import baseline
 from polyhead_models.checkpoint import LIBRARIES
 from polyhead_models.data import examples as data
+from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import evaluate
 
 PAGE = """\
@@ -30,6 +35,15 @@ The baseline is TF-IDF and a linear model of scikit-learn, trained on the same r
 the sentences whose TF-IDF vectors are nearest to the text's.
 
 {metrics}
+
+## Exported
+
+What `polyhead export` made without an option, on the same test rows. "Changed" are the validation
+decisions that are not those of the fp32 model, near ties left out, in percent; "near ties" those
+left out. The calibration error of scores (ECE, 15 bins) is before the export and after it, with the
+temperature that was fitted on the validation rows.
+
+{exported}
 
 ## Training
 
@@ -42,6 +56,8 @@ Seconds are those of the run, validation included, on the machine that trained.
 - metrics: {cpu}; {libraries}
 """
 METRICS = ["recipe", "head", "metric", "test", "baseline", "test texts", "training texts"]
+EXPORTED = ["recipe", "head", "graph", "metric", "fp32", "exported"]
+EXPORTED += ["changed %", "near ties", "gate", "ECE", "ECE after", "temperature"]
 TRAINING = ["recipe", "encoder", "seconds", "epochs", "best epoch", "precision", "seed"]
 
 
@@ -57,10 +73,17 @@ def main() -> None:
         metavar="NAME",
         help="a checkpoint whose TF-IDF would take long, such as tags on many words",
     )
+    parser.add_argument(
+        "--bundles", type=Path, metavar="FOLDER", help="with bundles of their names"
+    )
     arguments = parser.parse_args()
     report = {
         "recipes": [
-            recipe(path, compare=path.name not in arguments.no_baseline)
+            recipe(
+                path,
+                compare=path.name not in arguments.no_baseline,
+                bundle=arguments.bundles and arguments.bundles / path.name,
+            )
             for path in sorted(arguments.checkpoints)
         ],
         "cpu": plain(cpu.describe()),
@@ -73,8 +96,8 @@ def main() -> None:
     arguments.output.write_text(page(report), encoding="utf-8")
 
 
-def recipe(path: Path, *, compare: bool) -> dict[str, Any]:
-    """One checkpoint: its training run, and its heads on the test split."""
+def recipe(path: Path, *, compare: bool, bundle: Path | None = None) -> dict[str, Any]:
+    """One checkpoint: its training run, its heads on the test split, and what its bundle gives."""
     checkpoint, metrics = checkpoints.load(path), checkpoints.metrics(path)
     config, engine = checkpoint.description.config, checkpoint.engine()
     train, test = data.load(config, "train"), data.load(config, "test")
@@ -98,6 +121,7 @@ def recipe(path: Path, *, compare: bool) -> dict[str, Any]:
         "recipe": path.name,
         "encoder": config.encoder.name,
         "heads": heads,
+        "bundle": exported(bundle, test) if bundle else None,
         "seconds": metrics["seconds"],
         "epochs": max(epochs, default=config.training.epochs),
         "best_epoch": metrics["best_epoch"],
@@ -105,6 +129,43 @@ def recipe(path: Path, *, compare: bool) -> dict[str, Any]:
         "seed": config.training.seed,
         "trained_with": plain(checkpoint.description.provenance),
     }
+
+
+def exported(path: Path, test: Sequence[Example]) -> dict[str, Any]:
+    """What a bundle answers to the test split, and what its export measured."""
+    manifest = read(path).manifest
+    with load(path) as engine:
+        found = evaluate(engine, test, label=path.name)
+    (graph, *_), gate = manifest.graphs, manifest.gate
+    attempt = gate.attempts[gate.selected] if gate else None
+    heads = {
+        head: {
+            "test": figures.figures,
+            "quality": plain(manifest.quality[head]),
+            "verdict": attempt and attempt.verdict(head),
+            "temperature": manifest.heads[head].temperature,
+            "reliability": plain(manifest.reliability.get(head)),
+        }
+        for head, figures in found.items()
+    }
+    attempts = [each.name for each in gate.attempts] if gate else []
+    return {"precision": graph.precision, "attempts": attempts, "heads": heads}
+
+
+def exported_rows(recipe: dict[str, Any]) -> Iterator[list[Any]]:
+    """A row a head of the table of a recipe's bundle."""
+    bundle = recipe["bundle"]
+    for name, head in bundle["heads"].items() if bundle else ():
+        quality, before = head["quality"], recipe["heads"][name]["test"]
+        metric = recipe["heads"][name]["metric"]
+        temperatures = head["temperature"] or ()
+        ends = dict.fromkeys(f"{end(temperatures):.2f}" for end in (min, max) if temperatures)
+        yield [
+            *(recipe["recipe"], name, bundle["precision"], metric),
+            *(before[metric], head["test"][metric], f"{100 * quality['changed']:.2f}"),
+            *(quality["near_ties"], head["verdict"], before.get("ece"), head["test"].get("ece")),
+            " to ".join(ends) or "-",
+        ]
 
 
 def page(report: dict[str, Any]) -> str:
@@ -128,6 +189,9 @@ def page(report: dict[str, Any]) -> str:
     libraries = [f"{name} {number}" for name, number in report["evaluated_with"].items()]
     return PAGE.format(
         metrics=output.markdown_table(METRICS, metrics),
+        exported=output.markdown_table(
+            EXPORTED, [row for recipe in report["recipes"] for row in exported_rows(recipe)]
+        ),
         training=output.markdown_table(TRAINING, training),
         cpu=f"{report['cpu']['model']} ({', '.join(report['cpu']['flags'])})",
         libraries=", ".join(libraries),

@@ -5,6 +5,9 @@ import runpy
 import sys
 from pathlib import Path
 
+from polyhead import load
+from polyhead_export.pipeline import export
+from polyhead_export.settings import ExportSettings
 from polyhead_models.data import examples
 from polyhead_models.evaluation import evaluate
 
@@ -33,3 +36,21 @@ def test_a_baseline_is_left_out_where_it_takes_long(trained, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "| checkpoint | entities | f1 | 1.0000 | - | 6 | 36 |" in page.read_text().splitlines()
+
+
+def test_what_was_exported_stands_next_to_the_checkpoint(
+    trained, trained_config, tmp_path, monkeypatch
+):
+    page, bundles = tmp_path / "RESULTS.md", tmp_path / "bundles"
+    bundles.mkdir()
+    export(trained, bundles / "checkpoint", ExportSettings(precision="fp32"))
+    words = ["results.py", str(trained), "-o", str(page), "--bundles", str(bundles)]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    found = evaluate(load(bundles / "checkpoint"), examples.load(trained_config, "test"))
+    (recipe,) = json.loads(page.with_suffix(".json").read_text())["recipes"]
+    assert {name: head["test"] for name, head in recipe["bundle"]["heads"].items()} == {
+        name: metrics.figures for name, metrics in found.items()
+    }
+    start = "| checkpoint | topic | fp32 | accuracy | 1.0000 | 1.0000 | 0.00 | "
+    assert [line for line in page.read_text().splitlines() if line.startswith(start)]
