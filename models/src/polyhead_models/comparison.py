@@ -135,7 +135,7 @@ def _measured(
     checkpoint = checkpoints.load(run.path)
     engine = checkpoint.engine()
     asked = [e for e in examples if engine.heads.keys() & e.references.keys()]
-    data.check(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
+    asked = data.seen(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
     found = answered(engine.heads, asked, answers(engine, asked, label=run.path.name))
     parameters = sum(weight.numel() for weight in checkpoint.model.parameters())
     costs = {key: run.metrics[key] for key in ("seconds", "best_epoch", "examples")}

@@ -194,13 +194,13 @@ def test_references_are_those_of_the_rows_by_head(load, write_config, tmp_path):
     [
         pytest.param(
             {"text": "ab", "topic": "delivry", "entities": []},
-            "head 'topic': unknown label 'delivry'; training has delivery, praise."
+            "head 'topic': unknown label 'delivry'; training has 2: delivery, praise."
             " Did you mean 'delivery'?",
             id="classification",
         ),
         pytest.param(
             {"text": "ab", "topic": "praise", "entities": [span("PLACES", 0, 1)]},
-            "head 'entities': unknown label 'PLACES'; training has PERSON, PLACE."
+            "head 'entities': unknown label 'PLACES'; training has 2: PERSON, PLACE."
             " Did you mean 'PLACE'?",
             id="tokens",
         ),
@@ -211,8 +211,31 @@ def test_a_label_that_training_did_not_see_is_refused(load, write_config, tmp_pa
     found = load([good, row], split="validation")
     known = {"topic": ("delivery", "praise"), "entities": ("PERSON", "PLACE")}
     with pytest.raises(DataError) as caught:
-        examples.check(config.load(write_config(tmp_path)), found, known)
-    assert str(caught.value) == f"{tmp_path / 'data' / 'validation.jsonl'}:2: {message}"
+        examples.seen(config.load(write_config(tmp_path)), found, known)
+    where = f"{tmp_path / 'data' / 'validation.jsonl'}:2: "
+    assert str(caught.value).startswith(where + message)
+    assert 'or set unseen = "drop" under [heads.' in str(caught.value)
+
+
+def test_labels_that_training_did_not_see_are_left_out_and_counted(
+    load, write_config, tmp_path, notes
+):
+    known = {"topic": ("delivery", "praise"), "entities": ("PERSON", "PLACE")}
+    rows = [
+        {"text": "ab", "topic": "late", "entities": [span("PERSON", 0, 1), span("DATE", 1, 2)]},
+        {"text": "ab", "topic": "praise", "entities": [span("DATE", 0, 1)]},
+    ]
+    dropping = {name: {"unseen": "drop"} for name in known}
+    settings = config.load(write_config(tmp_path / "other", heads=dropping))
+    found = examples.seen(settings, load(rows, split="validation"), known)
+    assert [example.references for example in found] == [
+        {"entities": (("PERSON", 0, 1),)},
+        {"topic": "praise", "entities": ()},
+    ]
+    assert notes() == [
+        "topic: left out what training has no row of: late 1",
+        "entities: left out what training has no row of: DATE 2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
     engine = _engine(arguments.model)
     _check_heads(config, engine.heads, arguments.config)
-    data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
+    labels = {name: spec.labels for name, spec in engine.heads.items()}
+    examples = data.seen(config, examples, labels)
     found = evaluate(engine, examples, label=arguments.split)
     for head, metrics in found.items():
         if metrics.windowed:

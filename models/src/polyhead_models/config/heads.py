@@ -52,6 +52,9 @@ class HeadConfig:
             and `norm`; empty for a linear head.
         dropout: before each linear layer, 0 to below 1.
         loss_weight: factor of this head's loss.
+        unseen: what a label is that validation or test rows have and training rows lack: an
+            ``"error"``, or ``"drop"``: that label of a set, that span, or the row's whole target is
+            left out, and counted.
         class_weights: factor of each label in the loss; ``"balanced"`` takes more the rarer it is
             in training, a table names labels, and what it leaves out has 1.
         label_smoothing: share of the target, 0 to below 1, that is spread over all labels alike.
@@ -78,6 +81,7 @@ class HeadConfig:
     hidden: tuple[int | Dense, ...] = ()
     dropout: float = 0.1
     loss_weight: float = 1.0
+    unseen: Literal["error", "drop"] = "error"
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
     label_smoothing: float = 0.0
     teacher: TeacherConfig | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polyhead.errors import nearest
@@ -15,6 +17,11 @@ from polyhead_models.data.rows import Row
 from polyhead_models.data.tagging import Words
 from polyhead_models.errors import DataError
 from polyhead_models.heads import NETWORKS
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 20
+"""Labels in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +87,52 @@ def references(config: Config, examples: Iterable[Example]) -> dict[str, list[An
     return found
 
 
-def check(config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse examples with labels that training did not see; heads not in `known` are passed over.
+def seen(
+    config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]
+) -> list[Example]:
+    """The examples without the labels that training lacks, where `unseen` says to drop them.
+
+    Args:
+        config: says it for each head.
+        examples: of the validation or test split.
+        known: labels by head; other heads are passed over.
 
     Raises:
-        DataError: names file, line and label.
+        DataError: for such a label of another head; names file, line and label.
     """
+    sets = {name: frozenset(labels) for name, labels in known.items()}
+    dropped: dict[str, Counter[str]] = {}
+    found = []
     for example in examples:
-        for name, reference in example.references.items():
-            if name not in known:
+        references = dict(example.references)
+        for name in [name for name in sets if name in references]:
+            network = NETWORKS[config.heads[name].versioned_kind]
+            unseen = [
+                label for label in network.labels_of(references[name]) if label not in sets[name]
+            ]
+            if not unseen:
                 continue
-            try:
-                NETWORKS[config.heads[name].versioned_kind].check(reference, known[name])
-            except ValueError as problem:
-                raise DataError(f"{example.where}: head {name!r}: {problem}") from problem
+            if config.heads[name].unseen == "error":
+                raise DataError(f"{example.where}: {_unseen(name, unseen[0], known[name])}")
+            dropped.setdefault(name, Counter()).update(unseen)
+            if (left := network.seen(references.pop(name), sets[name])) is not None:
+                references[name] = left
+        found.append(replace(example, references=references))
+    for name, labels in dropped.items():
+        logger.warning(
+            "%s: left out what training has no row of: %s",
+            *(name, ", ".join(f"{label} {count}" for label, count in labels.most_common())),
+        )
+    return found
+
+
+def _unseen(head: str, label: str, known: Sequence[str]) -> str:
+    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    return (
+        f"head {head!r}: unknown label {label!r}; training has {len(known)}: {shown}."
+        f"{nearest(label, known)} Correct the row, add rows with this label to the training rows,"
+        f' or set unseen = "drop" under [heads.{head}] to leave such labels out.'
+    )
 
 
 def _example(

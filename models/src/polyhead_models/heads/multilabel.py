@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -54,6 +54,11 @@ class MultiLabelNetwork(NumericNetwork):
     def labels_of(cls, reference: Reference) -> Iterable[str]:
         """All that are in the set."""
         return reference
+
+    @classmethod
+    def seen(cls, reference: Reference, labels: Collection[str]) -> Reference:
+        """The set without them."""
+        return tuple(name for name in reference if name in labels)
 
     @classmethod
     def balanced(cls, labels: Sequence[str], references: Sequence[Reference]) -> list[float]:

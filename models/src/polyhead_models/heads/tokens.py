@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -75,6 +75,11 @@ class TokensNetwork(HeadNetwork):
     def labels_of(cls, reference: Reference) -> Iterable[str]:
         """Those of the spans."""
         return (label for label, _, _ in reference)
+
+    @classmethod
+    def seen(cls, reference: Reference, labels: Collection[str]) -> Reference:
+        """The other spans."""
+        return tuple(span for span in reference if span[0] in labels)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """One tag id a token, shape `(tokens,)`; special tokens are ignored.

@@ -91,7 +91,8 @@ def train(
         validation_set = data.load(config, "validation")
         transformers.set_seed(config.training.seed)
         checkpoint = prepare(config, identity, train_set)
-        data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
+        labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
+        validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
         # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
