@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead train`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument(
+        "--max-errors", type=int, default=20, metavar="N", help="most bad rows to list (20)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
@@ -78,7 +81,11 @@ def _train(arguments: argparse.Namespace) -> int:
                 "--compare-single trains and measures in one process: leave torchrun out. Both"
                 " sides of the comparison would otherwise have other batches than one process has."
             )
-    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    flags = {
+        "resume": arguments.resume,
+        "overwrite": arguments.overwrite,
+        "max_errors": arguments.max_errors,
+    }
     if arguments.compare_single:
         from polyhead_models import comparison
 

@@ -12,6 +12,7 @@ from polyhead.errors import nearest
 from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
+from polyhead_models.data.bad_rows import BadRows
 from polyhead_models.data.formats.json_files import from_json
 from polyhead_models.data.rows import Row
 from polyhead_models.data.tagging import Words
@@ -45,36 +46,57 @@ class Example:
     blank_edges: Mapping[str, int] = field(default_factory=dict)
 
 
-def load(config: Config, split: str) -> list[Example]:
+def load(config: Config, split: str, bad: BadRows | None = None) -> list[Example]:
     """All examples of a split, over all sources; heads that read the same text share an example.
 
     A source without that split gives none.
+
+    Args:
+        config: names the sources and what each head reads.
+        split: of every source.
+        bad: takes the rows that cannot be used; None refuses them here, all in one error.
 
     Raises:
         DataError: when a file cannot be read, a row has no text, or a target has not the form that
             its head expects; names file and line.
     """
     examples: list[Example] = []
+    taking = BadRows() if bad is None else bad
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
-            examples += of_source(config, source, split, sources.load(data, split))
+            rows = sources.load(data, split, taking)
+            examples += of_source(config, source, split, rows, taking)
+    if bad is None:
+        taking.check()
     return examples
 
 
-def of_source(config: Config, source: str, split: str, rows: Sequence[Row]) -> list[Example]:
+def of_source(
+    config: Config, source: str, split: str, rows: Sequence[Row], bad: BadRows
+) -> list[Example]:
     """The examples of one source's rows; no rows give none.
 
     Raises:
-        DataError: as `load` does.
+        DataError: as `load` does; for bad rows only when `bad` has its fill.
     """
+    data = config.data[source]
     heads = {name: head for name, head in config.heads.items() if head.data == source}
     examples = []
-    for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
-        same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
-        joiner = config.data[source].joiner
-        examples += [_example(row, source, *read, same, joiner) for row in rows]
-    if examples:
-        _require_targets(heads, examples, rows, sources.shown(config.data[source], split))
+    with bad.first():
+        for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
+            same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
+            for key in read[0]:  # a key that no row has is one mistake, not one for each row
+                if rows and not any(key in row.fields for row in rows):
+                    _text(rows[0], key, data.joiner)
+            for row in rows:
+                try:
+                    examples.append(_example(row, source, *read, same, data.joiner))
+                except DataError as problem:
+                    bad.add(data, problem)
+        if examples:
+            _require_targets(heads, examples, rows, sources.shown(data, split))
+        elif rows and heads:
+            raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
     return examples
 
 

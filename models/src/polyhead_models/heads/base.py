@@ -189,6 +189,17 @@ class HeadNetwork(nn.Module, ABC):
         """
         return reference if all(found in labels for found in cls.labels_of(reference)) else None
 
+    def prior(self, targets: Sequence[Tensor]) -> Tensor | None:
+        """The logits with which the head best answers texts that it has not read, `(count,)`.
+
+        Args:
+            targets: of all training rows, as `target` makes them; at least one.
+
+        Returns:
+            None for kinds that begin at 0.
+        """
+        return None
+
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """A reference into label ids, int64 `()` or `(tokens,)`; or as `NumericNetwork` says."""
@@ -293,6 +304,18 @@ class NumericNetwork(HeadNetwork):
     @abstractmethod
     def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of logits `(n, outputs)` for such targets, both float32, n at least 1."""
+
+
+def log_frequencies(targets: Sequence[Tensor], count: int) -> Tensor:
+    """Logarithms of the shares of label ids, float32 `(count,)`; each counts once more.
+
+    Args:
+        targets: ids, or `IGNORED`.
+        count: number of labels.
+    """
+    ids = torch.cat([target.flatten() for target in targets])
+    counts = torch.bincount(ids[ids != IGNORED], minlength=count) + 1.0
+    return torch.log(counts / counts.sum())
 
 
 def label(raw: Any) -> str:

@@ -79,6 +79,12 @@ class MultiLabelNetwork(NumericNetwork):
         columns = zip(probabilities.T, expected.T, strict=True)
         return replace(spec, thresholds=tuple(best_threshold(p, e) for p, e in columns))
 
+    def prior(self, targets: Sequence[Tensor]) -> Tensor:
+        """The logit of each label's share, times its weight in the loss; each counts once more."""
+        shares = (torch.stack(list(targets)).sum(dim=0) + 1) / (len(targets) + 2)
+        weights = 0.0 if self.class_weights is None else torch.log(self.class_weights)
+        return torch.logit(shares) + weights
+
     def target(self, reference: Reference, encoding: Encoding) -> Tensor:
         """1 for the labels of the reference, 0 for the others: float32 `(labels,)`."""
         return torch.tensor([float(name in reference) for name in self.spec.labels])

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch import nn
 
 from polyhead.errors import nearest
 from polyhead.heads import DECODERS, HeadSpec
@@ -19,7 +20,9 @@ from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
+from polyhead_models.data.bad_rows import MOST, BadRows
 from polyhead_models.data.examples import Example
+from polyhead_models.data.steps import schedule
 from polyhead_models.errors import ConfigError, DataError
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.layers import last_width
@@ -27,7 +30,7 @@ from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
-from polyhead_models.training.rows import encoded, training_rows
+from polyhead_models.training.rows import TrainingRow, encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    max_errors: int = MOST,
 ) -> Trained:
     """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
@@ -70,6 +74,7 @@ def train(
         target: folder of the checkpoint.
         resume: go on with an interrupted run; a finished one is left as it is.
         overwrite: start anew, whatever is there.
+        max_errors: most bad rows that an error lists, at least 1.
 
     Raises:
         DataError: when the data cannot be used.
@@ -87,13 +92,17 @@ def train(
         return Trained(target, checkpoints.metrics(target), reused=True)
     with processes.together():
         target = atomic.replaceable(target)
-        train_set = data.load(config, "train")
-        validation_set = data.load(config, "validation")
+        bad = BadRows(max_errors)
+        train_set = data.load(config, "train", bad)
+        validation_set = data.load(config, "validation", bad)
+        bad.check()
         transformers.set_seed(config.training.seed)
         checkpoint = prepare(config, identity, train_set)
         labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
         validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
+        start_at_priors(checkpoint.model, rows)
+        checkpoint = _scheduled(checkpoint, rows)
         # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
@@ -203,6 +212,35 @@ def _set_losses(
                         + nearest(label, labels)
                     )
             network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
+
+
+def _scheduled(checkpoint: Checkpoint, rows: Sequence[TrainingRow]) -> Checkpoint:
+    """The checkpoint with what the data chooses in its configuration; says how long it will be."""
+    description = checkpoint.description
+    settings, lengths = description.config.training, [row.tokens for row in rows]
+    planned = schedule(settings, lengths, processes=processes.count())
+    logger.info("training: %s", planned)
+    if planned.warning:
+        logger.warning("training: %s", planned.warning)
+    training = replace(settings, **{key: getattr(planned, key) for key in planned.chosen})
+    config = replace(description.config, training=training)
+    description = replace(description, config=config, chosen=planned.chosen)
+    return replace(checkpoint, description=description)
+
+
+def start_at_priors(model: MultiHeadModel, rows: Sequence[TrainingRow]) -> None:
+    """Set the last biases of fresh heads so that they begin with the frequencies of their labels.
+
+    Lin et al. 2017, section 4.1: the first hundreds of steps are not spent on what counting tells.
+    """
+    for name, network in model.networks.items():
+        targets = [row.targets[name] for row in rows if name in row.targets]
+        prior = network.prior(targets) if targets else None
+        if prior is not None:
+            last = network.projection[-1]
+            assert isinstance(last, nn.Linear)
+            with torch.no_grad():
+                last.bias.copy_(prior)
 
 
 def _finish(
