@@ -13,10 +13,11 @@ from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
-from polyhead_export.decisions import chance, changed
+from polyhead_export.decisions import changed
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import HeadFigures, answered, figures, inputs, paired
 from polyhead_models.metrics import METRICS
+from polyhead_models.metrics.chance import chance
 
 _CHUNK = 256
 

@@ -49,6 +49,7 @@ class Description:
         heads: what each head is.
         config: the training configuration, paths and all, with what the data chose of it.
         chosen: the keys of ``[training]`` that the data chose.
+        continued: epochs of each run that trained the finished checkpoint on.
         data: SHA-256 of the training and validation files, by ``source.split``, and of what the
             heads' teachers are, by ``head.teacher``.
         provenance: versions of the libraries, for people.
@@ -60,6 +61,7 @@ class Description:
     heads: Mapping[str, HeadSpec]
     config: Config
     chosen: tuple[str, ...] = ()
+    continued: tuple[int, ...] = ()
     data: Mapping[str, str]
     provenance: Mapping[str, Any]
 

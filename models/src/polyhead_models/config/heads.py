@@ -95,9 +95,14 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if self.versioned_kind not in NETWORKS:
             known = [name.partition(".")[0] for name in NETWORKS]
+            alias = _ALIASES.get(self.kind.lower().replace("_", "-"))
             raise ValueError(
                 f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
-                + nearest(self.kind, known)
+                + (
+                    f" Elsewhere's {self.kind!r} is {alias!r}."
+                    if alias
+                    else nearest(self.kind, known)
+                )
             )
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
         ranges.check(self, "at least 0", "loss_weight", "stride")
@@ -165,6 +170,30 @@ class HeadConfig:
         """The kind with its version; version 1 where none is given."""
         return self.kind if "." in self.kind else f"{self.kind}.v1"
 
+
+_ALIASES = {
+    "ner": "tokens",
+    "slots": "tokens",
+    "spans": "tokens",
+    "pos": "tokens",
+    "token-classification": "tokens",
+    "text-classification": "classification",
+    "sequence-classification": "classification",
+    "sentiment": "classification",
+    "nli": "classification",
+    "multi-label": "multilabel",
+    "multi-label-classification": "multilabel",
+    "qa": "answer",
+    "question-answering": "answer",
+    "extractive-qa": "answer",
+    "sts": "embedding",
+    "sentence-similarity": "embedding",
+    "feature-extraction": "embedding",
+    "summarization": "summary",
+    "score": "regression",
+    "rating": "regression",
+}
+"""What other libraries and users call the kinds."""
 
 _KEYS_OF = {
     "class_weights": ("classification.v1", "multilabel.v1"),

@@ -58,10 +58,10 @@ class BadRows:
         if not found:
             return
         if len(found) == 1:
-            raise DataError(f"{found[0]}{_WAYS_OUT}")
+            raise DataError(f"{found[0]}\n{_WAYS_OUT}")
         more = " or more (--max-errors lists others)" if len(found) >= self._most else ""
         raise DataError(
-            f"{len(found)}{more} rows cannot be used:\n" + "\n".join(found) + f"\n{_WAYS_OUT[1:]}"
+            f"{len(found)}{more} rows cannot be used:\n" + "\n".join(found) + f"\n{_WAYS_OUT}"
         )
 
     @contextmanager
@@ -75,5 +75,5 @@ class BadRows:
 
 
 _WAYS_OUT = (
-    " Correct the file, or set skip_bad_rows = true under [data.NAME] to pass over such rows."
+    "Correct the file, or set skip_bad_rows = true under [data.NAME] to pass over such rows."
 )

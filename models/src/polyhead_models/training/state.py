@@ -76,15 +76,30 @@ def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite:
         return False
     if not resume:
         raise CheckpointError(
-            f"{target}: exists. Name another folder, start anew with --overwrite, or pass --resume"
-            " to keep it when it is up to date."
+            f"{target}: exists. Name another folder, start anew with --overwrite, pass --resume to"
+            " keep it when it is up to date, or --epochs +N to train it for N epochs more."
         )
+    _check_made_from(target, identity)
+    return True
+
+
+def continued(identity: Mapping[str, Any], target: Path, epochs: int) -> dict[str, Any]:
+    """The identity of a run that trains the finished checkpoint at `target` for more epochs.
+
+    Raises:
+        CheckpointError: when there is none, or one of other settings or data.
+    """
+    before = checkpoints.describe(target).continued
+    _check_made_from(target, identity)
+    return {**identity, "continued": [*before, epochs]}
+
+
+def _check_made_from(target: Path, identity: Mapping[str, Any]) -> None:
     if (found := _made_from(target)) != identity:
         raise CheckpointError(
             f"{target}: was trained with other settings or data: {_differing(found, identity)}."
             " Train into another folder, or start anew with --overwrite."
         )
-    return True
 
 
 @contextmanager
@@ -169,6 +184,8 @@ def _differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     old, new = _flat(found["config"]), _flat(now["config"])
     settings = [key for key in {**old, **new} if old.get(key, _NONE) != new.get(key, _NONE)]
     told = [f"{key} was {old.get(key, _NONE)}, is {new.get(key, _NONE)}" for key in settings]
+    if found.get("continued") != now.get("continued"):
+        told.append("one of them trains a finished checkpoint on")
     old, new = found["data"], now["data"]
     files = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     told += [f"the files of {key.replace('.', ' ')} have changed" for key in files]
