@@ -76,8 +76,8 @@ def load(
             )
     heads = checkpoint.model.specs
     train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
-    measured = validation or train
-    data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
+    labels = {name: spec.labels for name, spec in heads.items()}
+    measured = data.seen(config, validation or train, labels)
     return ExportTexts(train, measured, "validation" if validation else "train")
 
 

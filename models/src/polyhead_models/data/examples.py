@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polyhead.errors import nearest
 from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
+from polyhead_models.data.bad_rows import BadRows
 from polyhead_models.data.formats.json_files import from_json
 from polyhead_models.data.rows import Row
 from polyhead_models.data.tagging import Words
 from polyhead_models.errors import DataError
 from polyhead_models.heads import NETWORKS
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 20
+"""Labels in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,17 @@ class Example:
     slice: str | None = None
 
 
-def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
+def load(
+    config: Config, split: str, bad: BadRows | None = None, *, by: str | None = None
+) -> list[Example]:
     """All examples of a split, over all sources; heads that read the same text share an example.
 
     A source without that split gives none.
 
     Args:
-        config: names the sources.
-        split: which of their rows.
+        config: names the sources and what each head reads.
+        split: of every source.
+        bad: takes the rows that cannot be used; None refuses them here, all in one error.
         by: the column that slices the data; None for none.
 
     Raises:
@@ -56,13 +67,16 @@ def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
             its head expects, names file and line; when no row has the column `by`.
     """
     examples: list[Example] = []
+    taking = BadRows() if bad is None else bad
     columns: dict[str, None] = {}
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
-            rows = sources.load(data, split)
-            examples += of_source(config, source, split, rows, by=by)
+            rows = sources.load(data, split, taking)
+            examples += of_source(config, source, split, rows, taking, by=by)
             if by is not None:
                 columns |= dict.fromkeys(str(key) for row in rows for key in row.fields)
+    if bad is None:
+        taking.check()
     if examples and by is not None and by not in columns:
         raise DataError(
             f"{by!r}: no row of the {split!r} split has such a column; there are"
@@ -72,21 +86,37 @@ def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
 
 
 def of_source(
-    config: Config, source: str, split: str, rows: Sequence[Row], *, by: str | None = None
+    config: Config,
+    source: str,
+    split: str,
+    rows: Sequence[Row],
+    bad: BadRows,
+    *,
+    by: str | None = None,
 ) -> list[Example]:
     """The examples of one source's rows; no rows give none.
 
     Raises:
-        DataError: as `load` does.
+        DataError: as `load` does; for bad rows only when `bad` has its fill.
     """
+    data = config.data[source]
     heads = {name: head for name, head in config.heads.items() if head.data == source}
     examples = []
-    for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
-        same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
-        joiner = config.data[source].joiner
-        examples += [_example(row, source, *read, same, joiner, by) for row in rows]
-    if examples:
-        _require_targets(heads, examples, rows, sources.shown(config.data[source], split))
+    with bad.first():
+        for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
+            same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
+            for key in read[0]:  # a key that no row has is one mistake, not one for each row
+                if rows and not any(key in row.fields for row in rows):
+                    _text(rows[0], key, data.joiner)
+            for row in rows:
+                try:
+                    examples.append(_example(row, source, *read, same, data.joiner, by))
+                except DataError as problem:
+                    bad.add(data, problem)
+        if examples:
+            _require_targets(heads, examples, rows, sources.shown(data, split))
+        elif rows and heads:
+            raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
     return examples
 
 
@@ -99,20 +129,52 @@ def references(config: Config, examples: Iterable[Example]) -> dict[str, list[An
     return found
 
 
-def check(config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse examples with labels that training did not see; heads not in `known` are passed over.
+def seen(
+    config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]
+) -> list[Example]:
+    """The examples without the labels that training lacks, where `unseen` says to drop them.
+
+    Args:
+        config: says it for each head.
+        examples: of the validation or test split.
+        known: labels by head; other heads are passed over.
 
     Raises:
-        DataError: names file, line and label.
+        DataError: for such a label of another head; names file, line and label.
     """
+    sets = {name: frozenset(labels) for name, labels in known.items()}
+    dropped: dict[str, Counter[str]] = {}
+    found = []
     for example in examples:
-        for name, reference in example.references.items():
-            if name not in known:
+        references = dict(example.references)
+        for name in [name for name in sets if name in references]:
+            network = NETWORKS[config.heads[name].versioned_kind]
+            unseen = [
+                label for label in network.labels_of(references[name]) if label not in sets[name]
+            ]
+            if not unseen:
                 continue
-            try:
-                NETWORKS[config.heads[name].versioned_kind].check(reference, known[name])
-            except ValueError as problem:
-                raise DataError(f"{example.where}: head {name!r}: {problem}") from problem
+            if config.heads[name].unseen == "error":
+                raise DataError(f"{example.where}: {_unseen(name, unseen[0], known[name])}")
+            dropped.setdefault(name, Counter()).update(unseen)
+            if (left := network.seen(references.pop(name), sets[name])) is not None:
+                references[name] = left
+        found.append(replace(example, references=references))
+    for name, labels in dropped.items():
+        logger.warning(
+            "%s: left out what training has no row of: %s",
+            *(name, ", ".join(f"{label} {count}" for label, count in labels.most_common())),
+        )
+    return found
+
+
+def _unseen(head: str, label: str, known: Sequence[str]) -> str:
+    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    return (
+        f"head {head!r}: unknown label {label!r}; training has {len(known)}: {shown}."
+        f"{nearest(label, known)} Correct the row, add rows with this label to the training rows,"
+        f' or set unseen = "drop" under [heads.{head}] to leave such labels out.'
+    )
 
 
 def _example(
