@@ -13,7 +13,7 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,9 +72,8 @@ def _write(found: DataReport) -> None:
     )
     if edges := [[name, split, s.blank_edges] for name, split, s in splits if s.blank_edges]:
         _table(["head", "split", "spans with a blank at an edge, which is left out"], edges)
-    for header, rows in _suspects(found):
-        if rows:
-            _table(header, rows)
+    if suspects := list(_suspects(found)):
+        _table(["head", "split", "often a mistake", "which"], suspects)
     shared: list[list[object]] = [
         [name, leak.split, leak.also_in, leak.repeated.rows, leak.repeated.differing]
         for name, head in heads
@@ -87,39 +86,18 @@ def _write(found: DataReport) -> None:
         output.write(f"Warning: {found.schedule.warning}")
 
 
-def _suspects(found: DataReport) -> Iterator[tuple[list[str], list[list[object]]]]:
-    """Tables of what often is a mistake, empty ones included."""
-    heads = found.heads.items()
-    yield (
-        ["head", "split", "spans that cut a word", "the first"],
-        [
-            [name, split, s.cut_words, s.cut_example]
-            for name, head in heads
-            for split, s in head.splits.items()
-            if s.cut_words
-        ],
-    )
-    yield (
-        ["head", "labels with fewer than 3 training rows"],
-        [[name, _counts(head.rare)] for name, head in heads if head.rare],
-    )
-    yield (
-        ["head", "split", "labels", "which"],
-        [
-            [
-                name,
-                split,
-                "in training only" if split == "train" else "not in training",
-                _first(labels),
-            ]
-            for name, head in heads
-            for split, labels in head.lone.items()
-        ],
-    )
-
-
-def _counts(labels: Mapping[str, int]) -> str:
-    return _first([f"{label} {count}" for label, count in labels.items()])
+def _suspects(found: DataReport) -> Iterator[list[object]]:
+    for name, head in found.heads.items():
+        if head.rare:
+            few = [f"{label} {count}" for label, count in head.rare.items()]
+            yield [name, "train", "labels with fewer than 3 rows", _first(few)]
+        for split, labels in head.lone.items():
+            where = "labels of no other split" if split == "train" else "labels not in training"
+            yield [name, split, where, _first(labels)]
+        for split, statistics in head.splits.items():
+            if statistics.cut_words:
+                cut = f"{statistics.cut_words:,} spans that cut a word"
+                yield [name, split, cut, f"first {statistics.cut_example}"]
 
 
 def _first(shown: Sequence[str], most: int = 10) -> str:

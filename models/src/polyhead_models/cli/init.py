@@ -20,8 +20,10 @@ from polyhead.cli import output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead init`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CONFIG.toml")
-    parser.add_argument("--encoder", metavar="NAME", help="its name (all-MiniLM-L6-v2)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("config.toml"), metavar="CONFIG.toml"
+    )
+    parser.add_argument("--encoder", metavar="NAME", help="(all-MiniLM-L6-v2)")
 
 
 def execute(arguments: argparse.Namespace) -> int:

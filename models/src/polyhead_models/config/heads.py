@@ -52,9 +52,9 @@ class HeadConfig:
             and `norm`; empty for a linear head.
         dropout: before each linear layer, 0 to below 1.
         loss_weight: factor of this head's loss.
-        unseen: what a label is that validation or test rows have and training rows lack: an
-            ``"error"``, or ``"drop"``: that label of a set, that span, or the row's whole target is
-            left out, and counted.
+        unseen: what to do with a label that validation or test rows have and training rows lack:
+            ``"drop"`` leaves out that label of a set, that span, or the row's whole target, and
+            says how many; ``"error"`` refuses the row.
         class_weights: factor of each label in the loss; ``"balanced"`` takes more the rarer it is
             in training, a table names labels, and what it leaves out has 1.
         label_smoothing: share of the target, 0 to below 1, that is spread over all labels alike.
@@ -81,7 +81,7 @@ class HeadConfig:
     hidden: tuple[int | Dense, ...] = ()
     dropout: float = 0.1
     loss_weight: float = 1.0
-    unseen: Literal["error", "drop"] = "error"
+    unseen: Literal["drop", "error"] = "drop"
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
     label_smoothing: float = 0.0
     teacher: TeacherConfig | None = None
@@ -96,13 +96,9 @@ class HeadConfig:
         if self.versioned_kind not in NETWORKS:
             known = [name.partition(".")[0] for name in NETWORKS]
             alias = _ALIASES.get(self.kind.lower().replace("_", "-"))
+            hint = f" Here it is called {alias!r}." if alias else nearest(self.kind, known)
             raise ValueError(
-                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
-                + (
-                    f" Elsewhere's {self.kind!r} is {alias!r}."
-                    if alias
-                    else nearest(self.kind, known)
-                )
+                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}.{hint}"
             )
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
         ranges.check(self, "at least 0", "loss_weight", "stride")

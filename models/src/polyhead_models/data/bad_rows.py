@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from polyhead.system.schema import whole_number
 from polyhead_models.config import DataConfig
@@ -13,11 +12,18 @@ from polyhead_models.errors import DataError
 MOST = 20
 """Bad rows that an error lists where nothing else is said."""
 
+_WAYS_OUT = (
+    "Correct the file, or set skip_bad_rows = true under [data.NAME] to pass over such rows."
+)
+
 logger = logging.getLogger(__name__)
 
 
 class BadRows:
-    """What is wrong with rows, of any number of sources and splits."""
+    """What is wrong with rows of any number of sources and splits, told when the block ends.
+
+    In the block, refused rows go before an error that they may be the reason of.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         """Collect up to `most` rows; then reading ends.
@@ -29,51 +35,36 @@ class BadRows:
         self._refused: dict[str, None] = {}  # a row may be read twice, for two splits
         self._passed: dict[str, None] = {}
 
+    def __enter__(self) -> BadRows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        """Refuse the rows of sources without `skip_bad_rows`; say how many were passed over."""
+        if kind is not None and not issubclass(kind, DataError):
+            return
+        if self._passed:
+            logger.warning(
+                "passed over %s bad rows; the first: %s",
+                *(f"{len(self._passed):,}", next(iter(self._passed))),
+            )
+        self._refuse()
+
     def add(self, data: DataConfig, problem: DataError) -> None:
         """Take a row of a source.
 
         Raises:
             DataError: when there are as many as an error lists.
         """
-        if data.skip_bad_rows:
-            self._passed[str(problem)] = None
-            return
-        self._refused[str(problem)] = None
+        (self._passed if data.skip_bad_rows else self._refused)[str(problem)] = None
         if len(self._refused) >= self._most:
-            self.check()
+            self._refuse()
 
-    def check(self) -> None:
-        """Refuse the rows, and say how many were passed over.
-
-        Raises:
-            DataError: when there are rows of sources without `skip_bad_rows`.
-        """
-        if self._passed:
-            logger.warning(
-                "passed over %s bad rows; the first: %s",
-                *(f"{len(self._passed):,}", next(iter(self._passed))),
-            )
-            self._passed = {}
-        found = list(self._refused)
-        if not found:
-            return
-        if len(found) == 1:
-            raise DataError(f"{found[0]}\n{_WAYS_OUT}")
-        more = " or more (--max-errors lists others)" if len(found) >= self._most else ""
-        raise DataError(
-            f"{len(found)}{more} rows cannot be used:\n" + "\n".join(found) + f"\n{_WAYS_OUT}"
-        )
-
-    @contextmanager
-    def first(self) -> Iterator[None]:
-        """In the block, refused rows go before an error that they may be the reason of."""
-        try:
-            yield
-        except DataError:
-            self.check()
-            raise
-
-
-_WAYS_OUT = (
-    "Correct the file, or set skip_bad_rows = true under [data.NAME] to pass over such rows."
-)
+    def _refuse(self) -> None:
+        if len(found := list(self._refused)) > 1:
+            more = " or more ('polyhead data --max-errors' sets how many are listed)"
+            count = f"{len(found)}{more if len(found) >= self._most else ''}"
+            found = [f"{count} rows cannot be used:", *found]
+        if found:
+            raise DataError("\n".join([*found, _WAYS_OUT]))

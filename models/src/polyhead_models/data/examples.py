@@ -21,7 +21,7 @@ from polyhead_models.heads import NETWORKS
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 20
+_SHOWN = 10
 """Labels in a message."""
 
 
@@ -66,17 +66,17 @@ def load(
         DataError: when a file cannot be read, a row has no text, or a target has not the form that
             its head expects, names file and line; when no row has the column `by`.
     """
+    if bad is None:
+        with BadRows() as bad:
+            return load(config, split, bad, by=by)
     examples: list[Example] = []
-    taking = BadRows() if bad is None else bad
     columns: dict[str, None] = {}
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
-            rows = sources.load(data, split, taking)
-            examples += of_source(config, source, split, rows, taking, by=by)
+            rows = sources.load(data, split, bad)
+            examples += of_source(config, source, split, rows, bad, by=by)
             if by is not None:
                 columns |= dict.fromkeys(str(key) for row in rows for key in row.fields)
-    if bad is None:
-        taking.check()
     if examples and by is not None and by not in columns:
         raise DataError(
             f"{by!r}: no row of the {split!r} split has such a column; there are"
@@ -97,26 +97,25 @@ def of_source(
     """The examples of one source's rows; no rows give none.
 
     Raises:
-        DataError: as `load` does; for bad rows only when `bad` has its fill.
+        DataError: as `load` does; for bad rows only when `bad` is full.
     """
     data = config.data[source]
     heads = {name: head for name, head in config.heads.items() if head.data == source}
     examples = []
-    with bad.first():
-        for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
-            same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
-            for key in read[0]:  # a key that no row has is one mistake, not one for each row
-                if rows and not any(key in row.fields for row in rows):
-                    _text(rows[0], key, data.joiner)
-            for row in rows:
-                try:
-                    examples.append(_example(row, source, *read, same, data.joiner, by))
-                except DataError as problem:
-                    bad.add(data, problem)
-        if examples:
-            _require_targets(heads, examples, rows, sources.shown(data, split))
-        elif rows and heads:
-            raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
+    for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
+        same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
+        for key in read[0]:  # a key that no row has is one mistake, not one for each row
+            if rows and not any(key in row.fields for row in rows):
+                _text(rows[0], key, data.joiner)
+        for row in rows:
+            try:
+                examples.append(_example(row, source, *read, same, data.joiner, by))
+            except DataError as problem:
+                bad.add(data, problem)
+    if examples:
+        _require_targets(heads, examples, rows, sources.shown(data, split))
+    elif rows and heads:
+        raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
     return examples
 
 
@@ -132,15 +131,17 @@ def references(config: Config, examples: Iterable[Example]) -> dict[str, list[An
 def seen(
     config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]
 ) -> list[Example]:
-    """The examples without the labels that training lacks, where `unseen` says to drop them.
+    """The examples without the labels that training lacks, or as each head's `unseen` has it.
+
+    An example that has no reference left is left out.
 
     Args:
-        config: says it for each head.
+        config: of the heads.
         examples: of the validation or test split.
         known: labels by head; other heads are passed over.
 
     Raises:
-        DataError: for such a label of another head; names file, line and label.
+        DataError: for a label that is an error; names file, line and label.
     """
     sets = {name: frozenset(labels) for name, labels in known.items()}
     dropped: dict[str, Counter[str]] = {}
@@ -148,33 +149,27 @@ def seen(
     for example in examples:
         references = dict(example.references)
         for name in [name for name in sets if name in references]:
-            network = NETWORKS[config.heads[name].versioned_kind]
-            unseen = [
-                label for label in network.labels_of(references[name]) if label not in sets[name]
-            ]
-            if not unseen:
-                continue
-            if config.heads[name].unseen == "error":
-                raise DataError(f"{example.where}: {_unseen(name, unseen[0], known[name])}")
-            dropped.setdefault(name, Counter()).update(unseen)
-            if (left := network.seen(references.pop(name), sets[name])) is not None:
-                references[name] = left
-        found.append(replace(example, references=references))
+            network, own = NETWORKS[config.heads[name].versioned_kind], references[name]
+            unseen = [label for label in network.labels_of(own) if label not in sets[name]]
+            if unseen and config.heads[name].unseen == "error":
+                raise DataError(
+                    f"{example.where}: head {name!r}: no training row has the label {unseen[0]!r}."
+                    f"{nearest(unseen[0], known[name])} Correct the row, add training rows with"
+                    f' this label, or leave it out with unseen = "drop" under [heads.{name}].'
+                )
+            if unseen:
+                dropped.setdefault(name, Counter()).update(unseen)
+                references[name] = network.seen(own, sets[name])
+        references = {name: own for name, own in references.items() if own is not None}
+        if references or not example.references:
+            found.append(replace(example, references=references))
     for name, labels in dropped.items():
+        shown = [f"{label!r} {count}" for label, count in labels.most_common(_SHOWN)]
         logger.warning(
-            "%s: left out what training has no row of: %s",
-            *(name, ", ".join(f"{label} {count}" for label, count in labels.most_common())),
+            "%s: left out %s labels that no training row has: %s%s",
+            *(name, f"{labels.total():,}", ", ".join(shown), ", …" * (len(labels) > _SHOWN)),
         )
     return found
-
-
-def _unseen(head: str, label: str, known: Sequence[str]) -> str:
-    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-    return (
-        f"head {head!r}: unknown label {label!r}; training has {len(known)}: {shown}."
-        f"{nearest(label, known)} Correct the row, add rows with this label to the training rows,"
-        f' or set unseen = "drop" under [heads.{head}] to leave such labels out.'
-    )
 
 
 def _example(

@@ -28,7 +28,6 @@ _PAIRS = (
 _SPLITS = {"validation": re.compile(r"valid|dev|\bval"), "test": re.compile(r"test")}
 _SHARE, _SAMPLE, _FEW_NUMBERS, _LONGEST_LABEL = 0.2, 10_000, 20, 60
 _TAG = re.compile(r"O|[BIESLUM]-.+")
-_WITH_LABELS = ("classification", "multilabel", "tokens")
 
 Columns = Mapping[str, Sequence[Any]]
 """The values of the sampled rows by column, None where a row has none."""
@@ -85,11 +84,10 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
         if names:
             lines.append(f"{split} = {_toml(names[0] if len(names) == 1 else names)}")
     lines += [] if format is None else [f"format = {_toml(format)}"]
-    shared = not splits["validation"]
-    if shared:
+    if not splits["validation"]:
         lines.append(f"validation_share = {_SHARE}  # no file was given for it")
     for head in heads:
-        lines += _head(head, source, drop=shared)
+        lines += _head(head, source)
     lines += ["", "# [training] is left out: its settings are chosen from the data."]
     if left:
         lines.append(f"# Columns that no head uses: {', '.join(map(_toml, left))}.")
@@ -204,7 +202,7 @@ def _listed(
     return Guess(kind="multilabel", text=text, target=name, why="lists of labels")
 
 
-def _head(guess: Guess, source: str, *, drop: bool) -> list[str]:
+def _head(guess: Guess, source: str) -> list[str]:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
     keys: dict[str, Any] = {"kind": guess.kind, "data": source}
     keys["text"] = guess.text[0] if len(guess.text) == 1 else list(guess.text)
@@ -214,8 +212,6 @@ def _head(guess: Guess, source: str, *, drop: bool) -> list[str]:
         keys["tags"] = "words"
     lines = ["", f"[heads.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
     lines[2] += f"  # {guess.why}"
-    if drop and guess.kind in _WITH_LABELS:
-        lines.append('unseen = "drop"  # a label may be in the validation share alone')
     return lines
 
 

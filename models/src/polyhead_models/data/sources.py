@@ -39,17 +39,16 @@ def load(data: DataConfig, split: str, bad: BadRows | None = None) -> list[Row]:
         DataError: when a file cannot be read, a cell is not what `lists` and `names` expect, or a
             split would be left without rows; names file and line.
     """
+    if bad is None:
+        with BadRows() as bad:
+            return load(data, split, bad)
     place = data.path(split)
     share = data.share(split)
     if place is None and not share:
         return []
-    taking = BadRows() if bad is None else bad
-    with taking.first():
-        found = _read(data, "train" if place is None else split, partial(taking.add, data))
-        if place is None or split == "train":
-            found = _shared(found, data)[split]
-    if bad is None:
-        taking.check()
+    found = _read(data, "train" if place is None else split, partial(bad.add, data))
+    if place is None or split == "train":
+        found = _shared(found, data)[split]
     limit = data.limit.get(split)
     return found if limit is None else _in_order(found, _shuffled(len(found), data.seed)[:limit])
 

@@ -188,9 +188,8 @@ def leaks(splits: Mapping[str, Texts]) -> list[Leak]:
 def rare(splits: Mapping[str, Texts], fewest: int = 3) -> dict[str, int]:
     """Labels with fewer than `fewest` training references that hold them, the rarest first."""
     counts = _counted(splits.get("train", ()))
-    return {
-        n: c for n, c in sorted(counts.items(), key=lambda item: (item[1], item[0])) if c < fewest
-    }
+    few = sorted((count, label) for label, count in counts.items() if count < fewest)
+    return {label: count for count, label in few}
 
 
 def lone(splits: Mapping[str, Texts]) -> dict[str, list[str]]:
@@ -297,60 +296,55 @@ def report(config: Config, *, max_errors: int = MOST) -> DataReport:
         EncoderError: when the encoder has no tokenizer here.
     """
     rows: dict[str, dict[str, int]] = {name: {} for name in config.data}
-    texts: dict[str, dict[str, Texts]] = {n: {} for n, h in config.heads.items() if h.data}
-    blank_edges: dict[tuple[str, str], int] = {}
-    cut: dict[tuple[str, str], list[str]] = {}
-    learnt: list[Example] = []
-    bad = BadRows(max_errors)
-    for source, data in config.data.items():
-        for split in SPLITS:
-            if found := sources.load(data, split, bad):
-                logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
-                rows[source][split] = len(found)
-                made = examples.of_source(config, source, split, found, bad)
-                for head in (name for name in texts if config.heads[name].data == source):
-                    texts[head][split] = of_head(made, head)
-                    blank_edges[head, split] = sum(e.blank_edges.get(head, 0) for e in made)
-                    cut[head, split] = cut_words(made, head)
-                learnt += made if split == "train" else []
-    bad.check()
+    read: dict[str, dict[str, list[Example]]] = {name: {} for name in config.data}
+    with BadRows(max_errors) as bad:
+        for source, data in config.data.items():
+            for split in SPLITS:
+                if found := sources.load(data, split, bad):
+                    logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
+                    rows[source][split] = len(found)
+                    read[source][split] = examples.of_source(config, source, split, found, bad)
     named = config.encoder
     tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
     tokenizer = tokenizer.reading(named.special_tokens)
     known: dict[Input, int] = {}
 
-    def tokens(read: Sequence[Input]) -> list[int]:
+    def tokens(inputs: Iterable[Input]) -> list[int]:
         """Lengths; a text that several heads read is tokenised once."""
-        if new := list(dict.fromkeys(text for text in read if text not in known)):
+        inputs = list(inputs)
+        if new := list(dict.fromkeys(text for text in inputs if text not in known)):
             logger.info("tokenising %s texts", f"{len(new):,}")
             known.update(zip(new, map(len, tokenizer.encode(new)), strict=True))
-        return [known[text] for text in read]
+        return [known[text] for text in inputs]
+
+    def of_split(made: Sequence[Example], head: str) -> SplitStatistics:
+        some, cut = of_head(made, head), cut_words(made, head)
+        return SplitStatistics(
+            rows=len(some),
+            target=target([reference for _, reference in some]),
+            tokens=lengths(tokens(_inputs(some, config.heads[head].input)), limit),
+            duplicates=repeated(some),
+            blank_edges=sum(e.blank_edges.get(head, 0) for e in made),
+            cut_words=len(cut),
+            cut_example=cut[0] if cut else None,
+        )
 
     limit = config.encoder.max_tokens
-    heads = {
-        name: HeadReport(
-            source=str(config.heads[name].data),
-            splits={
-                split: SplitStatistics(
-                    rows=len(some),
-                    target=target([reference for _, reference in some]),
-                    tokens=lengths(tokens(_inputs(some, config.heads[name].input)), limit),
-                    duplicates=repeated(some),
-                    blank_edges=blank_edges[name, split],
-                    cut_words=len(cut[name, split]),
-                    cut_example=next(iter(cut[name, split]), None),
-                )
-                for split, some in splits.items()
-            },
-            leaks=leaks(splits),
-            rare=rare(splits),
-            lone=lone(splits),
-        )
-        for name, splits in texts.items()
-    }
-    first = [min(length, limit) for length in tokens([e.text for e in learnt])]
-    second = [0 if e.twin is None else min(tokens([e.twin])[0], limit) for e in learnt]
-    planned = schedule(config.training, [a + b for a, b in zip(first, second, strict=True)])
+    heads = {}
+    for name, head in config.heads.items():
+        if head.data is not None:
+            splits = {split: of_head(made, name) for split, made in read[head.data].items()}
+            heads[name] = HeadReport(
+                source=head.data,
+                splits={split: of_split(made, name) for split, made in read[head.data].items()},
+                leaks=leaks(splits),
+                rare=rare(splits),
+                lone=lone(splits),
+            )
+    learnt = [(e.text, e.twin) for splits in read.values() for e in splits.get("train", ())]
+    both = [[text for text in texts if text is not None] for texts in learnt]
+    tokens(itertools.chain(*both))
+    planned = schedule(config.training, [sum(min(known[t], limit) for t in one) for one in both])
     return DataReport(rows=rows, heads=heads, max_tokens=limit, schedule=planned)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polyhead.heads import HeadSpec
+from polyhead.text.encoding import flat
 from polyhead_models.baseline import baseline
 from polyhead_models.data.examples import Example
 from polyhead_models.metrics import METRICS
@@ -15,8 +17,7 @@ from polyhead_models.metrics.chance import chance
 
 logger = logging.getLogger(__name__)
 
-_CHEAP = ("classification.v1", "multilabel.v1", "regression.v1")
-_ROWS, _CELLS = 10_000, 500_000  # rows, and rows times labels: seconds, not minutes
+_ROWS, _CELLS = 10_000, 500_000  # rows, and what is learnt of them times labels: half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,8 @@ class Floor:
 
     Attributes:
         chance: of the best constant answer.
-        tfidf: of TF-IDF and a linear model; None for kinds where it takes long.
-        rows: training rows that the linear model learnt from, the first ones where it would take
-            long.
+        tfidf: of TF-IDF and a linear model; None for kinds that have no such baseline.
+        rows: training rows that the linear model learnt from: every n-th where all take long.
     """
 
     chance: float
@@ -53,14 +53,16 @@ def floors(
     for head in heads:
         spec = specs[head]
         references = [e.references[head] for e in validation if head in e.references]
-        most = min(_ROWS, _CELLS // max(1, len(spec.labels)))
-        rows = [e for e in train if head in e.references][:most]
-        cheap = spec.kind in _CHEAP and len(rows) > 0
-        metrics = baseline(spec.kind, head, rows, validation) if cheap else None
+        rows = [e for e in train if head in e.references]
+        tokens = spec.kind == "tokens.v1"  # a word is learnt from by itself
+        items = sum(len(flat(e.text).split()) for e in rows) if tokens else len(rows)
+        every = max(len(rows) / _ROWS, items * len(spec.labels) / _CELLS, 1)
+        rows = rows[:: math.ceil(every)]
+        metrics = baseline(spec.kind, head, rows, validation) if rows else None
         found[head] = Floor(
             chance=chance(spec.kind, references),
             tfidf=None if metrics is None else metrics[str(METRICS[spec.kind].primary)],
-            rows=len(rows) if cheap else 0,
+            rows=0 if metrics is None else len(rows),
         )
     return found
 

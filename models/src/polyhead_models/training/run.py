@@ -100,10 +100,9 @@ def train(
         return Trained(target, checkpoints.metrics(target), reused=True)
     with processes.together():
         target = atomic.replaceable(target)
-        bad = BadRows(max_errors)
-        train_set = data.load(config, "train", bad)
-        validation_set = data.load(config, "validation", bad)
-        bad.check()
+        with BadRows(max_errors) as bad:
+            train_set = data.load(config, "train", bad)
+            validation_set = data.load(config, "validation", bad)
         transformers.set_seed(config.training.seed)
         if more_epochs is None:
             checkpoint = prepare(config, identity, train_set)
