@@ -28,12 +28,16 @@ def test_the_linear_model_of_many_labels_learns_from_fewer_rows(trained_config, 
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
-    [(0.3, "has learnt nothing"), (0.5, "is weak"), (0.8, None)],
-    ids=["chance", "below", "above"],
+    ("value", "chance", "told"),
+    [
+        (0.3, 0.3, "has learnt nothing"),
+        (0.5, 0.3, "is weak"),
+        (0.8, 0.3, None),
+        (1.0, 1.0, "all have the same answer"),
+    ],
+    ids=["chance", "below", "above", "one_answer"],
 )
-def test_heads_below_a_floor_are_named(notes, value, told):
-    warn(
-        {"it": {"value": value, "metric": "accuracy"}}, {"it": Floor(chance=0.3, tfidf=0.6, rows=9)}
-    )
+def test_heads_below_a_floor_are_named(notes, value, chance, told):
+    floor = Floor(chance=chance, tfidf=0.6, rows=9)
+    warn({"it": {"value": value, "metric": "accuracy"}}, {"it": floor})
     assert [told in note for note in notes()] == [True] * (told is not None)

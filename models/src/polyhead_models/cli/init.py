@@ -5,7 +5,7 @@ what it guessed. Files whose names have "valid", "dev" or "test" are those split
 for validation a fifth of the training rows is.
 
 Example:
-  polyhead init data.jsonl -o config.toml
+  polyhead init data.jsonl
   polyhead init train.csv dev.csv test.csv -o config.toml
 """
 
@@ -21,7 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead init`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("config.toml"), metavar="CONFIG.toml"
+        *("-o", "--output"),
+        type=Path,
+        default=Path("config.toml"),
+        metavar="CONFIG.toml",
+        help="(config.toml)",
     )
     parser.add_argument("--encoder", metavar="NAME", help="(all-MiniLM-L6-v2)")
 

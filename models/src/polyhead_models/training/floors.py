@@ -68,7 +68,7 @@ def floors(
 
 
 def warn(validation: Mapping[str, Mapping[str, Any]], found: Mapping[str, Floor]) -> None:
-    """Name the heads that are at chance, or below TF-IDF.
+    """Name the heads that are at chance, below TF-IDF, or that validation says nothing of.
 
     Args:
         validation: figures by head, as plain data.
@@ -76,7 +76,12 @@ def warn(validation: Mapping[str, Mapping[str, Any]], found: Mapping[str, Floor]
     """
     for head, floor in found.items():
         value, metric = validation[head]["value"], validation[head]["metric"]
-        if value <= floor.chance:
+        if floor.chance == 1:
+            logger.warning(
+                "%s: its validation texts all have the same answer, and do not show what it learnt",
+                head,
+            )
+        elif value <= floor.chance:
             logger.warning(
                 "%s: has learnt nothing: %s %.4f on validation, and a constant answer has %.4f."
                 " More steps (epochs, a smaller batch_tokens), a higher head_learning_rate or more"
