@@ -101,7 +101,7 @@ def recipe(path: Path, *, compare: bool, bundle: Path | None = None) -> dict[str
     checkpoint, metrics = checkpoints.load(path), checkpoints.metrics(path)
     config, engine = checkpoint.description.config, checkpoint.engine()
     train, test = data.load(config, "train"), data.load(config, "test")
-    data.check(config, test, {head: spec.labels for head, spec in engine.heads.items()})
+    test = data.seen(config, test, {head: spec.labels for head, spec in engine.heads.items()})
     heads = {}
     for head, found in evaluate(engine, test, label=path.name).items():
         output.progress(f"{path.name}: {head}: {found.metric} {found.value:.4f}")

@@ -1,10 +1,9 @@
-"""How many of a head's decisions another model changes, and what a constant answer reaches."""
+"""How many of a head's decisions another model changes."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,26 +184,3 @@ def _span_margin(logits: NDArray[np.float32], encoding: Encoding) -> Margin:
         return float(margins[max(0, inside[0] - 1) : inside[-1] + 2].min())
 
     return of
-
-
-def chance(kind: str, references: Sequence[Any]) -> float:
-    """The primary metric of the best constant answer, where it is easily found.
-
-    Args:
-        kind: the head's versioned kind.
-        references: in the head's reference form, at least one.
-
-    Returns:
-        For `classification` the share of the most frequent label; for `multilabel` the F1 of
-        always giving the most frequent one; for `answer` the share of questions without an answer.
-        0 for all others: a correlation or a span F1 of 0 has learnt nothing.
-    """
-    if kind == "classification.v1":
-        return Counter(references).most_common(1)[0][1] / len(references)
-    if kind == "multilabel.v1":
-        counts = Counter(label for labels in references for label in labels)
-        most = max(counts.values(), default=0)
-        return 2 * most / (len(references) + counts.total())
-    if kind == "answer.v1":
-        return sum(not reference.texts for reference in references) / len(references)
-    return 0.0

@@ -13,11 +13,12 @@ from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
 from polyhead.text.encoding import Encoding, Input
-from polyhead_export.decisions import CHOOSING, Changes, Margin, chance, compare, margin
+from polyhead_export.decisions import CHOOSING, Changes, Margin, compare, margin
 from polyhead_export.temperatures import labelled, with_temperature
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Answered, HeadFigures, answered, figures, inputs, paired
 from polyhead_models.metrics import METRICS
+from polyhead_models.metrics.chance import chance
 
 _CHUNK = 256
 _SAMPLE, _LEAST = 64, 1e-6

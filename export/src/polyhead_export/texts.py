@@ -75,10 +75,12 @@ def load(
                 " data with --config."
             )
     heads = checkpoint.model.specs
-    train, validation = (_of(heads, data.load(config, split)) for split in ("train", "validation"))
-    measured = validation or train
-    data.check(config, measured, {name: spec.labels for name, spec in heads.items()})
-    return ExportTexts(train, measured, "validation" if validation else "train")
+    labels = {name: spec.labels for name, spec in heads.items()}
+    train, validation = (
+        data.seen(config, _of(heads, data.load(config, split)), labels)
+        for split in ("train", "validation")
+    )
+    return ExportTexts(train, validation or train, "validation" if validation else "train")
 
 
 def _no_data(checkpoint: Checkpoint) -> str:

@@ -47,7 +47,9 @@ class Description:
         version: of this format.
         encoder: the plain form of the encoder's Hugging Face configuration.
         heads: what each head is.
-        config: the training configuration, paths and all.
+        config: the training configuration, paths and all, with what the data chose of it.
+        chosen: the keys of ``[training]`` that the data chose.
+        continued: epochs of each run that trained the finished checkpoint on.
         data: SHA-256 of the training and validation files, by ``source.split``, and of what the
             heads' teachers are, by ``head.teacher``.
         provenance: versions of the libraries, for people.
@@ -58,8 +60,17 @@ class Description:
     encoder: Mapping[str, Any]
     heads: Mapping[str, HeadSpec]
     config: Config
+    chosen: tuple[str, ...] = ()
+    continued: tuple[int, ...] = ()
     data: Mapping[str, str]
     provenance: Mapping[str, Any]
+
+    @property
+    def asked(self) -> Config:
+        """The configuration as the TOML file had it: without what the data chose."""
+        left_out: dict[str, Any] = dict.fromkeys(self.chosen)
+        training = replace(self.config.training, **left_out)
+        return replace(self.config, training=training)
 
     @property
     def texts(self) -> dict[str, str]:

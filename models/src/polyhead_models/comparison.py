@@ -15,6 +15,7 @@ from polyhead.system.schema import plain
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
+from polyhead_models.data.bad_rows import MOST
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import ConfigError
 from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
@@ -59,7 +60,12 @@ def report_folder(target: Path) -> Path:
 
 
 def compare(
-    config: Config, target: Path, *, resume: bool = False, overwrite: bool = False
+    config: Config,
+    target: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    max_errors: int = MOST,
 ) -> dict[str, HeadComparison]:
     """Train all heads together, then each alone, and write ``report.md`` and ``report.json``.
 
@@ -72,13 +78,15 @@ def compare(
     """
     examples, splits = _held_out(config)
     folder = report_folder(target)
-    run = train(config, target, resume=resume, overwrite=overwrite)
+    run = train(config, target, resume=resume, overwrite=overwrite, max_errors=max_errors)
     costs, joint = _measured(run, config, examples)
+    # Alone with the settings that the joint data chose: the same recipe.
+    same = replace(config, training=checkpoints.describe(run.path).config.training)
     heads: dict[str, HeadComparison] = {}
     runs = {"joint": costs}
     for head, split in splits.items():
         logger.info("%s alone:", head)
-        own, path = single(config, head), folder / "single" / head
+        own, path = single(same, head), folder / "single" / head
         run = train(own, path, resume=True, overwrite=overwrite)
         runs[f"{head} alone"], alone = _measured(run, own, examples)
         heads[head] = _compared(own.heads[head].versioned_kind, split, joint[head], alone[head])
@@ -135,7 +143,7 @@ def _measured(
     checkpoint = checkpoints.load(run.path)
     engine = checkpoint.engine()
     asked = [e for e in examples if engine.heads.keys() & e.references.keys()]
-    data.check(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
+    asked = data.seen(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
     found = answered(engine.heads, asked, answers(engine, asked, label=run.path.name))
     parameters = sum(weight.numel() for weight in checkpoint.model.parameters())
     costs = {key: run.metrics[key] for key in ("seconds", "best_epoch", "examples")}

@@ -16,8 +16,9 @@ from polyhead.heads import (
     decoder,
 )
 from polyhead.text.encoding import Encoding
-from polyhead_export.decisions import Changes, chance, compare, margin
+from polyhead_export.decisions import Changes, compare, margin
 from polyhead_models.heads.answer import AnswerSpans
+from polyhead_models.metrics.chance import chance
 
 
 def label(name):

@@ -34,10 +34,12 @@ def test_train_writes_its_metrics_to_stdout_and_its_progress_to_stderr(
     assert code == 0
     assert json.loads(out) == checkpoint.metrics(tmp_path / "checkpoint")
     assert "epoch 2: topic accuracy " in err
-    assert checkpoint.describe(tmp_path / "checkpoint").config == config.load(path)
+    assert checkpoint.describe(tmp_path / "checkpoint").asked == config.load(path)
     code, out, err = polyhead(*words, "--resume")
     assert code == 0
-    assert out.splitlines()[0].split() == ["head", "metric", "validation", "texts"]
+    assert out.splitlines()[0].split() == [
+        *("head", "metric", "validation", "texts", "chance", "TF-IDF"),
+    ]
     assert [line.split()[0] for line in out.splitlines()[2:]] == ["topic", "entities"]
     assert "already trained with these settings and data; kept" in err
 

@@ -1,12 +1,14 @@
 """`polyhead data`."""
 
 import json
+import re
 
 import pytest
 
 from polyhead.cli.main import main
 from polyhead_models import config, encoder
-from polyhead_models.data.statistics import report
+from polyhead_models.data.examples import Example
+from polyhead_models.data.statistics import cut_words, report
 from polyhead_models.errors import EncoderError
 
 ROWS = {
@@ -71,12 +73,14 @@ def test_the_tables_go_to_stdout_and_the_progress_to_stderr(polyhead, described)
         ["head", "split"],
         ["head", "split"],
         ["head", "split"],
+        ["head", "split"],
+        ["Training:", "2"],
     ]
-    first = [table[2].split() for table in tables]
+    first = [table[2].split() for table in tables[:-1]]
     assert first[1] == ["topic", "train", "3", "6", "62", "62", "0.3333", "1", "1"]
     assert first[2] == ["topic", "train", "2", "home", "2,", "praise", "1"]
     assert "A 1, (none) 1" in out
-    assert tables[-1][2].split() == ["topic", "test", "train", "1", "1"]
+    assert tables[-2][2].split() == ["topic", "test", "train", "1", "1"]
     assert "messages: train: 3 rows" in err
     assert "tokenising" in err
 
@@ -98,7 +102,51 @@ def test_blanks_at_the_edges_of_spans_are_told(polyhead, described, write_rows, 
 def test_without_a_shared_text_it_says_so(polyhead, described, write_rows, tmp_path):
     write_rows(tmp_path / "data" / "test.jsonl", [{"text": "x", "topic": "late", "entities": []}])
     _, out, _ = polyhead("data", described)
-    assert out.endswith("\n\nNo text is in two splits.\n")
+    assert "\n\nNo text is in two splits.\n" in out
+
+
+def test_what_often_is_a_mistake_is_listed(polyhead, described, write_rows, tmp_path):
+    inside = {"label": "DATE", "start": 1, "end": 4}
+    row = {"text": "anna lives in oslo", "topic": "lat", "entities": [inside]}
+    write_rows(tmp_path / "data" / "test.jsonl", [row])
+    _, out, _ = polyhead("data", described)
+    tables = [table.splitlines() for table in out.split("\n\n")]
+    found = next(table[2:] for table in tables if "often a mistake" in table[0])
+    assert [re.split(r"  +", line) for line in found] == [
+        ["topic", "train", "labels with fewer than 3 rows", "praise 1, home 2"],
+        ["topic", "train", "labels of no other split", "home"],
+        ["topic", "test", "labels not in training", "lat"],
+        ["entities", "train", "labels with fewer than 3 rows", "A 1"],
+        ["entities", "train", "labels of no other split", "A"],
+        ["entities", "test", "labels not in training", "DATE"],
+        [
+            *("entities", "test", "1 spans that cut a word"),
+            f"first {tmp_path / 'data' / 'test.jsonl'}:1: a[nna] lives in",
+        ],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "cut"),
+    [
+        ("in Oslo now", 3, 7, 0),
+        ("in Oslo now", 3, 6, 1),
+        ("in Oslo now", 4, 7, 1),
+        ("Oslo's", 0, 4, 0),
+        ("住在东京吗", 2, 4, 0),
+    ],
+    ids=["whole", "end", "start", "mark", "cjk"],
+)
+def test_a_span_cuts_a_word_between_two_letters(text, start, end, cut):
+    example = Example("f:1", "s", text, {"it": (("A", start, end),)})
+    assert len(cut_words([example], "it")) == cut
+
+
+def test_the_steps_of_a_training_are_told_with_what_would_make_them_more(polyhead, described):
+    _, out, _ = polyhead("data", described)
+    assert "Training: 2 epochs of 1 steps, 2 in all (batch_tokens = 128" in out
+    assert "Warning: only 2 steps" in out
+    assert "epochs = 400 would give about 400" in out
 
 
 def test_json_has_all_figures(polyhead, described):

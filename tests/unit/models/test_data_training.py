@@ -38,7 +38,7 @@ def configured(write_config, tmp_path):
 def test_a_checkpoint_remembers_how_its_rows_were_read(configured, tmp_path):
     done = train(configured, tmp_path / "checkpoint")
     description = checkpoint.describe(done.path)
-    assert description.config == configured
+    assert description.asked == configured
     assert list(description.data) == ["tagged.train"]
     assert description.heads["topic"].labels == ("home", "praise")
     assert description.heads["entities"].labels == ("NAME",)

@@ -5,6 +5,7 @@ import pytest
 from polyhead.heads.base import trimmed
 from polyhead_models import config
 from polyhead_models.data import examples
+from polyhead_models.data.bad_rows import BadRows
 from polyhead_models.errors import DataError
 from polyhead_models.heads.answer import AnswerNetwork
 
@@ -65,7 +66,8 @@ def test_a_row_is_an_example_with_a_reference_for_each_head(load, tmp_path):
     ],
 )
 def test_what_is_no_text_is_refused(refused, value):
-    message = refused({"text": value})
+    message, ways_out = refused({"text": value}).splitlines()
+    assert "skip_bad_rows" in ways_out
     assert message == f"'text': found {value!r}, expected a text or a list of words."
 
 
@@ -194,25 +196,48 @@ def test_references_are_those_of_the_rows_by_head(load, write_config, tmp_path):
     [
         pytest.param(
             {"text": "ab", "topic": "delivry", "entities": []},
-            "head 'topic': unknown label 'delivry'; training has delivery, praise."
-            " Did you mean 'delivery'?",
+            "head 'topic': no training row has the label 'delivry'. Did you mean 'delivery'?",
             id="classification",
         ),
         pytest.param(
             {"text": "ab", "topic": "praise", "entities": [span("PLACES", 0, 1)]},
-            "head 'entities': unknown label 'PLACES'; training has PERSON, PLACE."
-            " Did you mean 'PLACE'?",
+            "head 'entities': no training row has the label 'PLACES'. Did you mean 'PLACE'?",
             id="tokens",
         ),
     ],
 )
-def test_a_label_that_training_did_not_see_is_refused(load, write_config, tmp_path, row, message):
+def test_a_label_that_training_did_not_see_may_be_an_error(
+    load, write_config, tmp_path, row, message
+):
     good = {"text": "ab", "topic": "praise", "entities": [span("PERSON", 0, 1)]}
     found = load([good, row], split="validation")
     known = {"topic": ("delivery", "praise"), "entities": ("PERSON", "PLACE")}
+    refusing = {name: {"unseen": "error"} for name in known}
     with pytest.raises(DataError) as caught:
-        examples.check(config.load(write_config(tmp_path)), found, known)
-    assert str(caught.value) == f"{tmp_path / 'data' / 'validation.jsonl'}:2: {message}"
+        examples.seen(config.load(write_config(tmp_path, heads=refusing)), found, known)
+    where = f"{tmp_path / 'data' / 'validation.jsonl'}:2: "
+    assert str(caught.value).startswith(where + message)
+    assert 'unseen = "drop" under [heads.' in str(caught.value)
+
+
+def test_labels_that_training_did_not_see_are_left_out_and_counted(
+    load, write_config, tmp_path, notes
+):
+    known = {"topic": ("delivery", "praise"), "entities": ("PERSON", "PLACE")}
+    rows = [
+        {"text": "ab", "topic": "late", "entities": [span("PERSON", 0, 1), span("DATE", 1, 2)]},
+        {"text": "ab", "topic": "praise", "entities": [span("DATE", 0, 1)]},
+    ]
+    found = load(rows, split="validation")
+    found = examples.seen(config.load(write_config(tmp_path)), found, known)
+    assert [example.references for example in found] == [
+        {"entities": (("PERSON", 0, 1),)},
+        {"topic": "praise", "entities": ()},
+    ]
+    assert notes() == [
+        "topic: left out 1 labels that no training row has: 'late' 1",
+        "entities: left out 2 labels that no training row has: 'DATE' 2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -289,3 +314,57 @@ def test_escaped_surrogate_pairs_and_unused_keys_are_read(write_config, tmp_path
     (tmp_path / "data" / "train.jsonl").write_text(json.dumps(row), "utf-8")
     (example,) = examples.load(config.load(path), "train")
     assert example.text == "\U0001f44d"
+
+
+BAD = [
+    {"text": "", "topic": "praise", "entities": []},
+    {"text": "ab", "topic": "praise", "entities": []},
+    {"text": "ab", "topic": "praise", "entities": [{"label": "A", "start": 0, "end": 9}]},
+    {"text": "ab", "topic": {}, "entities": []},
+]
+
+
+def test_all_bad_rows_are_listed_in_one_error(load, tmp_path):
+    with pytest.raises(DataError) as caught:
+        load(BAD)
+    first, *listed, last = str(caught.value).splitlines()
+    assert first == "3 rows cannot be used:"
+    file = tmp_path / "data" / "train.jsonl"
+    assert [line.partition(": ")[0] for line in listed] == [f"{file}:{n}" for n in (1, 3, 4)]
+    assert "skip_bad_rows = true" in last
+
+
+def test_an_error_lists_as_many_rows_as_were_asked_for(write_config, write_rows, tmp_path):
+    made = config.load(write_config(tmp_path))
+    write_rows(tmp_path / "data" / "train.jsonl", BAD)
+    with pytest.raises(DataError, match=r"^2 or more \('polyhead data --max-errors'") as caught:
+        examples.load(made, "train", BadRows(2))
+    assert "jsonl:4" not in str(caught.value)
+
+
+def test_bad_rows_may_be_passed_over_and_are_counted(write_config, tmp_path, notes):
+    path = write_config(tmp_path, data={"messages": {"skip_bad_rows": True}})
+    lines = ['{"text": "ab", "topic"', *map(json.dumps, BAD)]
+    (tmp_path / "data" / "train.jsonl").write_text("\n".join(lines))
+    found = examples.load(config.load(path), "train")
+    assert [example.where.rpartition(":")[2] for example in found] == ["3"]
+    assert notes()[0].startswith("passed over 4 bad rows; the first: ")
+
+
+def test_a_split_of_bad_rows_alone_is_refused(write_config, write_rows, tmp_path):
+    path = write_config(tmp_path, data={"messages": {"skip_bad_rows": True}})
+    write_rows(tmp_path / "data" / "train.jsonl", BAD[:1])
+    with pytest.raises(DataError, match=r"train\.jsonl: no row of 1 can be used"):
+        examples.load(config.load(path), "train")
+
+
+def test_a_bad_row_of_a_share_is_listed_once(write_config, write_rows, tmp_path):
+    path = write_config(tmp_path, data={"messages": {"validation": None, "validation_share": 0.5}})
+    rows = [BAD[1]] * 3
+    write_rows(tmp_path / "data" / "train.jsonl", rows)
+    with (tmp_path / "data" / "train.jsonl").open("a") as file:
+        file.write("\nnonsense\n")
+    made, bad = config.load(path), BadRows()
+    with pytest.raises(DataError, match="not a JSON line") as caught, bad:
+        _ = [examples.load(made, split, bad) for split in ("train", "validation")]
+    assert len(str(caught.value).splitlines()) == 2  # the row, and the ways out

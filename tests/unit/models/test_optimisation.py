@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from polyhead_models import checkpoint, config
 from polyhead_models.config import TrainingConfig
+from polyhead_models.data.steps import schedule
 from polyhead_models.errors import ConfigError
 from polyhead_models.training import train
 from polyhead_models.training.objective import Objective, freeze, optimizer
+
+SCHEDULE = schedule(TrainingConfig(learning_rate=1e-3), [9])
 
 
 @pytest.fixture
@@ -38,10 +43,10 @@ def test_more_layers_than_the_encoder_has_are_refused(model, count):
         freeze(model, count)
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(None, 1e-3), (0.5, 0.5)])
+@pytest.mark.parametrize(("rate", "expected"), [(1e-3, 1e-3), (0.5, 0.5)])
 def test_heads_may_have_a_rate_of_their_own(model, rate, expected):
     objective = Objective(model, dict.fromkeys(model.networks, 1.0), "uncertainty")
-    made = optimizer(objective, TrainingConfig(learning_rate=1e-3, head_learning_rate=rate))
+    made = optimizer(objective, replace(SCHEDULE, head_learning_rate=rate), weight_decay=0.0)
     rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
     assert rates.keys() == {id(p) for p in objective.parameters()}
     for name, parameter in objective.named_parameters():
@@ -51,7 +56,7 @@ def test_heads_may_have_a_rate_of_their_own(model, rate, expected):
 
 def test_biases_and_norms_do_not_decay(model):
     objective = Objective(model, dict.fromkeys(model.networks, 1.0), "fixed")
-    made = optimizer(objective, TrainingConfig(weight_decay=0.1))
+    made = optimizer(objective, SCHEDULE, weight_decay=0.1)
     for group in made.param_groups:
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.1}
 

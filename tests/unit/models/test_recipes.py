@@ -54,4 +54,4 @@ def test_training_has_every_label(path):
         spec = HeadSpec(kind=network.kind, output=name, activation=network.activation, max_tokens=9)
         labels[name] = network.fitted(spec, learnt[name]).labels
     for split in ("validation", "test"):
-        examples.check(made, examples.load(made, split), labels)
+        examples.seen(made, examples.load(made, split), labels)

@@ -43,6 +43,11 @@ def interrupted(configured, stopped, tmp_path):
     return tmp_path / "checkpoint"
 
 
+def epochs(lines):
+    """The beginnings of the lines about epochs."""
+    return [line.partition(":")[0] for line in lines if line.startswith("epoch ")]
+
+
 def assert_same(done, uninterrupted):
     """The same weights and, but for the time it took, the same metrics."""
     one, two = (checkpoint.load(d.path).model.state_dict() for d in (done, uninterrupted))
@@ -67,7 +72,7 @@ def test_a_resumed_run_repeats_no_finished_epoch_and_clears_its_state(
     configured, interrupted, uninterrupted, notes
 ):
     assert_same(train(configured, interrupted, resume=True), uninterrupted)
-    assert [note.partition(":")[0] for note in notes()] == ["epoch 3", "epoch 4"]
+    assert epochs(notes()) == ["epoch 3", "epoch 4"]
     left = {path.name for path in interrupted.parent.iterdir()}
     assert left == {"data", "config.toml", "checkpoint"}
 
@@ -85,7 +90,9 @@ def test_an_interrupted_run_is_not_touched_without_a_flag(configured, interrupte
 
 def test_an_interrupted_run_of_other_settings_is_refused(write_config, tmp_path, interrupted):
     other = config.load(write_config(tmp_path, training={"epochs": EPOCHS + 1}))
-    with pytest.raises(CheckpointError, match="interrupted run had other settings or data"):
+    with pytest.raises(
+        CheckpointError, match=r"other settings or data: training.epochs was 4, is 5\. Start"
+    ):
         train(other, interrupted, resume=True)
     assert last_complete(interrupted.parent / ".checkpoint.partial") is not None
 
@@ -112,7 +119,7 @@ def test_what_a_removal_left_that_was_cut_short_is_no_run(
 ):
     (interrupted.parent / ".checkpoint.partial" / "run.json").unlink()
     assert_same(train(configured, interrupted), uninterrupted)
-    assert len(notes()) == EPOCHS  # nothing of the old run was taken
+    assert len(epochs(notes())) == EPOCHS  # nothing of the old run was taken
 
 
 def test_a_run_that_was_killed_when_it_was_done_leaves_nothing(
@@ -218,3 +225,18 @@ def test_the_newest_state_that_was_written_to_its_end(tmp_path, complete, half_w
         (tmp_path / f"checkpoint-{step}" / "complete").touch()
     expected = None if newest is None else str(tmp_path / f"checkpoint-{newest}")
     assert last_complete(tmp_path) == expected
+
+
+def test_a_finished_run_of_other_settings_says_which(write_config, tmp_path, uninterrupted):
+    changes = {"training": {"epochs": EPOCHS, "seed": 7}, "heads": {"topic": {"dropout": 0.3}}}
+    other = config.load(write_config(tmp_path, **changes))
+    with (tmp_path / "data" / "train.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(CheckpointError) as caught:
+        train(other, uninterrupted.path, resume=True)
+    for told in (
+        "heads.topic.dropout was 0.1, is 0.3",
+        "training.seed was 1, is 7",
+        "the files of messages train have changed",
+    ):
+        assert told in str(caught.value)

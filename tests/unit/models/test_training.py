@@ -110,7 +110,7 @@ def test_over_long_training_texts_are_cut_and_counted(write_config, tmp_path, no
 
 def test_what_is_there_is_not_replaced_without_a_flag(finished, copy):
     before = content(copy)
-    with pytest.raises(CheckpointError, match=r"exists\. .*--overwrite, or pass --resume"):
+    with pytest.raises(CheckpointError, match=r"exists\. .*--overwrite, pass --resume"):
         train(finished[0], copy)
     assert content(copy) == before
 

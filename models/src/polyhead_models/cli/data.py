@@ -1,7 +1,9 @@
 """What is in the data of a configuration: rows, labels, lengths, duplicates, shared texts.
 
-Nothing is trained and no weights are loaded. Texts of the test split that are in the training
-split, too, flatter every metric: look at the last table before you believe one.
+Nothing is trained and no weights are loaded. It also lists what often is a mistake: labels with
+fewer than 3 training rows, labels in one split only, and spans that begin or end inside a word; and
+it says how many steps a training takes. Texts of the test split that are in the training split,
+too, flatter every metric: look at that table before you believe one.
 
 Example:
   polyhead data config.toml
@@ -11,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead data`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument(
+        "--max-errors", type=int, default=20, metavar="N", help="most bad rows to list (20)"
+    )
     parser.add_argument("--json", action="store_true", help="all statistics as JSON")
 
 
@@ -32,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from polyhead_models import config
     from polyhead_models.data.statistics import report
 
-    found = report(config.load(arguments.config))
+    found = report(config.load(arguments.config), max_errors=arguments.max_errors)
     if arguments.json:
         output.write_json(plain(found))
         return 0
@@ -66,6 +72,8 @@ def _write(found: DataReport) -> None:
     )
     if edges := [[name, split, s.blank_edges] for name, split, s in splits if s.blank_edges]:
         _table(["head", "split", "spans with a blank at an edge, which is left out"], edges)
+    if suspects := list(_suspects(found)):
+        _table(["head", "split", "often a mistake", "which"], suspects)
     shared: list[list[object]] = [
         [name, leak.split, leak.also_in, leak.repeated.rows, leak.repeated.differing]
         for name, head in heads
@@ -73,6 +81,29 @@ def _write(found: DataReport) -> None:
     ]
     header = ["head", "split", "also in", "texts", "differing"]
     output.write(output.table(header, shared) if shared else "No text is in two splits.")
+    output.write(f"\nTraining: {found.schedule}.")
+    if found.schedule.warning:
+        output.write(f"Warning: {found.schedule.warning}")
+
+
+def _suspects(found: DataReport) -> Iterator[list[object]]:
+    for name, head in found.heads.items():
+        if head.rare:
+            few = [f"{label} {count}" for label, count in head.rare.items()]
+            yield [name, "train", "labels with fewer than 3 rows", _first(few)]
+        for split, labels in head.lone.items():
+            where = "labels of no other split" if split == "train" else "labels not in training"
+            yield [name, split, where, _first(labels)]
+        for split, statistics in head.splits.items():
+            if statistics.cut_words:
+                cut = f"{statistics.cut_words:,} spans that cut a word"
+                yield [name, split, cut, f"first {statistics.cut_example}"]
+
+
+def _first(shown: Sequence[str], most: int = 10) -> str:
+    """The first labels, and how many more there are."""
+    more = f" and {len(shown) - most:,} more (all with --json)" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def _target(target: Labels | NumberRange | Spans | None) -> tuple[int | None, str | None]:

@@ -75,7 +75,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
     engine = _engine(arguments.model)
     _check_heads(config, engine.heads, arguments.config)
-    data.check(config, examples, {name: spec.labels for name, spec in engine.heads.items()})
+    labels = {name: spec.labels for name, spec in engine.heads.items()}
+    examples = data.seen(config, examples, labels)
     results = evaluation.ask(engine, examples, label=arguments.split)
     found = evaluation.measured(engine.heads, results)
     reports = {

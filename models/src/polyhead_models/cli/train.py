@@ -1,8 +1,11 @@
 """Train a model with many heads from a TOML configuration.
 
 Progress goes to stderr, the validation metrics to stdout. A run that was stopped goes on with
---resume; a finished checkpoint of the same settings and data is then kept as it is. Processes that
-torchrun starts train one model together, each on its own batches; --resume takes as many again.
+--resume; a finished checkpoint of the same settings and data is then kept as it is. --epochs +2
+trains a finished one on. Heads that a constant answer or TF-IDF would beat are named.
+
+Processes that torchrun starts train one model together, each on its own batches; --resume takes as
+many again.
 
 The checkpoint has its learning curves in learning_curves.png. With --compare-single each trained
 head is then trained alone with the same recipe, and CHECKPOINT-report/ next to the checkpoint gets
@@ -11,6 +14,7 @@ bootstrap intervals) and the single checkpoints in single/HEAD/.
 
 Example:
   polyhead train config.toml -o checkpoint/
+  polyhead train config.toml -o checkpoint/ --epochs +2
   polyhead train config.toml -o checkpoint/ --compare-single --resume
   torchrun --standalone --nproc-per-node 2 -m polyhead train config.toml -o checkpoint/
 """
@@ -32,16 +36,34 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead train`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument(
+        "--max-errors", type=int, default=20, metavar="N", help="most bad rows to list (20)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="start anew, whatever is there")
+    parser.add_argument(
+        "--epochs",
+        type=_more,
+        metavar="+N",
+        help="train the finished checkpoint for N epochs more; the better one stays",
+    )
     parser.add_argument(
         "--compare-single", action="store_true", help="also train each head alone, and report"
     )
     parser.add_argument(
         "--json", action="store_true", help="metrics.json, or report.json, on stdout"
     )
+
+
+def _more(word: str) -> int:
+    """N of ``+N``."""
+    if not word.startswith("+") or not word[1:].isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(
+            f"found {word!r}, expected +N; a new run has the epochs of its configuration"
+        )
+    return int(word)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -78,7 +100,13 @@ def _train(arguments: argparse.Namespace) -> int:
                 "--compare-single trains and measures in one process: leave torchrun out. Both"
                 " sides of the comparison would otherwise have other batches than one process has."
             )
-    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+        if arguments.epochs and (arguments.compare_single or arguments.overwrite):
+            raise ConfigError("--epochs +N goes with neither --compare-single nor --overwrite.")
+    flags = {
+        "resume": arguments.resume,
+        "overwrite": arguments.overwrite,
+        "max_errors": arguments.max_errors,
+    }
     if arguments.compare_single:
         from polyhead_models import comparison
 
@@ -93,7 +121,7 @@ def _train(arguments: argparse.Namespace) -> int:
     else:
         from polyhead_models.training import train
 
-        trained = train(made, arguments.output, **flags)
+        trained = train(made, arguments.output, more_epochs=arguments.epochs, **flags)
         if processes.index() == 0:
             _show(trained, as_json=arguments.json)
     return 0
@@ -105,10 +133,13 @@ def _show(trained: Trained, *, as_json: bool) -> None:
     if as_json:
         output.write_json(dict(trained.metrics))
         return
+    least = trained.metrics.get("floors", {})  # absent in checkpoints of older versions
     rows = [
         [head, found["metric"], found["value"], found["texts"]]
+        + [least.get(head, {}).get(key) for key in ("chance", "tfidf")]
         for head, found in trained.metrics["validation"].items()
     ]
     if rows:
-        output.write(output.table(["head", "metric", "validation", "texts"], rows))
+        header = ["head", "metric", "validation", "texts", "chance", "TF-IDF"]
+        output.write(output.table(header, rows))
     output.progress(f"checkpoint: {trained.path}")

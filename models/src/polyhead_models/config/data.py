@@ -37,6 +37,8 @@ class DataConfig:
         test_share: the same for the test split.
         limit: split -> most rows, sampled with `seed`; empty takes all rows.
         seed: of the shuffle and the samples.
+        skip_bad_rows: pass over rows that cannot be used, and say how many there were, instead of
+            refusing them. A file that cannot be read at all stays an error.
     """
 
     train: str | tuple[str, ...]
@@ -55,6 +57,7 @@ class DataConfig:
     test_share: float = 0.0
     limit: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    skip_bad_rows: bool = False
 
     def __post_init__(self) -> None:
         for split in SPLITS:

@@ -52,6 +52,9 @@ class HeadConfig:
             and `norm`; empty for a linear head.
         dropout: before each linear layer, 0 to below 1.
         loss_weight: factor of this head's loss.
+        unseen: what to do with a label that validation or test rows have and training rows lack:
+            ``"drop"`` leaves out that label of a set, that span, or the row's whole target, and
+            says how many; ``"error"`` refuses the row.
         class_weights: factor of each label in the loss; ``"balanced"`` takes more the rarer it is
             in training, a table names labels, and what it leaves out has 1.
         label_smoothing: share of the target, 0 to below 1, that is spread over all labels alike.
@@ -78,6 +81,7 @@ class HeadConfig:
     hidden: tuple[int | Dense, ...] = ()
     dropout: float = 0.1
     loss_weight: float = 1.0
+    unseen: Literal["drop", "error"] = "drop"
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
     label_smoothing: float = 0.0
     teacher: TeacherConfig | None = None
@@ -91,9 +95,10 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if self.versioned_kind not in NETWORKS:
             known = [name.partition(".")[0] for name in NETWORKS]
+            alias = _ALIASES.get(self.kind.lower().replace("_", "-"))
+            hint = f" Here it is called {alias!r}." if alias else nearest(self.kind, known)
             raise ValueError(
-                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}."
-                + nearest(self.kind, known)
+                f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}.{hint}"
             )
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
         ranges.check(self, "at least 0", "loss_weight", "stride")
@@ -161,6 +166,30 @@ class HeadConfig:
         """The kind with its version; version 1 where none is given."""
         return self.kind if "." in self.kind else f"{self.kind}.v1"
 
+
+_ALIASES = {
+    "ner": "tokens",
+    "slots": "tokens",
+    "spans": "tokens",
+    "pos": "tokens",
+    "token-classification": "tokens",
+    "text-classification": "classification",
+    "sequence-classification": "classification",
+    "sentiment": "classification",
+    "nli": "classification",
+    "multi-label": "multilabel",
+    "multi-label-classification": "multilabel",
+    "qa": "answer",
+    "question-answering": "answer",
+    "extractive-qa": "answer",
+    "sts": "embedding",
+    "sentence-similarity": "embedding",
+    "feature-extraction": "embedding",
+    "summarization": "summary",
+    "score": "regression",
+    "rating": "regression",
+}
+"""What other libraries and users call the kinds."""
 
 _KEYS_OF = {
     "class_weights": ("classification.v1", "multilabel.v1"),

@@ -27,15 +27,16 @@ class TrainingConfig:
     """``[training]``.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: passes over the data. For this and the next three None is chosen from the data, as
+            `polyhead_models.data.steps` describes; a checkpoint has the choice.
         batch_tokens: tokens in a batch, about; batches hold texts of similar length.
         learning_rate: highest rate; rises over the first steps, then falls to 0.
+        head_learning_rate: highest rate of the heads.
         warmup: share of the steps in which the rate rises.
         weight_decay: of AdamW.
         sampling: how often each source is drawn: by its rows, by its rows to the power of
             1 / temperature, or all alike.
         temperature: for ``sampling = "temperature"``.
-        head_learning_rate: highest rate of the heads; None takes `learning_rate`.
         freeze: what of the encoder does not learn: ``"nothing"``, ``"encoder"``, or a number: the
             embeddings and that many layers, from the first.
         loss_weighting: ``"fixed"`` takes the heads' `loss_weight`; ``"uncertainty"`` learns a
@@ -46,14 +47,14 @@ class TrainingConfig:
         seed: of everything random.
     """
 
-    epochs: int = 3
-    batch_tokens: int = 2048
-    learning_rate: float = 1e-4
+    epochs: int | None = None
+    batch_tokens: int | None = None
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
     sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
     temperature: float = 2.0
-    head_learning_rate: float | None = None
     freeze: Literal["nothing", "encoder"] | int = "nothing"
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     patience: int | None = None
@@ -132,18 +133,23 @@ class Config:
                 )
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 over all settings of the training.
+    def settings(self) -> dict[str, Any]:
+        """All settings of the training as plain data.
 
         The paths of data and teachers, which have digests, and the card's do not count.
         """
-        settings = plain(self)
+        settings: dict[str, Any] = plain(self)
         del settings["card"]
         settings["data"] = {name: source.reading for name, source in self.data.items()}
         for head in settings["heads"].values():
             if head["teacher"] is not None:
                 del head["teacher"]["checkpoint"]
-        text = json.dumps(settings, sort_keys=True)
+        return settings
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over `settings`."""
+        text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

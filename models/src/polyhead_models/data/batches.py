@@ -58,8 +58,7 @@ class TokenBudgetBatches:
         self._lengths = np.asarray(lengths)
         self._weights = _weights(sources, sampling, temperature)
         self._process, self._processes = process, processes
-        rounds = max(1, math.ceil(int(self._lengths.sum()) / (batch_tokens * processes)))
-        self._rounds = min(rounds, len(self._lengths) // processes)
+        self._rounds = rounds(lengths, batch_tokens, processes)
         self._count = self._rounds * processes
         self._seed = seed
         self._epoch = 0
@@ -91,6 +90,12 @@ class TokenBudgetBatches:
         if self._weights is None:
             return random.permutation(count)
         return random.choice(count, size=count, p=self._weights)
+
+
+def rounds(lengths: Sequence[int], batch_tokens: int, processes: int = 1) -> int:
+    """Batches that each process gets in an epoch over rows of these lengths."""
+    wanted = max(1, math.ceil(int(np.sum(lengths)) / (batch_tokens * processes)))
+    return min(wanted, len(lengths) // processes)
 
 
 def _weights(

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polyhead.errors import nearest
 from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
+from polyhead_models.data.bad_rows import BadRows
 from polyhead_models.data.formats.json_files import from_json
 from polyhead_models.data.rows import Row
 from polyhead_models.data.tagging import Words
 from polyhead_models.errors import DataError
 from polyhead_models.heads import NETWORKS
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 10
+"""Labels in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +49,32 @@ class Example:
     slice: str | None = None
 
 
-def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
+def load(
+    config: Config, split: str, bad: BadRows | None = None, *, by: str | None = None
+) -> list[Example]:
     """All examples of a split, over all sources; heads that read the same text share an example.
 
     A source without that split gives none.
 
     Args:
-        config: names the sources.
-        split: which of their rows.
+        config: names the sources and what each head reads.
+        split: of every source.
+        bad: takes the rows that cannot be used; None refuses them here, all in one error.
         by: the column that slices the data; None for none.
 
     Raises:
         DataError: when a file cannot be read, a row has no text, or a target has not the form that
             its head expects, names file and line; when no row has the column `by`.
     """
+    if bad is None:
+        with BadRows() as bad:
+            return load(config, split, bad, by=by)
     examples: list[Example] = []
     columns: dict[str, None] = {}
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
-            rows = sources.load(data, split)
-            examples += of_source(config, source, split, rows, by=by)
+            rows = sources.load(data, split, bad)
+            examples += of_source(config, source, split, rows, bad, by=by)
             if by is not None:
                 columns |= dict.fromkeys(str(key) for row in rows for key in row.fields)
     if examples and by is not None and by not in columns:
@@ -72,21 +86,36 @@ def load(config: Config, split: str, *, by: str | None = None) -> list[Example]:
 
 
 def of_source(
-    config: Config, source: str, split: str, rows: Sequence[Row], *, by: str | None = None
+    config: Config,
+    source: str,
+    split: str,
+    rows: Sequence[Row],
+    bad: BadRows,
+    *,
+    by: str | None = None,
 ) -> list[Example]:
     """The examples of one source's rows; no rows give none.
 
     Raises:
-        DataError: as `load` does.
+        DataError: as `load` does; for bad rows only when `bad` is full.
     """
+    data = config.data[source]
     heads = {name: head for name, head in config.heads.items() if head.data == source}
     examples = []
     for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
         same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
-        joiner = config.data[source].joiner
-        examples += [_example(row, source, *read, same, joiner, by) for row in rows]
+        for key in read[0]:  # a key that no row has is one mistake, not one for each row
+            if rows and not any(key in row.fields for row in rows):
+                _text(rows[0], key, data.joiner)
+        for row in rows:
+            try:
+                examples.append(_example(row, source, *read, same, data.joiner, by))
+            except DataError as problem:
+                bad.add(data, problem)
     if examples:
-        _require_targets(heads, examples, rows, sources.shown(config.data[source], split))
+        _require_targets(heads, examples, rows, sources.shown(data, split))
+    elif rows and heads:
+        raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
     return examples
 
 
@@ -99,20 +128,48 @@ def references(config: Config, examples: Iterable[Example]) -> dict[str, list[An
     return found
 
 
-def check(config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse examples with labels that training did not see; heads not in `known` are passed over.
+def seen(
+    config: Config, examples: Iterable[Example], known: Mapping[str, Sequence[str]]
+) -> list[Example]:
+    """The examples without the labels that training lacks, or as each head's `unseen` has it.
+
+    An example that has no reference left is left out.
+
+    Args:
+        config: of the heads.
+        examples: of the validation or test split.
+        known: labels by head; other heads are passed over.
 
     Raises:
-        DataError: names file, line and label.
+        DataError: for a label that is an error; names file, line and label.
     """
+    sets = {name: frozenset(labels) for name, labels in known.items()}
+    dropped: dict[str, Counter[str]] = {}
+    found = []
     for example in examples:
-        for name, reference in example.references.items():
-            if name not in known:
-                continue
-            try:
-                NETWORKS[config.heads[name].versioned_kind].check(reference, known[name])
-            except ValueError as problem:
-                raise DataError(f"{example.where}: head {name!r}: {problem}") from problem
+        references = dict(example.references)
+        for name in [name for name in sets if name in references]:
+            network, own = NETWORKS[config.heads[name].versioned_kind], references[name]
+            unseen = [label for label in network.labels_of(own) if label not in sets[name]]
+            if unseen and config.heads[name].unseen == "error":
+                raise DataError(
+                    f"{example.where}: head {name!r}: no training row has the label {unseen[0]!r}."
+                    f"{nearest(unseen[0], known[name])} Correct the row, add training rows with"
+                    f' this label, or leave it out with unseen = "drop" under [heads.{name}].'
+                )
+            if unseen:
+                dropped.setdefault(name, Counter()).update(unseen)
+                references[name] = network.seen(own, sets[name])
+        references = {name: own for name, own in references.items() if own is not None}
+        if references or not example.references:
+            found.append(replace(example, references=references))
+    for name, labels in dropped.items():
+        shown = [f"{label!r} {count}" for label, count in labels.most_common(_SHOWN)]
+        logger.warning(
+            "%s: left out %s labels that no training row has: %s%s",
+            *(name, f"{labels.total():,}", ", ".join(shown), ", …" * (len(labels) > _SHOWN)),
+        )
+    return found
 
 
 def _example(

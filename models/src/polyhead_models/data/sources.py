@@ -18,24 +18,35 @@ from polyhead.bundle.digest import sha256
 from polyhead.errors import nearest
 from polyhead_models.config import DataConfig
 from polyhead_models.data import rows as files
+from polyhead_models.data.bad_rows import BadRows
 from polyhead_models.data.formats.base import lines
 from polyhead_models.data.formats.json_files import from_json, split_key
 from polyhead_models.data.rows import FileLayout, Row
 from polyhead_models.errors import DataError
 
+Refuse = Callable[[DataError], None]
 
-def load(data: DataConfig, split: str) -> list[Row]:
+
+def load(data: DataConfig, split: str, bad: BadRows | None = None) -> list[Row]:
     """The rows of a split, in the order of the file; empty when the source has no such split.
+
+    Args:
+        data: the source.
+        split: of the source.
+        bad: takes the rows that cannot be used; None refuses them here.
 
     Raises:
         DataError: when a file cannot be read, a cell is not what `lists` and `names` expect, or a
             split would be left without rows; names file and line.
     """
+    if bad is None:
+        with BadRows() as bad:
+            return load(data, split, bad)
     place = data.path(split)
     share = data.share(split)
     if place is None and not share:
         return []
-    found = _read(data, "train" if place is None else split)
+    found = _read(data, "train" if place is None else split, partial(bad.add, data))
     if place is None or split == "train":
         found = _shared(found, data)[split]
     limit = data.limit.get(split)
@@ -85,18 +96,20 @@ def _sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(data: DataConfig, split: str) -> list[Row]:
-    found = files.read(data.path(split) or data.train, data.format, layout(data, split))
+def _read(data: DataConfig, split: str, refuse: Refuse) -> list[Row]:
+    described = replace(layout(data, split), refuse=refuse)
+    found = files.read(data.path(split) or data.train, data.format, described)
     for column, separator in data.lists.items():
-        found = _changed(found, column, "lists", partial(_parts, separator=separator))
+        found = _changed(found, column, "lists", partial(_parts, separator=separator), refuse)
     for column, place in data.names.items():
         known = _names(Path(place))
-        found = _changed(found, column, "names", partial(_name, known=known, place=place))
+        named = partial(_name, known=known, place=place)
+        found = _changed(found, column, "names", named, refuse)
     return found
 
 
 def _changed(
-    found: Sequence[Row], column: str, key: str, change: Callable[[Any], Any]
+    found: Sequence[Row], column: str, key: str, change: Callable[[Any], Any], refuse: Refuse
 ) -> list[Row]:
     """Rows with one column's cells changed; absent cells stay so."""
     if not any(column in row.fields for row in found):
@@ -112,7 +125,8 @@ def _changed(
             try:
                 row = replace(row, fields={**row.fields, column: change(cell)})
             except ValueError as problem:
-                raise DataError(f"{row.where}: column {column!r}: {problem}.") from problem
+                refuse(DataError(f"{row.where}: column {column!r}: {problem}."))
+                continue
         changed.append(row)
     return changed
 

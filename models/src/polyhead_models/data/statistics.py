@@ -15,8 +15,10 @@ from polyhead.text.encoding import Input
 from polyhead_models import encoder as encoders
 from polyhead_models.config import SPLITS, Config
 from polyhead_models.data import examples, sources
+from polyhead_models.data.bad_rows import MOST, BadRows
 from polyhead_models.data.examples import Example
-from polyhead_models.heads.answer import AnswerSpans
+from polyhead_models.data.steps import Schedule, schedule
+from polyhead_models.heads.answer import CHARACTER, AnswerSpans
 from polyhead_models.heads.summary import Salient
 
 logger = logging.getLogger(__name__)
@@ -102,6 +104,8 @@ class SplitStatistics:
         tokens: lengths of the texts.
         duplicates: texts that repeat inside the split.
         blank_edges: spans that begin or end with a blank, which references and answers leave out.
+        cut_words: spans that begin or end inside a word.
+        cut_example: the first of them, with its place; None where there is none.
     """
 
     rows: int
@@ -109,6 +113,8 @@ class SplitStatistics:
     tokens: Lengths
     duplicates: Repeated
     blank_edges: int
+    cut_words: int
+    cut_example: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +185,60 @@ def leaks(splits: Mapping[str, Texts]) -> list[Leak]:
     return [leak for leak in found if leak.repeated.rows]
 
 
+def rare(splits: Mapping[str, Texts], fewest: int = 3) -> dict[str, int]:
+    """Labels with fewer than `fewest` training references that hold them, the rarest first."""
+    counts = _counted(splits.get("train", ()))
+    few = sorted((count, label) for label, count in counts.items() if count < fewest)
+    return {label: count for count, label in few}
+
+
+def lone(splits: Mapping[str, Texts]) -> dict[str, list[str]]:
+    """By split the labels that training lacks; of training those that no other split has.
+
+    Splits without any are left out.
+    """
+    counts = {split: _counted(texts) for split, texts in splits.items()}
+    learnt = counts.pop("train", None)
+    if learnt is None or not counts:
+        return {}
+    asked = set().union(*counts.values())
+    found = {"train": sorted(learnt.keys() - asked)}
+    found |= {split: sorted(labels.keys() - learnt.keys()) for split, labels in counts.items()}
+    return {split: labels for split, labels in found.items() if labels}
+
+
+def cut_words(examples: Iterable[Example], head: str) -> list[str]:
+    """Spans that begin or end between two letters or digits of a word, each with its place.
+
+    Chinese, Japanese and Korean have no blanks between their words: no span cuts one there.
+    """
+    found = []
+    for example in examples:
+        text = example.text if isinstance(example.text, str) else example.text[1]
+        for start, end in _spans(example.references.get(head)):
+            if _inside(text, start) or _inside(text, end):
+                before, after = text[max(0, start - 10) : start], text[end : end + 10]
+                found.append(f"{example.where}: {before}[{text[start:end]}]{after}")
+    return found
+
+
+def _inside(text: str, at: int) -> bool:
+    around = text[max(0, at - 1) : at + 1]
+    return 0 < at < len(text) and around.isalnum() and not CHARACTER.search(around)
+
+
+def _spans(reference: Any) -> list[tuple[int, int]]:
+    if isinstance(reference, AnswerSpans):
+        return list(reference.spans)
+    items = reference if isinstance(reference, tuple) else ()
+    return [(item[1], item[2]) for item in items if not isinstance(item, str)]
+
+
+def _counted(texts: Texts) -> Counter[str]:
+    """References by the label that they hold."""
+    return Counter(label for _, reference in texts for label in set(_labels(reference) or ()))
+
+
 def _labels(reference: Any) -> list[str] | None:
     """The labels of a reference: itself, those of a set, or those of spans; None: it has none."""
     if isinstance(reference, str):
@@ -190,11 +250,21 @@ def _labels(reference: Any) -> list[str] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadReport:
-    """One head: its statistics by split, and the texts that its splits share."""
+    """One head: its statistics by split, and the texts that its splits share.
+
+    Attributes:
+        source: of its rows.
+        splits: statistics by split.
+        leaks: texts that are in two splits.
+        rare: labels with fewer than 3 training rows, and their number.
+        lone: by split the labels that training lacks; of training those that no other split has.
+    """
 
     source: str
     splits: Mapping[str, SplitStatistics]
     leaks: Sequence[Leak]
+    rare: Mapping[str, int]
+    lone: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,64 +275,77 @@ class DataReport:
         rows: number of rows by source and split, sources that no head reads included.
         heads: by name; heads that are not trained are absent.
         max_tokens: longest input of the encoder.
+        schedule: length and rates of a training; exact but for texts longer than `max_tokens`.
     """
 
     rows: Mapping[str, Mapping[str, int]]
     heads: Mapping[str, HeadReport]
     max_tokens: int
+    schedule: Schedule
 
 
-def report(config: Config) -> DataReport:
+def report(config: Config, *, max_errors: int = MOST) -> DataReport:
     """Read all data of a configuration and count.
+
+    Args:
+        config: names the data.
+        max_errors: most bad rows that an error lists, at least 1.
 
     Raises:
         DataError: when the data cannot be used.
         EncoderError: when the encoder has no tokenizer here.
     """
     rows: dict[str, dict[str, int]] = {name: {} for name in config.data}
-    texts: dict[str, dict[str, Texts]] = {n: {} for n, h in config.heads.items() if h.data}
-    blank_edges: dict[tuple[str, str], int] = {}
-    for source, data in config.data.items():
-        for split in SPLITS:
-            if found := sources.load(data, split):
-                logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
-                rows[source][split] = len(found)
-                made = examples.of_source(config, source, split, found)
-                for head in (name for name in texts if config.heads[name].data == source):
-                    texts[head][split] = of_head(made, head)
-                    blank_edges[head, split] = sum(e.blank_edges.get(head, 0) for e in made)
+    read: dict[str, dict[str, list[Example]]] = {name: {} for name in config.data}
+    with BadRows(max_errors) as bad:
+        for source, data in config.data.items():
+            for split in SPLITS:
+                if found := sources.load(data, split, bad):
+                    logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
+                    rows[source][split] = len(found)
+                    read[source][split] = examples.of_source(config, source, split, found, bad)
     named = config.encoder
     tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
     tokenizer = tokenizer.reading(named.special_tokens)
     known: dict[Input, int] = {}
 
-    def tokens(some: Texts, kind: Literal["text", "pair"]) -> list[int]:
+    def tokens(inputs: Iterable[Input]) -> list[int]:
         """Lengths; a text that several heads read is tokenised once."""
-        read = _inputs(some, kind)
-        if new := list(dict.fromkeys(text for text in read if text not in known)):
+        inputs = list(inputs)
+        if new := list(dict.fromkeys(text for text in inputs if text not in known)):
             logger.info("tokenising %s texts", f"{len(new):,}")
             known.update(zip(new, map(len, tokenizer.encode(new)), strict=True))
-        return [known[text] for text in read]
+        return [known[text] for text in inputs]
+
+    def of_split(made: Sequence[Example], head: str) -> SplitStatistics:
+        some, cut = of_head(made, head), cut_words(made, head)
+        return SplitStatistics(
+            rows=len(some),
+            target=target([reference for _, reference in some]),
+            tokens=lengths(tokens(_inputs(some, config.heads[head].input)), limit),
+            duplicates=repeated(some),
+            blank_edges=sum(e.blank_edges.get(head, 0) for e in made),
+            cut_words=len(cut),
+            cut_example=cut[0] if cut else None,
+        )
 
     limit = config.encoder.max_tokens
-    heads = {
-        name: HeadReport(
-            source=str(config.heads[name].data),
-            splits={
-                split: SplitStatistics(
-                    rows=len(some),
-                    target=target([reference for _, reference in some]),
-                    tokens=lengths(tokens(some, config.heads[name].input), limit),
-                    duplicates=repeated(some),
-                    blank_edges=blank_edges[name, split],
-                )
-                for split, some in splits.items()
-            },
-            leaks=leaks(splits),
-        )
-        for name, splits in texts.items()
-    }
-    return DataReport(rows=rows, heads=heads, max_tokens=limit)
+    heads = {}
+    for name, head in config.heads.items():
+        if head.data is not None:
+            splits = {split: of_head(made, name) for split, made in read[head.data].items()}
+            heads[name] = HeadReport(
+                source=head.data,
+                splits={split: of_split(made, name) for split, made in read[head.data].items()},
+                leaks=leaks(splits),
+                rare=rare(splits),
+                lone=lone(splits),
+            )
+    learnt = [(e.text, e.twin) for splits in read.values() for e in splits.get("train", ())]
+    both = [[text for text in texts if text is not None] for texts in learnt]
+    tokens(itertools.chain(*both))
+    planned = schedule(config.training, [sum(min(known[t], limit) for t in one) for one in both])
+    return DataReport(rows=rows, heads=heads, max_tokens=limit, schedule=planned)
 
 
 def _inputs(texts: Texts, kind: Literal["text", "pair"]) -> list[Input]:

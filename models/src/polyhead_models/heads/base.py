@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from polyhead.errors import nearest
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead_models.data.tagging import Words
@@ -181,14 +180,25 @@ class HeadNetwork(nn.Module, ABC):
         raise NotImplementedError
 
     @classmethod
-    def check(cls, reference: Any, labels: Sequence[str]) -> None:
-        """Refuse a reference with a label that was not seen in training.
+    def seen(cls, reference: Any, labels: Collection[str]) -> Any:
+        """What is left of a reference without the labels that training lacks; None for nothing.
 
-        Raises:
-            ValueError: names the label and the nearest known one.
+        Args:
+            reference: in the reference form.
+            labels: all that training has.
         """
-        for found in cls.labels_of(reference):
-            check_known(found, labels)
+        return reference if all(found in labels for found in cls.labels_of(reference)) else None
+
+    def prior(self, targets: Sequence[Tensor]) -> Tensor | None:
+        """The logits with which the head best answers texts that it has not read, `(count,)`.
+
+        Args:
+            targets: of all training rows, as `target` makes them; at least one.
+
+        Returns:
+            None for kinds that begin at 0.
+        """
+        return None
 
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
@@ -296,6 +306,18 @@ class NumericNetwork(HeadNetwork):
         """Mean loss of logits `(n, outputs)` for such targets, both float32, n at least 1."""
 
 
+def log_frequencies(targets: Sequence[Tensor], count: int) -> Tensor:
+    """Logarithms of the shares of label ids, float32 `(count,)`; each counts once more.
+
+    Args:
+        targets: ids, or `IGNORED`.
+        count: number of labels.
+    """
+    ids = torch.cat([target.flatten() for target in targets])
+    counts = torch.bincount(ids[ids != IGNORED], minlength=count) + 1.0
+    return torch.log(counts / counts.sum())
+
+
 def label(raw: Any) -> str:
     """A label: a text, a whole number or true/false.
 
@@ -305,15 +327,3 @@ def label(raw: Any) -> str:
     if isinstance(raw, str | int) and str(raw):
         return str(raw)
     raise ValueError(f"found {raw!r}, expected a label (a text or a whole number)")
-
-
-def check_known(found: str, known: Sequence[str]) -> None:
-    """Refuse a label that was not seen in training.
-
-    Raises:
-        ValueError: names the label and the nearest known one.
-    """
-    if found not in known:
-        raise ValueError(
-            f"unknown label {found!r}; training has {', '.join(known)}." + nearest(found, known)
-        )

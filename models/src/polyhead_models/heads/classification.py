@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polyhead.text.encoding import Encoding
-from polyhead_models.heads.base import HeadNetwork, label
+from polyhead_models.heads.base import HeadNetwork, label, log_frequencies
 
 
 class ClassificationNetwork(HeadNetwork):
@@ -35,6 +35,11 @@ class ClassificationNetwork(HeadNetwork):
         """Texts / (labels * texts with the label), as scikit-learn's ``"balanced"``."""
         counts = Counter(references)
         return [len(references) / (len(labels) * counts[label]) for label in labels]
+
+    def prior(self, targets: Sequence[Tensor]) -> Tensor:
+        """Logarithms of the labels' shares, each times its weight in the loss."""
+        weights = 0.0 if self.class_weights is None else torch.log(self.class_weights)
+        return log_frequencies(targets, self.count) + weights
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """The label's index, shape `()`."""

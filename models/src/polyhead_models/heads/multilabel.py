@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -56,6 +56,11 @@ class MultiLabelNetwork(NumericNetwork):
         return reference
 
     @classmethod
+    def seen(cls, reference: Reference, labels: Collection[str]) -> Reference:
+        """The set without them."""
+        return tuple(name for name in reference if name in labels)
+
+    @classmethod
     def balanced(cls, labels: Sequence[str], references: Sequence[Reference]) -> list[float]:
         """Texts without the label / texts with it: both sides weigh the same then."""
         counts = Counter(name for reference in references for name in reference)
@@ -73,6 +78,12 @@ class MultiLabelNetwork(NumericNetwork):
         expected = np.array([[name in r for name in spec.labels] for r in references])
         columns = zip(probabilities.T, expected.T, strict=True)
         return replace(spec, thresholds=tuple(best_threshold(p, e) for p, e in columns))
+
+    def prior(self, targets: Sequence[Tensor]) -> Tensor:
+        """The logit of each label's share, times its weight in the loss; each counts once more."""
+        shares = (torch.stack(list(targets)).sum(dim=0) + 1) / (len(targets) + 2)
+        weights = 0.0 if self.class_weights is None else torch.log(self.class_weights)
+        return torch.logit(shares) + weights
 
     def target(self, reference: Reference, encoding: Encoding) -> Tensor:
         """1 for the labels of the reference, 0 for the others: float32 `(labels,)`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from polyhead.heads.tokens import tags
 from polyhead.text.encoding import Encoding
 from polyhead_models.data import tagging
 from polyhead_models.data.tagging import Words
-from polyhead_models.heads.base import IGNORED, HeadNetwork
+from polyhead_models.heads.base import IGNORED, HeadNetwork, log_frequencies
 
 Reference = tuple[tuple[str, int, int], ...]
 
@@ -75,6 +75,15 @@ class TokensNetwork(HeadNetwork):
     def labels_of(cls, reference: Reference) -> Iterable[str]:
         """Those of the spans."""
         return (label for label, _, _ in reference)
+
+    @classmethod
+    def seen(cls, reference: Reference, labels: Collection[str]) -> Reference:
+        """The other spans."""
+        return tuple(span for span in reference if span[0] in labels)
+
+    def prior(self, targets: Sequence[Tensor]) -> Tensor:
+        """Logarithms of the tags' shares."""
+        return log_frequencies(targets, self.count)
 
     def target(self, reference: Any, encoding: Encoding) -> Tensor:
         """One tag id a token, shape `(tokens,)`; special tokens are ignored.

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from polyhead_models.config import TeacherConfig, TrainingConfig
+from polyhead_models.config import TeacherConfig
+from polyhead_models.data.steps import Schedule
 from polyhead_models.errors import ConfigError
 from polyhead_models.model import MultiHeadModel
 
@@ -105,10 +106,12 @@ def freeze(model: MultiHeadModel, what: Literal["nothing", "encoder"] | int) -> 
         parameter.requires_grad = id(parameter) in learning
 
 
-def optimizer(objective: Objective, settings: TrainingConfig) -> torch.optim.Optimizer:
+def optimizer(
+    objective: Objective, schedule: Schedule, *, weight_decay: float
+) -> torch.optim.Optimizer:
     """AdamW with a rate for the encoder and one for the rest; no decay for biases and norms."""
     encoder = {id(parameter) for parameter in objective.model.encoder.parameters()}
-    rates = (settings.head_learning_rate or settings.learning_rate, settings.learning_rate)
+    rates = (schedule.head_learning_rate, schedule.learning_rate)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in objective.parameters():
         if parameter.requires_grad:
@@ -119,7 +122,7 @@ def optimizer(objective: Objective, settings: TrainingConfig) -> torch.optim.Opt
             {
                 "params": parameters,
                 "lr": rates[inside],
-                "weight_decay": settings.weight_decay if matrix else 0.0,
+                "weight_decay": weight_decay if matrix else 0.0,
             }
             for (inside, matrix), parameters in groups.items()
         ]

@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from torch import nn
 
 from polyhead.errors import nearest
 from polyhead.heads import DECODERS, HeadSpec
 from polyhead.system import atomic
+from polyhead.system.schema import plain
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config
 from polyhead_models.data import examples as data
+from polyhead_models.data.bad_rows import MOST, BadRows
 from polyhead_models.data.examples import Example
+from polyhead_models.data.steps import schedule
 from polyhead_models.errors import ConfigError, DataError
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.layers import last_width
@@ -27,7 +32,8 @@ from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
-from polyhead_models.training.rows import encoded, training_rows
+from polyhead_models.training.floors import floors, warn
+from polyhead_models.training.rows import TrainingRow, encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer
 
 logger = logging.getLogger(__name__)
@@ -56,6 +62,8 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    more_epochs: int | None = None,
+    max_errors: int = MOST,
 ) -> Trained:
     """Train all heads together and write a checkpoint, with its learning curves as a picture.
 
@@ -70,6 +78,9 @@ def train(
         target: folder of the checkpoint.
         resume: go on with an interrupted run; a finished one is left as it is.
         overwrite: start anew, whatever is there.
+        more_epochs: train the finished checkpoint at `target` for so many epochs more, with a rate
+            that rises and falls anew; it stays as it was where none is better on validation.
+        max_errors: most bad rows that an error lists, at least 1.
 
     Raises:
         DataError: when the data cannot be used.
@@ -82,28 +93,58 @@ def train(
     with processes.together():
         identity = state.identity(config)
     processes.same(identity, what="settings or data")
-    if processes.first(lambda: state.keeps(identity, target, resume=resume, overwrite=overwrite)):
+    if more_epochs is not None:
+        identity = processes.first(lambda: state.continued(identity, target, more_epochs))
+    elif processes.first(lambda: state.keeps(identity, target, resume=resume, overwrite=overwrite)):
         processes.first(lambda: state.clear(target))
         return Trained(target, checkpoints.metrics(target), reused=True)
     with processes.together():
         target = atomic.replaceable(target)
-        train_set = data.load(config, "train")
-        validation_set = data.load(config, "validation")
+        with BadRows(max_errors) as bad:
+            train_set = data.load(config, "train", bad)
+            validation_set = data.load(config, "validation", bad)
         transformers.set_seed(config.training.seed)
-        checkpoint = prepare(config, identity, train_set)
-        data.check(config, validation_set, {n: s.labels for n, s in checkpoint.model.specs.items()})
+        if more_epochs is None:
+            checkpoint = prepare(config, identity, train_set)
+        else:
+            checkpoint = _continued(target, more_epochs, train_set)
+        labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
+        validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
+        if more_epochs is None:
+            start_at_priors(checkpoint.model, rows)
+            checkpoint = of_run = _scheduled(checkpoint, rows)
+        else:
+            of_run = _scheduled(_only(checkpoint, more_epochs), rows)
         # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
         with processes.together():
-            trainer = MultiHeadTrainer(checkpoint, rows, validation_set, partial)
+            trainer = MultiHeadTrainer(of_run, rows, validation_set, partial)
         last = processes.first(lambda: state.last_complete(partial))
         with processes.ending():
             trainer.train(resume_from_checkpoint=last)
         return processes.first(
-            lambda: _finish(trainer, tuned(checkpoint, validation_set), target, len(train_set))
+            lambda: _finish(trainer, checkpoint, target, train_set, validation_set)
         )
+
+
+def _continued(target: Path, epochs: int, train_set: Sequence[Example]) -> Checkpoint:
+    """The finished checkpoint, to be trained for more epochs."""
+    config = checkpoints.describe(target).config
+    found = checkpoints.load(target, trust_remote_code=config.encoder.trust_remote_code)
+    _set_losses(config, found.model, data.references(config, train_set))
+    continued = (*found.description.continued, epochs)
+    return replace(found, description=replace(found.description, continued=continued))
+
+
+def _only(checkpoint: Checkpoint, epochs: int) -> Checkpoint:
+    """As if it were configured for the epochs that are added, whose batches are others."""
+    description = checkpoint.description
+    training = description.config.training
+    training = replace(training, epochs=epochs, seed=training.seed + len(description.continued))
+    config = replace(description.config, training=training)
+    return replace(checkpoint, description=replace(description, config=config))
 
 
 def prepare(
@@ -204,16 +245,77 @@ def _set_losses(
             network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
 
 
+def _scheduled(checkpoint: Checkpoint, rows: Sequence[TrainingRow]) -> Checkpoint:
+    """The checkpoint with what the data chooses in its configuration; says how long it will be."""
+    description = checkpoint.description
+    settings, lengths = description.config.training, [row.tokens for row in rows]
+    planned = schedule(settings, lengths, processes=processes.count())
+    logger.info("training: %s", planned)
+    if planned.warning and not description.continued:
+        logger.warning("training: %s", planned.warning)
+    training = replace(settings, **{key: getattr(planned, key) for key in planned.chosen})
+    config = replace(description.config, training=training)
+    description = replace(description, config=config, chosen=planned.chosen)
+    return replace(checkpoint, description=description)
+
+
+def start_at_priors(model: MultiHeadModel, rows: Sequence[TrainingRow]) -> None:
+    """Set the last biases of fresh heads so that they begin with the frequencies of their labels.
+
+    Lin et al. 2017, section 4.1: the first hundreds of steps are not spent on what counting tells.
+    """
+    for name, network in model.networks.items():
+        targets = [row.targets[name] for row in rows if name in row.targets]
+        prior = network.prior(targets) if targets else None
+        if prior is not None:
+            last = network.projection[-1]
+            assert isinstance(last, nn.Linear)
+            with torch.no_grad():
+                last.bias.copy_(prior)
+
+
 def _finish(
-    trainer: MultiHeadTrainer, checkpoint: Checkpoint, target: Path, examples: int
+    trainer: MultiHeadTrainer,
+    checkpoint: Checkpoint,
+    target: Path,
+    train_set: Sequence[Example],
+    validation_set: Sequence[Example],
 ) -> Trained:
-    """Write the checkpoint."""
-    metrics = {"examples": examples, **trainer.summary()}
+    """Write the checkpoint, unless it continues a better one; name the heads that are weak."""
+    checkpoint = tuned(checkpoint, validation_set)
+    metrics = {"examples": len(train_set), **trainer.summary()}
+    if checkpoint.description.continued:
+        before = checkpoints.metrics(target)
+        watched = metrics["validation"] and before["validation"]
+        if watched and _mean(metrics["validation"]) <= _mean(before["validation"]):
+            logger.warning("%s: no epoch was better than before; it stays as it was", target)
+            return Trained(target, before)
+        metrics = _joined(before, metrics)
+    least = floors(checkpoint.model.specs, list(metrics["validation"]), train_set, validation_set)
+    warn(metrics["validation"], least)
+    metrics["floors"] = plain(least)
     curves = learning_curves(metrics["history"], best_epoch=metrics["best_epoch"])
     with atomic.folder(target) as folder:
         checkpoints.save(folder, checkpoint, metrics)
         (folder / _CURVES).write_bytes(curves)
     return Trained(target, metrics)
+
+
+def _mean(validation: Mapping[str, Mapping[str, Any]]) -> float:
+    return float(np.mean([head["value"] for head in validation.values()]))
+
+
+def _joined(before: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a continued run, with the epochs, steps and seconds before it."""
+    first = before["history"][-1]["epoch"] if before["history"] else 0
+    later = [{**entry, "epoch": entry["epoch"] + first} for entry in metrics["history"]]
+    return {
+        **metrics,
+        "history": [*before["history"], *later],
+        "best_epoch": metrics["best_epoch"] + first,
+        "steps": metrics["steps"] + before["steps"],
+        "seconds": round((metrics["seconds"] or 0) + (before["seconds"] or 0), 1),
+    }
 
 
 def tuned(checkpoint: Checkpoint, validation: Sequence[Example]) -> Checkpoint:

@@ -18,6 +18,7 @@ from polyhead_models.training import processes
 from polyhead_models.training.trainer import COMPLETE
 
 _STATE, _LOCK = "run.json", "lock"
+_NONE, _TOLD = "not there", 5
 
 
 def resumable(config: Config, target: Path) -> bool:
@@ -44,7 +45,7 @@ def partial_folder(target: Path) -> Path:
 def identity(config: Config) -> dict[str, Any]:
     """What a run is made from: equal identities give equal checkpoints."""
     return {
-        "config": config.fingerprint,
+        "config": config.settings,
         "data": {**checkpoints.digests(config), **checkpoints.teachers(config)},
     }
 
@@ -56,7 +57,7 @@ def _run(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made_from(target: Path) -> dict[str, Any]:
     description = checkpoints.describe(target)
-    return {"config": description.config.fingerprint, "data": dict(description.data)}
+    return {"config": description.asked.settings, "data": dict(description.data)}
 
 
 def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite: bool) -> bool:
@@ -75,15 +76,30 @@ def keeps(identity: Mapping[str, Any], target: Path, *, resume: bool, overwrite:
         return False
     if not resume:
         raise CheckpointError(
-            f"{target}: exists. Name another folder, start anew with --overwrite, or pass --resume"
-            " to keep it when it is up to date."
+            f"{target}: exists. Name another folder, start anew with --overwrite, pass --resume to"
+            " keep it when it is up to date, or --epochs +N to train it for N epochs more."
         )
-    if _made_from(target) != identity:
-        raise CheckpointError(
-            f"{target}: was trained with other settings or data. Train into another folder, or"
-            " start anew with --overwrite."
-        )
+    _check_made_from(target, identity)
     return True
+
+
+def continued(identity: Mapping[str, Any], target: Path, epochs: int) -> dict[str, Any]:
+    """The identity of a run that trains the finished checkpoint at `target` for more epochs.
+
+    Raises:
+        CheckpointError: when there is none, or one of other settings or data.
+    """
+    before = checkpoints.describe(target).continued
+    _check_made_from(target, identity)
+    return {**identity, "continued": [*before, epochs]}
+
+
+def _check_made_from(target: Path, identity: Mapping[str, Any]) -> None:
+    if (found := _made_from(target)) != identity:
+        raise CheckpointError(
+            f"{target}: was trained with other settings or data: {_differing(found, identity)}."
+            " Train into another folder, or start anew with --overwrite."
+        )
 
 
 @contextmanager
@@ -151,14 +167,39 @@ def _remove(partial: Path) -> None:
 def _check_same_run(partial: Path, found: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     if {**found, "processes": run["processes"]} != run:
         raise CheckpointError(
-            f"{partial}: the interrupted run had other settings or data. Start anew with"
-            " --overwrite."
+            f"{partial}: the interrupted run had other settings or data: {_differing(found, run)}."
+            " Start anew with --overwrite."
         )
     if found != run:
         raise CheckpointError(
             f"{partial}: the interrupted run had {found.get('processes')} processes, this one has"
             f" {run['processes']}. Start as many as it had, or anew with --overwrite."
         )
+
+
+def _differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The settings and files in which two identities differ, the first few."""
+    if not isinstance(found["config"], Mapping):
+        return "an older polyhead wrote it, and not its settings"
+    old, new = _flat(found["config"]), _flat(now["config"])
+    settings = [key for key in {**old, **new} if old.get(key, _NONE) != new.get(key, _NONE)]
+    told = [f"{key} was {old.get(key, _NONE)}, is {new.get(key, _NONE)}" for key in settings]
+    if found.get("continued") != now.get("continued"):
+        told.append("one of them trains a finished checkpoint on")
+    old, new = found["data"], now["data"]
+    files = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    told += [f"the files of {key.replace('.', ' ')} have changed" for key in files]
+    return "; ".join(told[:_TOLD]) + ("; …" if len(told) > _TOLD else "")
+
+
+def _flat(settings: Any, name: str = "") -> dict[str, str]:
+    """Every setting by its dotted name, as JSON."""
+    if not isinstance(settings, Mapping) or not settings:
+        return {name: json.dumps(settings, ensure_ascii=False)}
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{name}.{key}" if name else key)
+    return found
 
 
 def last_complete(folder: Path) -> str | None:

@@ -24,6 +24,7 @@ from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
+from polyhead_models.data.steps import Schedule, schedule
 from polyhead_models.evaluation import HeadFigures, evaluate
 from polyhead_models.training import processes
 from polyhead_models.training.objective import Objective, freeze, optimizer
@@ -101,10 +102,12 @@ class MultiHeadTrainer(transformers.Trainer):
         config = checkpoint.description.config
         settings = config.training
         self._checkpoint = checkpoint
+        lengths = [row.tokens for row in rows]
+        planned = schedule(settings, lengths, processes=processes.count())
         self._batches = TokenBudgetBatches(
-            [row.tokens for row in rows],
+            lengths,
             [row.source for row in rows],
-            batch_tokens=settings.batch_tokens,
+            batch_tokens=planned.batch_tokens,
             sampling=settings.sampling,
             temperature=settings.temperature,
             seed=settings.seed,
@@ -117,17 +120,19 @@ class MultiHeadTrainer(transformers.Trainer):
         freeze(checkpoint.model, settings.freeze)
         weights = {name: head.loss_weight for name, head in trained.items()}
         objective = Objective(checkpoint.model, weights, settings.loss_weighting, taught)
-        steps = len(self._batches) * settings.epochs
         callbacks: list[transformers.TrainerCallback] = [Resumption()]
         if validation and settings.patience:
             callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
         super().__init__(
             model=objective,
-            args=_arguments(settings, folder, steps, watch=bool(validation)),
+            args=_arguments(settings, planned, folder, watch=bool(validation)),
             train_dataset=list(rows),
             eval_dataset=list(validation),
             callbacks=callbacks,
-            optimizers=(optimizer(objective, settings), None),
+            optimizers=(
+                optimizer(objective, planned, weight_decay=settings.weight_decay),
+                None,
+            ),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
@@ -213,15 +218,15 @@ def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _arguments(
-    settings: TrainingConfig, folder: Path, steps: int, *, watch: bool
+    settings: TrainingConfig, planned: Schedule, folder: Path, *, watch: bool
 ) -> transformers.TrainingArguments:
     # It would win over `precision`; transformers 4 leaves that of an earlier training there.
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     return transformers.TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        warmup_steps=math.ceil(settings.warmup * steps),
+        num_train_epochs=planned.epochs,
+        learning_rate=planned.learning_rate,
+        warmup_steps=math.ceil(settings.warmup * planned.steps),
         lr_scheduler_type="linear",
         bf16=_bf16(settings.precision),
         use_cpu=not torch.cuda.is_available(),

@@ -25,7 +25,7 @@ SIGNALLED = 128
 """Added to the number of the signal that ended a command: 130 for Ctrl-C, 143 for SIGTERM."""
 
 _BROUGHT_BY = {
-    "polyhead-models": ("data", "evaluate", "heads", "train"),
+    "polyhead-models": ("data", "evaluate", "heads", "init", "train"),
     "polyhead-export": ("combine", "export", "import"),
     "polyhead-bench": ("bench",),
 }

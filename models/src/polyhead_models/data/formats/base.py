@@ -25,6 +25,11 @@ class Row:
     fields: Mapping[str, Any]
 
 
+def raised(problem: DataError) -> None:
+    """Refuse a bad row at once."""
+    raise problem
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileLayout:
     """What the configuration says of a file next to its place.
@@ -34,11 +39,14 @@ class FileLayout:
             called ``""`` or ``"_"`` is left out.
         header: whether the first line names the columns; None: exactly when `columns` is empty.
         split: the hub's split where the place names none.
+        refuse: is told what is wrong with a row that cannot be read; when it returns, the reader
+            goes on with the next.
     """
 
     columns: tuple[str, ...] = ()
     header: bool | None = None
     split: str = "train"
+    refuse: Callable[[DataError], None] = raised
 
 
 ReadPlaces = Callable[[Sequence[str], FileLayout], Iterator[Row]]

@@ -29,7 +29,13 @@ def read(place: str, layout: FileLayout) -> Iterator[Row]:
     tabs = any("\t" in line for _, line in numbered if line.strip())
     for blank, sentence in itertools.groupby(numbered, key=lambda one: not one[1].strip(" \t")):
         if not blank:
-            yield from _row(place, layout.columns, sentence, tabs)
+            try:
+                row = _row(place, layout.columns, sentence, tabs)
+            except DataError as problem:
+                layout.refuse(problem)
+                continue
+            if row is not None:
+                yield row
 
 
 def _comment(line: str, tabs: bool) -> dict[str, str] | None:
@@ -43,8 +49,8 @@ def _comment(line: str, tabs: bool) -> dict[str, str] | None:
 
 def _row(
     place: str, columns: Sequence[str], sentence: Iterable[tuple[int, str]], tabs: bool
-) -> Iterator[Row]:
-    """The numbered lines of a sentence as a row; nothing when it has no words."""
+) -> Row | None:
+    """The numbered lines of a sentence as a row; None when it has no words."""
     comments: dict[str, str] = {}
     words: list[list[str]] = []
     first = 0
@@ -65,6 +71,7 @@ def _row(
             )
         first = first or number
         words.append(cells)
-    if words:
-        found = named(columns, [list(column) for column in zip(*words, strict=True)])
-        yield Row(f"{place}:{first}", {**comments, **found})
+    if not words:
+        return None
+    found = named(columns, [list(column) for column in zip(*words, strict=True)])
+    return Row(f"{place}:{first}", {**comments, **found})

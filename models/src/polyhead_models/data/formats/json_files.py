@@ -30,10 +30,14 @@ def read_lines(place: str, layout: FileLayout) -> Iterator[Row]:
     for number, line in lines(Path(place)):
         if line.strip():
             where = f"{place}:{number}"
-            item = _parsed(without_end(line), place, "not a JSON line", number)
-            if not isinstance(item, dict):
-                raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
-            yield Row(where, item)
+            try:
+                item = _parsed(without_end(line), place, "not a JSON line", number)
+                if not isinstance(item, dict):
+                    raise DataError(f"{where}: found {line.strip()[:60]}, expected a JSON object.")
+            except DataError as problem:
+                layout.refuse(problem)
+            else:
+                yield Row(where, item)
 
 
 def read_list(place: str, layout: FileLayout) -> Iterator[Row]:
@@ -45,7 +49,10 @@ def read_list(place: str, layout: FileLayout) -> Iterator[Row]:
     path, key = split_key(place)
     for line, item in items(path, key):
         where = f"{path}:{line}"
-        yield Row(where, _fields(item, layout.columns, where))
+        try:
+            yield Row(where, _fields(item, layout.columns, where))
+        except DataError as problem:
+            layout.refuse(problem)
 
 
 def files(places: Sequence[str], layout: FileLayout) -> list[Path]:

@@ -42,10 +42,12 @@ def _rows(place: str, records: Records, layout: FileLayout) -> Iterator[Row]:
     for line, cells in records:
         where = f"{place}:{line}"
         if len(cells) != len(columns):
-            raise DataError(
+            problem = (
                 f"{where}: found {len(cells)} columns, expected {len(columns)}:"
                 f" {', '.join(columns)}."
             )
+            layout.refuse(DataError(problem))
+            continue
         yield Row(where, named(columns, [cell or None for cell in cells]))
 
 
