@@ -91,7 +91,7 @@ def test_the_learnt_factor_does_not_depend_on_the_share_of_batches_with_targets(
 def test_a_row_counts_alike_whatever_else_is_in_its_batch(model, weighting, name, rows):
     """Three rows in three batches, or in one beside two rows of another head."""
     ids = torch.tensor([[2, n, 8, 3] for n in (9, 7, 6, 5, 4)])
-    objective = Objective(model, {name: 1.0}, weighting, {name: 1.5})
+    objective = Objective(model, {name: 1.0}, weighting, usual={name: 1.5})
     collate = model.networks[name].collate
 
     def loss(chosen, targets):

@@ -29,6 +29,7 @@ class Objective(nn.Module):
         model: MultiHeadModel,
         weights: Mapping[str, float],
         weighting: Literal["fixed", "uncertainty"],
+        *,
         usual: Mapping[str, float] = MappingProxyType({}),
         teachers: Mapping[str, TeacherConfig] = MappingProxyType({}),
     ) -> None:

@@ -123,7 +123,8 @@ class MultiHeadTrainer(transformers.Trainer):
         counts = {n: np.array([len(r.all) * (n in r.targets) for r in rows]) for n in trained}
         usual = {name: self._batches.usual(of_rows) for name, of_rows in counts.items()}
         self._learns = {name: of_rows > 0 for name, of_rows in counts.items()}
-        objective = Objective(checkpoint.model, weights, settings.loss_weighting, usual, taught)
+        weighting = settings.loss_weighting
+        objective = Objective(checkpoint.model, weights, weighting, usual=usual, teachers=taught)
         callbacks: list[transformers.TrainerCallback] = [Resumption()]
         if validation and settings.patience:
             callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
