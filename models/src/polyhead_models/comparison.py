@@ -17,20 +17,25 @@ from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.bad_rows import MOST
 from polyhead_models.data.examples import Example
-from polyhead_models.errors import ConfigError
+from polyhead_models.errors import ConfigError, DataError
 from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.training import Trained, train
 
 logger = logging.getLogger(__name__)
 
-HEADER = ("head", "metric", "split", "texts", "windowed", "joint", "single", "difference")
+HEADER = (
+    *("head", "metric", "split", "texts", "windowed", "joint", "single", "difference"),
+    *("rows seen", "in steps"),
+)
 _PAGE = """\
 # Joint training against single heads
 
 Encoder `{encoder}`. Single: the same encoder, `[training]` table and seed, one head at a time. The
 difference is joint minus single on the same texts; intervals are 95%, percentile bootstrap over
-texts. Validation metrics also chose the epoch. Seconds are of this machine, validation included.
+texts. Validation metrics also chose the epoch. Rows seen are the head's own up to that epoch, joint
+/ single, each as often as it came; the steps are those that had one. Seconds are of this machine,
+validation included.
 
 {metrics}
 
@@ -43,6 +48,8 @@ class HeadComparison:
     """A head's primary metric: trained jointly, alone, and joint minus single, on the same texts.
 
     They are the `texts` of the split that have a reference; `windowed` were read in windows.
+    `seen` has, by ``"joint"`` and ``"single"``, the `rows` of the head that the kept epoch had seen
+    and the `steps` with one.
     """
 
     metric: str
@@ -52,6 +59,7 @@ class HeadComparison:
     joint: Estimate
     single: Estimate
     difference: Estimate
+    seen: Mapping[str, Mapping[str, int]]
 
 
 def report_folder(target: Path) -> Path:
@@ -75,21 +83,30 @@ def compare(
 
     Raises:
         ConfigError: when there are not two heads to compare, or no texts for one.
+        DataError: as `train`; or when training has none of the labels of a head's texts.
     """
     examples, splits = _held_out(config)
     folder = report_folder(target)
     run = train(config, target, resume=resume, overwrite=overwrite, max_errors=max_errors)
+    together = run.metrics["seen"]
     costs, joint = _measured(run, config, examples)
     # Alone with the settings that the joint data chose: the same recipe.
     same = replace(config, training=checkpoints.describe(run.path).config.training)
     heads: dict[str, HeadComparison] = {}
     runs = {"joint": costs}
     for head, split in splits.items():
+        if not joint[head]:
+            raise DataError(
+                f"head {head!r}: no {split} row is left to compare by: training has none of their"
+                " labels. Correct them, or train without --compare-single."
+            )
         logger.info("%s alone:", head)
         own, path = single(same, head), folder / "single" / head
         run = train(own, path, resume=True, overwrite=overwrite)
         runs[f"{head} alone"], alone = _measured(run, own, examples)
-        heads[head] = _compared(own.heads[head].versioned_kind, split, joint[head], alone[head])
+        seen = {"joint": together[head], "single": run.metrics["seen"][head]}
+        kind = own.heads[head].versioned_kind
+        heads[head] = _compared(kind, split, joint[head], alone[head], seen)
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
     atomic.write(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     page = _PAGE.format(
@@ -107,7 +124,8 @@ def rows(heads: Mapping[str, HeadComparison]) -> list[list[object]]:
     for name, head in heads.items():
         estimates = (head.joint, head.single, head.difference)
         shown = [f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in estimates]
-        found.append([name, head.metric, head.split, head.texts, head.windowed, *shown])
+        seen = [" / ".join(f"{s[key]:,}" for s in head.seen.values()) for key in ("rows", "steps")]
+        found.append([name, head.metric, head.split, head.texts, head.windowed, *shown, *seen])
     return found
 
 
@@ -151,7 +169,11 @@ def _measured(
 
 
 def _compared(
-    kind: str, split: str, joint: Sequence[Answered], alone: Sequence[Answered]
+    kind: str,
+    split: str,
+    joint: Sequence[Answered],
+    alone: Sequence[Answered],
+    seen: Mapping[str, Mapping[str, int]],
 ) -> HeadComparison:
     first, second = ([row.result for row in rows] for rows in (joint, alone))
     both, one, difference = paired(kind, first, second, [row.reference for row in joint])
@@ -163,4 +185,5 @@ def _compared(
         joint=both,
         single=one,
         difference=difference,
+        seen=seen,
     )

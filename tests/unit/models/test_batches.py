@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -144,3 +145,33 @@ def test_rows_of_a_source_are_drawn_alike():
     drawn = Counter(r for epoch in range(2000) for b in batches_of(sampler, epoch) for r in b)
     for row in range(10):
         assert drawn[row] / 20_000 == pytest.approx(1 / 16 if row < 8 else 1 / 4, abs=0.01)
+
+
+@pytest.mark.parametrize("sampling", ["proportional", "temperature", "uniform"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_a_batch_usually_has_is_the_mean_over_many(sampling, processes):
+    lengths, sources = [*range(1, 31)] * 2, ["a"] * 48 + ["b"] * 12
+    counts = np.array([0] * 48 + [1, 2] * 6)
+    sampler = TokenBudgetBatches(
+        lengths, sources, batch_tokens=100, sampling=sampling, processes=processes
+    )
+    found = [counts[batch].sum() for epoch in range(200) for batch in batches_of(sampler, epoch)]
+    assert np.mean(found) == pytest.approx(sampler.usual(counts), rel=0.05)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rows_seen_are_those_of_the_batches_of_all_processes(processes):
+    lengths, which = list(range(1, 40)), np.arange(39) % 5 == 0
+    samplers = [
+        TokenBudgetBatches(
+            lengths, ["a"] * 39, batch_tokens=50, process=process, processes=processes
+        )
+        for process in range(processes)
+    ]
+    steps = [
+        sum(which[batch].sum() for batch in together)
+        for epoch in range(3)
+        for together in zip(*(batches_of(sampler, epoch) for sampler in samplers), strict=True)
+    ]
+    expected = (3 * which.sum(), sum(rows > 0 for rows in steps))
+    assert samplers[0].seen(which, epochs=3) == expected

@@ -72,6 +72,20 @@ def test_the_page_shows_every_head_and_run(compared):
         assert f"| {name} alone | " in text
 
 
+def test_the_rows_that_a_head_has_seen_are_counted(compared):
+    """Each epoch has its 36 rows once; this source is the only one, so every step has some."""
+    folder = report_folder(compared[1])
+    runs = {"joint": compared[1], "single": folder / "single" / "topic"}
+    for run, path in runs.items():
+        metrics = checkpoint.metrics(path)
+        share = metrics["best_epoch"] / len(metrics["history"])
+        expected = {"rows": 36 * metrics["best_epoch"], "steps": share * metrics["steps"]}
+        assert compared[2]["topic"].seen[run] == expected
+    seen = compared[2]["topic"].seen
+    shown = f"| {seen['joint']['rows']} / {seen['single']['rows']} |"
+    assert shown in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_each_head_is_compared_on_test_texts_or_else_validation_texts_of_its_source(
     write_config, write_rows, tmp_path
 ):
@@ -133,11 +147,11 @@ def test_nothing_to_compare_is_an_error_before_any_training(write_config, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"data", "config.toml"}
 
 
-def test_a_label_that_is_in_the_test_split_alone_is_named(write_config, tmp_path):
+def test_a_head_without_a_known_label_in_its_test_rows_is_named(write_config, tmp_path):
     made = config.load(write_config(tmp_path))
     row = {"text": "Anna", "topic": "homes", "entities": []}
     (tmp_path / "data" / "test.jsonl").write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(DataError, match=r"test\.jsonl:1: head 'topic'"):
+    with pytest.raises(DataError, match="head 'topic': no test row is left to compare by"):
         compare(made, tmp_path / "checkpoint")
 
 

@@ -50,7 +50,7 @@ def test_tokens_that_the_teacher_does_not_know_count_for_nothing(model):
 
 def test_labels_and_teacher_share_the_loss(model):
     teacher = TeacherConfig(checkpoint="x", weight=0.25, temperature=2.0)
-    objective = Objective(model, {"topic": 1.0}, "fixed", {"topic": teacher})
+    objective = Objective(model, {"topic": 1.0}, "fixed", teachers={"topic": teacher})
     mask, targets, said = torch.ones_like(IDS), torch.tensor([1]), torch.tensor([[1.0, 2.0, 0.0]])
     network, logits = model.networks["topic"], model(IDS, mask)["topic"]
     expected = 0.75 * network.loss(logits, targets) + 0.25 * network.distil(logits, said, 2.0)
@@ -126,6 +126,16 @@ def test_class_weights_do_not_bend_what_a_teacher_says():
     own = torch.zeros(1, 1, requires_grad=True)
     network.distil(own, torch.zeros(1, 1), 2.0).backward()
     assert own.grad.item() == pytest.approx(0.0, abs=1e-7)  # the teacher's 0.5 is the best answer
+
+
+def test_a_sure_teacher_of_a_set_says_what_labels_say():
+    spec = HeadSpec(
+        kind="multilabel.v1", output="o", labels=("a", "b"), pooling="mean", max_tokens=9
+    )
+    network = NETWORKS["multilabel.v1"](spec, width=4, depth=1)
+    own, sure = torch.tensor([[2.0, 1.0]]), torch.tensor([[99.0, -99.0]])
+    labels = network.loss(own, torch.tensor([[1.0, 0.0]]))
+    assert network.distil(own, sure, 1.0).item() == pytest.approx(labels.item())
 
 
 def test_a_teacher_that_reads_other_tokens_cannot_teach_tags(model, trained, wordpiece):

@@ -80,6 +80,29 @@ def test_the_learnt_factor_does_not_depend_on_the_share_of_batches_with_targets(
     assert objective.log_variances.grad.item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty"])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("topic", [torch.tensor(n) for n in (0, 2, 1)]),
+        ("entities", [torch.tensor([IGNORED, n, 0, IGNORED]) for n in (0, 2, 1)]),
+    ],
+)
+def test_a_row_counts_alike_whatever_else_is_in_its_batch(model, weighting, name, rows):
+    """Three rows in three batches, or in one beside two rows of another head."""
+    ids = torch.tensor([[2, n, 8, 3] for n in (9, 7, 6, 5, 4)])
+    objective = Objective(model, {name: 1.0}, weighting, usual={name: 1.5})
+    collate = model.networks[name].collate
+
+    def loss(chosen, targets):
+        batch = ids[chosen]
+        return objective(batch, torch.ones_like(batch), {name: collate(targets, 4)})["loss"].item()
+
+    single = [loss([i], [row]) for i, row in enumerate(rows)]
+    together = loss([3, 0, 1, 4, 2], [None, *rows[:2], None, rows[2]])
+    assert together == pytest.approx(sum(single), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("kind", "targets"),
     [

@@ -71,7 +71,32 @@ class TokenBudgetBatches:
         return self._rounds
 
     def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng((self._seed, self._epoch))
+        for batch in self._batches(self._epoch)[self._process :: self._processes]:
+            yield batch.tolist()
+
+    def usual(self, counts: NDArray[np.int64]) -> float:
+        """The mean over batches of a sum over their rows.
+
+        Args:
+            counts: what each row adds, `(rows,)`.
+        """
+        drawn = counts.sum() if self._weights is None else len(counts) * (self._weights @ counts)
+        return float(drawn) / self._count
+
+    def seen(self, which: NDArray[np.bool_], epochs: int) -> tuple[int, int]:
+        """How many of some rows the first epochs have, and in how many steps there is one.
+
+        Args:
+            which: rows that count, `(rows,)`.
+            epochs: from the first.
+        """
+        found = [which[batch].sum() for epoch in range(epochs) for batch in self._batches(epoch)]
+        steps = np.reshape(found, (-1, self._processes)).sum(axis=1)
+        return int(steps.sum()), int((steps > 0).sum())
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Rows of all batches of an epoch; each step takes as many as there are processes."""
+        random = np.random.default_rng((self._seed, epoch))
         rows = self._draw(random)
         noise = random.uniform(0.9, 1.1, len(rows))
         rows = rows[np.argsort(self._lengths[rows] * noise, kind="stable")]
@@ -82,8 +107,7 @@ class TokenBudgetBatches:
         cuts = np.maximum.accumulate(cuts - steps) + steps
         cuts = np.minimum(cuts, len(rows) - steps[::-1] - 1)
         batches = np.split(rows, cuts)
-        for index in random.permutation(self._count)[self._process :: self._processes]:
-            yield batches[index].tolist()
+        return [batches[index] for index in random.permutation(self._count)]
 
     def _draw(self, random: np.random.Generator) -> NDArray[np.int64]:
         count = len(self._lengths)

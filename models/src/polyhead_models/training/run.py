@@ -309,8 +309,13 @@ def _joined(before: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, 
     """The metrics of a continued run, with the epochs, steps and seconds before it."""
     first = before["history"][-1]["epoch"] if before["history"] else 0
     later = [{**entry, "epoch": entry["epoch"] + first} for entry in metrics["history"]]
+    seen = [part for part in (before.get("seen"), metrics["seen"]) if part is not None]
     return {
         **metrics,
+        "seen": {
+            head: {key: sum(part[head][key] for part in seen) for key in found}
+            for head, found in metrics["seen"].items()
+        },
         "history": [*before["history"], *later],
         "best_epoch": metrics["best_epoch"] + first,
         "steps": metrics["steps"] + before["steps"],

@@ -119,7 +119,12 @@ class MultiHeadTrainer(transformers.Trainer):
         self._collate = Collator(checkpoint.model, list(trained), list(taught))
         freeze(checkpoint.model, settings.freeze)
         weights = {name: head.loss_weight for name, head in trained.items()}
-        objective = Objective(checkpoint.model, weights, settings.loss_weighting, taught)
+        # A twin has the targets of its row.
+        counts = {n: np.array([len(r.all) * (n in r.targets) for r in rows]) for n in trained}
+        usual = {name: self._batches.usual(of_rows) for name, of_rows in counts.items()}
+        self._learns = {name: of_rows > 0 for name, of_rows in counts.items()}
+        weighting = settings.loss_weighting
+        objective = Objective(checkpoint.model, weights, weighting, usual=usual, teachers=taught)
         callbacks: list[transformers.TrainerCallback] = [Resumption()]
         if validation and settings.patience:
             callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
@@ -177,16 +182,20 @@ class MultiHeadTrainer(transformers.Trainer):
         """Metrics and facts of the finished run, as plain data; metrics are computed in fp32.
 
         `history` has an entry an epoch: its number, the mean training loss and, with validation
-        data, the metrics of all heads and their mean. `seconds` is the wall time over all resumed
-        runs.
+        data, the metrics of all heads and their mean. `seen` has for each head how many of its rows
+        the best epoch has seen, each as often as it came, and in how many steps. `seconds` is the
+        wall time over all resumed runs.
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
         best = max(watched, key=lambda entry: entry["mean"], default=None)
         elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
+        epoch = best["epoch"] if best else round(self.state.epoch or 0)
+        seen = {name: self._batches.seen(which, epoch) for name, which in self._learns.items()}
         return {
             "validation": plain(self.figures(_VALIDATION)),
-            "best_epoch": best["epoch"] if best else round(self.state.epoch or 0),
+            "best_epoch": epoch,
+            "seen": {name: {"rows": rows, "steps": steps} for name, (rows, steps) in seen.items()},
             "history": history,
             "rows": len(self.train_dataset),  # type: ignore[arg-type]
             "steps": self.state.global_step,
