@@ -24,6 +24,7 @@ class Objective(nn.Module):
         weights: Mapping[str, float],
         weighting: Literal["fixed", "uncertainty"],
         teachers: Mapping[str, TeacherConfig] = MappingProxyType({}),
+        held: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Join model and loss.
 
@@ -35,11 +36,14 @@ class Objective(nn.Module):
                 the logarithm of the head's variance and starts at 0. Batches without a target of
                 the head leave its s alone, so that it does not depend on their share.
             teachers: settings of the heads that learn from a teacher as well.
+            held: a factor for how far each head that is held, trained or not, is from the
+                untouched encoder's vectors, which come with the teachers' logits.
         """
         super().__init__()
         self.model = model
         self._weights = dict(weights)
         self._teachers = dict(teachers)
+        self._held = dict(held)
         self._rows = {name: row for row, name in enumerate(weights)}
         self.log_variances = (
             nn.Parameter(torch.zeros(len(weights))) if weighting == "uncertainty" else None
@@ -76,6 +80,9 @@ class Objective(nn.Module):
                 if bool(self.model.networks[name].known(targets[name]).any()):
                     loss = loss + s / 2
             losses.append(weight * loss)
+        for name, weight in self._held.items():
+            network = self.model.networks[name]
+            losses.append(weight * network.distil(logits[name], teachers[name], 1.0))
         return {"loss": torch.stack(losses).sum()}
 
     def _loss(
