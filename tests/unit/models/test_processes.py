@@ -57,8 +57,8 @@ sys.exit(main(["train", sys.argv[3], "-o", sys.argv[4], "--json"]))
 def write_heads(write_config, folder):
     """A configuration with all that may leave weights without a gradient.
 
-    The heads read the first layer, so that nothing reads the second; the mix of the embedding is not
-    trained, as nothing holds it; some rows have no topic, some no entities.
+    The heads read the first layer, so that nothing reads the second; nothing trains or holds the
+    embedding's mix; some rows have no topic, some no entities.
     """
     path = write_config(
         folder,

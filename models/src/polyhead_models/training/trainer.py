@@ -177,18 +177,14 @@ class MultiHeadTrainer(transformers.Trainer):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
             entry = processes.first(self._watched)
         self.state.log_history.append(entry)
-        metrics = {"eval_rank": entry["rank"]}
+        metrics = {"eval_rank": _rank(entry)}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
     def _watched(self) -> dict[str, Any]:
-        """An epoch's entry in the log.
-
-        Its `rank` decides: the mean, but below all others where a vector head is worse than
-        untouched, and the lower the more it is.
-        """
+        """An epoch's entry in the log."""
         epoch = round(self.state.epoch or 0)
         found, agreement = self.figures(f"validation, epoch {epoch}")
         mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
@@ -207,7 +203,7 @@ class MultiHeadTrainer(transformers.Trainer):
             _VALIDATION: plain(found),
             "mean": mean,
             "agreement": agreement,
-            "rank": -_LAST - max(lost.values()) if lost else mean,
+            "worse": lost,
         }
 
     def figures(self, label: str) -> tuple[dict[str, HeadFigures], dict[str, float]]:
@@ -228,18 +224,18 @@ class MultiHeadTrainer(transformers.Trainer):
 
         `history` has an entry an epoch: its number, the mean training loss and, with validation
         data, the metrics of all heads and their mean. `untouched` are the metrics of vector heads
-        before the training, `agreement` the mean cosine with the vectors of then. `seconds` is the
-        wall time over all resumed runs.
+        before the training, `agreement` the mean cosine with the vectors of then, `worse` by how
+        much an epoch's metrics are lower. `seconds` is the wall time over all resumed runs.
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
-        best = max(watched, key=lambda entry: entry["rank"], default=None)
+        best = max(watched, key=_rank, default=None)
         found, agreement = self.figures(_VALIDATION)
-        if best and best["rank"] <= -_LAST:
+        if best and best["worse"]:
             logger.warning(
                 "every epoch is worse than untouched for %s; epoch %d, the nearest, is kept. A"
                 " larger 'hold' of the head, a smaller learning_rate or more of its rows may help",
-                *(" and ".join(self._untouched.lost(found)), best["epoch"]),
+                *(" and ".join(best["worse"]), best["epoch"]),
             )
         elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         return {
@@ -266,9 +262,14 @@ def _keep(folder: Path, *, best: str | None) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def _rank(entry: Mapping[str, Any]) -> float:
+    """What is highest in the best epoch: the mean, or below all means how little is lost."""
+    return -_LAST - max(entry["worse"].values()) if entry["worse"] else float(entry["mean"])
+
+
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One entry an epoch out of the trainer's log."""
-    keys = ("loss", _VALIDATION, "mean", "agreement", "rank")
+    keys = ("loss", _VALIDATION, "mean", "agreement", "worse")
     epochs: dict[int, dict[str, Any]] = {}
     for entry in log:
         if "loss" in entry or _VALIDATION in entry:
