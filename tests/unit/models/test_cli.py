@@ -38,9 +38,9 @@ def test_train_writes_its_metrics_to_stdout_and_its_progress_to_stderr(
     code, out, err = polyhead(*words, "--resume")
     assert code == 0
     assert out.splitlines()[0].split() == [
-        *("head", "metric", "validation", "texts", "chance", "TF-IDF"),
+        *("head", "metric", "validation", "texts", "chance", "TF-IDF", "untouched", "agreement"),
     ]
-    assert [line.split()[0] for line in out.splitlines()[2:]] == ["topic", "entities"]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["topic", "entities", "embedding"]
     assert "already trained with these settings and data; kept" in err
 
 

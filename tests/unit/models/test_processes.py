@@ -57,15 +57,16 @@ sys.exit(main(["train", sys.argv[3], "-o", sys.argv[4], "--json"]))
 def write_heads(write_config, folder):
     """A configuration with all that may leave weights without a gradient.
 
-    The heads read the first layer, so that nothing reads the second; the embedding's mix is never
-    trained; some rows have no topic, some no entities.
+    The heads read the first layer, so that nothing reads the second; nothing trains or holds the
+    embedding's mix; some rows have no topic, some no entities.
     """
     path = write_config(
         folder,
         heads={
             "topic": {"layers": 1},
             "entities": {"layers": 1},
-            "embedding": {"layers": "mix"},
+            "embedding": {"layers": "mix", "hold": 0.0},
+            "search": {"kind": "embedding", "layers": 1},
         },
         training={
             "epochs": EPOCHS,

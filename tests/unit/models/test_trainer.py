@@ -20,6 +20,7 @@ ROWS = [
 def trainer(trained, write_config, tmp_path):
     """A trainer over two rows of other heads, with weights 2 and 3 for their losses."""
     heads = {"topic": {"loss_weight": 2.0}, "entities": {"loss_weight": 3.0}}
+    heads["embedding"] = {"hold": 0}
     settings = config.load(write_config(tmp_path, heads=heads))
     loaded = checkpoint.load(trained)
     made = replace(loaded, description=replace(loaded.description, config=settings))

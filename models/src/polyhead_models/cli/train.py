@@ -2,7 +2,8 @@
 
 Progress goes to stderr, the validation metrics to stdout. A run that was stopped goes on with
 --resume; a finished checkpoint of the same settings and data is then kept as it is. --epochs +2
-trains a finished one on. Heads that a constant answer or TF-IDF would beat are named.
+trains a finished one on. Heads that a constant answer, TF-IDF or, for heads that give vectors, the
+untouched encoder would beat are named; agreement is the mean cosine with its vectors.
 
 Processes that torchrun starts train one model together, each on its own batches; --resume takes as
 many again.
@@ -133,13 +134,20 @@ def _show(trained: Trained, *, as_json: bool) -> None:
     if as_json:
         output.write_json(dict(trained.metrics))
         return
-    least = trained.metrics.get("floors", {})  # absent in checkpoints of older versions
+    # Checkpoints of older versions have the first only.
+    parts = ("validation", "floors", "untouched", "agreement")
+    found, least, untouched, agreement = (trained.metrics.get(part, {}) for part in parts)
+    header = ["head", "metric", "validation", "texts", "chance", "TF-IDF"]
     rows = [
-        [head, found["metric"], found["value"], found["texts"]]
+        [head]
+        + [found.get(head, {}).get(key) for key in ("metric", "value", "texts")]
         + [least.get(head, {}).get(key) for key in ("chance", "tfidf")]
-        for head, found in trained.metrics["validation"].items()
+        for head in {**found, **agreement}
     ]
+    if agreement:
+        header += ["untouched", "agreement"]
+        for row in rows:
+            row += [untouched.get(row[0], {}).get("value"), agreement.get(row[0])]
     if rows:
-        header = ["head", "metric", "validation", "texts", "chance", "TF-IDF"]
         output.write(output.table(header, rows))
     output.progress(f"checkpoint: {trained.path}")

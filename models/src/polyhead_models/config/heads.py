@@ -70,6 +70,8 @@ class HeadConfig:
         sentences: of a summary when a call does not say how many; None takes the kind's own.
         dimensions: sizes to which an embedding may be cut, and is trained to be; empty for its full
             size only.
+        hold: weight of the term that holds an embedding to the vectors of the untouched encoder,
+            from which other heads drag it away; 0 leaves it free.
     """
 
     kind: str
@@ -91,6 +93,7 @@ class HeadConfig:
     summaries: str | None = None
     sentences: int | None = None
     dimensions: tuple[int, ...] = ()
+    hold: float = 5.0
 
     def __post_init__(self) -> None:
         if self.versioned_kind not in NETWORKS:
@@ -101,7 +104,7 @@ class HeadConfig:
                 f"kind: unknown kind {self.kind!r}; allowed: {', '.join(known)}.{hint}"
             )
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
-        ranges.check(self, "at least 0", "loss_weight", "stride")
+        ranges.check(self, "at least 0", "loss_weight", "stride", "hold")
         ranges.check(self, "at least 1", "longest", "sentences")
         if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
@@ -200,5 +203,6 @@ _KEYS_OF = {
     "summaries": ("summary.v1",),
     "sentences": ("summary.v1",),
     "dimensions": ("embedding.v1",),
+    "hold": ("embedding.v1",),
 }
 """Keys that only some kinds have."""

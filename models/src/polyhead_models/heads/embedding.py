@@ -92,6 +92,14 @@ class EmbeddingNetwork(HeadNetwork):
         losses = [_loss(first[:, :size], second[:, :size], scores) for size in sizes]
         return torch.stack(losses).mean()
 
+    def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """1 minus the cosine of the vectors and a teacher's; directions have no temperature."""
+        known = ~teacher[:, 0].isnan()
+        if not bool(known.any()):
+            return logits.sum() * 0.0
+        cosines = nn.functional.cosine_similarity(logits[known].float(), teacher[known], dim=-1)
+        return 1 - cosines.mean()
+
     @staticmethod
     def _projection(width: int, hidden: Hidden, outputs: int, dropout: float) -> nn.Sequential:
         return stack(width, hidden, None, dropout)

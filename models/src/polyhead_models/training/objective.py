@@ -32,6 +32,7 @@ class Objective(nn.Module):
         *,
         usual: Mapping[str, float] = MappingProxyType({}),
         teachers: Mapping[str, TeacherConfig] = MappingProxyType({}),
+        held: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Join model and loss.
 
@@ -43,12 +44,15 @@ class Objective(nn.Module):
                 the logarithm of the head's variance and starts at 0.
             usual: rows of each head that a batch has on average, above 0; what is left out is 1.
             teachers: settings of the heads that learn from a teacher as well.
+            held: a factor for how far each head that is held, trained or not, is from the
+                untouched encoder's vectors, which come with the teachers' logits.
         """
         super().__init__()
         self.model = model
         self._weights = dict(weights)
         self._usual = dict(usual)
         self._teachers = dict(teachers)
+        self._held = dict(held)
         self._rows = {name: row for row, name in enumerate(weights)}
         self.log_variances = (
             nn.Parameter(torch.zeros(len(weights))) if weighting == "uncertainty" else None
@@ -85,6 +89,9 @@ class Objective(nn.Module):
             known = self.model.networks[name].known(targets[name])
             rows = known.reshape(len(known), -1).any(dim=1).sum()
             losses.append(weight * rows / self._usual.get(name, 1.0) * loss)
+        for name, weight in self._held.items():
+            network = self.model.networks[name]
+            losses.append(weight * network.distil(logits[name], teachers[name], 1.0))
         return {"loss": torch.stack(losses).sum()}
 
     def _loss(

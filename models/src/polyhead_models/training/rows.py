@@ -113,7 +113,8 @@ class Collator:
         self, model: MultiHeadModel, trained: Sequence[str], taught: Sequence[str]
     ) -> None:
         self._taught = taught
-        self._networks = {name: model.networks[name] for name in trained}
+        self._trained = trained
+        self._networks = model.networks
         self._typed = "token_type_ids" in model.inputs
         self._padding = getattr(model.encoder.config, "pad_token_id", None) or 0
 
@@ -125,8 +126,8 @@ class Collator:
         mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True)
         tokens = ids.shape[1]
         targets = {
-            name: network.collate([row.targets.get(name) for row in rows], tokens)
-            for name, network in self._networks.items()
+            name: self._networks[name].collate([row.targets.get(name) for row in rows], tokens)
+            for name in self._trained
         }
         batch = {"input_ids": ids, "attention_mask": mask, "targets": targets}
         if self._taught:

@@ -33,6 +33,7 @@ from polyhead_models.model import MultiHeadModel
 from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
 from polyhead_models.training.floors import floors, warn
+from polyhead_models.training.holding import gives_vectors
 from polyhead_models.training.rows import TrainingRow, encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer
 
@@ -105,9 +106,11 @@ def train(
             validation_set = data.load(config, "validation", bad)
         transformers.set_seed(config.training.seed)
         if more_epochs is None:
-            checkpoint = prepare(config, identity, train_set)
+            checkpoint = untouched = prepare(config, identity, train_set)
         else:
-            checkpoint = _continued(target, more_epochs, train_set)
+            checkpoint = untouched = _continued(target, more_epochs, train_set)
+            if gives_vectors(config):
+                untouched = prepare(config, identity, train_set)
         labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
         validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
@@ -120,7 +123,7 @@ def train(
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
         with processes.together():
-            trainer = MultiHeadTrainer(of_run, rows, validation_set, partial)
+            trainer = MultiHeadTrainer(of_run, rows, validation_set, partial, untouched=untouched)
         last = processes.first(lambda: state.last_complete(partial))
         with processes.ending():
             trainer.train(resume_from_checkpoint=last)

@@ -18,6 +18,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import TrainerState, TrainingArguments
 
+from polyhead import Prediction
 from polyhead.system import atomic
 from polyhead.system.schema import plain
 from polyhead_models.checkpoint import Checkpoint
@@ -25,14 +26,16 @@ from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.data.examples import Example
 from polyhead_models.data.steps import Schedule, schedule
-from polyhead_models.evaluation import HeadFigures, evaluate
+from polyhead_models.evaluation import HeadFigures, answers, figures
 from polyhead_models.training import processes
+from polyhead_models.training.holding import Untouched, gives_vectors, held, with_vectors
 from polyhead_models.training.objective import Objective, freeze, optimizer
 from polyhead_models.training.rows import Collator, TrainingRow
 
 COMPLETE = "complete"
 _ELAPSED = "elapsed"
 _VALIDATION = "validation"
+_LAST = 1e6  # no mean of metrics is so far below 0
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +84,8 @@ class MultiHeadTrainer(transformers.Trainer):
     """Trains a model on rows of any mix of heads; after each epoch it looks at the validation set.
 
     With validation data the weights of the best epoch are kept: the one with the highest mean of
-    the heads' primary metrics, which all grow as the model gets better.
+    the heads' primary metrics, which all grow as the model gets better. Where others are there, it
+    is none in which a head that gives vectors is worse than with the untouched encoder.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class MultiHeadTrainer(transformers.Trainer):
         rows: Sequence[TrainingRow],
         validation: Sequence[Example],
         folder: Path,
+        *,
+        untouched: Checkpoint | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -98,10 +104,14 @@ class MultiHeadTrainer(transformers.Trainer):
             rows: what to learn from; at least one.
             validation: what to watch after each epoch; may be empty.
             folder: where the run keeps its state.
+            untouched: what heads that give vectors are held to and compared with; None: the
+                checkpoint, which was not trained yet.
         """
         config = checkpoint.description.config
         settings = config.training
         self._checkpoint = checkpoint
+        self._examples = [example for example in validation if example.references]
+        self._untouched = Untouched()
         lengths = [row.tokens for row in rows]
         planned = schedule(settings, lengths, processes=processes.count())
         self._batches = TokenBudgetBatches(
@@ -116,7 +126,8 @@ class MultiHeadTrainer(transformers.Trainer):
         )
         trained = {name: head for name, head in config.heads.items() if head.data is not None}
         taught = {name: head.teacher for name, head in trained.items() if head.teacher is not None}
-        self._collate = Collator(checkpoint.model, list(trained), list(taught))
+        holding = held(config)
+        self._collate = Collator(checkpoint.model, list(trained), [*taught, *holding])
         freeze(checkpoint.model, settings.freeze)
         weights = {name: head.loss_weight for name, head in trained.items()}
         # A twin has the targets of its row.
@@ -124,7 +135,12 @@ class MultiHeadTrainer(transformers.Trainer):
         usual = {name: self._batches.usual(of_rows) for name, of_rows in counts.items()}
         self._learns = {name: of_rows > 0 for name, of_rows in counts.items()}
         weighting = settings.loss_weighting
-        objective = Objective(checkpoint.model, weights, weighting, usual=usual, teachers=taught)
+        objective = Objective(
+            *(checkpoint.model, weights, weighting),
+            usual=usual,
+            teachers=taught,
+            held=holding,
+        )
         callbacks: list[transformers.TrainerCallback] = [Resumption()]
         if validation and settings.patience:
             callbacks.append(transformers.EarlyStoppingCallback(settings.patience))
@@ -141,6 +157,15 @@ class MultiHeadTrainer(transformers.Trainer):
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
+        untouched = untouched or checkpoint
+        untouched.model.to(self.args.device)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            if holding:
+                made = with_vectors(untouched.model, rows, list(holding), self._collate)
+                self.train_dataset = made
+            if processes.index() == 0 and gives_vectors(config):
+                said = self._answers(untouched, "untouched")
+                self._untouched = Untouched.of(untouched.model.specs, self._examples, said)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches by a budget of tokens; the sampler gives each process its own."""
@@ -159,41 +184,78 @@ class MultiHeadTrainer(transformers.Trainer):
 
         The first process makes them for all: they decide on the best epoch and on an early stop.
         """
-        epoch = round(self.state.epoch or 0)
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            found = processes.first(lambda: self.figures(f"validation, epoch {epoch}"))
-        mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
-        self.state.log_history.append({"epoch": epoch, _VALIDATION: plain(found), "mean": mean})
-        shown = "  ".join(f"{name} {f.metric} {f.value:.4f}" for name, f in found.items())
-        logger.info("epoch %d: %s", epoch, shown)
-        metrics = {"eval_mean": mean}
+            entry = processes.first(self._watched)
+        self.state.log_history.append(entry)
+        metrics = {"eval_rank": _rank(entry)}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
-    def figures(self, label: str) -> dict[str, HeadFigures]:
-        """Validation metrics of the model as it is now; empty without validation data."""
-        examples: list[Any] = list(self.eval_dataset)  # type: ignore[arg-type]
-        engine = self._checkpoint.engine()  # with the specs of this moment
-        return evaluate(engine, examples, label=label) if examples else {}
+    def _watched(self) -> dict[str, Any]:
+        """An epoch's entry in the log."""
+        epoch = round(self.state.epoch or 0)
+        found, agreement = self.figures(f"validation, epoch {epoch}")
+        mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
+        shown = [f"{name} {f.metric} {f.value:.4f}" for name, f in found.items()]
+        shown += [f"{name} agreement {value:.4f}" for name, value in agreement.items()]
+        logger.info("epoch %d: %s", epoch, "  ".join(shown))
+        lost = self._untouched.lost(found)
+        for name in lost:
+            logger.warning(
+                "epoch %d: %s is worse than untouched: %s %.4f, the untouched encoder has %.4f",
+                *(epoch, name, found[name].metric, found[name].value),
+                self._untouched.figures[name].value,
+            )
+        return {
+            "epoch": epoch,
+            _VALIDATION: plain(found),
+            "mean": mean,
+            "agreement": agreement,
+            "worse": lost,
+        }
+
+    def figures(self, label: str) -> tuple[dict[str, HeadFigures], dict[str, float]]:
+        """Validation metrics of the model as it is now; empty without validation data.
+
+        Then the mean cosine of its vectors and the untouched encoder's, of heads that give any.
+        """
+        said = self._answers(self._checkpoint, label)
+        found = figures(self._checkpoint.model.specs, self._examples, said)
+        return found, self._untouched.agreement(said)
+
+    def _answers(self, checkpoint: Checkpoint, label: str) -> list[Prediction]:
+        found = self._examples
+        return answers(checkpoint.engine(), found, label=label) if found else []
 
     def summary(self) -> dict[str, Any]:
         """Metrics and facts of the finished run, as plain data; metrics are computed in fp32.
 
         `history` has an entry an epoch: its number, the mean training loss and, with validation
-        data, the metrics of all heads and their mean. `seen` has for each head how many of its rows
-        the best epoch has seen, each as often as it came, and in how many steps. `seconds` is the
-        wall time over all resumed runs.
+        data, the metrics of all heads and their mean; `untouched` are the metrics of vector heads
+        before the training, `agreement` the mean cosine with the vectors of then, `worse` by how
+        much an epoch's metrics are lower. `seen` has for each head how many of its rows the best
+        epoch has seen, each as often as it came, and in how many steps. `seconds` is the wall time
+        over all resumed runs.
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
-        best = max(watched, key=lambda entry: entry["mean"], default=None)
+        best = max(watched, key=_rank, default=None)
+        found, agreement = self.figures(_VALIDATION)
+        if best and best["worse"]:
+            logger.warning(
+                "every epoch is worse than untouched for %s; epoch %d, the nearest, is kept. A"
+                " larger 'hold' of the head, a smaller learning_rate or more of its rows may help",
+                *(" and ".join(best["worse"]), best["epoch"]),
+            )
         elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         epoch = best["epoch"] if best else round(self.state.epoch or 0)
         seen = {name: self._batches.seen(which, epoch) for name, which in self._learns.items()}
         return {
-            "validation": plain(self.figures(_VALIDATION)),
+            "validation": plain(found),
+            "agreement": agreement,
+            "untouched": plain(self._untouched.figures),
             "best_epoch": epoch,
             "seen": {name: {"rows": rows, "steps": steps} for name, (rows, steps) in seen.items()},
             "history": history,
@@ -215,13 +277,19 @@ def _keep(folder: Path, *, best: str | None) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def _rank(entry: Mapping[str, Any]) -> float:
+    """What is highest in the best epoch: the mean, or below all means how little is lost."""
+    return -_LAST - max(entry["worse"].values()) if entry["worse"] else float(entry["mean"])
+
+
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One entry an epoch out of the trainer's log."""
+    keys = ("loss", _VALIDATION, "mean", "agreement", "worse")
     epochs: dict[int, dict[str, Any]] = {}
     for entry in log:
         if "loss" in entry or _VALIDATION in entry:
             number = round(entry["epoch"])
-            known = {key: entry[key] for key in ("loss", _VALIDATION, "mean") if key in entry}
+            known = {key: entry[key] for key in keys if key in entry}
             epochs.setdefault(number, {"epoch": number}).update(known)
     return list(epochs.values())
 
@@ -244,7 +312,7 @@ def _arguments(
         save_strategy="epoch",
         eval_strategy="epoch" if watch else "no",
         load_best_model_at_end=watch,
-        metric_for_best_model="mean" if watch else None,
+        metric_for_best_model="rank" if watch else None,
         restore_callback_states_from_checkpoint=settings.patience is not None,
         logging_strategy="epoch",
         report_to="none",
