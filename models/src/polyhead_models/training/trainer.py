@@ -157,15 +157,20 @@ class MultiHeadTrainer(transformers.Trainer):
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
-        untouched = untouched or checkpoint
-        untouched.model.to(self.args.device)
+        if gives_vectors(config):
+            self._remember(untouched or checkpoint, rows, list(holding))
+
+    def _remember(
+        self, untouched: Checkpoint, rows: Sequence[TrainingRow], held: Sequence[str]
+    ) -> None:
+        """Keep what heads give before the training, of training texts only those that are held."""
+        model = untouched.model.to(self.args.device)
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            if holding:
-                made = with_vectors(untouched.model, rows, list(holding), self._collate)
-                self.train_dataset = made
-            if processes.index() == 0 and gives_vectors(config):
+            if held:
+                self.train_dataset = with_vectors(model, rows, held, self._collate)
+            if processes.index() == 0:
                 said = self._answers(untouched, "untouched")
-                self._untouched = Untouched.of(untouched.model.specs, self._examples, said)
+                self._untouched = Untouched.of(model.specs, self._examples, said)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches by a budget of tokens; the sampler gives each process its own."""
