@@ -17,7 +17,7 @@ from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.bad_rows import MOST
 from polyhead_models.data.examples import Example
-from polyhead_models.errors import ConfigError
+from polyhead_models.errors import ConfigError, DataError
 from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.training import Trained, train
@@ -75,11 +75,18 @@ def compare(
 
     Raises:
         ConfigError: when there are not two heads to compare, or no texts for one.
+        DataError: as well when training has no label of a head's texts.
     """
     examples, splits = _held_out(config)
     folder = report_folder(target)
     run = train(config, target, resume=resume, overwrite=overwrite, max_errors=max_errors)
     costs, joint = _measured(run, config, examples)
+    for head, split in splits.items():
+        if not joint[head]:
+            raise DataError(
+                f"head {head!r}: no label of its {split} rows is in the training rows, so there is"
+                " nothing to compare. Correct the rows, or train without --compare-single."
+            )
     # Alone with the settings that the joint data chose: the same recipe.
     same = replace(config, training=checkpoints.describe(run.path).config.training)
     heads: dict[str, HeadComparison] = {}
