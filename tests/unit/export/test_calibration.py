@@ -1,7 +1,11 @@
+import json
+from dataclasses import replace
+
 import pytest
 
 from polyhead_export.errors import CalibrationError
-from polyhead_export.texts import CalibrationTexts, sample
+from polyhead_export.texts import CalibrationTexts, load, sample
+from polyhead_models import checkpoint as checkpoints
 
 TEXTS = [f"parcel {n} was late" for n in range(20)]
 
@@ -58,3 +62,13 @@ def test_texts_that_are_all_alike_are_refused_with_a_next_step():
 
 def test_a_float_graph_needs_no_second_text():
     assert sample(["late"] * 9, count=5, seed=0, least=1).texts == ("late",)
+
+
+def test_training_texts_are_measured_where_no_validation_label_is_known(checkpoint, tmp_path):
+    loaded = checkpoints.load(checkpoint)
+    config, name = loaded.description.config, "validation.jsonl"
+    (tmp_path / name).write_text(json.dumps({"text": "late", "topic": "unheard of"}))
+    source = replace(config.data["mail"], validation=str(tmp_path / name))
+    heads = {"topic": config.heads["topic"]}
+    found = load(loaded, replace(config, data={"mail": source}, heads=heads))
+    assert (found.split, found.measured) == ("train", found.train)

@@ -122,7 +122,7 @@ def test_what_init_writes_can_be_trained_on(data, encoder_folder, tmp_path):
 
 def test_splits_are_told_by_the_names_of_files(data, tmp_path):
     target = tmp_path / "config.toml"
-    files = [data(f"{name}.jsonl") for name in ("my_train", "more", "dev", "my_test")]
+    files = [data(f"{name}.jsonl") for name in ("latest_train", "device", "my_val", "my.test")]
     assert main(["init", *map(str, files), "-o", str(target)]) == 0
     (source,) = config.load(target).data.values()
     assert source.train == tuple(str(file) for file in files[:2])
@@ -138,7 +138,20 @@ def test_squad_is_known_by_its_form(tmp_path):
     (tmp_path / "train.json").write_text(json.dumps({"data": [article]}))
     assert main(["init", str(tmp_path / "train.json"), "-o", str(tmp_path / "config.toml")]) == 0
     made = config.load(tmp_path / "config.toml")
-    assert (made.data["train"].format, made.heads["answers"].kind) == ("squad", "answer")
+    assert (made.data["rows"].format, made.heads["answers"].kind) == ("squad", "answer")
+
+
+def test_bad_rows_are_passed_over_where_others_can_be_read(data, tmp_path):
+    file, target = data("data.jsonl"), tmp_path / "config.toml"
+    file.write_text(f"nonsense\n{file.read_text()}")
+    assert main(["init", str(file), "-o", str(target)]) == 0
+    assert set(config.load(target).heads) == {"topic", "entities"}
+
+
+def test_a_file_of_bad_rows_is_refused_with_the_first(tmp_path, capsys):
+    (tmp_path / "data.jsonl").write_text('[\n{"text": "a"}]\n')
+    assert main(["init", str(tmp_path / "data.jsonl"), "-o", str(tmp_path / "c.toml")]) == 1
+    assert "data.jsonl:1: not a JSON line" in capsys.readouterr().err
 
 
 def test_nothing_is_written_over(data, tmp_path, capsys):

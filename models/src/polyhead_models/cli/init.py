@@ -1,8 +1,8 @@
 """Write a first configuration from files of rows: jsonl, csv, tsv, json, parquet or SQuAD.
 
 It looks at columns and values, guesses the text, the heads and their kinds, and says in comments
-what it guessed. Files whose names have "valid", "dev" or "test" are those splits; without a file
-for validation a fifth of the training rows is.
+what it guessed. Files with the word "valid", "val", "dev" or "test" in their names are those
+splits; without a file for validation a fifth of the training rows is.
 
 Example:
   polyhead init data.jsonl

@@ -12,7 +12,7 @@ from typing import Any
 
 from polyhead_models.data import rows as files
 from polyhead_models.data.formats.json_files import from_json
-from polyhead_models.data.rows import Row
+from polyhead_models.data.rows import FileLayout, Row
 from polyhead_models.errors import DataError
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -25,7 +25,8 @@ _PAIRS = (
     ("text1", "text2"),
     ("query", "passage"),
 )
-_SPLITS = {"validation": re.compile(r"valid|dev|\bval"), "test": re.compile(r"test")}
+_VALIDATION, _TEST = {"validation", "valid", "val", "dev"}, {"test"}
+_SOURCE = "rows"
 _SHARE, _SAMPLE, _FEW_NUMBERS, _LONGEST_LABEL = 0.2, 10_000, 20, 60
 _TAG = re.compile(r"O|[BIESLUM]-.+")
 
@@ -56,8 +57,8 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
     """The TOML for files of rows, with comments that say what was guessed.
 
     Args:
-        places: files. A name with "valid", "dev" or "val" is of the validation split, one with
-            "test" of the test split; all others are trained on.
+        places: files. A name with the word "validation", "valid", "val" or "dev" is of that split,
+            one with "test" of the test split; all others are trained on.
         folder: where the TOML will stand; its paths are relative to that.
         encoder: its name.
 
@@ -66,18 +67,22 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
     """
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for place in places:
-        split = next((s for s, n in _SPLITS.items() if n.search(place.stem.lower())), "train")
+        words = set(re.findall("[a-z]+", place.stem.lower()))
+        split = "validation" if words & _VALIDATION else "test" if words & _TEST else "train"
         splits[split].append(str(place))
     if not splits["train"]:
         raise DataError(f"{places[0]}: its name is that of a test; name a file to train on, too.")
     format = "squad" if _is_squad(Path(splits["train"][0])) else None
-    rows = files.read(splits["train"], format)[:_SAMPLE]
+    unread: list[DataError] = []  # 'polyhead data' lists them all
+    try:
+        rows = files.read(splits["train"], format, FileLayout(refuse=unread.append))[:_SAMPLE]
+    except DataError as problem:
+        raise (unread or [problem])[0] from None
     heads, left = guesses(rows)
-    source = re.sub(r"\W+", "_", Path(splits["train"][0]).stem) or "data"
     lines = [
         f"# Guessed by 'polyhead init' from {len(rows):,} rows; the comments say why. Correct what",
         "# is wrong: 'polyhead data' shows what the rows hold.",
-        *("[encoder]", f"name = {_toml(encoder)}", "", f"[data.{source}]"),
+        *("[encoder]", f"name = {_toml(encoder)}", "", f"[data.{_SOURCE}]"),
     ]
     for split, given in splits.items():
         names = [os.path.relpath(place, folder) for place in given]
@@ -87,7 +92,7 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
     if not splits["validation"]:
         lines.append(f"validation_share = {_SHARE}  # no file was given for it")
     for head in heads:
-        lines += _head(head, source)
+        lines += _head(head)
     lines += ["", "# [training] is left out: its settings are chosen from the data."]
     if left:
         lines.append(f"# Columns that no head uses: {', '.join(map(_toml, left))}.")
@@ -202,9 +207,9 @@ def _listed(
     return Guess(kind="multilabel", text=text, target=name, why="lists of labels")
 
 
-def _head(guess: Guess, source: str) -> list[str]:
+def _head(guess: Guess) -> list[str]:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
-    keys: dict[str, Any] = {"kind": guess.kind, "data": source}
+    keys: dict[str, Any] = {"kind": guess.kind, "data": _SOURCE}
     keys["text"] = guess.text[0] if len(guess.text) == 1 else list(guess.text)
     if guess.target is not None:
         keys["target"] = guess.target
