@@ -168,13 +168,13 @@ def test_overwrite_leaves_alone_what_is_no_checkpoint(finished, tmp_path, kind):
         pytest.param("train", {"text": ""}, id="no_text"),
         pytest.param("train", {"entities": [{"label": "A", "start": 0, "end": 99}]}, id="span"),
         pytest.param("train", {"text": "\ud800", "entities": []}, id="surrogate"),
-        pytest.param("validation", {"topic": "homes"}, id="unknown_label"),
+        pytest.param("validation", {"topic": "homes"}, id="unseen_label"),
         pytest.param("validation", {"text": 3}, id="validation_text"),
         pytest.param("validation", {"text": "\ud800", "entities": []}, id="validation_surrogate"),
     ],
 )
 def test_an_error_in_the_data_is_named_and_leaves_nothing(write_config, tmp_path, split, change):
-    made = config.load(write_config(tmp_path))
+    made = config.load(write_config(tmp_path, heads={"topic": {"unseen": "error"}}))
     good = {"text": "Anna", "topic": "home", "entities": []}
     rows = [good, {**good, **change}]
     path = tmp_path / "data" / f"{split}.jsonl"

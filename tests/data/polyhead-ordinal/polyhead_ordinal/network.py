@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from polyhead_models.heads.base import NumericNetwork, check_known, label
+from polyhead_models.heads.base import NumericNetwork, label
 
 
 class OrdinalNetwork(NumericNetwork):
@@ -29,8 +29,8 @@ class OrdinalNetwork(NumericNetwork):
         return replace(spec, labels=tuple(sorted(set(references), key=float)))
 
     @classmethod
-    def check(cls, reference, labels):
-        check_known(reference, labels)
+    def labels_of(cls, reference):
+        return [reference]
 
     def target(self, reference, encoding):
         rank = self.spec.labels.index(reference)
