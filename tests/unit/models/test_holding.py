@@ -101,6 +101,7 @@ def test_an_epoch_that_is_worse_than_untouched_does_not_win(spoiled, notes):
     kept, rankings, means = spoiled(2e-3)
     good = [epoch for epoch, ranking in rankings.items() if ranking > 0.99]
     assert kept == max(good, key=means.get) != max(means, key=means.get)
+    assert any("embedding ranking 1.0000 (untouched 1.0000)" in line for line in notes())
     said = [line for line in notes() if "embedding is worse than untouched: ranking" in line]
     assert [int(line.split()[1].rstrip(":")) for line in said] == [
         epoch for epoch in rankings if epoch not in good

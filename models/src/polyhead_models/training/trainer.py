@@ -203,7 +203,8 @@ class MultiHeadTrainer(transformers.Trainer):
         epoch = round(self.state.epoch or 0)
         found, agreement = self.figures(f"validation, epoch {epoch}")
         mean = float(np.mean([f.value for f in found.values()])) if found else 0.0
-        shown = [f"{name} {f.metric} {f.value:.4f}" for name, f in found.items()]
+        before = {n: f" (untouched {f.value:.4f})" for n, f in self._untouched.figures.items()}
+        shown = [f"{n} {f.metric} {f.value:.4f}{before.get(n, '')}" for n, f in found.items()]
         shown += [f"{name} agreement {value:.4f}" for name, value in agreement.items()]
         logger.info("epoch %d: %s", epoch, "  ".join(shown))
         lost = self._untouched.lost(found)
