@@ -136,6 +136,9 @@ def test_the_term_is_1_minus_the_cosine():
     assert network.distil(own, torch.tensor([nothing] * 3), 1.0).item() == 0.0
 
 
+HELD = ["embedding", "search"]
+
+
 @pytest.fixture
 def begun(write_config, write_rows, tmp_path):
     """A model with a head that reads pairs, its rows, and how they are collated."""
@@ -149,31 +152,32 @@ def begun(write_config, write_rows, tmp_path):
         heads={
             "embedding": {"data": "twins", "text": text},
             "match": {"kind": "classification", "data": "two", "text": text, "target": "yes"},
+            "search": {"kind": "embedding", "pooling": "max"},
         },
     )
     made = config.load(path)
     found = untouched(made)
     rows = training_rows(found, examples.load(made, "train"))
-    return found, rows, Collator(found.model, list(made.heads), ["embedding"])
+    return found, rows, Collator(found.model, list(made.heads), HELD)
 
 
-def test_lone_texts_and_twins_are_held_and_pairs_are_not(begun):
+def test_a_head_is_held_on_lone_texts_that_others_learn_from(begun):
     found, rows, collate = begun
-    held = holding.with_vectors(found.model, rows, ["embedding"], collate)
+    held = holding.with_vectors(found.model, rows, HELD, collate)
     assert [row.ids.tolist() for row in held] == [row.ids.tolist() for row in rows]
+    expected = {"messages": {*HELD}, "twins": {"search"}, "two": set()}
     for row in held:
-        for text in row.all:
-            assert ("embedding" in text.teachers) is ("match" not in row.targets)
+        assert {frozenset(text.teachers) for text in row.all} == {frozenset(expected[row.source])}
     twin = next(row for row in held if row.twin is not None)
-    vectors = found.engine().logits(["anna 0", "oslo"], heads=["embedding"])["embedding"]
+    vectors = found.engine().logits(["anna 0", "oslo"], heads=["search"])["search"]
     for text, vector in zip(twin.all, vectors, strict=True):
-        assert text.teachers["embedding"].numpy() == pytest.approx(vector, abs=2e-3)
+        assert text.teachers["search"].numpy() == pytest.approx(vector, abs=2e-3)
 
 
 def test_of_many_rows_some_are_held(begun, monkeypatch):
     found, rows, collate = begun
     monkeypatch.setattr(holding, "_MOST", 10)
-    held = holding.with_vectors(found.model, rows, ["embedding"], collate)
+    held = holding.with_vectors(found.model, rows, HELD, collate)
     count = sum(bool(row.teachers) for row in held)
     assert 5 <= count <= 10 < len(rows)
 

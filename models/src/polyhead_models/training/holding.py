@@ -47,10 +47,11 @@ def gives_vectors(config: Config) -> bool:
 def with_vectors(
     model: MultiHeadModel, rows: Sequence[TrainingRow], heads: Sequence[str], collate: Collator
 ) -> list[TrainingRow]:
-    """The rows, those of lone texts with the vectors of an untouched model among their teachers'.
+    """The rows, with the vectors of an untouched model among their teachers' logits.
 
-    Of many rows every n-th has them: a batch takes the mean over those that it holds, and time and
-    memory are bounded.
+    A head is held on lone texts that it does not learn from: what it should make of the others,
+    its own targets say. Of many such rows every n-th has vectors, since a batch takes the mean over
+    those that it has; this bounds time and memory.
 
     Args:
         model: on the device of the training.
@@ -59,8 +60,13 @@ def with_vectors(
         collate: as the training does it.
     """
     found, specs = list(rows), model.specs
-    lone = [i for i, row in enumerate(rows) if all(specs[n].input == "text" for n in row.targets)]
-    chosen = lone[:: -(-len(lone) // _MOST) or 1]
+    others = [
+        i
+        for i, row in enumerate(rows)
+        if all(specs[head].input == "text" for head in row.targets)
+        and not row.targets.keys() >= set(heads)
+    ]
+    chosen = others[:: -(-len(others) // _MOST) or 1]
     chosen.sort(key=lambda i: rows[i].tokens)
     training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -81,7 +87,8 @@ def with_vectors(
 
 
 def _with(row: TrainingRow, said: Iterator[Mapping[str, Tensor]]) -> TrainingRow:
-    teachers = {**row.teachers, **next(said)}
+    own = row.targets.keys()
+    teachers = {**row.teachers, **{head: v for head, v in next(said).items() if head not in own}}
     twin = None if row.twin is None else _with(row.twin, said)
     return replace(row, teachers=teachers, twin=twin)
 
