@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -91,8 +92,9 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
     lines += [] if format is None else [f"format = {_toml(format)}"]
     if not splits["validation"]:
         lines.append(f"validation_share = {_SHARE}  # no file was given for it")
+    names: set[str] = set()
     for head in heads:
-        lines += _head(head)
+        lines += _head(head, names)
     lines += ["", "# [training] is left out: its settings are chosen from the data."]
     if left:
         lines.append(f"# Columns that no head uses: {', '.join(map(_toml, left))}.")
@@ -178,7 +180,7 @@ def _guess(name: str, columns: Columns, text: tuple[str, ...]) -> Guess | None:
             kind = "embedding"
         return Guess(kind=kind, text=text, target=name, why=f"{distinct:,} different numbers")
     short = all(isinstance(v, str | int) and len(str(v)) <= _LONGEST_LABEL for v in values)
-    if short and distinct < 0.7 * len(values):
+    if short and 1 < distinct < 0.7 * len(values):
         why = f"{distinct:,} different values in {len(values):,} rows"
         return Guess(kind="classification", text=text, target=name, why=why)
     return None
@@ -207,8 +209,12 @@ def _listed(
     return Guess(kind="multilabel", text=text, target=name, why="lists of labels")
 
 
-def _head(guess: Guess) -> list[str]:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
+def _head(guess: Guess, names: set[str]) -> list[str]:
+    """The lines of a head; its name, which joins `names`, is none of these."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
+    numbered = (f"{plain}_{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([plain], numbered) if name not in names)
+    names.add(name)
     keys: dict[str, Any] = {"kind": guess.kind, "data": _SOURCE}
     keys["text"] = guess.text[0] if len(guess.text) == 1 else list(guess.text)
     if guess.target is not None:

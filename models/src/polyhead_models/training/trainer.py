@@ -192,7 +192,7 @@ class MultiHeadTrainer(transformers.Trainer):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
             entry = processes.first(self._watched)
         self.state.log_history.append(entry)
-        metrics = {"eval_rank": _rank(entry)}
+        metrics = {"eval_rank": rank(entry)}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
@@ -247,7 +247,7 @@ class MultiHeadTrainer(transformers.Trainer):
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
-        best = max(watched, key=_rank, default=None)
+        best = max(watched, key=rank, default=None)
         found, agreement = self.figures(_VALIDATION)
         if best and best["worse"]:
             logger.warning(
@@ -283,9 +283,10 @@ def _keep(folder: Path, *, best: str | None) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _rank(entry: Mapping[str, Any]) -> float:
+def rank(entry: Mapping[str, Any]) -> float:
     """What is highest in the best epoch: the mean, or below all means how little is lost."""
-    return -_LAST - max(entry["worse"].values()) if entry["worse"] else float(entry["mean"])
+    worse = entry.get("worse")  # histories of older versions have none
+    return -_LAST - max(worse.values()) if worse else float(entry["mean"])
 
 
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
