@@ -134,9 +134,10 @@ class MultiHeadTrainer(transformers.Trainer):
         counts = {n: np.array([len(r.all) * (n in r.targets) for r in rows]) for n in trained}
         usual = {name: self._batches.usual(of_rows) for name, of_rows in counts.items()}
         self._learns = {name: of_rows > 0 for name, of_rows in counts.items()}
-        weighting = settings.loss_weighting
         objective = Objective(
-            *(checkpoint.model, weights, weighting),
+            checkpoint.model,
+            weights,
+            settings.loss_weighting,
             usual=usual,
             teachers=taught,
             held=holding,
@@ -150,10 +151,7 @@ class MultiHeadTrainer(transformers.Trainer):
             train_dataset=list(rows),
             eval_dataset=list(validation),
             callbacks=callbacks,
-            optimizers=(
-                optimizer(objective, planned, weight_decay=settings.weight_decay),
-                None,
-            ),
+            optimizers=(optimizer(objective, planned, weight_decay=settings.weight_decay), None),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
@@ -209,11 +207,9 @@ class MultiHeadTrainer(transformers.Trainer):
         logger.info("epoch %d: %s", epoch, "  ".join(shown))
         lost = self._untouched.lost(found)
         for name in lost:
-            logger.warning(
-                "epoch %d: %s is worse than untouched: %s %.4f, the untouched encoder has %.4f",
-                *(epoch, name, found[name].metric, found[name].value),
-                self._untouched.figures[name].value,
-            )
+            figure = f"{found[name].metric} {found[name].value:.4f}"
+            had = f"the untouched encoder has {self._untouched.figures[name].value:.4f}"
+            logger.warning("epoch %d: %s is worse than untouched: %s, %s", epoch, name, figure, had)
         return {
             "epoch": epoch,
             _VALIDATION: plain(found),
@@ -253,7 +249,8 @@ class MultiHeadTrainer(transformers.Trainer):
             logger.warning(
                 "every epoch is worse than untouched for %s; epoch %d, the nearest, is kept. A"
                 " larger 'hold' of the head, a smaller learning_rate or more of its rows may help",
-                *(" and ".join(best["worse"]), best["epoch"]),
+                " and ".join(best["worse"]),
+                best["epoch"],
             )
         elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         epoch = best["epoch"] if best else round(self.state.epoch or 0)
