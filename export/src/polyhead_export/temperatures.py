@@ -7,7 +7,6 @@ answers to the validation texts, and kept where it helps texts that it was not f
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,8 +23,6 @@ from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import inputs
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
-
-logger = logging.getLogger(__name__)
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Bounds of a temperature. Beyond them scores are 0 or 1, or all alike."""
