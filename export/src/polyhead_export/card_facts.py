@@ -70,8 +70,10 @@ def card_facts(
 
 def _tested(config: Config, engine: Engine) -> dict[str, HeadFigures]:
     """None where there is no test split, or it cannot be read: an export does not need it."""
+    labels = {name: spec.labels for name, spec in engine.heads.items()}
     try:
-        return evaluate(engine, data.load(config, "test"), label="test")
+        examples = data.seen(config, data.load(config, "test"), labels)
+        return evaluate(engine, examples, label="test")
     except DataError as problem:
         logger.info("no test figures for the model card: %s", problem)
         return {}

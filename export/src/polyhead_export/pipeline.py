@@ -215,20 +215,19 @@ class ExportPipeline:
         """
         networks = self.checkpoint.model.networks
         deployed = self.deployed.manifest.heads if self.deployed else {}
-        for name in deployed:
-            networks[name].spec = replace(
-                networks[name].spec, temperature=deployed[name].temperature
-            )
         measured = self.texts.measured
         encodings = self.checkpoint.engine().encode(inputs(measured))
         found = {}
-        for name in [name for name in networks if name not in deployed]:
-            logits = selected.comparison.exported.logits[name]
-            texts = labelled(name, measured, encodings, logits)
-            head = with_temperature(name, networks[name].spec, texts, self.texts.split)
+        for name, network in networks.items():
+            if name in deployed:
+                network.spec = replace(network.spec, temperature=deployed[name].temperature)
+                continue
+            texts = labelled(name, measured, encodings, selected.comparison.exported.logits[name])
+            head = with_temperature(name, network.spec, texts, self.texts.split)
             if head is not None:
                 logger.info(summary(name, head.spec, head.reliability))
-                found[name], networks[name].spec = head, head.spec
+                network.spec = head.spec
+                found[name] = head
         return found
 
     def variants(self, folder: Path, plan: Plan) -> list[WrittenGraph]:

@@ -7,7 +7,6 @@ answers to the validation texts, and kept where it helps texts that it was not f
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,13 +17,12 @@ from numpy.typing import NDArray
 from polyhead.bundle import Coverage, Reliability
 from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.heads import HeadSpec, decoder
+from polyhead.system.shorten import counted
 from polyhead.text.encoding import Encoding
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import inputs
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
-
-logger = logging.getLogger(__name__)
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Bounds of a temperature. Beyond them scores are 0 or 1, or all alike."""
@@ -214,7 +212,7 @@ def _refusal(judged: Judged, split: str) -> str | None:
     if split != "validation":
         return "no temperature, as there are no validation texts"
     if len(judged) < FEWEST:
-        return f"no temperature: {len(judged)} texts, spans or answers are few, {FEWEST} are needed"
+        return f"no temperature: {FEWEST} texts, spans or answers are needed, found {len(judged)}"
     _, right = judged.decided
     if right.all() or not right.any():
         found = "right" if right.all() else "wrong"
@@ -229,7 +227,7 @@ def _bound(spec: HeadSpec) -> str | None:
     at_bound = sum(temperature in (LOWEST, HIGHEST) for temperature in temperatures)
     if not at_bound:
         return None
-    of = "" if len(temperatures) == 1 else f" of {at_bound} labels"
+    of = "" if len(temperatures) == 1 else f" of {counted(at_bound, 'label')}"
     return f"the temperature{of} ran to its bound, {LOWEST:g} or {HIGHEST:g}"
 
 

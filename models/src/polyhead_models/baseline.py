@@ -33,6 +33,7 @@ from polyhead_models.metrics import METRICS
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CONTEXT = 2
+_NO_WORD = re.compile("empty vocabulary|no terms remain")  # in scikit-learn's errors
 
 Strings = Sequence[str]
 
@@ -50,7 +51,7 @@ def baseline(
     next to it, as ``first_…``.
 
     Returns:
-        None for kinds that have no baseline.
+        None for kinds that have no baseline, and where the training texts have no word to count.
     """
     if kind not in _ANSWERS:
         return None
@@ -60,7 +61,12 @@ def baseline(
     asked, expected = [flat(e.text) for e in ask], [e.references[head] for e in ask]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # rare labels, or no convergence: no news here
-        found = METRICS[kind].score(_ANSWERS[kind](texts, targets, asked, seed), expected)
+        try:
+            found = METRICS[kind].score(_ANSWERS[kind](texts, targets, asked, seed), expected)
+        except ValueError as problem:
+            if not _NO_WORD.search(str(problem)):
+                raise
+            return None
     if kind != "summary.v1":
         return found
     first = [_summary(text, range(_count(targets))) for text in asked]

@@ -220,10 +220,10 @@ def paired(
 
     low = high = values = scores(np.arange(texts))  # of one text there is one draw
     if texts > 1:
-        sums = [part for side in (first, second) for part in _sums(kind, side, references)]
-        if sums:
+        added = [part for side in (first, second) for part in sums(kind, side, references)]
+        if added:
             tail = (1 - level) / 2
-            low, high = np.quantile(_ratios(sums), [tail, 1 - tail], axis=1)
+            low, high = np.quantile(_ratios(added), [tail, 1 - tail], axis=1)
         else:
             found = stats.bootstrap(
                 [np.arange(texts)],
@@ -255,9 +255,7 @@ def _ratios(sums: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack([a, b, a - b])
 
 
-def _sums(
-    kind: str, results: Sequence[Any], references: Sequence[Any]
-) -> list[NDArray[np.float64]]:
+def sums(kind: str, results: Sequence[Any], references: Sequence[Any]) -> list[NDArray[np.float64]]:
     """What each text adds above and below the line, float64 `(texts,)`; empty: it is no ratio."""
     pairs = list(zip(results, references, strict=True))
     if kind in ("tokens.v1", "multilabel.v1"):  # F1: twice the right ones, by found and expected

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from polyhead.cli.output import as_json
 from polyhead.system import atomic
 from polyhead.system.schema import plain
-from polyhead_models.evaluation import Answered
-from polyhead_models.metrics import METRICS
-from polyhead_models.metrics.labels import LABELLED, items
+from polyhead_models.evaluation import Answered, sums
+from polyhead_models.metrics.labels import LABELLED
 
 _KINDS = (*LABELLED, "answer.v1", "summary.v1", "regression.v1")
 
@@ -68,13 +68,13 @@ def write(path: Path, found: Sequence[Mistake]) -> None:
         OSError: when the file cannot be written.
     """
     file = io.StringIO(newline="")
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         table = csv.writer(file)
         names = [field.name for field in fields(Mistake)]
         table.writerow(names)
         table.writerows([_cell(getattr(one, name)) for name in names] for one in found)
     else:
-        file.writelines(json.dumps(plain(one), ensure_ascii=False) + "\n" for one in found)
+        file.writelines(as_json(plain(one)) + "\n" for one in found)
     atomic.write(path, file.getvalue())
 
 
@@ -84,15 +84,10 @@ def _cell(value: Any) -> Any:
 
 def _goodness(kind: str, result: Any, reference: Any) -> float:
     """1 for a right answer; less, the worse it is."""
-    if kind in LABELLED:
-        found, expected = items(result.decision), items(reference)
-        both = len(found) + len(expected)
-        return 2 * len(found & expected) / both if both else 1.0
     if kind == "regression.v1":
         return 1 - abs(float(result.value) - float(reference))
-    metric = METRICS[kind]
-    value: float = metric.score([result], [reference])[str(metric.primary)]
-    return value
+    (above,), (below,) = sums(kind, [result], [reference])
+    return float(above / below) if below else 1.0
 
 
 def _score(kind: str, result: Any, reference: Any) -> float | None:

@@ -93,11 +93,9 @@ def labels(heads: Mapping[str, LabelReport]) -> bytes:
             [(f"{cut(label, _LONGEST_NAME)}  ({f.support})", f.f1) for label, f in shown],
             _COLOURS[0],
         )
-        for marker, values in (
-            ("|", [f.precision for _, f in shown]),
-            (".", [f.recall for _, f in shown]),
-        ):
-            left.plot(values, range(len(shown)), marker, color="black", ms=7)
+        rows = range(len(shown))
+        left.plot([f.precision for _, f in shown], rows, "|", color="black", ms=7)
+        left.plot([f.recall for _, f in shown], rows, ".", color="black", ms=7)
         left.set_xlim(0, 1.02)
         title = f"{name}: F1 (bar), precision (line), recall (dot) of labels, the lowest first"
         left.set_title(title, fontsize=9, parse_math=False)

@@ -18,6 +18,8 @@ from polyhead.system.shorten import cut
 
 # Of a prediction in a notebook or a debugger: characters in a line, and heads.
 _WIDTH, _MOST_HEADS = 88, 12
+# Columns of a table that are no head's.
+_TAKEN = ("query", "text", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Prediction(Mapping[str, Any]):
         """One row of a table: `query` for a pair, `text`, then the columns of each head.
 
         The first value of a head's `to_dict` is called after the head, each other one that is a
-        number or a text `HEAD_NAME`; unless another head has that name. A head `h` of the kind
+        number or a text `HEAD_NAME`; unless another head has that name. The first of a head called
+        `query`, `text` or `error` is `HEAD_NAME`, too. A head `h` of the kind
         classification has the label as `h`, and `h_score`; multilabel the list of labels;
         regression the number; tokens the list of spans, each a dict; answer the text, empty without
         an answer, and `h_start`, `h_end`, `h_score` and `h_no_answer`; summary the list of
@@ -92,7 +95,7 @@ class Prediction(Mapping[str, Any]):
         row["text"] = self.text
         for name, result in self.results.items():
             for number, (field, value) in enumerate(result.to_dict().items()):
-                key = f"{name}_{field}" if number else name
+                key = f"{name}_{field}" if number or name in _TAKEN else name
                 if not number or (key not in self.results and not isinstance(value, dict | list)):
                     row[key] = value
         return row

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,7 +283,10 @@ def test_the_card_has_the_test_figures_of_the_exported_graph(own_checkpoint, tmp
     file = own_checkpoint / "polyhead.json"
     description = json.loads(file.read_text())
     source = description["config"]["data"]["mail"]
-    source["test"] = source["validation"]
+    rows = Path(source["validation"]).read_text()
+    unseen = {**json.loads(rows.splitlines()[0]), "topic": "unheard of"}
+    source["test"] = str(tmp_path / "test.jsonl")
+    (tmp_path / "test.jsonl").write_text(f"{rows}\n{json.dumps(unseen)}\n")
     description["config"]["card"] = {"license": "mit", "language": ["en"]}
     file.write_text(json.dumps(description))
     manifest = export(own_checkpoint, tmp_path / "bundle", FP32)

@@ -136,11 +136,13 @@ def test_answers_have_one_too():
 @pytest.mark.parametrize(
     ("texts", "remark"),
     [
+        pytest.param(drawn(3, texts=1), "50 texts, spans or answers are needed, found 1", id="one"),
         pytest.param(
-            drawn(3, texts=1), "1 texts, spans or answers are few, 50 are needed", id="one"
+            drawn(3, texts=5), "50 texts, spans or answers are needed, found 5", id="five"
         ),
-        pytest.param(drawn(3, texts=5), "5 texts, spans or answers are few", id="five"),
-        pytest.param(drawn(3, texts=20), "20 texts, spans or answers are few", id="twenty"),
+        pytest.param(
+            drawn(3, texts=20), "50 texts, spans or answers are needed, found 20", id="twenty"
+        ),
         pytest.param(
             [text for text in drawn(3) if decided(text) == text.reference],
             "all .* decisions are right",
@@ -221,7 +223,7 @@ def test_the_card_shows_what_was_measured():
     assert f"| topic | {found.spec.temperature[0]:.2f} | validation | 4000 |" in "\n".join(lines)
     none = fit(drawn(3.0, texts=20))
     lines = temperatures.section({"topic": none.reliability}, {"topic": none.spec})
-    assert "- topic: no temperature: 20 texts, spans or answers are few, 50 are needed." in lines
+    assert "- topic: no temperature: 50 texts, spans or answers are needed, found 20." in lines
     assert temperatures.section({}, {}) == []
 
 

@@ -192,7 +192,7 @@ def test_evaluate_writes_errors_and_a_picture(polyhead, trained, own_rows, tmp_p
     assert code == 0
     heads = [json.loads(line)["head"] for line in errors.read_text(encoding="utf-8").splitlines()]
     assert heads == ["topic", "topic", "entities"]
-    assert f"{errors}: 3 answers that are not the reference" in err
+    assert f"{errors}: 3 wrong answers" in err
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -120,8 +120,8 @@ def test_what_often_is_a_mistake_is_listed(polyhead, described, write_rows, tmp_
         ["entities", "train", "labels of no other split", "A"],
         ["entities", "test", "labels not in training", "DATE"],
         [
-            *("entities", "test", "1 spans that cut a word"),
-            f"first {tmp_path / 'data' / 'test.jsonl'}:1: a[nna] lives in",
+            *("entities", "test", "spans that cut a word"),
+            f"1, the first {tmp_path / 'data' / 'test.jsonl'}:1: a[nna] lives in",
         ],
     ]
 
@@ -144,7 +144,7 @@ def test_a_span_cuts_a_word_between_two_letters(text, start, end, cut):
 
 def test_the_steps_of_a_training_are_told_with_what_would_make_them_more(polyhead, described):
     _, out, _ = polyhead("data", described)
-    assert "Training: 2 epochs of 1 steps, 2 in all (batch_tokens = 128" in out
+    assert "Training: 2 epochs of 1 step, 2 in all (batch_tokens = 128" in out
     assert "Warning: only 2 steps" in out
     assert "epochs = 400 would give about 400" in out
 

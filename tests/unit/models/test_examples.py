@@ -235,7 +235,7 @@ def test_labels_that_training_did_not_see_are_left_out_and_counted(
         {"topic": "praise", "entities": ()},
     ]
     assert notes() == [
-        "topic: left out 1 labels that no training row has: 'late' 1",
+        "topic: left out 1 label that no training row has: 'late' 1",
         "entities: left out 2 labels that no training row has: 'DATE' 2",
     ]
 

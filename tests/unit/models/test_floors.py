@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from polyhead_models.data import examples
+from polyhead_models.data.examples import Example
 from polyhead_models.training.floors import Floor, floors, warn
 
 
@@ -25,6 +26,14 @@ def test_the_linear_model_of_many_labels_learns_from_fewer_rows(trained_config, 
     spec = learnt.model.specs["topic"]
     many = replace(spec, labels=(*spec.labels, *(f"label {i}" for i in range(50_000))))
     assert floors({"topic": many}, ["topic"], train, train)["topic"].rows == 9
+
+
+@pytest.mark.parametrize("head", ["topic", "entities"])
+def test_texts_without_a_word_have_no_linear_model(learnt, head):
+    reference = {"topic": "home", "entities": ()}[head]
+    some = [Example(f"f:{i}", "mail", text, {head: reference}) for i, text in enumerate("!?")]
+    found = floors(learnt.model.specs, [head], some, some)[head]
+    assert (found.tfidf, found.rows) == (None, 0)
 
 
 @pytest.mark.parametrize(

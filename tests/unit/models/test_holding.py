@@ -108,6 +108,15 @@ def test_an_epoch_that_is_worse_than_untouched_does_not_win(spoiled, notes):
     ]
 
 
+def test_epochs_that_are_added_do_not_win_either_where_they_spoil_it(spoiled, tmp_path, notes):
+    spoiled(2e-3)
+    made, target = config.load(tmp_path / "config.toml"), tmp_path / "checkpoint"
+    before = checkpoint.metrics(target)
+    after = train(made, target, more_epochs=4).metrics
+    assert after == before
+    assert any("no epoch was better than before" in note for note in notes())
+
+
 def test_of_epochs_that_are_all_worse_the_nearest_is_kept(spoiled, notes):
     kept, rankings, means = spoiled(1e-2)
     assert max(rankings.values()) < 0.99

@@ -46,6 +46,18 @@ def test_a_column_beside_a_text_is_guessed_by_its_values(column, kind):
     assert guessed(text=TEXTS, it=column) == ({"it": kind}, [])
 
 
+def test_what_is_always_the_same_is_nothing_to_learn():
+    assert guessed(text=TEXTS, it=["a", "b", "a", "b"], source=["web"] * 4)[1] == ["source"]
+
+
+def test_columns_whose_names_look_alike_are_heads_of_different_names(tmp_path):
+    rows = [{"text": text, "类": "ab"[i % 2], "标": "cd"[i % 2]} for i, text in enumerate(TEXTS)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["init", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "config.toml")]) == 0
+    heads = config.load(tmp_path / "config.toml").heads
+    assert {name: head.target for name, head in heads.items()} == {"_": "类", "__2": "标"}
+
+
 @pytest.mark.parametrize(
     ("tags", "words"), [(["O", "B-A"], False), (["NOUN", "VERB"], True)], ids=["spans", "words"]
 )

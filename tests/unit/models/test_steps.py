@@ -75,7 +75,7 @@ def test_a_checkpoint_has_what_was_chosen_and_stays_resumable(write_config, tmp_
     assert found.asked.settings == made.settings
     assert resumable(made, target)
     assert train(made, target, resume=True).reused
-    told = next(note for note in notes() if note.startswith("training: 1 epochs of "))
+    told = next(note for note in notes() if note.startswith("training: 1 epoch of "))
     assert "chosen from the data: batch_tokens, learning_rate, head_learning_rate" in told
     stated = config.load(
         write_config(tmp_path, training={**LEFT_OUT, "epochs": 1, "batch_tokens": 256})

@@ -45,7 +45,7 @@ def test_a_command_that_is_not_installed_names_its_distribution(
 
 def test_progress_can_be_silenced(polyhead, bundle):
     words = ("run", bundle, "--input", "-", "--heads", "topic")
-    assert polyhead(*words, stdin=b'"a"').stderr.startswith("1 texts in 0:0")
+    assert polyhead(*words, stdin=b'"a"').stderr.startswith("1 text in 0:0")
     assert polyhead(*words, "--quiet", stdin=b'"a"').stderr == ""
 
 

@@ -150,6 +150,12 @@ class TestOutput:
         assert f"{path}:2: " in done.stderr
         assert "--output FILE.jsonl" in done.stderr
 
+    def test_a_column_that_is_there_twice_is_refused(self, polyhead, bundle, given):
+        path = given("rows.csv", "text,text,more,more\na,b,c,d\n")
+        done = polyhead("run", bundle, "--input", path)
+        assert done.returncode == 1
+        assert f"{path}:1: the column 'text' is duplicated in the header" in done.stderr
+
     @pytest.mark.parametrize("name", ["out.parquet", "out", "out.txt"])
     def test_another_ending_is_a_usage_error(self, polyhead, bundle, tmp_path, name):
         done = polyhead("run", bundle, "a", "--output", tmp_path / name)
@@ -201,7 +207,7 @@ class TestErrors:
         assert done.returncode == 0
         assert [row["text"] for row in lines(done.stdout)] == ["a", "b"]
         first, *named = done.stderr.splitlines()
-        assert first == "polyhead run: 3 rows were left out:"
+        assert first == "polyhead run: left out 3 rows:"
         assert [line.split(": ")[0].strip() for line in named] == [f"{path}:{n}" for n in (2, 3, 4)]
         assert "a lone surrogate" in named[-1]
         assert "input" not in named[-1]
@@ -209,7 +215,7 @@ class TestErrors:
     def test_many_bad_rows_are_counted(self, polyhead, bundle, given):
         path = given(content='"a"\n' + "{\n" * 30)
         done = polyhead("run", bundle, "--input", path, "--errors", "skip", "--quiet")
-        assert done.stderr.splitlines()[0] == "polyhead run: 30 rows were left out:"
+        assert done.stderr.splitlines()[0] == "polyhead run: left out 30 rows:"
         assert done.stderr.splitlines()[-1] == "  … and 20 more"
 
     def test_nothing_answered_is_a_failure(self, polyhead, bundle, given):
@@ -238,6 +244,13 @@ class TestShort:
         assert list(short["heads"]["topic"]["scores"]) == best
         assert short["heads"]["topic"]["label"] == whole["heads"]["topic"]["label"]
         assert short["heads"]["embedding"] == whole["heads"]["embedding"]
+
+    def test_labels_that_are_given_keep_their_scores(self, polyhead, many_heads):
+        asked = ("run", many_heads, "late", "--heads", "flags", "--top", "1")
+        [found] = lines(polyhead(*asked).stdout)
+        flags = found["heads"]["flags"]
+        assert len(flags["scores"]) == max(1, len(flags["labels"]))
+        assert {*flags["labels"]} <= flags["scores"].keys()
 
     def test_round_cuts_every_number(self, polyhead, many_heads):
         [row] = lines(polyhead("run", many_heads, "late", "--round", "2").stdout)

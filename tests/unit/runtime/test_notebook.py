@@ -307,6 +307,14 @@ class TestRow:
             assert row["topic_score"] == "b"
             assert row["topic_score_score"] == 0.25
 
+    def test_a_head_takes_no_column_of_the_texts_or_errors(self):
+        one = Classification("a", 0.5, {})
+        results = {"text": one, "query": one, "error": one}
+        row = Prediction("a b", results, tokens=3).to_row()
+        assert row["text"] == "a b"
+        assert [row[f"{name}_label"] for name in ("text", "query", "error")] == ["a"] * 3
+        assert not {"query", "error"} & row.keys()
+
     def test_a_result_of_a_plugin_is_there_too(self):
         class Foreign:
             def to_dict(self):

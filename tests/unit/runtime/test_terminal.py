@@ -45,7 +45,7 @@ def start(command):
 def test_output_and_input_are_utf8_whatever_the_locale(start, bundle, environment):
     line = json.dumps(TEXT, ensure_ascii=False).encode()
     out, err = start("run", bundle, "--input", "-", environment=environment).communicate(line)
-    assert err.startswith(b"1 texts in 0:0")
+    assert err.startswith(b"1 text in 0:0")
     assert json.loads(out.decode())["text"] == TEXT
 
 

@@ -13,14 +13,17 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
+from polyhead.system.shorten import first
 
 if TYPE_CHECKING:
     from polyhead_models.data.statistics import DataReport, Labels, NumberRange, Spans
+
+_SHOWN = 10  # labels in a line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -90,20 +93,14 @@ def _suspects(found: DataReport) -> Iterator[list[object]]:
     for name, head in found.heads.items():
         if head.rare:
             few = [f"{label} {count}" for label, count in head.rare.items()]
-            yield [name, "train", "labels with fewer than 3 rows", _first(few)]
+            yield [name, "train", "labels with fewer than 3 rows", first(few, _SHOWN)]
         for split, labels in head.lone.items():
             where = "labels of no other split" if split == "train" else "labels not in training"
-            yield [name, split, where, _first(labels)]
+            yield [name, split, where, first(labels, _SHOWN)]
         for split, statistics in head.splits.items():
             if statistics.cut_words:
-                cut = f"{statistics.cut_words:,} spans that cut a word"
-                yield [name, split, cut, f"first {statistics.cut_example}"]
-
-
-def _first(shown: Sequence[str], most: int = 10) -> str:
-    """The first labels, and how many more there are."""
-    more = f" and {len(shown) - most:,} more (all with --json)" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
+                cut = f"{statistics.cut_words:,}, the first {statistics.cut_example}"
+                yield [name, split, "spans that cut a word", cut]
 
 
 def _target(target: Labels | NumberRange | Spans | None) -> tuple[int | None, str | None]:

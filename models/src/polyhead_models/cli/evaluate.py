@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 from polyhead.system.schema import plain
-from polyhead.system.shorten import cut
+from polyhead.system.shorten import counted, cut
 
 if TYPE_CHECKING:
     from polyhead import Engine, HeadSpec
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="COLUMN", help="also the metrics of each value in a column")
     parser.add_argument(
         "--errors",
-        type=_table_file,
+        type=output.table_file,
         metavar="FILE",
         help="write what was answered wrong, the worst first: .jsonl or .csv",
     )
@@ -160,7 +160,9 @@ def _write_json(
     report: dict[str, object] = {"split": arguments.split, "heads": heads}
     if arguments.by:
         report["slices"] = {arguments.by: plain(slices)}
-    output.write_json({**report, **({"baseline": baselines} if baselines else {})})
+    if baselines:
+        report["baseline"] = baselines
+    output.write_json(report)
 
 
 def _show(
@@ -222,7 +224,7 @@ def _write_files(
 
         found = [mistake for head in wrong.values() for mistake in head]
         mistakes.write(arguments.errors, found)
-        output.progress(f"{arguments.errors}: {len(found)} answers that are not the reference")
+        output.progress(f"{arguments.errors}: {counted(len(found), 'wrong answer')}")
     if arguments.picture and reports:
         from polyhead.system import atomic
         from polyhead_models import plots
@@ -231,13 +233,6 @@ def _write_files(
         output.progress(f"picture: {arguments.picture}")
     elif arguments.picture:
         output.progress("no head with labels has a reference, so there is no picture")
-
-
-def _table_file(name: str) -> Path:
-    path = Path(name)
-    if path.suffix not in (".jsonl", ".csv"):
-        raise argparse.ArgumentTypeError(f"{name}: expected a name that ends in .jsonl or .csv")
-    return path
 
 
 def _engine(path: Path) -> Engine:

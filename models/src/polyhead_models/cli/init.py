@@ -21,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead init`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         type=Path,
         default=Path("config.toml"),
         metavar="CONFIG.toml",

@@ -6,6 +6,7 @@ import logging
 from types import TracebackType
 
 from polyhead.system.schema import whole_number
+from polyhead.system.shorten import counted
 from polyhead_models.config import DataConfig
 from polyhead_models.errors import DataError
 
@@ -45,10 +46,8 @@ class BadRows:
         if kind is not None and not issubclass(kind, DataError):
             return
         if self._passed:
-            logger.warning(
-                "passed over %s bad rows; the first: %s",
-                *(f"{len(self._passed):,}", next(iter(self._passed))),
-            )
+            count = counted(len(self._passed), "bad row")
+            logger.warning("passed over %s; the first: %s", count, next(iter(self._passed)))
         self._refuse()
 
     def add(self, data: DataConfig, problem: DataError) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polyhead.errors import nearest
+from polyhead.system.shorten import counted, first
 from polyhead.text.encoding import Input
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data import sources
@@ -164,11 +165,9 @@ def seen(
         if references or not example.references:
             found.append(replace(example, references=references))
     for name, labels in dropped.items():
-        shown = [f"{label!r} {count}" for label, count in labels.most_common(_SHOWN)]
-        logger.warning(
-            "%s: left out %s labels that no training row has: %s%s",
-            *(name, f"{labels.total():,}", ", ".join(shown), ", …" * (len(labels) > _SHOWN)),
-        )
+        shown = first([f"{label!r} {count}" for label, count in labels.most_common()], _SHOWN)
+        count = counted(labels.total(), "label")
+        logger.warning("%s: left out %s that no training row has: %s", name, count, shown)
     return found
 
 

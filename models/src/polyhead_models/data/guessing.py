@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polyhead.system.shorten import counted
 from polyhead_models.data import rows as files
 from polyhead_models.data.formats.json_files import from_json
 from polyhead_models.data.rows import FileLayout, Row
@@ -80,19 +82,24 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
         raise (unread or [problem])[0] from None
     heads, left = guesses(rows)
     lines = [
-        f"# Guessed by 'polyhead init' from {len(rows):,} rows; the comments say why. Correct what",
-        "# is wrong: 'polyhead data' shows what the rows hold.",
-        *("[encoder]", f"name = {_toml(encoder)}", "", f"[data.{_SOURCE}]"),
+        f"# Guessed by 'polyhead init' from {counted(len(rows), 'row')}; the comments say why.",
+        "# Correct what is wrong: 'polyhead data' shows what the rows hold.",
+        "[encoder]",
+        f"name = {_toml(encoder)}",
+        "",
+        f"[data.{_SOURCE}]",
     ]
     for split, given in splits.items():
         names = [os.path.relpath(place, folder) for place in given]
         if names:
             lines.append(f"{split} = {_toml(names[0] if len(names) == 1 else names)}")
-    lines += [] if format is None else [f"format = {_toml(format)}"]
+    if format is not None:
+        lines.append(f"format = {_toml(format)}")
     if not splits["validation"]:
         lines.append(f"validation_share = {_SHARE}  # no file was given for it")
+    taken: set[str] = set()
     for head in heads:
-        lines += _head(head)
+        lines += _head(head, taken)
     lines += ["", "# [training] is left out: its settings are chosen from the data."]
     if left:
         lines.append(f"# Columns that no head uses: {', '.join(map(_toml, left))}.")
@@ -117,8 +124,10 @@ def guesses(rows: Sequence[Row]) -> tuple[list[Guess], list[str]]:
     heads, left = [], []
     for name in (name for name in names if name not in text):
         found = _guess(name, columns, text)
-        heads += [] if found is None else [found]
-        left += [name] if found is None else []
+        if found is None:
+            left.append(name)
+        else:
+            heads.append(found)
     if pair and not heads:
         why = "two texts that belong together"
         heads = [Guess(kind="embedding", text=pair, target=None, why=why)]
@@ -144,11 +153,11 @@ def _is_number(cell: str) -> bool:
 
 def _is_text(values: Sequence[Any]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(v, str) or _of(v, str) for v in known)
+    return bool(known) and all(isinstance(v, str) or _is_words(v) for v in known)
 
 
-def _of(value: Any, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, kind) for v in value)
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
 def _text(columns: Columns) -> tuple[str, ...] | None:
@@ -178,7 +187,7 @@ def _guess(name: str, columns: Columns, text: tuple[str, ...]) -> Guess | None:
             kind = "embedding"
         return Guess(kind=kind, text=text, target=name, why=f"{distinct:,} different numbers")
     short = all(isinstance(v, str | int) and len(str(v)) <= _LONGEST_LABEL for v in values)
-    if short and distinct < 0.7 * len(values):
+    if short and 1 < distinct < 0.7 * len(values):
         why = f"{distinct:,} different values in {len(values):,} rows"
         return Guess(kind="classification", text=text, target=name, why=why)
     return None
@@ -207,8 +216,12 @@ def _listed(
     return Guess(kind="multilabel", text=text, target=name, why="lists of labels")
 
 
-def _head(guess: Guess) -> list[str]:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
+def _head(guess: Guess, taken: set[str]) -> list[str]:
+    """The lines of a head; its name is none of those that are taken, and joins them."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
+    numbered = (f"{plain}_{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
+    taken.add(name)
     keys: dict[str, Any] = {"kind": guess.kind, "data": _SOURCE}
     keys["text"] = guess.text[0] if len(guess.text) == 1 else list(guess.text)
     if guess.target is not None:

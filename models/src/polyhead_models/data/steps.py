@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polyhead.system.shorten import counted
 from polyhead_models.config import TrainingConfig
 from polyhead_models.data.batches import rounds
 
@@ -56,7 +57,8 @@ class Schedule:
     def __str__(self) -> str:
         rates = f"learning_rate = {self.learning_rate:g}, {self.head_learning_rate:g} for heads"
         return (
-            f"{self.epochs} epochs of {self.epoch_steps:,} steps, {self.steps:,} in all"
+            f"{counted(self.epochs, 'epoch')} of {counted(self.epoch_steps, 'step')},"
+            f" {self.steps:,} in all"
             f" (batch_tokens = {self.batch_tokens}, {rates}"
             + (f"; chosen from the data: {', '.join(self.chosen)})" if self.chosen else ")")
         )
@@ -70,9 +72,9 @@ class Schedule:
         longer = math.ceil(_ENOUGH / self.epoch_steps)
         batches = f"batch_tokens = {smaller} or " if smaller >= _BATCHES[-1] else ""
         return (
-            f"only {self.steps} steps: heads may have learnt little after them. Under [training],"
-            f" {batches}epochs = {longer} would give about {_ENOUGH}; a higher head_learning_rate"
-            f" (it is {self.head_learning_rate:g}) and more rows help as well."
+            f"only {counted(self.steps, 'step')}: heads may have learnt little after them. Under"
+            f" [training], {batches}epochs = {longer} would give about {_ENOUGH}; a higher"
+            f" head_learning_rate (it is {self.head_learning_rate:g}) and more rows help as well."
         )
 
 

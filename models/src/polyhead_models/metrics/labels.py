@@ -90,12 +90,9 @@ def label_report(
     confused: Counter[tuple[str | None, str | None]] = Counter()
     for result, reference in zip(results, references, strict=True):
         found, expected = items(result.decision), items(reference)
-        for counter, part in (
-            (right, found & expected),
-            (support, expected),
-            (answered, found),
-        ):
-            counter.update(label for label, _, _ in part)
+        right.update(label for label, _, _ in found & expected)
+        support.update(label for label, _, _ in expected)
+        answered.update(label for label, _, _ in found)
         confused.update(_confused(expected - found, found - expected))
     known = dict.fromkeys([*labels, *sorted(support)])
     pairs = sorted(confused.items(), key=lambda pair: (-pair[1], *(n or "" for n in pair[0])))

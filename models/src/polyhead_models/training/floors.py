@@ -75,7 +75,8 @@ def warn(validation: Mapping[str, Mapping[str, Any]], found: Mapping[str, Floor]
         found: floors by head.
     """
     for head, floor in found.items():
-        value, metric = validation[head]["value"], validation[head]["metric"]
+        value = validation[head]["value"]
+        figure = f"{validation[head]['metric']} {value:.4f} on validation"
         if floor.chance == 1:
             logger.warning(
                 "%s: its validation texts all have the same answer, and do not show what it learnt",
@@ -83,14 +84,18 @@ def warn(validation: Mapping[str, Mapping[str, Any]], found: Mapping[str, Floor]
             )
         elif value <= floor.chance:
             logger.warning(
-                "%s: has learnt nothing: %s %.4f on validation, and a constant answer has %.4f."
-                " More steps (epochs, a smaller batch_tokens), a higher head_learning_rate or more"
-                " rows may help; 'polyhead data' looks for mistakes in the rows",
-                *(head, metric, value, floor.chance),
+                "%s: has learnt nothing: %s, and a constant answer has %.4f. More steps (epochs, a"
+                " smaller batch_tokens), a higher head_learning_rate or more rows may help;"
+                " 'polyhead data' looks for mistakes in the rows",
+                head,
+                figure,
+                floor.chance,
             )
         elif floor.tfidf is not None and value < floor.tfidf:
             logger.warning(
-                "%s: is weak: %s %.4f on validation, and TF-IDF with a linear model has %.4f. Train"
-                " on with --epochs +N, or with other settings",
-                *(head, metric, value, floor.tfidf),
+                "%s: is weak: %s, and TF-IDF with a linear model has %.4f. Train on with"
+                " --epochs +N, or with other settings",
+                head,
+                figure,
+                floor.tfidf,
             )

@@ -35,7 +35,7 @@ from polyhead_models.training import processes, state
 from polyhead_models.training.floors import floors, warn
 from polyhead_models.training.holding import gives_vectors
 from polyhead_models.training.rows import TrainingRow, encoded, training_rows
-from polyhead_models.training.trainer import MultiHeadTrainer
+from polyhead_models.training.trainer import MultiHeadTrainer, rank
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +290,7 @@ def _finish(
     if checkpoint.description.continued:
         before = checkpoints.metrics(target)
         watched = metrics["validation"] and before["validation"]
-        if watched and _mean(metrics["validation"]) <= _mean(before["validation"]):
+        if watched and _rank(metrics) <= _rank(before):
             logger.warning("%s: no epoch was better than before; it stays as it was", target)
             return Trained(target, before)
         metrics = _joined(before, metrics)
@@ -304,8 +304,11 @@ def _finish(
     return Trained(target, metrics)
 
 
-def _mean(validation: Mapping[str, Mapping[str, Any]]) -> float:
-    return float(np.mean([head["value"] for head in validation.values()]))
+def _rank(metrics: Mapping[str, Any]) -> float:
+    """That of the kept epoch, by the figures after it."""
+    kept = (e for e in metrics["history"] if e["epoch"] == metrics["best_epoch"])
+    mean = float(np.mean([head["value"] for head in metrics["validation"].values()]))
+    return rank({**next(kept, {}), "mean": mean})
 
 
 def _joined(before: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,9 +134,10 @@ class MultiHeadTrainer(transformers.Trainer):
         counts = {n: np.array([len(r.all) * (n in r.targets) for r in rows]) for n in trained}
         usual = {name: self._batches.usual(of_rows) for name, of_rows in counts.items()}
         self._learns = {name: of_rows > 0 for name, of_rows in counts.items()}
-        weighting = settings.loss_weighting
         objective = Objective(
-            *(checkpoint.model, weights, weighting),
+            checkpoint.model,
+            weights,
+            settings.loss_weighting,
             usual=usual,
             teachers=taught,
             held=holding,
@@ -150,10 +151,7 @@ class MultiHeadTrainer(transformers.Trainer):
             train_dataset=list(rows),
             eval_dataset=list(validation),
             callbacks=callbacks,
-            optimizers=(
-                optimizer(objective, planned, weight_decay=settings.weight_decay),
-                None,
-            ),
+            optimizers=(optimizer(objective, planned, weight_decay=settings.weight_decay), None),
         )
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
@@ -192,7 +190,7 @@ class MultiHeadTrainer(transformers.Trainer):
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
             entry = processes.first(self._watched)
         self.state.log_history.append(entry)
-        metrics = {"eval_rank": _rank(entry)}
+        metrics = {"eval_rank": rank(entry)}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
@@ -209,11 +207,9 @@ class MultiHeadTrainer(transformers.Trainer):
         logger.info("epoch %d: %s", epoch, "  ".join(shown))
         lost = self._untouched.lost(found)
         for name in lost:
-            logger.warning(
-                "epoch %d: %s is worse than untouched: %s %.4f, the untouched encoder has %.4f",
-                *(epoch, name, found[name].metric, found[name].value),
-                self._untouched.figures[name].value,
-            )
+            figure = f"{found[name].metric} {found[name].value:.4f}"
+            had = f"the untouched encoder has {self._untouched.figures[name].value:.4f}"
+            logger.warning("epoch %d: %s is worse than untouched: %s, %s", epoch, name, figure, had)
         return {
             "epoch": epoch,
             _VALIDATION: plain(found),
@@ -247,13 +243,14 @@ class MultiHeadTrainer(transformers.Trainer):
         """
         history = _history(self.state.log_history)
         watched = [entry for entry in history if _VALIDATION in entry]
-        best = max(watched, key=_rank, default=None)
+        best = max(watched, key=rank, default=None)
         found, agreement = self.figures(_VALIDATION)
         if best and best["worse"]:
             logger.warning(
                 "every epoch is worse than untouched for %s; epoch %d, the nearest, is kept. A"
                 " larger 'hold' of the head, a smaller learning_rate or more of its rows may help",
-                *(" and ".join(best["worse"]), best["epoch"]),
+                " and ".join(best["worse"]),
+                best["epoch"],
             )
         elapsed = [entry[_ELAPSED] for entry in self.state.log_history if _ELAPSED in entry]
         epoch = best["epoch"] if best else round(self.state.epoch or 0)
@@ -283,9 +280,10 @@ def _keep(folder: Path, *, best: str | None) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _rank(entry: Mapping[str, Any]) -> float:
+def rank(entry: Mapping[str, Any]) -> float:
     """What is highest in the best epoch: the mean, or below all means how little is lost."""
-    return -_LAST - max(entry["worse"].values()) if entry["worse"] else float(entry["mean"])
+    worse = entry.get("worse")  # histories of older versions have none
+    return -_LAST - max(worse.values()) if worse else float(entry["mean"])
 
 
 def _history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

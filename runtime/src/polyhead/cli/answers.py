@@ -14,9 +14,6 @@ from polyhead import InputError, InvalidSetting, Prediction
 from polyhead.cli import output
 from polyhead.cli.texts import TextRow
 
-ENDINGS = (".jsonl", ".csv")
-"""Of files that are written."""
-
 Write = Callable[[TextRow, Prediction], object]
 
 
@@ -27,23 +24,16 @@ class AnswerForm:
     Attributes:
         keep: keys of the row, besides `id`; one that a row does not have is null.
         read: keys of the row that are in the answer anyway, as its texts.
-        top: in JSON, of many scores the highest so many only; None for all.
         digits: behind the decimal point; None for all.
     """
 
     keep: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
-    top: int | None = None
     digits: int | None = None
 
     def record(self, row: TextRow, prediction: Prediction) -> dict[str, Any]:
         """The answer as plain data, whole, after what is kept of the row."""
-        found = prediction.to_dict()
-        for result in found["heads"].values():
-            if self.top is not None and isinstance(result.get("scores"), dict):
-                best = sorted(result["scores"].items(), key=lambda item: -item[1])
-                result["scores"] = dict(best[: self.top])
-        return self._with_kept(row, found)
+        return self._with_kept(row, prediction.to_dict())
 
     def cells(self, row: TextRow, prediction: Prediction) -> dict[str, Any]:
         """The answer as one row of a table; lists are JSON."""
@@ -69,7 +59,7 @@ def opened(target: Path | None, form: AnswerForm, *, page: bool) -> Iterator[Wri
     """Gives what writes an answer; a file is replaced, and has whole lines whatever ends the block.
 
     Args:
-        target: a file, whose ending is one of `ENDINGS`; None for standard output.
+        target: a file that ends in ``.jsonl`` or ``.csv``; None for standard output.
         form: what is written.
         page: for people, on standard output.
     """

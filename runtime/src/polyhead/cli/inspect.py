@@ -47,11 +47,10 @@ def _page(bundle: Bundle) -> str:
             ["file", "MB", "SHA-256", "holds"],
             [
                 [
-                    *(entry.file, f"{entry.size / 1e6:.2f}"),
-                    *(
-                        entry.sha256[:12] if entry in manifest.checked else None,
-                        _holds(manifest, entry),
-                    ),
+                    entry.file,
+                    f"{entry.size / 1e6:.2f}",
+                    entry.sha256[:12] if entry in manifest.checked else None,
+                    _holds(manifest, entry),
                 ]
                 for entry in manifest.files
             ],

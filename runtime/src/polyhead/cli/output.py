@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from polyhead.errors import PolyheadError
+from polyhead.system.shorten import counted
 
 _LOGGERS = ("polyhead", "polyhead_models", "polyhead_export", "polyhead_bench")
 _log = logging.getLogger(__name__)
@@ -127,6 +129,14 @@ def progress(text: str) -> None:
     _log.info("%s", text)
 
 
+def table_file(name: str) -> Path:
+    """A file that rows are written to, for `argparse`."""
+    path = Path(name)
+    if path.suffix.lower() not in (".jsonl", ".csv"):
+        raise argparse.ArgumentTypeError(f"{name}: expected a name that ends in .jsonl or .csv")
+    return path
+
+
 class ProgressLine:
     """How far a job is, how fast, and how long it still takes: on stderr, as far as it may.
 
@@ -150,7 +160,7 @@ class ProgressLine:
         """So many texts were done, and the file was read up to this line."""
         self._texts = texts
         seconds = time.monotonic() - self._begun
-        told = f"{texts:,} texts, {texts / max(seconds, 1e-3):,.0f}/s"
+        told = f"{counted(texts, 'text')}, {texts / max(seconds, 1e-3):,.0f}/s"
         if self._lines is not None and line:
             share = min(1.0, line / self._lines)
             told += f", {share:.0%}, {_clock(seconds / share - seconds)} left"
@@ -166,7 +176,7 @@ class ProgressLine:
         if kind is None and self._texts:
             seconds = time.monotonic() - self._begun
             rate = self._texts / max(seconds, 1e-3)
-            self._tell(f"{self._texts:,} texts in {_clock(seconds)}, {rate:,.0f}/s")
+            self._tell(f"{counted(self._texts, 'text')} in {_clock(seconds)}, {rate:,.0f}/s")
             if self._shown and self._rewrite:
                 sys.stderr.write("\n")
 

@@ -27,7 +27,9 @@ from polyhead import Engine, InputError, InvalidSetting, PolyheadError, Predicti
 from polyhead.cli import answers, output, texts
 from polyhead.cli.answers import AnswerForm
 from polyhead.cli.texts import TextRow
+from polyhead.heads import DECODERS
 from polyhead.system.lines import count_lines
+from polyhead.system.shorten import counted
 from polyhead.text.encoding import Input
 
 _CHUNK = 512
@@ -84,7 +86,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="KEY,KEY",
         help="keys of a row that its answer has as well; 'id' is kept without",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="answers: .jsonl or .csv")
+    parser.add_argument(
+        "--output", type=output.table_file, metavar="FILE", help="answers: .jsonl or .csv"
+    )
     parser.add_argument(
         "--errors",
         choices=["stop", "skip"],
@@ -99,14 +103,13 @@ def execute(arguments: argparse.Namespace) -> int:
     form = AnswerForm(
         keep=arguments.keep,
         read=tuple(arguments.field.split(",")),
-        top=arguments.top,
         digits=arguments.round,
     )
     rows, lines = _rows(arguments)
-    asked = {
-        "heads": arguments.heads.split(",") if arguments.heads else None,
-        "options": _options(arguments.option),
-    }
+    heads = arguments.heads.split(",") if arguments.heads else None
+    options = _options(arguments.option)
+    # Not one line of progress where answers go to the same terminal.
+    alone = arguments.output is not None or not sys.stdout.isatty()
     page = sys.stdout.isatty() and not arguments.json
     done, left_out = 0, list[str]()
     with (
@@ -114,8 +117,13 @@ def execute(arguments: argparse.Namespace) -> int:
             arguments.bundle, threads=arguments.threads, on_overflow=arguments.on_overflow
         ) as engine,
         answers.opened(arguments.output, form, page=page) as write,
-        _progress(arguments, lines) as progress,
+        output.ProgressLine(lines, shown=arguments.input is not None, rewrite=alone) as progress,
     ):
+        if arguments.top is not None:
+            for name, spec in engine.heads.items():
+                if "top" in getattr(DECODERS[spec.kind], "options", ()):
+                    options.setdefault(name, {}).setdefault("top", arguments.top)
+        asked = {"heads": heads, "options": options}
         while chunk := list(itertools.islice(rows, _CHUNK)):
             skip = left_out if arguments.errors == "skip" else None
             for row, prediction in _answered(engine, chunk, asked, skip):
@@ -125,14 +133,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if left_out:
         more = [f"… and {len(left_out) - _MOST_NAMED:,} more"] if left_out[_MOST_NAMED:] else []
         named = "".join(f"\n  {line}" for line in (*left_out[:_MOST_NAMED], *more))
-        output.complain(f"polyhead run: {len(left_out):,} rows were left out:{named}")
+        output.complain(f"polyhead run: left out {counted(len(left_out), 'row')}:{named}")
     return 1 if left_out and not done else 0
-
-
-def _progress(arguments: argparse.Namespace, lines: int | None) -> output.ProgressLine:
-    """Of a file; not in one line where answers go to the same terminal."""
-    rewrite = arguments.output is not None or not sys.stdout.isatty()
-    return output.ProgressLine(lines, shown=arguments.input is not None, rewrite=rewrite)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -142,8 +144,6 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.usage_error("give either TEXT or --input FILE")
     if arguments.pair and (arguments.input is not None or len(arguments.text) % 2):
         arguments.usage_error("--pair needs TEXT TEXT; in a file, a pair is a list of two texts")
-    if target is not None and target.suffix.lower() not in answers.ENDINGS:
-        arguments.usage_error(f"--output {target}: expected a name that ends in .jsonl or .csv")
     if target is not None and arguments.input is not None and _same(target, Path(arguments.input)):
         arguments.usage_error(f"--output {target}: is the file of --input")
     for name, value, least in (("top", arguments.top, 1), ("round", arguments.round, 0)):

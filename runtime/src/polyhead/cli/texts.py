@@ -132,11 +132,13 @@ def _refuse(constant: str) -> None:
 def _of_table(
     records: Records, shown: str, keys: Sequence[str], kept: Sequence[str]
 ) -> Iterator[TextRow]:
-    header: Sequence[str] = ()
+    header: list[str] = []
     for number, cells in records:
         where = f"{shown}:{number}"
         if not header:
             header = cells
+            if twice := [name for name in (*keys, *kept, "id") if header.count(name) > 1]:
+                raise InvalidText(f"{where}: the column {twice[0]!r} is duplicated in the header.")
             for name in (*keys, *kept):
                 if name not in header:
                     raise InvalidText(

@@ -16,6 +16,11 @@ def cut(text: str, most: int) -> str:
     return line if whole else f"{line[: most - 1]}…"
 
 
+def counted(number: int, word: str) -> str:
+    """A number of things: ``1 text``, ``1,200 texts``."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def first(names: Collection[str], most: int = _FIRST) -> str:
     """The first of many names, and how many there are: ``a, b, c, … (64)``."""
     found = ", ".join(islice(names, most))
