@@ -52,7 +52,7 @@ def learnt(make_config, tmp_path_factory):
     """A checkpoint that knows its topics."""
     folder = tmp_path_factory.mktemp("learnt")
     made = make_config(folder)
-    settings = replace(made.training, epochs=30, learning_rate=3e-3)
+    settings = replace(made.training, epochs=60, learning_rate=3e-3)
     config = replace(made, heads=HEADS, training=settings)
     return train(config, folder / "checkpoint").path
 

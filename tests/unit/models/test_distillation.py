@@ -65,7 +65,7 @@ def test_a_pupil_learns_from_its_teacher_alone(write_config, write_rows, trained
     path = write_config(
         tmp_path,
         heads=heads,
-        training={"epochs": 40, "learning_rate": 6e-3},
+        training={"epochs": 120, "learning_rate": 6e-3},
         data={"messages": {"validation": None}},
     )
     learnt = checkpoint.load(trained)
