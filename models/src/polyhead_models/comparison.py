@@ -17,7 +17,7 @@ from polyhead_models.config import Config
 from polyhead_models.data import examples as data
 from polyhead_models.data.bad_rows import MOST
 from polyhead_models.data.examples import Example
-from polyhead_models.errors import ConfigError, DataError
+from polyhead_models.errors import CheckpointError, ConfigError, DataError
 from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.training import Trained, train
@@ -84,11 +84,12 @@ def compare(
     Raises:
         ConfigError: when there are not two heads to compare, or no texts for one.
         DataError: as `train`; or when training has none of the labels of a head's texts.
+        CheckpointError: as `train`; or when a checkpoint that is resumed has not counted its rows.
     """
     examples, splits = _held_out(config)
     folder = report_folder(target)
     run = train(config, target, resume=resume, overwrite=overwrite, max_errors=max_errors)
-    together = run.metrics["seen"]
+    together = _seen(run)
     costs, joint = _measured(run, config, examples)
     # Alone with the settings that the joint data chose: the same recipe.
     same = replace(config, training=checkpoints.describe(run.path).config.training)
@@ -104,7 +105,7 @@ def compare(
         own, path = single(same, head), folder / "single" / head
         run = train(own, path, resume=True, overwrite=overwrite)
         runs[f"{head} alone"], alone = _measured(run, own, examples)
-        seen = {"joint": together[head], "single": run.metrics["seen"][head]}
+        seen = {"joint": together[head], "single": _seen(run)[head]}
         kind = own.heads[head].versioned_kind
         heads[head] = _compared(kind, split, joint[head], alone[head], seen)
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
@@ -152,6 +153,16 @@ def _held_out(config: Config) -> tuple[list[Example], dict[str, str]]:
             " add a head or a split, such as test_share = 0.1."
         )
     return examples, {name: splits[name] for name in trained}
+
+
+def _seen(run: Trained) -> Mapping[str, Mapping[str, int]]:
+    if "seen" not in run.metrics:
+        raise CheckpointError(
+            f"{run.path}: an older polyhead trained it, and did not count the rows that each head"
+            " saw. Start anew with --overwrite."
+        )
+    found: Mapping[str, Mapping[str, int]] = run.metrics["seen"]
+    return found
 
 
 def _measured(

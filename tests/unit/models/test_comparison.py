@@ -155,6 +155,17 @@ def test_a_head_without_a_known_label_in_its_test_rows_is_named(write_config, tm
         compare(made, tmp_path / "checkpoint")
 
 
+def test_a_checkpoint_that_did_not_count_its_rows_is_an_error(compared, tmp_path):
+    made, trained, _ = compared
+    target = shutil.copytree(trained, tmp_path / "checkpoint")
+    file = target / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    del metrics["seen"]
+    file.write_text(json.dumps(metrics), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"an older polyhead trained it.*--overwrite"):
+        compare(made, target, resume=True)
+
+
 def test_the_command_shows_the_comparison(compared, capfd):
     _, target, _ = compared
     words = ["train", target.with_name("config.toml"), "-o", target]
