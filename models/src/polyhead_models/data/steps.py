@@ -1,8 +1,7 @@
 """How many steps a training takes, and what of ``[training]`` the data chooses.
 
 What the configuration leaves out is chosen so that a training takes about 400 steps or more, within
-bounds that also suit much data (measured on 500 to 2,000 utterances: heads that start from nothing
-learn little in 200 steps):
+bounds that also suit much data:
 
 ======================  ============================================================================
 ``batch_tokens``        the largest of 2048, 1024, 512 and 256 with which `epochs` (3, where it is
