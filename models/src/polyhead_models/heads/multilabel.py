@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -73,11 +74,10 @@ class MultiLabelNetwork(NumericNetwork):
         results: Sequence[MultiLabel],
         references: Sequence[Reference],
     ) -> HeadSpec:
-        """With the threshold for each label that gives it the highest F1; see `best_threshold`."""
+        """With the thresholds that together have the highest micro-F1; see `best_thresholds`."""
         probabilities = np.array([[r.scores[name] for name in spec.labels] for r in results])
         expected = np.array([[name in r for name in spec.labels] for r in references])
-        columns = zip(probabilities.T, expected.T, strict=True)
-        return replace(spec, thresholds=tuple(best_threshold(p, e) for p, e in columns))
+        return replace(spec, thresholds=best_thresholds(probabilities, expected))
 
     def prior(self, targets: Sequence[Tensor]) -> Tensor:
         """The logit of each label's share, times its weight in the loss; each counts once more."""
@@ -106,29 +106,55 @@ class MultiLabelNetwork(NumericNetwork):
         return soft * temperature**2
 
 
-def best_threshold(probabilities: NDArray[np.float64], expected: NDArray[np.bool_]) -> float:
-    """The threshold with the highest F1 of one label.
+def best_thresholds(
+    probabilities: NDArray[np.float64], expected: NDArray[np.bool_]
+) -> tuple[float, ...]:
+    """The threshold of each label with which the head has the highest micro-F1.
 
-    It lies half-way between two neighbouring probabilities. Where 0.5 does as well, or the label
-    is never in the references, it is 0.5; of other equals it is the nearest to 0.5.
+    Micro-F1 is ``2 right / (taken + positives)``, each summed over labels. It is highest where the
+    sum of ``2 right - F1 taken`` is, F1 being the value reached itself (Dinkelbach 1967, fractional
+    programming): for a given F1 each label has a best cut of its own, and F1 rises until it stays.
+
+    A threshold lies half-way between two neighbouring probabilities. Of those that do as well it is
+    0.5, or else the nearest to it.
 
     Args:
-        probabilities: float64 `(texts,)`, at least one.
-        expected: bool `(texts,)`: whether the text has the label.
+        probabilities: float64 `(texts, labels)`, at least one text.
+        expected: bool `(texts, labels)`: which labels each text has.
     """
+    labels = [_cuts(p, e) for p, e in zip(probabilities.T, expected.T, strict=True)]
+    f1, positives = Fraction(0), int(expected.sum())
+    while True:
+        # By whole numbers, so that what does as well is seen as equal.
+        gains = [2 * right * f1.denominator - taken * f1.numerator for _, right, taken in labels]
+        best = [
+            (at[cut], right[cut], taken[cut])
+            for (at, right, taken), cut in zip(labels, (g.argmax() for g in gains), strict=True)
+        ]
+        thresholds, right, taken = zip(*best, strict=True)
+        reached = Fraction(2 * int(sum(right)), max(1, int(sum(taken)) + positives))
+        if reached <= f1:
+            return tuple(map(float, thresholds))
+        f1 = reached
+
+
+def _cuts(
+    probabilities: NDArray[np.float64], expected: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The thresholds a label can have, nearest to 0.5 first, with what each takes: right, all."""
     order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order]
-    right = np.cumsum(expected[order])
-    # The cut after the i-th text takes i + 1 texts; F1 = 2 right / (taken + all positives).
-    f1 = 2 * right / (np.arange(1, len(ranked) + 1) + expected.sum())
-    below = np.append(ranked[1:], 0.0)
-    middle = (ranked + below) / 2
-    thresholds = np.where(middle > below, middle, ranked)  # neighbours may leave no room between
-    possible = np.append(ranked[:-1] > ranked[1:], True)  # equal probabilities are never parted
-    taken = probabilities >= THRESHOLD
-    usual = 2 * (taken & expected).sum() / max(1, taken.sum() + expected.sum())
-    best = f1[possible].max()
-    if best <= usual:
-        return THRESHOLD
-    candidates = thresholds[possible & (f1 == best)]
-    return float(candidates[np.abs(candidates - THRESHOLD).argmin()])
+    edges = np.concatenate([[1.0], probabilities[order], [0.0]])
+    above, below = edges[:-1], edges[1:]
+    middle = (above + below) / 2
+    thresholds = np.where(middle > below, middle, above)  # neighbours may leave no room between
+    possible = above > below  # equal probabilities are never parted
+    possible[-1] = True
+    right = np.concatenate([[0], np.cumsum(expected[order])])[possible]
+    usual = probabilities >= THRESHOLD
+    at = np.append(thresholds[possible], THRESHOLD)
+    nearest = np.argsort(abs(at - THRESHOLD), kind="stable")
+    return (
+        at[nearest],
+        np.append(right, (usual & expected).sum())[nearest],
+        np.append(np.flatnonzero(possible), usual.sum())[nearest],
+    )
