@@ -69,7 +69,9 @@ class TestRead:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            pytest.param("id,body\n1,a\n", ":1: no column 'text' among 'id', 'body'", id="column"),
+            pytest.param(
+                "id,body\n1,a\n", ":1: no key or column 'text'; there is 'id', 'body'", id="column"
+            ),
             pytest.param("id,texts\n1,a\n", "Did you mean 'texts'", id="nearest"),
             pytest.param("id,text\n1,\n", ":2: no text in the column 'text'", id="empty_cell"),
             pytest.param("id,text\n1\n", ":2: found 1 columns, expected 2: id, text", id="short"),
@@ -102,11 +104,20 @@ class TestKeep:
         assert [row["lang"] for row in found] == ["en", None, None]
         assert "id" not in found[0]
 
+    def test_a_key_that_the_first_good_row_lacks_is_named(self, polyhead, bundle, given):
+        path = given(content='{"lagn": 1}\n{"text": "a", "lang": "en"}\n')
+        words = ("run", bundle, "--input", path, "--errors", "skip", "--keep")
+        assert polyhead(*words, "lang").returncode == 0
+        done = polyhead(*words, "lagn")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{path}:2: no key or column 'lagn'; there is 'text', 'lang'" in done.stderr
+        assert "Did you mean 'lang'" in done.stderr
+
     def test_a_column_that_a_table_lacks_is_named(self, polyhead, bundle, given):
         path = given("in.csv", "id,text,lang\n1,a,en\n")
         done = polyhead("run", bundle, "--input", path, "--keep", "lagn")
         assert done.returncode == 1
-        assert "no column 'lagn'" in done.stderr
+        assert "no key or column 'lagn'" in done.stderr
         assert "Did you mean 'lang'" in done.stderr
 
     def test_what_is_read_need_not_be_kept(self, polyhead, bundle, given):
@@ -172,6 +183,16 @@ class TestOutput:
         target = given("out.jsonl", "older\n")
         assert polyhead("run", tmp_path, "a", "--output", target).returncode == 1
         assert target.read_text() == "older\n"
+
+    @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+    def test_an_older_file_stays_until_there_is_an_answer(self, polyhead, bundle, given, name):
+        target, bad, empty = given(name, "older\n"), given("bad.txt", ""), given("empty.txt", "")
+        bad.write_bytes(b"\xff\n")
+        for words in (["--errors", "stop"], ["--errors", "skip"], ["--option", "typo.k=1"]):
+            done = polyhead("run", bundle, "--input", bad, "--output", target, *words)
+            assert (done.returncode, target.read_text()) == (1, "older\n")
+        assert polyhead("run", bundle, "--input", empty, "--output", target).returncode == 0
+        assert target.read_text() == ""
 
     @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
     def test_an_interrupted_job_leaves_whole_lines(self, command, bundle, tmp_path, name):

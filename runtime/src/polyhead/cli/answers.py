@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from polyhead import InputError, InvalidSetting, Prediction
 from polyhead.cli import output
@@ -56,7 +57,10 @@ class AnswerForm:
 
 @contextmanager
 def opened(target: Path | None, form: AnswerForm, *, page: bool) -> Iterator[Write]:
-    """Gives what writes an answer; a file is replaced, and has whole lines whatever ends the block.
+    """Gives what writes an answer; a file has whole lines whatever ends the block.
+
+    A file that is there is replaced when the first answer comes, or when the block has ended well
+    without any; what fails before leaves it.
 
     Args:
         target: a file that ends in ``.jsonl`` or ``.csv``; None for standard output.
@@ -69,34 +73,43 @@ def opened(target: Path | None, form: AnswerForm, *, page: bool) -> Iterator[Wri
         else:
             yield lambda row, found: output.write_json(form.record(row, found), indent=None)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # As on standard output: what is no Unicode, in an id say, is written by its numbers.
-    with target.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with ExitStack() as stack:
+
+        @cache
+        def file() -> TextIO:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # As on standard output: what is no Unicode, in an id say, is written by its numbers.
+            return stack.enter_context(
+                target.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+            )
+
         if target.suffix.lower() == ".csv":
-            yield _Table(csv.writer(file, lineterminator="\n"), form).write
+            yield _Table(file, form).write
         else:
-            yield lambda row, found: file.write(output.as_json(form.record(row, found)) + "\n")
+            yield lambda row, found: file().write(output.as_json(form.record(row, found)) + "\n")
+        file()
 
 
 class _Table:
     """A CSV file, whose columns are those of its first row."""
 
-    def __init__(self, writer: Any, form: AnswerForm) -> None:
-        self._writer, self._form = writer, form
+    def __init__(self, file: Callable[[], TextIO], form: AnswerForm) -> None:
+        self._file, self._form = file, form
         self._columns: list[str] = []
 
     def write(self, row: TextRow, prediction: Prediction) -> None:
         cells = self._form.cells(row, prediction)
+        writer = csv.writer(self._file(), lineterminator="\n")
         if not self._columns:
             self._columns = list(cells)
-            self._writer.writerow(self._columns)
+            writer.writerow(self._columns)
         if list(cells) != self._columns:
             other = {*cells} ^ {*self._columns}
             raise InputError(
                 f"{row.where}: {', '.join(sorted(map(repr, other)))}: not in all rows, and a CSV"
                 " file has the same columns in all. Write JSON lines: --output FILE.jsonl."
             )
-        self._writer.writerow(cells.values())
+        writer.writerow(cells.values())
 
 
 def _page(prediction: Prediction) -> str:

@@ -2,7 +2,8 @@
 
 A file has a text in each row: JSON lines (a string, a list of two for a pair, or an object), .csv
 or .tsv with named columns, or .txt. An answer has the 'id' of its row, and the keys named by
---keep. With --output it goes to a file, whose lines are whole when the job is interrupted.
+--keep. With --output it goes to a file, whose lines are whole when the job is interrupted; an older
+file stays until there is an answer.
 
 Example:
   polyhead run bundle/ "Great phone, but the battery died in May."
@@ -130,11 +131,18 @@ def execute(arguments: argparse.Namespace) -> int:
                 write(row, prediction)
                 done += 1
             progress.update(done + len(left_out), chunk[-1].line)
+        if left_out and not done:
+            raise InputError(_named(left_out))
     if left_out:
-        more = [f"… and {len(left_out) - _MOST_NAMED:,} more"] if left_out[_MOST_NAMED:] else []
-        named = "".join(f"\n  {line}" for line in (*left_out[:_MOST_NAMED], *more))
-        output.complain(f"polyhead run: left out {counted(len(left_out), 'row')}:{named}")
-    return 1 if left_out and not done else 0
+        output.complain(f"polyhead run: {_named(left_out)}")
+    return 0
+
+
+def _named(left_out: Sequence[str]) -> str:
+    """How many rows were left out, and the first of them."""
+    more = [f"… and {len(left_out) - _MOST_NAMED:,} more"] if left_out[_MOST_NAMED:] else []
+    lines = (f"\n  {line}" for line in (*left_out[:_MOST_NAMED], *more))
+    return f"left out {counted(len(left_out), 'row')}:{''.join(lines)}"
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def rows(name: str, key: str, kept: Sequence[str] = ()) -> Iterator[TextRow]:
     Args:
         name: as for `read`.
         key: as for `read`.
-        kept: columns that a table has to have as well.
+        kept: columns that a table has to have as well, and keys that the first good row of JSON
+            lines has to have; later ones may lack them.
     """
     shown = "standard input" if name == "-" else name
     lines = (
@@ -91,17 +92,26 @@ def rows(name: str, key: str, kept: Sequence[str] = ()) -> Iterator[TextRow]:
         elif ending == ".txt":
             yield from _of_lines(lines, shown)
         else:
-            yield from _of_json(lines, shown, keys)
+            yield from _of_json(lines, shown, keys, kept)
     except FileNotFoundError as problem:
         raise InputError(f"{shown}: cannot be read: there is no such file.") from problem
     except OSError as problem:
         raise InputError(f"{shown}: cannot be read: {problem.strerror or problem}.") from problem
 
 
-def _of_json(lines: Lines, shown: str, keys: Sequence[str]) -> Iterator[TextRow]:
+def _of_json(
+    lines: Lines, shown: str, keys: Sequence[str], kept: Sequence[str]
+) -> Iterator[TextRow]:
+    unseen = kept
     for number, line in lines:
         if line.strip():
-            yield _json_row(line, f"{shown}:{number}", number, keys)
+            row = _json_row(line, f"{shown}:{number}", number, keys)
+            if not isinstance(row.text, InputError):
+                for name in unseen:
+                    if name not in row.fields:
+                        raise _unknown(row.where, name, row.fields)
+                unseen = ()
+            yield row
 
 
 def _json_row(line: str, where: str, number: int, keys: Sequence[str]) -> TextRow:
@@ -139,12 +149,8 @@ def _of_table(
             header = cells
             if twice := [name for name in (*keys, *kept, "id") if header.count(name) > 1]:
                 raise InvalidText(f"{where}: the column {twice[0]!r} is duplicated in the header.")
-            for name in (*keys, *kept):
-                if name not in header:
-                    raise InvalidText(
-                        f"{where}: no column {name!r} among {', '.join(map(repr, header))}, which"
-                        f" the first line names. Name one with --field.{nearest(name, header)}"
-                    )
+            if unknown := [name for name in (*keys, *kept) if name not in header]:
+                raise _unknown(where, unknown[0], header)
             continue
         fields = dict(zip(header, cells, strict=False))
         if len(cells) != len(header):
@@ -156,6 +162,14 @@ def _of_table(
             yield TextRow(where, (first, second[0]) if second else first, number, fields)
             continue
         yield TextRow(where, InvalidText(f"{where}: {what}"), number, fields)
+
+
+def _unknown(where: str, name: str, known: Collection[str]) -> InvalidText:
+    there = ", ".join(map(repr, known)) or "none"
+    return InvalidText(
+        f"{where}: no key or column {name!r}; there is {there}. Name one with --field or --keep."
+        f"{nearest(name, known)}"
+    )
 
 
 def _of_lines(lines: Lines, shown: str) -> Iterator[TextRow]:
