@@ -4,13 +4,10 @@ import pytest
 import torch
 
 from polyhead.heads import HeadSpec
-from polyhead_models import checkpoint, config
-from polyhead_models.data import examples
+from polyhead_models import checkpoint
 from polyhead_models.heads import NETWORKS
 from polyhead_models.heads.base import IGNORED
-from polyhead_models.training.objective import Objective, first_losses
-from polyhead_models.training.rows import Collator, training_rows
-from polyhead_models.training.run import prepare, start_at_priors
+from polyhead_models.training.objective import Objective
 
 IDS = torch.tensor([[2, 9, 8, 3]])
 MASK = torch.ones_like(IDS)
@@ -129,33 +126,3 @@ def test_every_kind_knows_whether_a_batch_has_its_targets(kind, targets):
     made = [None if target is None else torch.tensor(target) for target in targets]
     assert bool(network.known(network.collate(made, 8)).any())
     assert not bool(network.known(network.collate([None] * len(made), 8)).any())
-
-
-@pytest.fixture
-def fresh(write_config, tmp_path):
-    """A model that was not trained yet, and the rows that it is to learn from."""
-    made = config.load(write_config(tmp_path))
-    train_set = examples.load(made, "train")
-    found = prepare(made, {"data": {}}, train_set)
-    rows = training_rows(found, train_set)
-    start_at_priors(found.model, rows)
-    return found.model.eval(), rows
-
-
-@pytest.mark.parametrize("unit", [1.0, 1000.0])
-def test_heads_begin_with_a_loss_of_one_whatever_the_unit_of_their_loss(fresh, monkeypatch, unit):
-    model, rows = fresh
-    loss = model.networks["topic"].loss
-    monkeypatch.setattr(model.networks["topic"], "loss", lambda *given: unit * loss(*given))
-    collate = Collator(model, list(ALIKE), [])
-    usual = dict.fromkeys(ALIKE, float(len(rows)))
-    first = first_losses(model, rows, ALIKE, collate)
-    objective = Objective(model, ALIKE, "fixed", usual=usual, first=first)
-    # A mean over tokens is not that of its batches' means.
-    assert objective(**collate(rows))["loss"].item() == pytest.approx(2, rel=0.02)
-
-
-def test_a_head_that_begins_at_the_only_answer_keeps_a_finite_loss(fresh, monkeypatch):
-    model, rows = fresh
-    monkeypatch.setattr(model.networks["topic"], "loss", lambda logits, _: 0 * logits.sum())
-    assert first_losses(model, rows, ["topic"], Collator(model, ["topic"], [])) == {"topic": 0.01}
