@@ -22,7 +22,10 @@ Reference = tuple[str, ...]
 
 
 class MultiLabelNetwork(NumericNetwork):
-    """A pooled vector into one logit a label; binary cross-entropy for each.
+    """A pooled vector into one logit a label; the sum of their binary cross-entropies.
+
+    The sum is the log-likelihood of the set. Its gradient is `p - y` for each logit, as that of a
+    softmax; by the mean, many labels would leave the encoder to the other heads.
 
     A reference is a tuple of different labels, sorted; empty for a text that has none.
     """
@@ -90,10 +93,11 @@ class MultiLabelNetwork(NumericNetwork):
         return torch.tensor([float(name in reference) for name in self.spec.labels])
 
     def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean binary cross-entropy."""
-        return nn.functional.binary_cross_entropy_with_logits(
+        """Binary cross-entropy, summed over labels; its mean over texts."""
+        mean = nn.functional.binary_cross_entropy_with_logits(
             logits, targets, pos_weight=self.class_weights
         )
+        return mean * self.count
 
     def distil(self, logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Binary cross-entropy with the teacher's probabilities, both sides at the temperature."""
@@ -103,7 +107,7 @@ class MultiLabelNetwork(NumericNetwork):
         soft = nn.functional.binary_cross_entropy_with_logits(
             logits[known].float() / temperature, torch.sigmoid(teacher[known] / temperature)
         )
-        return soft * temperature**2
+        return soft * self.count * temperature**2
 
 
 def best_thresholds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -13,21 +13,15 @@ from polyhead_models.config import TeacherConfig
 from polyhead_models.data.steps import Schedule
 from polyhead_models.errors import ConfigError
 from polyhead_models.model import MultiHeadModel
-from polyhead_models.training.rows import Collator, TrainingRow
-
-_SAMPLE, _BATCH = 64, 16
-_LEAST = 0.01  # of a head whose rows all have the same label, which is known before the training
 
 
 class Objective(nn.Module):
     """A model and its loss as one module, which is what `transformers.Trainer` trains.
 
-    The loss of a batch is the sum over heads of `weight * rows / usual * loss / first`: `loss` is
-    the mean over the head's `rows` in the batch, `usual` how many a batch has on average, and
-    `first` the loss before the training. So each row of a head counts alike, in whatever company it
-    comes; by the plain mean, the only row of a head in a batch would count as much as a hundred in
-    another. And all heads begin with a loss of 1: without that, kinds whose loss is a small number,
-    such as a mean over many labels, would leave the encoder to the others.
+    The loss of a batch is the sum over heads of `weight * rows / usual * loss`: `loss` is the mean
+    over the head's `rows` in the batch, `usual` how many a batch has on average. So each row of a
+    head counts alike, in whatever company it comes. By the plain mean, the only row of a head in a
+    batch would count as much as a hundred in another.
     """
 
     def __init__(
@@ -37,7 +31,6 @@ class Objective(nn.Module):
         weighting: Literal["fixed", "uncertainty"],
         *,
         usual: Mapping[str, float] = MappingProxyType({}),
-        first: Mapping[str, float] = MappingProxyType({}),
         teachers: Mapping[str, TeacherConfig] = MappingProxyType({}),
         held: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
@@ -50,7 +43,6 @@ class Objective(nn.Module):
                 each head, with Kendall, Gal & Cipolla 2018: ``exp(-s) * loss + s / 2``, where s is
                 the logarithm of the head's variance and starts at 0.
             usual: rows of each head that a batch has on average, above 0; what is left out is 1.
-            first: the loss of each head before the training, above 0; what is left out is 1.
             teachers: settings of the heads that learn from a teacher as well.
             held: a factor for how far each head that is held, trained or not, is from the
                 untouched encoder's vectors, which come with the teachers' logits.
@@ -58,7 +50,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self._weights = dict(weights)
-        self._usual, self._first = dict(usual), dict(first)
+        self._usual = dict(usual)
         self._teachers = dict(teachers)
         self._held = dict(held)
         self._rows = {name: row for row, name in enumerate(weights)}
@@ -91,7 +83,6 @@ class Objective(nn.Module):
         losses = []
         for name, weight in self._weights.items():
             loss = self._loss(name, logits[name], targets[name], teachers)
-            loss = loss / self._first.get(name, 1.0)
             if self.log_variances is not None:
                 s = self.log_variances[self._rows[name]]
                 loss = torch.exp(-s) * loss + s / 2
@@ -112,39 +103,6 @@ class Objective(nn.Module):
             return loss
         taught = network.distil(logits, teachers[name], settings.temperature)
         return (1 - settings.weight) * loss + settings.weight * taught
-
-
-def first_losses(
-    model: MultiHeadModel, rows: Sequence[TrainingRow], heads: Iterable[str], collate: Collator
-) -> dict[str, float]:
-    """The mean loss of each head over some of its rows, before the training.
-
-    Heads begin at the frequencies of their labels, so that this is about what an answer costs that
-    is always the same.
-
-    Args:
-        model: that was not trained yet, on the device of the training.
-        rows: of the training.
-        heads: those with rows to learn from.
-        collate: as the training does it.
-    """
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    found = {}
-    for name in heads:
-        own = [row for row in rows if name in row.targets]
-        own = sorted(own[:: -(-len(own) // _SAMPLE)], key=lambda row: row.tokens)
-        total = 0.0
-        for part in (own[start : start + _BATCH] for start in range(0, len(own), _BATCH)):
-            batch = collate(part)
-            targets = batch["targets"][name].to(device)
-            inputs = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
-            with torch.inference_mode():
-                loss = model.networks[name].loss(model(**inputs)[name], targets)
-            total += float(loss) * len(part)
-        found[name] = max(total / len(own), _LEAST)
-    model.train(training)
-    return found
 
 
 def freeze(model: MultiHeadModel, what: Literal["nothing", "encoder"] | int) -> None:

@@ -33,6 +33,7 @@ from polyhead_models.model import MultiHeadModel
 from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
 from polyhead_models.training.floors import floors, warn
+from polyhead_models.training.holding import gives_vectors
 from polyhead_models.training.rows import TrainingRow, encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer, rank
 
@@ -104,14 +105,17 @@ def train(
             train_set = data.load(config, "train", bad)
             validation_set = data.load(config, "validation", bad)
         transformers.set_seed(config.training.seed)
-        checkpoint = untouched = prepare(config, identity, train_set)
-        if more_epochs is not None:
-            checkpoint = _continued(target, more_epochs, train_set)
+        if more_epochs is None:
+            checkpoint = untouched = prepare(config, identity, train_set)
+        else:
+            checkpoint = untouched = _continued(target, more_epochs, train_set)
+            if gives_vectors(config):
+                untouched = prepare(config, identity, train_set)
         labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
         validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
-        start_at_priors(untouched.model, rows)
         if more_epochs is None:
+            start_at_priors(checkpoint.model, rows)
             checkpoint = of_run = _scheduled(checkpoint, rows)
         else:
             of_run = _scheduled(_only(checkpoint, more_epochs), rows)

@@ -29,7 +29,7 @@ from polyhead_models.data.steps import Schedule, schedule
 from polyhead_models.evaluation import HeadFigures, answers, figures
 from polyhead_models.training import processes
 from polyhead_models.training.holding import Untouched, gives_vectors, held, with_vectors
-from polyhead_models.training.objective import Objective, first_losses, freeze, optimizer
+from polyhead_models.training.objective import Objective, freeze, optimizer
 from polyhead_models.training.rows import Collator, TrainingRow
 
 COMPLETE = "complete"
@@ -111,7 +111,7 @@ class MultiHeadTrainer(transformers.Trainer):
         settings = config.training
         self._checkpoint = checkpoint
         self._examples = [example for example in validation if example.references]
-        self._untouched, untouched = Untouched(), untouched or checkpoint
+        self._untouched = Untouched()
         lengths = [row.tokens for row in rows]
         planned = schedule(settings, lengths, processes=processes.count())
         self._batches = TokenBudgetBatches(
@@ -139,7 +139,6 @@ class MultiHeadTrainer(transformers.Trainer):
             weights,
             settings.loss_weighting,
             usual=usual,
-            first=first_losses(untouched.model, rows, trained, self._collate),
             teachers=taught,
             held=holding,
         )
@@ -157,7 +156,7 @@ class MultiHeadTrainer(transformers.Trainer):
         self.remove_callback(transformers.trainer_callback.ProgressCallback)
         self.add_callback(Progress)
         if gives_vectors(config):
-            self._remember(untouched, rows, list(holding))
+            self._remember(untouched or checkpoint, rows, list(holding))
 
     def _remember(
         self, untouched: Checkpoint, rows: Sequence[TrainingRow], held: Sequence[str]
