@@ -39,10 +39,10 @@ def cosine(a, b):
 
 
 def scored_loss(logits, scores):
-    """Mean squared error of cosines and scores: CosineSimilarityLoss of sentence-transformers."""
+    """10 times the mean squared error: CosineSimilarityLoss of sentence-transformers."""
     values = logits.double().numpy()
     errors = [(cosine(values[2 * i], values[2 * i + 1]) - s) ** 2 for i, s in enumerate(scores)]
-    return np.mean(errors)
+    return 10 * np.mean(errors)
 
 
 def ranking_loss(logits):
