@@ -160,8 +160,11 @@ def seen(
                 )
             if unseen:
                 dropped.setdefault(name, Counter()).update(unseen)
-                references[name] = network.seen(own, sets[name])
-        references = {name: own for name, own in references.items() if own is not None}
+                left = network.seen(own, sets[name])
+                if left is None:
+                    del references[name]
+                else:
+                    references[name] = left
         if references or not example.references:
             found.append(replace(example, references=references))
     for name, labels in dropped.items():
