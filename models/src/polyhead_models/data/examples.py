@@ -46,7 +46,7 @@ class Example:
     references: Mapping[str, Any]
     twin: str | None = None
     blank_edges: Mapping[str, int] = field(default_factory=dict)
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def inputs(self) -> tuple[Input, ...]:
