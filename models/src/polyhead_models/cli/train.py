@@ -102,11 +102,7 @@ def _train(arguments: argparse.Namespace) -> int:
             )
         if arguments.epochs and (arguments.compare_single or arguments.overwrite):
             raise ConfigError("--epochs +N goes with neither --compare-single nor --overwrite.")
-    flags = {
-        "resume": arguments.resume,
-        "overwrite": arguments.overwrite,
-        "max_errors": arguments.max_errors,
-    }
+    flags = {key: getattr(arguments, key) for key in ("resume", "overwrite", "max_errors")}
     if arguments.compare_single:
         from polyhead_models import comparison
 

@@ -82,7 +82,7 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
         raise (unread or [problem])[0] from None
     heads, left = guesses(rows)
     files_of = {split: [os.path.relpath(p, folder) for p in own] for split, own in splits.items()}
-    source = {
+    source: dict[str, Any] = {
         **{split: own[0] if len(own) == 1 else own for split, own in files_of.items()},
         "format": format,
         "validation_share": None if splits["validation"] else _SHARE,

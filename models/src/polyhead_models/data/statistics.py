@@ -290,12 +290,12 @@ def report(config: Config, *, max_errors: int = MOST) -> DataReport:
                     logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
                     rows[source][split] = len(found)
                     read[source][split] = examples.of_source(config, source, split, found, bad)
-    known = _lengths(
+    known = _token_counts(
         config, [e for made in read.values() for split in made.values() for e in split]
     )
     limit = config.encoder.max_tokens
     heads = {
-        name: _of_head(name, head.data, read[head.data], known, limit)
+        name: _head_report(name, head.data, read[head.data], known, limit)
         for name, head in config.heads.items()
         if head.data is not None
     }
@@ -305,7 +305,7 @@ def report(config: Config, *, max_errors: int = MOST) -> DataReport:
     return DataReport(rows=rows, heads=heads, max_tokens=limit, schedule=planned)
 
 
-def _lengths(config: Config, every: Iterable[Example]) -> dict[Input, int]:
+def _token_counts(config: Config, every: Iterable[Example]) -> dict[Input, int]:
     """Tokens of each text, which is tokenised once whoever reads it."""
     named = config.encoder
     tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
@@ -315,18 +315,21 @@ def _lengths(config: Config, every: Iterable[Example]) -> dict[Input, int]:
     return dict(zip(texts, map(len, encodings), strict=True))
 
 
-def _of_head(
+def _head_report(
     name: str,
     source: str,
     read: Mapping[str, Sequence[Example]],
     known: Mapping[Input, int],
     limit: int,
 ) -> HeadReport:
-    splits, texts, counts = {}, {}, {}
+    splits: dict[str, SplitStatistics] = {}
+    texts: dict[str, Texts] = {}
+    counts: dict[str, Counter[str]] = {}
     for split, made in read.items():
         own = [example for example in made if name in example.references]
         references = [example.references[name] for example in own]
-        texts[split], cut = of_head(own, name), cut_words(own, name)
+        texts[split] = of_head(own, name)
+        cut = cut_words(own, name)
         counts[split] = Counter(label for r in references for label in set(_labels(r) or ()))
         splits[split] = SplitStatistics(
             rows=len(own),

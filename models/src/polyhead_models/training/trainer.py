@@ -94,7 +94,7 @@ class MultiHeadTrainer(transformers.Trainer):
         validation: Sequence[Example],
         folder: Path,
         *,
-        untouched: Checkpoint | None = None,
+        untouched: Checkpoint,
     ) -> None:
         """Prepare a run.
 
@@ -103,14 +103,14 @@ class MultiHeadTrainer(transformers.Trainer):
             rows: what to learn from; at least one.
             validation: what to watch after each epoch; may be empty.
             folder: where the run keeps its state.
-            untouched: what heads that give vectors are held to and compared with; None: the
-                checkpoint, which was not trained yet.
+            untouched: what heads that give vectors are held to and compared with: the checkpoint
+                itself where it was not trained yet.
         """
         config = checkpoint.description.config
         settings = config.training
         self._checkpoint = checkpoint
         self._examples = [example for example in validation if example.references]
-        self._untouched, untouched = Untouched(), untouched or checkpoint
+        self._untouched = Untouched()
         lengths = [row.tokens for row in rows]
         planned = schedule(settings, lengths, processes=processes.count())
         self._batches = TokenBudgetBatches(
