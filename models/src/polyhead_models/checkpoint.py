@@ -65,12 +65,15 @@ class Description:
     data: Mapping[str, str]
     provenance: Mapping[str, Any]
 
+    def trained_with(self, **settings: Any) -> Description:
+        """The description with other settings under ``[training]``."""
+        training = replace(self.config.training, **settings)
+        return replace(self, config=replace(self.config, training=training))
+
     @property
     def asked(self) -> Config:
         """The configuration as the TOML file had it: without what the data chose."""
-        left_out: dict[str, Any] = dict.fromkeys(self.chosen)
-        training = replace(self.config.training, **left_out)
-        return replace(self.config, training=training)
+        return self.trained_with(**dict.fromkeys(self.chosen)).config
 
     @property
     def texts(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from polyhead_models.data import examples as data
 from polyhead_models.data.bad_rows import MOST
 from polyhead_models.data.examples import Example
 from polyhead_models.errors import CheckpointError, ConfigError, DataError
-from polyhead_models.evaluation import Answered, Estimate, answered, answers, paired
+from polyhead_models.evaluation import Answered, Estimate, ask, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.training import Trained, train
 
@@ -89,14 +89,13 @@ def compare(
     examples, splits = _held_out(config)
     folder = report_folder(target)
     run = train(config, target, resume=resume, overwrite=overwrite, max_errors=max_errors)
-    together = _seen(run)
-    costs, joint = _measured(run, config, examples)
+    joint = _measured(run, config, examples)
     # Alone with the settings that the joint data chose: the same recipe.
     same = replace(config, training=checkpoints.describe(run.path).config.training)
     heads: dict[str, HeadComparison] = {}
-    runs = {"joint": costs}
+    runs = {"joint": joint.costs}
     for head, split in splits.items():
-        if not joint[head]:
+        if not joint.answers[head]:
             raise DataError(
                 f"head {head!r}: no {split} row is left to compare by: training has none of their"
                 " labels. Correct them, or train without --compare-single."
@@ -104,16 +103,17 @@ def compare(
         logger.info("%s alone:", head)
         own, path = single(same, head), folder / "single" / head
         run = train(own, path, resume=True, overwrite=overwrite)
-        runs[f"{head} alone"], alone = _measured(run, own, examples)
-        seen = {"joint": together[head], "single": _seen(run)[head]}
-        kind = own.heads[head].versioned_kind
-        heads[head] = _compared(kind, split, joint[head], alone[head], seen)
+        alone = _measured(run, own, examples)
+        runs[f"{head} alone"] = alone.costs
+        heads[head] = _compared(head, own.heads[head].versioned_kind, split, joint, alone)
     report = {"encoder": config.encoder.name, "heads": plain(heads), "runs": runs}
     atomic.write(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     page = _PAGE.format(
         encoder=config.encoder.name,
         metrics=output.markdown_table(HEADER, rows(heads)),
-        runs=output.markdown_table(["run", *costs], [[n, *r.values()] for n, r in runs.items()]),
+        runs=output.markdown_table(
+            ["run", *joint.costs], [[n, *r.values()] for n, r in runs.items()]
+        ),
     )
     atomic.write(folder / "report.md", page)
     return heads
@@ -155,46 +155,46 @@ def _held_out(config: Config) -> tuple[list[Example], dict[str, str]]:
     return examples, {name: splits[name] for name in trained}
 
 
-def _seen(run: Trained) -> Mapping[str, Mapping[str, int]]:
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What a run took, and by head its answers and what the kept epoch had seen."""
+
+    costs: Mapping[str, Any]
+    answers: Mapping[str, Sequence[Answered]]
+    seen: Mapping[str, Mapping[str, int]]
+
+
+def _measured(run: Trained, config: Config, examples: Sequence[Example]) -> _Measured:
     if "seen" not in run.metrics:
         raise CheckpointError(
             f"{run.path}: an older polyhead trained it, and did not count the rows that each head"
             " saw. Start anew with --overwrite."
         )
-    found: Mapping[str, Mapping[str, int]] = run.metrics["seen"]
-    return found
-
-
-def _measured(
-    run: Trained, config: Config, examples: Sequence[Example]
-) -> tuple[dict[str, Any], dict[str, list[Answered]]]:
-    """What a run took, and the answers of its heads."""
     checkpoint = checkpoints.load(run.path)
-    engine = checkpoint.engine()
-    asked = [e for e in examples if engine.heads.keys() & e.references.keys()]
-    asked = data.seen(config, asked, {name: spec.labels for name, spec in engine.heads.items()})
-    found = answered(engine.heads, asked, answers(engine, asked, label=run.path.name))
-    parameters = sum(weight.numel() for weight in checkpoint.model.parameters())
+    labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
+    known = data.seen(config, examples, labels)
     costs = {key: run.metrics[key] for key in ("seconds", "best_epoch", "examples")}
-    return {"parameters": parameters, **costs, "epochs": len(run.metrics["history"])}, found
+    parameters = sum(weight.numel() for weight in checkpoint.model.parameters())
+    return _Measured(
+        costs={"parameters": parameters, **costs, "epochs": len(run.metrics["history"])},
+        answers=ask(checkpoint.engine(), known, label=run.path.name),
+        seen=run.metrics["seen"],
+    )
 
 
 def _compared(
-    kind: str,
-    split: str,
-    joint: Sequence[Answered],
-    alone: Sequence[Answered],
-    seen: Mapping[str, Mapping[str, int]],
+    head: str, kind: str, split: str, joint: _Measured, alone: _Measured
 ) -> HeadComparison:
-    first, second = ([row.result for row in rows] for rows in (joint, alone))
-    both, one, difference = paired(kind, first, second, [row.reference for row in joint])
+    rows = joint.answers[head]
+    results = [row.result for row in rows], [row.result for row in alone.answers[head]]
+    both, one, difference = paired(kind, *results, [row.reference for row in rows])
     return HeadComparison(
         metric=str(METRICS[kind].primary),
         split=split,
-        texts=len(joint),
-        windowed=sum(row.windows > 1 for row in joint),
+        texts=len(rows),
+        windowed=sum(row.windows > 1 for row in rows),
         joint=both,
         single=one,
         difference=difference,
-        seen=seen,
+        seen={"joint": joint.seen[head], "single": alone.seen[head]},
     )

@@ -44,7 +44,7 @@ class HeadFigures:
 
 def inputs(examples: Iterable[Example]) -> list[Input]:
     """What an engine is asked for `examples`, in their order: each text, and its twin if any."""
-    return [item for e in examples for item in (e.text, e.twin) if item is not None]
+    return [item for example in examples for item in example.inputs]
 
 
 def evaluate(
@@ -80,9 +80,9 @@ def answers(engine: Engine, examples: Sequence[Example], *, label: str) -> list[
     Raises:
         DataError: when a text cannot be answered; names file and line.
     """
-    asked = [(e.where, item) for e in examples for item in (e.text, e.twin) if item is not None]
+    asked = [(e.where, item) for e in examples for item in e.inputs]
     found: list[Prediction] = []
-    with tqdm(total=len(asked), desc=label, unit="text", leave=False) as bar:
+    with tqdm(total=len(asked), desc=label, unit="text", leave=False, disable=not asked) as bar:
         for start in range(0, len(asked), _CHUNK):
             chunk = asked[start : start + _CHUNK]
             try:
@@ -107,35 +107,34 @@ def measured(
     heads: Mapping[str, HeadSpec], results: Mapping[str, Sequence[Answered]]
 ) -> dict[str, HeadFigures]:
     """Metrics of results by head; heads without results, or without a metric, are absent."""
-    found = {}
-    for name, rows in results.items():
-        metric = METRICS[heads[name].kind]
-        if not rows or metric.primary is None:
-            continue
-        both = [row.result for row in rows], [row.reference for row in rows]
-        values = metric.score(*both)
-        if isinstance(metric, JudgingMetric) and len(judged := metric.judged(*both)):
-            values = {**values, **judged.figures}
-        found[name] = HeadFigures(
-            metric=metric.primary,
-            value=values[metric.primary],
-            figures=values,
-            texts=len(rows),
-            windowed=sum(row.windows > 1 for row in rows),
-        )
-    return found
+    found = {name: _measured(heads[name].kind, rows) for name, rows in results.items()}
+    return {name: own for name, own in found.items() if own is not None}
 
 
-def sliced(
-    heads: Mapping[str, HeadSpec], results: Mapping[str, Sequence[Answered]]
-) -> dict[str, dict[str, HeadFigures]]:
-    """Metrics by slice and head, slices in alphabetical order; without examples that have none."""
-    parts: dict[str, dict[str, list[Answered]]] = {}
-    for name, rows in results.items():
-        for row in rows:
-            if row.example.slice is not None:
-                parts.setdefault(row.example.slice, {}).setdefault(name, []).append(row)
-    return {value: measured(heads, parts[value]) for value in sorted(parts)}
+def sliced(kind: str, rows: Iterable[Answered], column: str) -> dict[str, HeadFigures]:
+    """One head's metrics by value of a column, in alphabetical order; empty cells are no value."""
+    parts: dict[str, list[Answered]] = {}
+    for row in rows:
+        if (value := row.example.cell(column)) is not None:
+            parts.setdefault(value, []).append(row)
+    return {v: own for v in sorted(parts) if (own := _measured(kind, parts[v])) is not None}
+
+
+def _measured(kind: str, rows: Sequence[Answered]) -> HeadFigures | None:
+    metric = METRICS[kind]
+    if not rows or metric.primary is None:
+        return None
+    both = [row.result for row in rows], [row.reference for row in rows]
+    values = metric.score(*both)
+    if isinstance(metric, JudgingMetric) and len(judged := metric.judged(*both)):
+        values = {**values, **judged.figures}
+    return HeadFigures(
+        metric=metric.primary,
+        value=values[metric.primary],
+        figures=values,
+        texts=len(rows),
+        windowed=sum(row.windows > 1 for row in rows),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +168,11 @@ def answered(
     examples = list(examples)
     remaining = iter([p for _, p in zip(inputs(examples), predictions, strict=True)])
     for example in examples:
-        first = next(remaining)
-        second = None if example.twin is None else next(remaining)
+        own = [next(remaining) for _ in example.inputs]
         for name, reference in example.references.items():
             if name in found:
-                result = first[name] if second is None else (first[name], second[name])
-                found[name].append(Answered(example, result, reference, first.windows))
+                result = own[0][name] if len(own) == 1 else tuple(each[name] for each in own)
+                found[name].append(Answered(example, result, reference, own[0].windows))
     return found
 
 

@@ -49,14 +49,10 @@ def mistakes(kind: str, head: str, rows: Iterable[Answered]) -> list[Mistake]:
     """
     if kind not in _KINDS:
         return []
-    ranked = []
-    for row in rows:
-        goodness = _goodness(kind, row.result, row.reference)
-        if goodness < 1:
-            score = _score(kind, row.result, row.reference)
-            ranked.append((goodness, -(score or 0.0), score, row))
-    ranked.sort(key=lambda item: item[:2])
-    return [_mistake(kind, head, row, score) for _, _, score, row in ranked]
+    ranked = [(_goodness(kind, row.result, row.reference), row) for row in rows]
+    wrong = [(good, _mistake(kind, head, row)) for good, row in ranked if good < 1]
+    wrong.sort(key=lambda item: (item[0], -(item[1].score or 0.0)))
+    return [mistake for _, mistake in wrong]
 
 
 def write(path: Path, found: Sequence[Mistake]) -> None:
@@ -90,29 +86,22 @@ def _goodness(kind: str, result: Any, reference: Any) -> float:
     return float(above / below) if below else 1.0
 
 
-def _score(kind: str, result: Any, reference: Any) -> float | None:
-    if kind == "multilabel.v1":
-        given, scores = set(result.labels), result.scores
-        wrong = given ^ set(reference)
-        score: float | None = max(scores[n] if n in given else 1 - scores[n] for n in wrong)
-    elif kind == "tokens.v1":
-        spans = zip(result.spans, result.decision, strict=True)
-        score = max((s.score for s, place in spans if place not in reference), default=None)
-    else:
-        score = getattr(result, "score", None)
-    return score
-
-
-def _mistake(kind: str, head: str, row: Answered, score: float | None) -> Mistake:
+def _mistake(kind: str, head: str, row: Answered) -> Mistake:
     text, result, reference = row.example.text, row.result, row.reference
-    gold: Any
-    answer: Any
+    gold: Any = plain(reference)
+    score: float | None = getattr(result, "score", None)
     if kind == "tokens.v1":
         gold, answer = (_spans(side, str(text)) for side in (reference, result.decision))
-    elif kind in LABELLED:
-        gold, answer = plain(reference), plain(result.decision)
+        spans = zip(result.spans, result.decision, strict=True)
+        score = max((s.score for s, place in spans if place not in reference), default=None)
+    elif kind == "multilabel.v1":
+        answer, given, scores = plain(result.decision), set(result.labels), result.scores
+        wrong = given ^ set(reference)
+        score = max(scores[n] if n in given else 1 - scores[n] for n in wrong)
+    elif kind == "classification.v1":
+        answer = result.label
     elif kind == "regression.v1":
-        gold, answer = reference, result.value
+        answer = result.value
     else:
         gold, answer = plain(reference.texts), result.text
     return Mistake(

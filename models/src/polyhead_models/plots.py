@@ -36,7 +36,10 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) ->
     watched = [entry for entry in history if entry.get("validation")]
     figure = Figure(figsize=(10 if watched else 5, 3.6), layout="constrained")
     panels = figure.subplots(1, 2 if watched else 1, squeeze=False)[0]
-    _loss(panels[0], history)
+    known = [entry for entry in history if "loss" in entry]
+    epochs, losses = [e["epoch"] for e in known], [e["loss"] for e in known]
+    panels[0].plot(epochs, losses, color="black", marker=".", ms=5)
+    panels[0].set_title("training loss", fontsize=10)
     if watched:
         _metrics(panels[1], watched)
         figure.legend(*panels[1].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
@@ -46,14 +49,6 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
     return png(figure)
-
-
-def _loss(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
-    known = [entry for entry in history if "loss" in entry]
-    axes.plot(
-        [e["epoch"] for e in known], [e["loss"] for e in known], color="black", marker=".", ms=5
-    )
-    axes.set_title("training loss", fontsize=10)
 
 
 def _metrics(axes: Axes, watched: Sequence[Mapping[str, Any]]) -> None:

@@ -237,3 +237,19 @@ def test_a_mixed_layer_and_thresholds_come_along(learnt, tmp_path):
     checkpoint.save(tmp_path / "mixed", made, {})
     remove(tmp_path / "mixed", ["entities"], tmp_path / "fewer")
     assert_same(logits(tmp_path / "fewer"), logits(tmp_path / "mixed"), {"topic": "topic"})
+
+
+@pytest.mark.parametrize(
+    ("licenses", "kept"), [(("mit", "mit"), "mit"), (("mit", None), None)], ids=["same", "other"]
+)
+def test_the_card_keeps_the_licence_of_all_parts_and_the_languages_of_each(
+    changed, notes, tmp_path, licenses, kept
+):
+    parts = []
+    for name, license, languages in zip("ab", licenses, (["en", "de"], ["de", "fr"]), strict=True):
+        parts.append(Part(changed(name), f"{name}-"))
+        card = {"license": license, "language": languages}
+        edit(parts[-1].path, "polyhead.json", lambda c, card=card: c["config"].update(card=card))
+    card = combine(parts, tmp_path / "both").config.card
+    assert (card.license, card.language) == (kept, ("en", "de", "fr"))
+    assert any("b has none" in note for note in notes()) == (kept is None)

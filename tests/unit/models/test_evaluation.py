@@ -44,6 +44,11 @@ def test_a_head_without_references_is_absent(engine, test_set):
     assert evaluate(engine, [Example("a:1", "a", "hello", {})]) == {}
 
 
+def test_no_texts_show_no_progress(engine, capsys):
+    assert evaluate(engine, []) == {}
+    assert capsys.readouterr().err == ""
+
+
 def test_a_reference_of_a_head_that_the_model_lacks_is_passed_over(engine, test_set):
     more = [replace(e, references={**e.references, "mood": "sad"}) for e in test_set]
     assert evaluate(engine, more) == evaluate(engine, test_set)

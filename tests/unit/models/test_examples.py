@@ -368,3 +368,9 @@ def test_a_bad_row_of_a_share_is_listed_once(write_config, write_rows, tmp_path)
     with pytest.raises(DataError, match="not a JSON line") as caught, bad:
         _ = [examples.load(made, split, bad) for split in ("train", "validation")]
     assert len(str(caught.value).splitlines()) == 2  # the row, and the ways out
+
+
+def test_texts_that_belong_together_have_a_reference_that_stays(write_config, tmp_path):
+    made = config.load(write_config(tmp_path))
+    example = examples.Example("f:1", "messages", "a", {"embedding": None}, twin="b")
+    assert examples.seen(made, [example], {"embedding": ()}) == [example]

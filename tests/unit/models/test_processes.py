@@ -24,7 +24,8 @@ from polyhead_models.training import train
 finished, folder = Path(sys.argv[1]), Path(sys.argv[2])
 processes.join()
 rows = [TrainingRow(np.full(3 + row % 20, row)) for row in range(101)]
-trainer = MultiHeadTrainer(checkpoint.load(finished), rows, [], folder / "state")
+loaded = checkpoint.load(finished)
+trainer = MultiHeadTrainer(loaded, rows, [], folder / "state", untouched=loaded)
 loader = trainer.get_train_dataloader()
 epochs = []
 for epoch in range(2):

@@ -24,7 +24,7 @@ def trainer(trained, write_config, tmp_path):
     settings = config.load(write_config(tmp_path, heads=heads))
     loaded = checkpoint.load(trained)
     made = replace(loaded, description=replace(loaded.description, config=settings))
-    return MultiHeadTrainer(made, ROWS, [], tmp_path / "state")
+    return MultiHeadTrainer(made, ROWS, [], tmp_path / "state", untouched=made)
 
 
 @pytest.fixture

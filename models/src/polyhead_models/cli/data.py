@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 from polyhead.system.shorten import first
+from polyhead_models.cli import add_max_errors
 
 if TYPE_CHECKING:
     from polyhead_models.data.statistics import DataReport, Labels, NumberRange, Spans
@@ -29,9 +30,7 @@ _SHOWN = 10  # labels in a line
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead data`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument(
-        "--max-errors", type=int, default=20, metavar="N", help="most bad rows to list (20)"
-    )
+    add_max_errors(parser)
     parser.add_argument("--json", action="store_true", help="all statistics as JSON")
 
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhead.cli import output
+from polyhead.errors import nearest
 from polyhead.system.schema import plain
 from polyhead.system.shorten import counted, cut
+from polyhead_models.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from polyhead import Engine, HeadSpec
@@ -31,6 +34,17 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _LONGEST = 34  # characters of a label, so that two fit in a line of 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A head: its figures, alone and by slice, its labels if it has any, and what was wrong."""
+
+    figures: HeadFigures
+    slices: Mapping[str, HeadFigures]
+    labels: LabelReport | None
+    wrong: Sequence[Mistake]
+    baseline: Mapping[str, float] | None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,69 +77,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run `polyhead evaluate`."""
     from polyhead_models import config as configuration
-    from polyhead_models import evaluation
     from polyhead_models.data import examples as data
-    from polyhead_models.errors import DataError
-    from polyhead_models.metrics.labels import LABELLED, label_report
-    from polyhead_models.mistakes import mistakes
 
     config = configuration.load(arguments.config)
-    examples = data.load(config, arguments.split, by=arguments.by)
+    examples = data.load(config, arguments.split)
     if not examples:
         raise DataError(f"{arguments.config}: no source has a {arguments.split!r} split.")
+    _check_column(arguments, examples)
     engine = _engine(arguments.model)
     _check_heads(config, engine.heads, arguments.config)
-    labels = {name: spec.labels for name, spec in engine.heads.items()}
-    examples = data.seen(config, examples, labels)
-    results = evaluation.ask(engine, examples, label=arguments.split)
-    found = evaluation.measured(engine.heads, results)
-    reports = {
-        head: label_report(
-            engine.heads[head].labels,
-            [row.result for row in results[head]],
-            [row.reference for row in results[head]],
-        )
-        for head in found
-        if engine.heads[head].kind in LABELLED
-    }
-    wrong = {head: mistakes(engine.heads[head].kind, head, results[head]) for head in found}
-    slices = evaluation.sliced(engine.heads, results)
-    _tell(arguments, found, examples)
-    baselines: dict[str, Mapping[str, float] | None] = {}
-    if arguments.baseline:
-        from polyhead_models.baseline import baseline
-
-        train = data.load(config, "train")
-        for head in found:
-            output.progress(f"baseline of {head} …")
-            baselines[head] = baseline(engine.heads[head].kind, head, train, examples)
+    examples = data.seen(config, examples, {n: spec.labels for n, spec in engine.heads.items()})
+    train = data.load(config, "train") if arguments.baseline else []
+    heads = _judged(arguments, engine, examples, train)
+    if arguments.by and (outside := sum(e.cell(arguments.by) is None for e in examples)):
+        output.progress(f"{arguments.by}: empty in {outside} of {len(examples)} texts")
     if arguments.json:
-        _write_json(arguments, found, reports, wrong, slices, baselines)
+        _write_json(arguments, heads)
     else:
-        _show(arguments, found, reports, slices, baselines)
-    _write_files(arguments, reports, wrong)
+        _show(arguments, heads)
+    _write_files(arguments, heads)
     return 0
 
 
-def _tell(
-    arguments: argparse.Namespace,
-    found: Mapping[str, HeadFigures],
-    examples: Sequence[Example],
-) -> None:
-    """What the figures do not say."""
-    for head, metrics in found.items():
-        if metrics.windowed:
-            output.progress(
-                f"{head}: {metrics.windowed} of {metrics.texts} texts are longer than the encoder"
-                " reads and were read in windows"
-            )
-    if arguments.by and (outside := sum(example.slice is None for example in examples)):
-        output.progress(f"{arguments.by}: empty in {outside} of {len(examples)} texts")
+def _check_column(arguments: argparse.Namespace, examples: Sequence[Example]) -> None:
+    columns = dict.fromkeys(str(key) for example in examples for key in example.fields)
+    if arguments.by is not None and arguments.by not in columns:
+        raise DataError(
+            f"{arguments.by!r}: no row of the {arguments.split!r} split has such a column; there"
+            f" are {', '.join(map(repr, columns))}.{nearest(arguments.by, columns)}"
+        )
 
 
 def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> None:
-    from polyhead_models.errors import ConfigError
-
     for head, settings in config.heads.items():
         if head not in heads:
             output.progress(f"{head}: the model does not have this head; passed over")
@@ -141,53 +124,78 @@ def _check_heads(config: Config, heads: Mapping[str, HeadSpec], path: Path) -> N
             )
 
 
-def _write_json(
+def _judged(
     arguments: argparse.Namespace,
-    found: Mapping[str, HeadFigures],
-    reports: Mapping[str, LabelReport],
-    wrong: Mapping[str, Sequence[Mistake]],
-    slices: Mapping[str, Mapping[str, HeadFigures]],
-    baselines: Mapping[str, Mapping[str, float] | None],
-) -> None:
-    heads = {
-        head: {
-            **plain(figures),
-            **plain(reports.get(head, {})),
-            "worst": plain(wrong[head][:_SHOWN]),
-        }
-        for head, figures in found.items()
+    engine: Engine,
+    examples: Sequence[Example],
+    train: Sequence[Example],
+) -> dict[str, _Judged]:
+    """Heads that have references; says what their figures do not."""
+    from polyhead_models import evaluation
+    from polyhead_models.baseline import baseline
+    from polyhead_models.metrics.labels import LABELLED, label_report
+    from polyhead_models.mistakes import mistakes
+
+    answered = evaluation.ask(engine, examples, label=arguments.split)
+    heads = {}
+    for name, figures in evaluation.measured(engine.heads, answered).items():
+        kind, rows = engine.heads[name].kind, answered[name]
+        both = [row.result for row in rows], [row.reference for row in rows]
+        if figures.windowed:
+            output.progress(
+                f"{name}: {figures.windowed} of {figures.texts} texts are longer than the encoder"
+                " reads and were read in windows"
+            )
+        if arguments.baseline:
+            output.progress(f"baseline of {name} …")
+        heads[name] = _Judged(
+            figures=figures,
+            slices=evaluation.sliced(kind, rows, arguments.by) if arguments.by else {},
+            labels=label_report(engine.heads[name].labels, *both) if kind in LABELLED else None,
+            wrong=mistakes(kind, name, rows),
+            baseline=baseline(kind, name, train, examples) if arguments.baseline else None,
+        )
+    return heads
+
+
+def _write_json(arguments: argparse.Namespace, heads: Mapping[str, _Judged]) -> None:
+    judged = {
+        name: {**plain(h.figures), **plain(h.labels or {}), "worst": plain(h.wrong[:_SHOWN])}
+        for name, h in heads.items()
     }
-    report: dict[str, object] = {"split": arguments.split, "heads": heads}
+    report: dict[str, object] = {"split": arguments.split, "heads": judged}
     if arguments.by:
-        report["slices"] = {arguments.by: plain(slices)}
-    if baselines:
-        report["baseline"] = baselines
+        values = sorted({value for head in heads.values() for value in head.slices})
+        report["slices"] = {
+            arguments.by: {
+                value: {n: plain(h.slices[value]) for n, h in heads.items() if value in h.slices}
+                for value in values
+            }
+        }
+    if arguments.baseline:
+        report["baseline"] = {name: head.baseline for name, head in heads.items()}
     output.write_json(report)
 
 
-def _show(
-    arguments: argparse.Namespace,
-    found: Mapping[str, HeadFigures],
-    reports: Mapping[str, LabelReport],
-    slices: Mapping[str, Mapping[str, HeadFigures]],
-    baselines: Mapping[str, Mapping[str, float] | None],
-) -> None:
+def _show(arguments: argparse.Namespace, heads: Mapping[str, _Judged]) -> None:
     header = ["head", "metric", arguments.split, "texts"]
-    rows: list[list[object]] = [[h, f.metric, f.value, f.texts] for h, f in found.items()]
-    if baselines:
+    own = {name: head.figures for name, head in heads.items()}
+    rows: list[list[object]] = [[n, f.metric, f.value, f.texts] for n, f in own.items()]
+    if arguments.baseline:
         header.append("TF-IDF")
-        for row, (head, metrics) in zip(rows, found.items(), strict=True):
-            row.append((baselines[head] or {}).get(metrics.metric))
+        for row, head in zip(rows, heads.values(), strict=True):
+            row.append((head.baseline or {}).get(head.figures.metric))
     output.write(output.table(header, rows))
-    for head in found:
-        if head in reports:
-            _show_labels(head, reports[head])
-        parts = [(value, by_head[head]) for value, by_head in slices.items() if head in by_head]
-        parts.sort(key=lambda part: part[1].value)
+    for name, head in heads.items():
+        if head.labels is not None:
+            _show_labels(name, head.labels)
         _table(
-            f"{head} by {arguments.by}",
-            ["", found[head].metric, "texts"],
-            [[cut(value, _LONGEST), f.value, f.texts] for value, f in parts],
+            f"{name} by {arguments.by}",
+            ["", own[name].metric, "texts"],
+            [
+                [cut(value, _LONGEST), f.value, f.texts]
+                for value, f in sorted(head.slices.items(), key=lambda part: part[1].value)
+            ],
         )
 
 
@@ -208,31 +216,29 @@ def _show_labels(head: str, report: LabelReport) -> None:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """The first rows, and how many there are."""
+    """The first rows, and how many there are; nothing where there are none."""
     if rows:
         more = f" ({_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
         output.write(f"\n{title}{more}\n{output.table(header, rows[:_SHOWN])}")
 
 
-def _write_files(
-    arguments: argparse.Namespace,
-    reports: Mapping[str, LabelReport],
-    wrong: Mapping[str, Sequence[Mistake]],
-) -> None:
+def _write_files(arguments: argparse.Namespace, heads: Mapping[str, _Judged]) -> None:
     if arguments.errors:
         from polyhead_models import mistakes
 
-        found = [mistake for head in wrong.values() for mistake in head]
+        found = [mistake for head in heads.values() for mistake in head.wrong]
         mistakes.write(arguments.errors, found)
         output.progress(f"{arguments.errors}: {counted(len(found), 'wrong answer')}")
-    if arguments.picture and reports:
+    if arguments.picture:
         from polyhead.system import atomic
         from polyhead_models import plots
 
-        atomic.write(arguments.picture, plots.labels(reports))
-        output.progress(f"picture: {arguments.picture}")
-    elif arguments.picture:
-        output.progress("no head with labels has a reference, so there is no picture")
+        reports = {name: head.labels for name, head in heads.items() if head.labels is not None}
+        if reports:
+            atomic.write(arguments.picture, plots.labels(reports))
+            output.progress(f"picture: {arguments.picture}")
+        else:
+            output.progress("no head with labels has a reference, so there is no picture")
 
 
 def _engine(path: Path) -> Engine:

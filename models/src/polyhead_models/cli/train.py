@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from polyhead.cli import output
 from polyhead.errors import PolyheadError
+from polyhead_models.cli import add_max_errors
 
 if TYPE_CHECKING:
     from polyhead_models.training import Trained
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `polyhead train`."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument(
-        "--max-errors", type=int, default=20, metavar="N", help="most bad rows to list (20)"
-    )
+    add_max_errors(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
@@ -103,11 +102,7 @@ def _train(arguments: argparse.Namespace) -> int:
             )
         if arguments.epochs and (arguments.compare_single or arguments.overwrite):
             raise ConfigError("--epochs +N goes with neither --compare-single nor --overwrite.")
-    flags = {
-        "resume": arguments.resume,
-        "overwrite": arguments.overwrite,
-        "max_errors": arguments.max_errors,
-    }
+    flags = {key: getattr(arguments, key) for key in ("resume", "overwrite", "max_errors")}
     if arguments.compare_single:
         from polyhead_models import comparison
 

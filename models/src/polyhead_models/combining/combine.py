@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,14 @@ from polyhead.system import atomic
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.combining import sharing
-from polyhead_models.config import Config, DataConfig, HeadConfig
+from polyhead_models.config import CardConfig, Config, DataConfig, HeadConfig
 from polyhead_models.errors import CombineError
 from polyhead_models.heads import HeadNetwork
 from polyhead_models.model import MultiHeadModel
 
 _PARTS = "parts"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,19 @@ def _config(opened: Sequence[_Opened]) -> tuple[Config, dict[str, str]]:
             if (teacher := recorded.get(f"{before}.teacher")) is not None:
                 digests[f"{name}.teacher"] = teacher
     base = opened[0].checkpoint.description.config
-    return replace(base, data=sources, heads=heads), digests
+    return replace(base, data=sources, heads=heads, card=_card(opened)), digests
+
+
+def _card(opened: Sequence[_Opened]) -> CardConfig:
+    """The licence, where the parts have the same, and the languages of all."""
+    cards = {one.part.path: one.checkpoint.description.config.card for one in opened}
+    license, *others = {card.license for card in cards.values()}
+    if others:
+        found = ", ".join(f"{path} has {card.license or 'none'}" for path, card in cards.items())
+        logger.warning("the combined checkpoint has no licence, since they differ: %s", found)
+        license = None
+    languages = dict.fromkeys(code for card in cards.values() for code in card.language)
+    return CardConfig(license=license, language=tuple(languages))
 
 
 def _digests_of(source: str, recorded: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from types import TracebackType
 
 from polyhead.system.schema import whole_number
 from polyhead.system.shorten import counted
-from polyhead_models.config import DataConfig
 from polyhead_models.errors import DataError
 
 MOST = 20
@@ -50,13 +49,13 @@ class BadRows:
             logger.warning("passed over %s; the first: %s", count, next(iter(self._passed)))
         self._refuse()
 
-    def add(self, data: DataConfig, problem: DataError) -> None:
-        """Take a row of a source.
+    def add(self, problem: DataError, *, skip: bool) -> None:
+        """Take what is wrong with a row: to pass over it, or to refuse it.
 
         Raises:
             DataError: when there are as many as an error lists.
         """
-        (self._passed if data.skip_bad_rows else self._refused)[str(problem)] = None
+        (self._passed if skip else self._refused)[str(problem)] = None
         if len(self._refused) >= self._most:
             self._refuse()
 

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from polyhead.errors import nearest
 from polyhead.system.shorten import counted, first
@@ -37,8 +37,7 @@ class Example:
         references: by head, in the head's reference form; heads without a target are absent.
         twin: a second text, an input by itself, for heads that learn from two; None for others.
         blank_edges: by head, spans of the row whose blanks at an edge the reference leaves out.
-        slice: what the row says in the column that slices the data; None where it says nothing, or
-            no column was asked for.
+        fields: all that the row says, by key.
     """
 
     where: str
@@ -47,12 +46,20 @@ class Example:
     references: Mapping[str, Any]
     twin: str | None = None
     blank_edges: Mapping[str, int] = field(default_factory=dict)
-    slice: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the encoder reads: the text, and its twin if any."""
+        return (self.text,) if self.twin is None else (self.text, self.twin)
+
+    def cell(self, column: str) -> str | None:
+        """What the row says in a column; None where it says nothing."""
+        value = self.fields.get(column)
+        return None if value in (None, "") else str(value)
 
 
-def load(
-    config: Config, split: str, bad: BadRows | None = None, *, by: str | None = None
-) -> list[Example]:
+def load(config: Config, split: str, bad: BadRows | None = None) -> list[Example]:
     """All examples of a split, over all sources; heads that read the same text share an example.
 
     A source without that split gives none.
@@ -61,39 +68,24 @@ def load(
         config: names the sources and what each head reads.
         split: of every source.
         bad: takes the rows that cannot be used; None refuses them here, all in one error.
-        by: the column that slices the data; None for none.
 
     Raises:
         DataError: when a file cannot be read, a row has no text, or a target has not the form that
-            its head expects, names file and line; when no row has the column `by`.
+            its head expects; names file and line.
     """
     if bad is None:
         with BadRows() as bad:
-            return load(config, split, bad, by=by)
+            return load(config, split, bad)
     examples: list[Example] = []
-    columns: dict[str, None] = {}
     for source, data in config.data.items():
         if any(head.data == source for head in config.heads.values()):
             rows = sources.load(data, split, bad)
-            examples += of_source(config, source, split, rows, bad, by=by)
-            if by is not None:
-                columns |= dict.fromkeys(str(key) for row in rows for key in row.fields)
-    if examples and by is not None and by not in columns:
-        raise DataError(
-            f"{by!r}: no row of the {split!r} split has such a column; there are"
-            f" {', '.join(map(repr, columns))}.{nearest(by, columns)}"
-        )
+            examples += of_source(config, source, split, rows, bad)
     return examples
 
 
 def of_source(
-    config: Config,
-    source: str,
-    split: str,
-    rows: Sequence[Row],
-    bad: BadRows,
-    *,
-    by: str | None = None,
+    config: Config, source: str, split: str, rows: Sequence[Row], bad: BadRows
 ) -> list[Example]:
     """The examples of one source's rows; no rows give none.
 
@@ -102,21 +94,29 @@ def of_source(
     """
     data = config.data[source]
     heads = {name: head for name, head in config.heads.items() if head.data == source}
+    readers: dict[Any, dict[str, HeadConfig]] = {}
+    for name, head in heads.items():
+        readers.setdefault((head.keys, head.input), {})[name] = head
     examples = []
-    for read in dict.fromkeys((head.keys, head.input) for head in heads.values()):
-        same = {name: head for name, head in heads.items() if (head.keys, head.input) == read}
-        for key in read[0]:  # a key that no row has is one mistake, not one for each row
+    for (keys, _), same in readers.items():
+        for key in keys:  # a key that no row has is one mistake, not one for each row
             if rows and not any(key in row.fields for row in rows):
                 _text(rows[0], key, data.joiner)
         for row in rows:
             try:
-                examples.append(_example(row, source, *read, same, data.joiner, by))
+                examples.append(_example(row, source, same, data.joiner))
             except DataError as problem:
-                bad.add(data, problem)
-    if examples:
-        _require_targets(heads, examples, rows, sources.shown(data, split))
-    elif rows and heads:
+                bad.add(problem, skip=data.skip_bad_rows)
+    if rows and heads and not examples:
         raise DataError(f"{sources.shown(data, split)}: no row of {len(rows)} can be used.")
+    answered = {name for example in examples for name in example.references}
+    for name, head in heads.items():
+        if examples and name not in answered:
+            known = dict.fromkeys(str(key) for row in rows for key in row.fields)
+            raise DataError(
+                f"{sources.shown(data, split)}: no row has a target {head.target!r} for the head"
+                f" {name!r}; the keys are {', '.join(map(repr, known))}."
+            )
     return examples
 
 
@@ -160,8 +160,11 @@ def seen(
                 )
             if unseen:
                 dropped.setdefault(name, Counter()).update(unseen)
-                references[name] = network.seen(own, sets[name])
-        references = {name: own for name, own in references.items() if own is not None}
+                left = network.seen(own, sets[name])
+                if left is None:
+                    del references[name]
+                else:
+                    references[name] = left
         if references or not example.references:
             found.append(replace(example, references=references))
     for name, labels in dropped.items():
@@ -171,16 +174,11 @@ def seen(
     return found
 
 
-def _example(
-    row: Row,
-    source: str,
-    keys: tuple[str, ...],
-    input: Literal["text", "pair"],
-    heads: Mapping[str, HeadConfig],
-    joiner: str,
-    by: str | None,
-) -> Example:
-    *before, (words, text) = [_text(row, key, joiner) for key in keys]
+def _example(row: Row, source: str, heads: Mapping[str, HeadConfig], joiner: str) -> Example:
+    """The example of a row for heads that all read the same."""
+    one = next(iter(heads.values()))
+    texts = [_text(row, key, joiner) for key in one.keys]
+    (_, first), (words, text) = texts[0], texts[-1]
     references, blank_edges = {}, {}
     for name, head in heads.items():
         network = NETWORKS[head.versioned_kind]
@@ -202,12 +200,16 @@ def _example(
                 _unicode(label, row, str(head.target))
         except ValueError as problem:
             raise DataError(f"{row.where}: {head.target!r}: {problem}.") from problem
-    first = before[0][1] if before else None
-    twin = None if first is None or input == "pair" else text
-    read: Input = text if first is None else (first, text) if input == "pair" else first
-    cell = None if by is None else row.fields.get(by)
-    part = None if cell in (None, "") else str(cell)
-    return Example(row.where, source, read, references, twin, blank_edges, part)
+    pair = one.input == "pair"
+    return Example(
+        where=row.where,
+        source=source,
+        text=(first, text) if pair else first,
+        references=references,
+        twin=None if pair or len(texts) == 1 else text,
+        blank_edges=blank_edges,
+        fields=row.fields,
+    )
 
 
 def _text(row: Row, field: str, joiner: str) -> tuple[Words | None, str]:

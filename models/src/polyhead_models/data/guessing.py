@@ -81,29 +81,23 @@ def configuration(places: Sequence[Path], folder: Path, *, encoder: str = ENCODE
     except DataError as problem:
         raise (unread or [problem])[0] from None
     heads, left = guesses(rows)
-    lines = [
-        f"# Guessed by 'polyhead init' from {counted(len(rows), 'row')}; the comments say why.",
-        "# Correct what is wrong: 'polyhead data' shows what the rows hold.",
-        "[encoder]",
-        f"name = {_toml(encoder)}",
-        "",
-        f"[data.{_SOURCE}]",
+    files_of = {split: [os.path.relpath(p, folder) for p in own] for split, own in splits.items()}
+    source: dict[str, Any] = {
+        **{split: own[0] if len(own) == 1 else own for split, own in files_of.items()},
+        "format": format,
+        "validation_share": None if splits["validation"] else _SHARE,
+    }
+    sections = [
+        f"# Guessed by 'polyhead init' from {counted(len(rows), 'row')}; the comments say why.\n"
+        "# Correct what is wrong: 'polyhead data' shows what the rows hold.\n"
+        + _table("encoder", {"name": encoder}),
+        _table(f"data.{_SOURCE}", source, validation_share="no file was given for it"),
+        *(_table(f"heads.{n}", _keys(h), kind=h.why) for n, h in _by_name(heads).items()),
+        "# [training] is left out: its settings are chosen from the data.",
     ]
-    for split, given in splits.items():
-        names = [os.path.relpath(place, folder) for place in given]
-        if names:
-            lines.append(f"{split} = {_toml(names[0] if len(names) == 1 else names)}")
-    if format is not None:
-        lines.append(f"format = {_toml(format)}")
-    if not splits["validation"]:
-        lines.append(f"validation_share = {_SHARE}  # no file was given for it")
-    taken: set[str] = set()
-    for head in heads:
-        lines += _head(head, taken)
-    lines += ["", "# [training] is left out: its settings are chosen from the data."]
     if left:
-        lines.append(f"# Columns that no head uses: {', '.join(map(_toml, left))}.")
-    return "\n".join(lines) + "\n"
+        sections[-1] += f"\n# Columns that no head uses: {', '.join(map(_toml, left))}."
+    return "\n\n".join(sections) + "\n"
 
 
 def guesses(rows: Sequence[Row]) -> tuple[list[Guess], list[str]]:
@@ -121,13 +115,8 @@ def guesses(rows: Sequence[Row]) -> tuple[list[Guess], list[str]]:
             f"{rows[0].where}: no column is a text; the columns are {', '.join(names)}. Give the"
             " texts as a text or a list of words, under the name 'text'."
         )
-    heads, left = [], []
-    for name in (name for name in names if name not in text):
-        found = _guess(name, columns, text)
-        if found is None:
-            left.append(name)
-        else:
-            heads.append(found)
+    found = {name: _guess(name, columns, text) for name in names if name not in text}
+    heads = [head for head in found.values() if head is not None]
     if pair and not heads:
         why = "two texts that belong together"
         heads = [Guess(kind="embedding", text=pair, target=None, why=why)]
@@ -136,19 +125,13 @@ def guesses(rows: Sequence[Row]) -> tuple[list[Guess], list[str]]:
             f"{rows[0].where}: nothing to learn beside {text[0]!r}: no column holds labels (alone"
             f" or in lists), spans, answers or numbers. The columns are {', '.join(names)}."
         )
-    return heads, left
+    return heads, [name for name, head in found.items() if head is None]
 
 
 def _value(cell: Any) -> Any:
-    """Cells of csv files are texts, whatever they stand for."""
-    if not isinstance(cell, str):
-        return cell
-    value = from_json(cell) if cell.startswith("[") or _is_number(cell) else cell
-    return value if isinstance(value, list | int | float) else cell
-
-
-def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", cell) is not None
+    """Cells of csv files are texts, whatever they stand for: here lists and numbers."""
+    is_json = isinstance(cell, str) and re.match(r"\[|-?\d", cell)
+    return from_json(cell) if is_json else cell
 
 
 def _is_text(values: Sequence[Any]) -> bool:
@@ -216,21 +199,34 @@ def _listed(
     return Guess(kind="multilabel", text=text, target=name, why="lists of labels")
 
 
-def _head(guess: Guess, taken: set[str]) -> list[str]:
-    """The lines of a head; its name is none of those that are taken, and joins them."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", guess.target or "similarity")
-    numbered = (f"{plain}_{number}" for number in itertools.count(2))
-    name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
-    taken.add(name)
-    keys: dict[str, Any] = {"kind": guess.kind, "data": _SOURCE}
-    keys["text"] = guess.text[0] if len(guess.text) == 1 else list(guess.text)
-    if guess.target is not None:
-        keys["target"] = guess.target
-    if guess.words:
-        keys["tags"] = "words"
-    lines = ["", f"[heads.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
-    lines[2] += f"  # {guess.why}"
-    return lines
+def _by_name(heads: Sequence[Guess]) -> dict[str, Guess]:
+    """The heads by names that TOML takes, and that differ."""
+    found: dict[str, Guess] = {}
+    for head in heads:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", head.target or "similarity")
+        numbered = (f"{plain}_{number}" for number in itertools.count(2))
+        found[next(n for n in itertools.chain([plain], numbered) if n not in found)] = head
+    return found
+
+
+def _keys(head: Guess) -> dict[str, Any]:
+    return {
+        "kind": head.kind,
+        "data": _SOURCE,
+        "text": head.text[0] if len(head.text) == 1 else head.text,
+        "target": head.target,
+        "tags": "words" if head.words else None,
+    }
+
+
+def _table(name: str, keys: Mapping[str, Any], **comments: str) -> str:
+    """A table of TOML without the keys that have no value."""
+    lines = [f"[{name}]"]
+    for key, value in keys.items():
+        if value not in (None, []):
+            comment = f"  # {comments[key]}" if key in comments else ""
+            lines.append(f"{key} = {_toml(value)}{comment}")
+    return "\n".join(lines)
 
 
 def _is_squad(place: Path) -> bool:
@@ -241,5 +237,5 @@ def _is_squad(place: Path) -> bool:
 
 
 def _toml(value: Any) -> str:
-    """A text or a list of texts; JSON's escapes are those of TOML."""
+    """A number, a text or a list of texts; JSON's escapes are those of TOML."""
     return json.dumps(value, ensure_ascii=False)

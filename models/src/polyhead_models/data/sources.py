@@ -46,7 +46,8 @@ def load(data: DataConfig, split: str, bad: BadRows | None = None) -> list[Row]:
     share = data.share(split)
     if place is None and not share:
         return []
-    found = _read(data, "train" if place is None else split, partial(bad.add, data))
+    refuse = partial(bad.add, skip=data.skip_bad_rows)
+    found = _read(data, "train" if place is None else split, refuse)
     if place is None or split == "train":
         found = _shared(found, data)[split]
     limit = data.limit.get(split)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from polyhead_models.heads.summary import Salient
 
 logger = logging.getLogger(__name__)
 
-Texts = Sequence[tuple[Input, Any]]
+_FEW = 3
+
+Texts = Sequence[tuple[Hashable, Any]]
 """Texts, or pairs of them, with their references."""
 
 
@@ -129,10 +131,9 @@ class Leak:
 def of_head(examples: Iterable[Example], head: str) -> Texts:
     """The texts of one head with its references; texts without one are left out."""
     return [
-        (e.text if e.twin is None or isinstance(e.text, tuple) else (e.text, e.twin), reference)
+        (e.text if e.twin is None else e.inputs, e.references[head])
         for e in examples
         if head in e.references
-        for reference in [e.references[head]]
     ]
 
 
@@ -163,7 +164,7 @@ def lengths(tokens: Sequence[int], max_tokens: int) -> Lengths:
 
 def repeated(texts: Texts, others: Texts | None = None) -> Repeated:
     """Rows of `texts` whose text is in `others`, or in an earlier row where there are none."""
-    known: dict[Input, list[Any]] = {}
+    known: dict[Hashable, list[Any]] = {}
     for text, reference in others or ():
         known.setdefault(text, []).append(reference)
     rows = differing = 0
@@ -185,26 +186,16 @@ def leaks(splits: Mapping[str, Texts]) -> list[Leak]:
     return [leak for leak in found if leak.repeated.rows]
 
 
-def rare(splits: Mapping[str, Texts], fewest: int = 3) -> dict[str, int]:
-    """Labels with fewer than `fewest` training references that hold them, the rarest first."""
-    counts = _counted(splits.get("train", ()))
-    few = sorted((count, label) for label, count in counts.items() if count < fewest)
-    return {label: count for count, label in few}
-
-
-def lone(splits: Mapping[str, Texts]) -> dict[str, list[str]]:
+def lone(splits: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """By split the labels that training lacks; of training those that no other split has.
 
     Splits without any are left out.
     """
-    counts = {split: _counted(texts) for split, texts in splits.items()}
-    learnt = counts.pop("train", None)
-    if learnt is None or not counts:
-        return {}
-    asked = set().union(*counts.values())
-    found = {"train": sorted(learnt.keys() - asked)}
-    found |= {split: sorted(labels.keys() - learnt.keys()) for split, labels in counts.items()}
-    return {split: labels for split, labels in found.items() if labels}
+    learnt = set(splits["train"])
+    others = {split: set(labels) for split, labels in splits.items() if split != "train"}
+    found = {"train": learnt.difference(*others.values())} if others else {}
+    found |= {split: labels - learnt for split, labels in others.items()}
+    return {split: sorted(labels) for split, labels in found.items() if labels}
 
 
 def cut_words(examples: Iterable[Example], head: str) -> list[str]:
@@ -232,11 +223,6 @@ def _spans(reference: Any) -> list[tuple[int, int]]:
         return list(reference.spans)
     items = reference if isinstance(reference, tuple) else ()
     return [(item[1], item[2]) for item in items if not isinstance(item, str)]
-
-
-def _counted(texts: Texts) -> Counter[str]:
-    """References by the label that they hold."""
-    return Counter(label for _, reference in texts for label in set(_labels(reference) or ()))
 
 
 def _labels(reference: Any) -> list[str] | None:
@@ -304,52 +290,61 @@ def report(config: Config, *, max_errors: int = MOST) -> DataReport:
                     logger.info("%s: %s: %s rows", source, split, f"{len(found):,}")
                     rows[source][split] = len(found)
                     read[source][split] = examples.of_source(config, source, split, found, bad)
-    named = config.encoder
-    tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
-    tokenizer = tokenizer.reading(named.special_tokens)
-    known: dict[Input, int] = {}
-
-    def tokens(inputs: Iterable[Input]) -> list[int]:
-        """Lengths; a text that several heads read is tokenised once."""
-        inputs = list(inputs)
-        if new := list(dict.fromkeys(text for text in inputs if text not in known)):
-            logger.info("tokenising %s texts", f"{len(new):,}")
-            known.update(zip(new, map(len, tokenizer.encode(new)), strict=True))
-        return [known[text] for text in inputs]
-
-    def of_split(made: Sequence[Example], head: str) -> SplitStatistics:
-        some, cut = of_head(made, head), cut_words(made, head)
-        return SplitStatistics(
-            rows=len(some),
-            target=target([reference for _, reference in some]),
-            tokens=lengths(tokens(_inputs(some, config.heads[head].input)), limit),
-            duplicates=repeated(some),
-            blank_edges=sum(e.blank_edges.get(head, 0) for e in made),
-            cut_words=len(cut),
-            cut_example=cut[0] if cut else None,
-        )
-
+    known = _token_counts(
+        config, [e for made in read.values() for split in made.values() for e in split]
+    )
     limit = config.encoder.max_tokens
-    heads = {}
-    for name, head in config.heads.items():
-        if head.data is not None:
-            splits = {split: of_head(made, name) for split, made in read[head.data].items()}
-            heads[name] = HeadReport(
-                source=head.data,
-                splits={split: of_split(made, name) for split, made in read[head.data].items()},
-                leaks=leaks(splits),
-                rare=rare(splits),
-                lone=lone(splits),
-            )
-    learnt = [(e.text, e.twin) for splits in read.values() for e in splits.get("train", ())]
-    both = [[text for text in texts if text is not None] for texts in learnt]
-    tokens(itertools.chain(*both))
-    planned = schedule(config.training, [sum(min(known[t], limit) for t in one) for one in both])
+    heads = {
+        name: _head_report(name, head.data, read[head.data], known, limit)
+        for name, head in config.heads.items()
+        if head.data is not None
+    }
+    learnt = [e.inputs for splits in read.values() for e in splits.get("train", ())]
+    tokens = [sum(min(known[text], limit) for text in texts) for texts in learnt]
+    planned = schedule(config.training, tokens)
     return DataReport(rows=rows, heads=heads, max_tokens=limit, schedule=planned)
 
 
-def _inputs(texts: Texts, kind: Literal["text", "pair"]) -> list[Input]:
-    """What the encoder reads: texts that learn together are inputs of their own."""
-    if kind == "pair":
-        return [text for text, _ in texts]
-    return [part for text, _ in texts for part in ((text,) if isinstance(text, str) else text)]
+def _token_counts(config: Config, every: Iterable[Example]) -> dict[Input, int]:
+    """Tokens of each text, which is tokenised once whoever reads it."""
+    named = config.encoder
+    tokenizer = encoders.tokenizer(named.name, trust_remote_code=named.trust_remote_code)
+    texts = list(dict.fromkeys(text for example in every for text in example.inputs))
+    logger.info("tokenising %s texts", f"{len(texts):,}")
+    encodings = tokenizer.reading(named.special_tokens).encode(texts)
+    return dict(zip(texts, map(len, encodings), strict=True))
+
+
+def _head_report(
+    name: str,
+    source: str,
+    read: Mapping[str, Sequence[Example]],
+    known: Mapping[Input, int],
+    limit: int,
+) -> HeadReport:
+    splits: dict[str, SplitStatistics] = {}
+    texts: dict[str, Texts] = {}
+    counts: dict[str, Counter[str]] = {}
+    for split, made in read.items():
+        own = [example for example in made if name in example.references]
+        references = [example.references[name] for example in own]
+        texts[split] = of_head(own, name)
+        cut = cut_words(own, name)
+        counts[split] = Counter(label for r in references for label in set(_labels(r) or ()))
+        splits[split] = SplitStatistics(
+            rows=len(own),
+            target=target(references),
+            tokens=lengths([known[text] for example in own for text in example.inputs], limit),
+            duplicates=repeated(texts[split]),
+            blank_edges=sum(example.blank_edges.get(name, 0) for example in own),
+            cut_words=len(cut),
+            cut_example=cut[0] if cut else None,
+        )
+    few = sorted((n, label) for label, n in counts["train"].items() if n < _FEW)
+    return HeadReport(
+        source=source,
+        splits=splits,
+        leaks=leaks(texts),
+        rare={label: n for n, label in few},
+        lone=lone(counts),
+    )

@@ -78,24 +78,18 @@ def warn(validation: Mapping[str, Mapping[str, Any]], found: Mapping[str, Floor]
         value = validation[head]["value"]
         figure = f"{validation[head]['metric']} {value:.4f} on validation"
         if floor.chance == 1:
-            logger.warning(
-                "%s: its validation texts all have the same answer, and do not show what it learnt",
-                head,
-            )
+            said = "its validation texts all have the same answer, and do not show what it learnt"
         elif value <= floor.chance:
-            logger.warning(
-                "%s: has learnt nothing: %s, and a constant answer has %.4f. More steps (epochs, a"
-                " smaller batch_tokens), a higher head_learning_rate or more rows may help;"
-                " 'polyhead data' looks for mistakes in the rows",
-                head,
-                figure,
-                floor.chance,
+            said = (
+                f"has learnt nothing: {figure}, and a constant answer has {floor.chance:.4f}. More"
+                " steps (epochs, a smaller batch_tokens), a higher head_learning_rate or more rows"
+                " may help; 'polyhead data' looks for mistakes in the rows"
             )
         elif floor.tfidf is not None and value < floor.tfidf:
-            logger.warning(
-                "%s: is weak: %s, and TF-IDF with a linear model has %.4f. Train on with"
-                " --epochs +N, or with other settings",
-                head,
-                figure,
-                floor.tfidf,
+            said = (
+                f"is weak: {figure}, and TF-IDF with a linear model has {floor.tfidf:.4f}. Train on"
+                " with --epochs +N, or with other settings"
             )
+        else:
+            continue
+        logger.warning("%s: %s", head, said)

@@ -33,7 +33,6 @@ from polyhead_models.model import MultiHeadModel
 from polyhead_models.plots import learning_curves
 from polyhead_models.training import processes, state
 from polyhead_models.training.floors import floors, warn
-from polyhead_models.training.holding import gives_vectors
 from polyhead_models.training.rows import TrainingRow, encoded, training_rows
 from polyhead_models.training.trainer import MultiHeadTrainer, rank
 
@@ -105,20 +104,16 @@ def train(
             train_set = data.load(config, "train", bad)
             validation_set = data.load(config, "validation", bad)
         transformers.set_seed(config.training.seed)
-        if more_epochs is None:
-            checkpoint = untouched = prepare(config, identity, train_set)
-        else:
-            checkpoint = untouched = _continued(target, more_epochs, train_set)
-            if gives_vectors(config):
-                untouched = prepare(config, identity, train_set)
+        checkpoint = untouched = prepare(config, identity, train_set)
+        if more_epochs is not None:
+            checkpoint = _continued(target, more_epochs, train_set)
         labels = {name: spec.labels for name, spec in checkpoint.model.specs.items()}
         validation_set = data.seen(config, validation_set, labels)
         rows = training_rows(checkpoint, train_set)
+        start_at_priors(untouched.model, rows)
+        of_run = _scheduled(checkpoint, rows, more_epochs)
         if more_epochs is None:
-            start_at_priors(checkpoint.model, rows)
-            checkpoint = of_run = _scheduled(checkpoint, rows)
-        else:
-            of_run = _scheduled(_only(checkpoint, more_epochs), rows)
+            checkpoint = of_run
         # What cannot be read is an error now, not after the first epoch.
         encoded(checkpoint.engine(), validation_set, [example.text for example in validation_set])
     with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
@@ -139,15 +134,6 @@ def _continued(target: Path, epochs: int, train_set: Sequence[Example]) -> Check
     _set_losses(config, found.model, data.references(config, train_set))
     continued = (*found.description.continued, epochs)
     return replace(found, description=replace(found.description, continued=continued))
-
-
-def _only(checkpoint: Checkpoint, epochs: int) -> Checkpoint:
-    """As if it were configured for the epochs that are added, whose batches are others."""
-    description = checkpoint.description
-    training = description.config.training
-    training = replace(training, epochs=epochs, seed=training.seed + len(description.continued))
-    config = replace(description.config, training=training)
-    return replace(checkpoint, description=replace(description, config=config))
 
 
 def prepare(
@@ -248,18 +234,24 @@ def _set_losses(
             network.class_weights = torch.tensor([weights.get(label, 1.0) for label in labels])
 
 
-def _scheduled(checkpoint: Checkpoint, rows: Sequence[TrainingRow]) -> Checkpoint:
-    """The checkpoint with what the data chooses in its configuration; says how long it will be."""
+def _scheduled(
+    checkpoint: Checkpoint, rows: Sequence[TrainingRow], more_epochs: int | None
+) -> Checkpoint:
+    """The checkpoint as this run trains it, with what the data chooses; says how long it will be.
+
+    Epochs that are added are configured as a run of their own, whose batches are others.
+    """
     description = checkpoint.description
-    settings, lengths = description.config.training, [row.tokens for row in rows]
-    planned = schedule(settings, lengths, processes=processes.count())
+    if more_epochs is not None:
+        seed = description.config.training.seed + len(description.continued)
+        description = description.trained_with(epochs=more_epochs, seed=seed)
+    lengths = [row.tokens for row in rows]
+    planned = schedule(description.config.training, lengths, processes=processes.count())
     logger.info("training: %s", planned)
-    if planned.warning and not description.continued:
+    if planned.warning and more_epochs is None:
         logger.warning("training: %s", planned.warning)
-    training = replace(settings, **{key: getattr(planned, key) for key in planned.chosen})
-    config = replace(description.config, training=training)
-    description = replace(description, config=config, chosen=planned.chosen)
-    return replace(checkpoint, description=description)
+    description = description.trained_with(**{k: getattr(planned, k) for k in planned.chosen})
+    return replace(checkpoint, description=replace(description, chosen=planned.chosen))
 
 
 def start_at_priors(model: MultiHeadModel, rows: Sequence[TrainingRow]) -> None:

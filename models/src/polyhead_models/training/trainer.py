@@ -18,7 +18,6 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import TrainerState, TrainingArguments
 
-from polyhead import Prediction
 from polyhead.system import atomic
 from polyhead.system.schema import plain
 from polyhead_models.checkpoint import Checkpoint
@@ -95,7 +94,7 @@ class MultiHeadTrainer(transformers.Trainer):
         validation: Sequence[Example],
         folder: Path,
         *,
-        untouched: Checkpoint | None = None,
+        untouched: Checkpoint,
     ) -> None:
         """Prepare a run.
 
@@ -104,8 +103,8 @@ class MultiHeadTrainer(transformers.Trainer):
             rows: what to learn from; at least one.
             validation: what to watch after each epoch; may be empty.
             folder: where the run keeps its state.
-            untouched: what heads that give vectors are held to and compared with; None: the
-                checkpoint, which was not trained yet.
+            untouched: what heads that give vectors are held to and compared with: the checkpoint
+                itself where it was not trained yet.
         """
         config = checkpoint.description.config
         settings = config.training
@@ -167,7 +166,7 @@ class MultiHeadTrainer(transformers.Trainer):
             if held:
                 self.train_dataset = with_vectors(model, rows, held, self._collate)
             if processes.index() == 0:
-                said = self._answers(untouched, "untouched")
+                said = answers(untouched.engine(), self._examples, label="untouched")
                 self._untouched = Untouched.of(model.specs, self._examples, said)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -223,13 +222,9 @@ class MultiHeadTrainer(transformers.Trainer):
 
         Then the mean cosine of its vectors and the untouched encoder's, of heads that give any.
         """
-        said = self._answers(self._checkpoint, label)
+        said = answers(self._checkpoint.engine(), self._examples, label=label)
         found = figures(self._checkpoint.model.specs, self._examples, said)
         return found, self._untouched.agreement(said)
-
-    def _answers(self, checkpoint: Checkpoint, label: str) -> list[Prediction]:
-        found = self._examples
-        return answers(checkpoint.engine(), found, label=label) if found else []
 
     def summary(self) -> dict[str, Any]:
         """Metrics and facts of the finished run, as plain data; metrics are computed in fp32.
