@@ -19,8 +19,6 @@ from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.heads import HeadSpec, decoder
 from polyhead.system.shorten import counted
 from polyhead.text.encoding import Encoding
-from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import inputs
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
 
@@ -43,28 +41,6 @@ class LabelledLogits:
     logits: NDArray[np.float32]
     encoding: Encoding
     reference: Any
-
-
-def labelled(
-    name: str,
-    examples: Sequence[Example],
-    encodings: Sequence[Encoding],
-    logits: Sequence[NDArray[np.float32]],
-) -> list[LabelledLogits]:
-    """The texts with a reference of a head.
-
-    Args:
-        name: of the head.
-        examples: texts, some of them with a reference.
-        encodings: in the order of `inputs(examples)`.
-        logits: of the head, in the same order.
-    """
-    each = [example for example in examples for _ in inputs([example])]
-    return [
-        LabelledLogits(logits[i], encodings[i], example.references[name])
-        for i, example in enumerate(each)
-        if name in example.references
-    ]
 
 
 @dataclass(frozen=True)
