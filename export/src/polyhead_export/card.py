@@ -82,9 +82,7 @@ def _labels(heads: Mapping[str, HeadSpec]) -> list[str]:
 def _examples(predictions: Sequence[Prediction]) -> list[str]:
     found = []
     for prediction in predictions:
-        texts = (
-            [prediction.text] if prediction.query is None else [prediction.query, prediction.text]
-        )
+        texts = [text for text in (prediction.query, prediction.text) if text is not None]
         found += [f"> “{as_markdown('” · “'.join(texts))}”", ""]
         answers = ((n, cut(str(each), _LONGEST)) for n, each in prediction.results.items())
         found += [f"- {as_markdown(name)}: {as_markdown(answer)}" for name, answer in answers]

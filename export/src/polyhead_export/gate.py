@@ -155,7 +155,7 @@ def _doubt(measured: HeadQuality, gate: Gate) -> str:
     held = [each for each in _held(measured, gate) if each.high > each.limit]
     text = "; ".join(each.text for each in held)
     text = f"{text[:1].upper()}{text[1:]}."
-    smallest = min(each.limit for each in held)
+    smallest = min((each.limit for each in held), default=math.inf)
     if 0 < smallest < 100:
         needed = math.ceil(math.log(0.05) / math.log1p(-smallest / 100))
         if measured.texts < needed:

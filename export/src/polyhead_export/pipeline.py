@@ -124,8 +124,6 @@ class ExportPipeline:
             seed=settings.seed,
             least=2 if settings.precision == "int8" or self.deployed is not None else 1,
         )
-        self.quantises = settings.precision != "fp32" and len(self.sampled.texts) > 1
-        self.max_tokens = self.encoder.max_tokens
 
     def run(self, folder: Path) -> Manifest:
         """All stages, into a folder that is to become the bundle."""
@@ -143,10 +141,10 @@ class ExportPipeline:
         """The float graph of encoder and heads, held against the PyTorch model."""
         self._refuse_wrong_weights()
         logger.info("tracing encoder and heads")
-        traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.max_tokens)
+        traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.encoder.max_tokens)
         path = folder / FLOAT.file
         graphs.save(traced, path)
-        error = parity.check(self.checkpoint.model, path, max_tokens=self.max_tokens)
+        error = parity.check(self.checkpoint.model, path, max_tokens=self.encoder.max_tokens)
         logger.info(
             "float graph: %d nodes, largest difference from PyTorch %.1e", len(traced.graph), error
         )
@@ -157,9 +155,10 @@ class ExportPipeline:
 
         What a deployed bundle has stored is taken over; only deeper layers are calibrated then.
         """
-        if not self.quantises:
-            if self.settings.precision == "auto":
-                logger.info("a single text is too few to calibrate int8 with: fp32")
+        if self.settings.precision == "fp32":
+            return None
+        if len(self.sampled.texts) == 1:
+            logger.info("a single text is too few to calibrate int8 with: fp32")
             return None
         known = None
         if self.deployed is None:
@@ -171,7 +170,7 @@ class ExportPipeline:
             traced,
             self.checkpoint.tokenizer,
             self.sampled,
-            max_tokens=self.max_tokens,
+            max_tokens=self.encoder.max_tokens,
             known=known,
         )
 
@@ -280,9 +279,10 @@ class ExportPipeline:
     ) -> Manifest:
         """Write tokenizer, calibration and picture; what the bundle says of itself, card aside."""
         plan, quality, gate = selected.plan, selected.comparison.quality, selected.gate
-        tokenizer, calibration = self.checkpoint.tokenizer, None
+        tokenizer = self.checkpoint.tokenizer
         (folder / _TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
         (folder / _PICTURE).write_bytes(pictures.quality(quality, gate, scored))
+        calibration = None
         if calibrated is not None and not plan.float_graph:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
             calibration = entry(folder / _CALIBRATION)

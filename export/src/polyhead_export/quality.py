@@ -177,9 +177,8 @@ class ReferenceModel:
         spec = self.heads[name]
         head = with_temperature(name, spec, self._labelled(name, self._answers), self.split)
         spec = spec if head is None else head.spec
-        pairs = [(self._answers.logits[name][i], self._encodings[i]) for i in self._rows[name]]
-        own = decoder(name, spec)
-        return [margin(name, spec, own.decode(*pair), *pair) for pair in pairs]
+        logits, encodings = self._answers.logits[name], self._encodings
+        return [margin(name, spec, logits[i], encodings[i]) for i in self._rows[name]]
 
     def _labelled(self, name: str, answers: ModelAnswers) -> list[LabelledLogits]:
         """What a model gave for the texts with a reference of a head."""

@@ -93,8 +93,8 @@ def with_temperature(
         crossed = zip(halves, (second, first), strict=True)
         after = joined([judged(half, _least(losses, rare)) for half, losses in crossed])
         if after.figures["log_loss"] < before.figures["log_loss"]:
-            tempered = replace(spec, temperature=_least(first + second, rare))
-            remark = _bound(tempered)
+            found = _least(first + second, rare)
+            tempered, remark = replace(spec, temperature=found), _bound(found)
         else:
             after, remark = before, "no temperature helps texts that it was not fitted on"
     measured = Reliability(
@@ -198,8 +198,7 @@ def _refusal(judged: Judged, split: str) -> str | None:
     return None
 
 
-def _bound(spec: HeadSpec) -> str | None:
-    temperatures = spec.temperature or ()
+def _bound(temperatures: Sequence[float]) -> str | None:
     at_bound = sum(temperature in (LOWEST, HIGHEST) for temperature in temperatures)
     if not at_bound:
         return None
