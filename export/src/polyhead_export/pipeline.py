@@ -279,13 +279,12 @@ class ExportPipeline:
     ) -> Manifest:
         """Write tokenizer, calibration and picture; what the bundle says of itself, card aside."""
         plan, quality, gate = selected.plan, selected.comparison.quality, selected.gate
+        calibrated = None if plan.float_graph else calibrated
         tokenizer = self.checkpoint.tokenizer
         (folder / _TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
         (folder / _PICTURE).write_bytes(pictures.quality(quality, gate, scored))
-        calibration = None
-        if calibrated is not None and not plan.float_graph:
+        if calibrated is not None:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
-            calibration = entry(folder / _CALIBRATION)
         reliability = dict(self.deployed.manifest.reliability) if self.deployed else {}
         (folder / _CARD).touch()  # it is written of the manifest
         return Manifest(
@@ -302,7 +301,7 @@ class ExportPipeline:
             picture=entry(folder / _PICTURE),
             gate=gate,
             certificate=certificate,
-            calibration=calibration,
+            calibration=None if calibrated is None else entry(folder / _CALIBRATION),
             special_tokens=tokenizer.special_tokens,
             reliability=reliability | {name: head.reliability for name, head in scored.items()},
         )
@@ -340,7 +339,7 @@ class ExportPipeline:
             "versions": checkpoints.versions(_LIBRARIES),
             "settings": {"precision": self.settings.precision, "seed": self.settings.seed},
         }
-        if calibrated is not None and not plan.float_graph:
+        if calibrated is not None:
             found = {**self.sampled.facts, "heads": list(self.checkpoint.model.specs)}
             if self.deployed is not None:
                 taken = self.deployed.manifest.graphs[0].sha256
