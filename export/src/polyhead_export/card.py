@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from polyhead import Prediction
-from polyhead.bundle import Certificate, EncoderInfo, Gate, Graph, HeadQuality, Reliability
-from polyhead.bundle.manifest import SPECIAL_TOKENS, SpecialTokens
+from polyhead.bundle import Certificate, Gate, Graph, HeadQuality, Manifest
+from polyhead.bundle.manifest import SPECIAL_TOKENS
 from polyhead.cli.output import as_markdown, listed, markdown_table
 from polyhead.heads import HeadSpec
 from polyhead.system.shorten import cut
@@ -19,30 +19,22 @@ from polyhead_export.front_matter import front_matter
 _LONGEST = 120  # characters of an example's answer
 
 
-def card(
-    encoder: EncoderInfo,
-    graphs: Sequence[Graph],
-    heads: Mapping[str, HeadSpec],
-    quality: Mapping[str, HeadQuality],
-    gate: Gate,
-    certificate: Certificate,
-    picture: str,
-    *,
-    special_tokens: SpecialTokens,
-    reliability: Mapping[str, Reliability],
-    facts: CardFacts,
-) -> str:
+def card(manifest: Manifest, facts: CardFacts) -> str:
     """Markdown that says what the bundle answers, how well, and how to use it; then it is yours."""
-    graph, *further = graphs
-    precisions = [each.precision for each in graphs]
+    encoder, heads, (graph, *further) = manifest.encoder, manifest.heads, manifest.graphs
+    gate, certificate, picture = manifest.gate, manifest.certificate, manifest.picture
+    assert gate is not None
+    assert certificate is not None
+    assert picture is not None
+    precisions = [each.precision for each in manifest.graphs]
     lines = [
-        front_matter(encoder.name, precisions, heads, quality, facts),
+        front_matter(encoder.name, precisions, heads, manifest.quality, facts),
         f"# A polyhead bundle: {as_markdown(', '.join(heads))}",
         "",
         f"One pass of {as_markdown(encoder.name)} ({encoder.family}, {encoder.layers} layers,"
         f" up to {encoder.max_tokens} tokens) answers all heads. {graph.precision} graph,"
         f" {graph.size / 1e6:.1f} MB, made for {graph.target}. Special tokens in texts are read as"
-        f" {SPECIAL_TOKENS[special_tokens]}.",
+        f" {SPECIAL_TOKENS[manifest.special_tokens]}.",
         "",
         "```python",
         "import polyhead",
@@ -62,9 +54,9 @@ def card(
         *_labels(heads),
         *_examples(facts.examples),
         *_data(facts),
-        *_quality(quality, picture),
-        *_gate(quality, gate, heads),
-        *temperatures.section(reliability, heads),
+        *_quality(manifest.quality, picture.file),
+        *_gate(manifest.quality, gate, heads),
+        *temperatures.section(manifest.reliability, heads),
         *_certificate(certificate),
         "",
         *_further(further),
@@ -90,9 +82,7 @@ def _labels(heads: Mapping[str, HeadSpec]) -> list[str]:
 def _examples(predictions: Sequence[Prediction]) -> list[str]:
     found = []
     for prediction in predictions:
-        texts = (
-            [prediction.text] if prediction.query is None else [prediction.query, prediction.text]
-        )
+        texts = [text for text in (prediction.query, prediction.text) if text is not None]
         found += [f"> “{as_markdown('” · “'.join(texts))}”", ""]
         answers = ((n, cut(str(each), _LONGEST)) for n, each in prediction.results.items())
         found += [f"- {as_markdown(name)}: {as_markdown(answer)}" for name, answer in answers]
@@ -150,10 +140,7 @@ def _quality(quality: Mapping[str, HeadQuality], picture: str) -> list[str]:
 
 
 def _gate(quality: Mapping[str, HeadQuality], gate: Gate, names: Iterable[str]) -> list[str]:
-    limits = gates.Limits(
-        max_drop=gate.max_drop, max_flips=gate.max_flips, tie_margin=gate.tie_margin
-    )
-    remarks = gates.remarks(quality, gate.attempt, limits, names)
+    remarks = gates.remarks(quality, gate, names)
     return [
         f"Allowed were {gate.max_drop:g} points and {gate.max_flips:g}% of the decisions, head by"
         " head; a head passes where the bounds are within, fails where a lower one is beyond, and"

@@ -117,9 +117,7 @@ def _sure(_: Any) -> float:
     return math.inf
 
 
-def margin(
-    name: str, spec: HeadSpec, result: Any, logits: NDArray[np.float32], encoding: Encoding
-) -> Margin:
+def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Encoding) -> Margin:
     """How sure a model is of what it decides about one text, in probability at its temperature.
 
     | kind | margin |
@@ -136,33 +134,34 @@ def margin(
     Args:
         name: of the head.
         spec: of the head.
-        result: what its decoder made of the logits, at the same temperature.
         logits: of the text.
         encoding: of the text.
     """
+    decode: Any = decoder(name, spec).decode  # options and results are each kind's own
     if spec.kind == "multilabel.v1":
+        scores = decode(logits, encoding).scores
         thresholds = np.array(spec.thresholds or (THRESHOLD,) * len(spec.labels))
         if spec.temperature is not None:  # labels are given before it
             thresholds = tempered_odds(thresholds, np.array(spec.temperature))
         limits = dict(zip(spec.labels, thresholds.tolist(), strict=True))
-        return lambda label: abs(result.scores[label] - limits[label])
+        return lambda label: abs(scores[label] - limits[label])
     (temperature,) = spec.temperature or (1.0,)
     if spec.kind == "tokens.v1":
         return _span_margin(logits / temperature, encoding)
     choices: list[float] = []
     if spec.kind == "classification.v1":
-        choices = list(result.scores.values())
+        choices = list(decode(logits, encoding).scores.values())
     elif spec.kind == "answer.v1":
-        best: Any = decoder(name, spec).decode(logits, encoding, n=2)  # type: ignore[call-arg]
+        best = decode(logits, encoding, n=2)
         shift = 0.0  # a head without a threshold always gives a span
         if spec.no_answer is not None:
             shift = math.exp(min(-spec.no_answer / temperature, _MOST_SHIFT))
         choices = [shift * best.no_answer, *(span.score for span in best.candidates)]
         choices = [choice / max(sum(choices), 1e-9) for choice in choices]
     elif spec.kind == "summary.v1":
-        every: Any = decoder(name, spec).decode(logits, encoding, ratio=1.0)  # type: ignore[call-arg]
+        taken, every = decode(logits, encoding), decode(logits, encoding, ratio=1.0)
         ranked = sorted((sentence.score for sentence in every.sentences), reverse=True)
-        choices = ranked[max(0, len(result.sentences) - 1) :]
+        choices = ranked[max(0, len(taken.sentences) - 1) :]
     first, *second = heapq.nlargest(2, choices) or [math.inf]
     found = first - second[0] if second else math.inf
     return lambda _: found

@@ -15,10 +15,9 @@ import numpy as np
 
 import polyhead
 from polyhead import Engine
-from polyhead.bundle import Manifest, read
+from polyhead.bundle import EncoderInfo, Manifest, read
 from polyhead.text.encoding import Input
 from polyhead_export.errors import DeployedError
-from polyhead_export.provenance import encoder_info
 from polyhead_export.quantisation.calibrate import Plan
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_models.checkpoint import Checkpoint
@@ -75,13 +74,13 @@ class DeployedBundle:
         found = self.manifest.provenance.get("calibration")
         return found if isinstance(found, Mapping) else {}
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        """Refuse a checkpoint with another encoder, or without one of the heads.
+    def check(self, checkpoint: Checkpoint, theirs: EncoderInfo) -> None:
+        """Refuse a checkpoint with another encoder, `theirs`, or without one of the heads.
 
         Raises:
             DeployedError: says what differs.
         """
-        own, theirs = self.manifest.encoder, encoder_info(checkpoint)
+        own = self.manifest.encoder
         if (own.fingerprint, own.max_tokens) != (theirs.fingerprint, theirs.max_tokens):
             raise DeployedError(
                 f"{self.path}: its encoder has the fingerprint {own.fingerprint[:12]}… and reads"

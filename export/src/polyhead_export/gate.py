@@ -28,7 +28,6 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from polyhead.bundle import Attempt, Gate, HeadQuality
 from polyhead.cli.output import listed, table
@@ -68,43 +67,30 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Held:
-    """A measured value, both ends of its interval, and its limit; points or percent."""
+    """A measured value and both ends of its interval, held against a limit; points or percent."""
 
+    flag: str
+    text: str
     value: float
     low: float
     high: float
     limit: float
 
+    def allows(self, value: float) -> bool:
+        """False for NaN, too."""
+        return value <= self.limit + _ROUNDING
 
-def _held(found: HeadQuality, limits: Limits) -> list[_Held]:
-    changed = found.changed or 0.0
+
+def _held(found: HeadQuality, limits: Limits | Gate) -> list[_Held]:
+    changed, limit = found.changed or 0.0, limits.max_flips
     low, high = found.changed_interval or (changed, changed)
-    held = [_Held(100 * changed, 100 * low, 100 * high, limits.max_flips)]
+    text = f"changed decisions {found.changed_text}, allowed {limit:g}%"
+    held = [_Held("--max-flips", text, 100 * changed, 100 * low, 100 * high, limit)]
     if found.drop is not None and not found.at_chance:
         low, high = found.drop_interval or (found.drop, found.drop)
-        held.append(_Held(found.drop, low, high, limits.max_drop))
+        text = f"drop {found.drop_text} points, allowed {limits.max_drop:g}"
+        held.append(_Held("--max-drop", text, found.drop, low, high, limits.max_drop))
     return held
-
-
-def verdict(
-    found: HeadQuality, limits: Limits, *, exact: bool = False
-) -> Literal["pass", "uncertain", "fail"]:
-    """What a head's figures say; one that is no number fails, as does a logit that is none.
-
-    Args:
-        found: what was measured.
-        limits: what may be lost.
-        exact: whether the graph is the float graph. That was compared with PyTorch number by
-            number, so that it passes by its measured values.
-    """
-    held = _held(found, limits)
-    if not all(each.low <= each.limit + _ROUNDING for each in held):
-        return "fail"
-    if not math.isfinite(found.max_logit_error):
-        return "fail"
-    shown = [each.value if exact else each.high for each in held]
-    within = all(s <= each.limit + _ROUNDING for s, each in zip(shown, held, strict=True))
-    return "pass" if within else "uncertain"
 
 
 def judge(
@@ -112,38 +98,39 @@ def judge(
 ) -> Attempt:
     """Hold what was measured against the limits.
 
+    A figure that is no number fails, as does a logit that is none.
+
     Args:
         name: of the attempt.
         quality: by head; a head that was not measured is not judged.
         limits: what may be lost.
-        exact: see `verdict`.
+        exact: whether the graph is the float graph. That was compared with PyTorch number by
+            number, so that it passes by its measured values.
     """
-    found = {head: verdict(measured, limits, exact=exact) for head, measured in quality.items()}
+    drop, failed, uncertain = {}, [], []
+    for head, found in quality.items():
+        held = _held(found, limits)
+        if not (math.isfinite(found.max_logit_error) and all(h.allows(h.low) for h in held)):
+            failed.append(head)
+        elif not all(h.allows(h.value if exact else h.high) for h in held):
+            uncertain.append(head)
+        if found.drop is not None and not found.at_chance:
+            drop[head] = found.drop if math.isfinite(found.drop) else 100.0
     return Attempt(
         name=name,
-        drop={
-            head: measured.drop if math.isfinite(measured.drop) else 100.0
-            for head, measured in quality.items()
-            if measured.drop is not None and not measured.at_chance
-        },
-        changed={head: 100 * (measured.changed or 0.0) for head, measured in quality.items()},
-        failed=tuple(head for head, said in found.items() if said == "fail"),
-        uncertain=tuple(head for head, said in found.items() if said == "uncertain"),
+        drop=drop,
+        changed={head: 100 * (found.changed or 0.0) for head, found in quality.items()},
+        failed=tuple(failed),
+        uncertain=tuple(uncertain),
     )
 
 
-def remarks(
-    quality: Mapping[str, HeadQuality],
-    attempt: Attempt,
-    limits: Limits,
-    heads: Iterable[str] = (),
-) -> list[str]:
+def remarks(quality: Mapping[str, HeadQuality], gate: Gate, heads: Iterable[str] = ()) -> list[str]:
     """What a reader of the gate should know: heads at chance, uncertain, or without a text.
 
     Args:
         quality: what was measured, by head.
-        attempt: what the gate says of it.
-        limits: what may be lost.
+        gate: what it says of it.
         heads: the names of all heads.
     """
     found = [
@@ -158,23 +145,17 @@ def remarks(
                 " than an answer that is always the same. Its drop says nothing; the gate goes by"
                 " its decisions alone."
             )
-        if head in attempt.uncertain:
-            found.append(f"{head}: uncertain. {_doubt(measured, limits)}")
+        if head in gate.attempt.uncertain:
+            found.append(f"{head}: uncertain. {_doubt(measured, gate)}")
     return found
 
 
-def _doubt(measured: HeadQuality, limits: Limits) -> str:
+def _doubt(measured: HeadQuality, gate: Gate) -> str:
     """Which limit an interval holds, and how many texts would show that it is kept."""
-    flips, *drops = _held(measured, limits)
-    found, smallest = [], math.inf
-    if flips.high > flips.limit:
-        found.append(f"Changed decisions {measured.changed_text}, allowed {flips.limit:g}%")
-        smallest = flips.limit
-    if drops and drops[0].high > drops[0].limit:
-        found.append(f"drop {measured.drop_text} points, allowed {drops[0].limit:g}")
-        smallest = min(smallest, drops[0].limit)
-    text = "; ".join(found)
+    held = [each for each in _held(measured, gate) if each.high > each.limit]
+    text = "; ".join(each.text for each in held)
     text = f"{text[:1].upper()}{text[1:]}."
+    smallest = min((each.limit for each in held), default=math.inf)
     if 0 < smallest < 100:
         needed = math.ceil(math.log(0.05) / math.log1p(-smallest / 100))
         if measured.texts < needed:
@@ -182,7 +163,7 @@ def _doubt(measured: HeadQuality, limits: Limits) -> str:
     return text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TriedPlan:
     """A plan that was tried.
 
@@ -190,14 +171,35 @@ class TriedPlan:
         plan: how the graph was made.
         comparison: what it answers.
         attempt: what the gate says of it.
-        loss: how many heads fail, and by how many points and percent all heads are beyond their
-            limits; less is better.
+        beyond: the measured values that are beyond their limits.
     """
 
     plan: Plan
     comparison: GraphComparison
     attempt: Attempt
-    loss: tuple[int, float]
+    beyond: Sequence[_Held]
+
+    @property
+    def loss(self) -> tuple[int, float]:
+        """How many heads fail, and how far all of them are beyond the limits; less is better."""
+        far = [each.value - each.limit for each in self.beyond]
+        return len(self.attempt.failed), math.inf if any(map(math.isnan, far)) else sum(far)
+
+    @property
+    def within(self) -> bool:
+        """Whether nothing that was measured is beyond a limit."""
+        return self.loss == (0, 0)
+
+    @property
+    def nearest(self) -> str:
+        """In brackets, its name and the flags that take it."""
+        most: dict[str, float] = {}
+        for each in self.beyond:
+            most[each.flag] = max(each.value, most.get(each.flag, 0.0))
+        if not most or not all(map(math.isfinite, most.values())):
+            return f"(nearest: {self.plan.name})"
+        flags = [f"{flag} {math.ceil(10 * x - _ROUNDING) / 10:g}" for flag, x in most.items()]
+        return f"(nearest: {self.plan.name}; --precision int8 {' '.join(flags)} takes it)"
 
 
 @dataclass(frozen=True)
@@ -246,51 +248,41 @@ def select_plan(
     Raises:
         GateError: when a head fails in the best plan, too; shows what was tried.
     """
-
-    def attempt(plan: Plan) -> TriedPlan:
-        comparison = compare(plan)
-        found = judge(plan.name, comparison.quality, limits, exact=plan.float_graph)
-        logger.info(_summary(found))
-        return TriedPlan(plan, comparison, found, _loss(comparison.quality, found, limits))
-
-    tried = [attempt(first)]
-    best = 0
+    best = _tried(first, compare, limits)
+    tried = [best]
     for stage in stages:
         idle = 0
-        for plan in () if _within(tried[best]) else stage(tried[best]):
-            tried.append(attempt(plan))
-            better = tried[-1].loss < tried[best].loss
-            best, idle = (len(tried) - 1, 0) if better else (best, idle + 1)
-            if _within(tried[best]) or idle == _PATIENCE:
+        for plan in () if best.within else stage(best):
+            tried.append(_tried(plan, compare, limits))
+            idle += 1
+            if tried[-1].loss < best.loss:
+                best, idle = tried[-1], 0
+            if best.within or idle == _PATIENCE:
                 break
-    selected = tried[best]
-    if selected.attempt.failed:
-        raise GateError(f"{_refusal(tried, selected, limits, heads)} {advice}".rstrip())
     gate = Gate(
         max_drop=limits.max_drop,
         max_flips=limits.max_flips,
         tie_margin=limits.tie_margin,
         attempts=tuple(each.attempt for each in tried),
-        selected=best,
-        per_row=tuple(sorted(selected.plan.per_row)),
-        fp32=tuple(sorted(selected.plan.fp32)),
+        selected=tried.index(best),
+        per_row=tuple(sorted(best.plan.per_row)),
+        fp32=tuple(sorted(best.plan.fp32)),
     )
-    for remark in remarks(selected.comparison.quality, selected.attempt, limits, heads):
+    said = remarks(best.comparison.quality, gate, heads)
+    if best.attempt.failed:
+        raise GateError(f"{_refusal(gate, best, said)} {advice}".rstrip())
+    for remark in said:
         logger.info(remark)
-    outcome = _outcome(tried, best, limits)
-    return SelectedPlan(selected.plan, selected.comparison, gate, outcome)
+    return SelectedPlan(best.plan, best.comparison, gate, _outcome(tried, best))
 
 
-def _loss(
-    quality: Mapping[str, HeadQuality], attempt: Attempt, limits: Limits
-) -> tuple[int, float]:
-    held = [each for measured in quality.values() for each in _held(measured, limits)]
-    beyond = [each.value - each.limit for each in held if not each.value <= each.limit + _ROUNDING]
-    return len(attempt.failed), math.inf if any(map(math.isnan, beyond)) else sum(beyond)
-
-
-def _within(tried: TriedPlan) -> bool:
-    return tried.loss == (0, 0)
+def _tried(plan: Plan, compare: Callable[[Plan], GraphComparison], limits: Limits) -> TriedPlan:
+    comparison = compare(plan)
+    attempt = judge(plan.name, comparison.quality, limits, exact=plan.float_graph)
+    logger.info(_summary(attempt))
+    held = [each for found in comparison.quality.values() for each in _held(found, limits)]
+    beyond = [each for each in held if not each.allows(each.value)]
+    return TriedPlan(plan, comparison, attempt, beyond)
 
 
 def attempts_table(
@@ -328,44 +320,25 @@ def _summary(attempt: Attempt) -> str:
     )
 
 
-def _outcome(tried: Sequence[TriedPlan], best: int, limits: Limits) -> str:
+def _outcome(tried: Sequence[TriedPlan], best: TriedPlan) -> str:
     """One sentence of what was done, and why."""
-    selected, first = tried[best], tried[0]
-    doubt = selected.attempt.uncertain
+    first, doubt = tried[0], best.attempt.uncertain
     end = f"; uncertain: {listed(doubt)}" if doubt else "; every head passes"
-    if best == 0:
-        return f"taken: {selected.plan.name}{end}"
-    lost = first.attempt.failed or first.attempt.uncertain
-    why = f"{first.plan.name} lose too much of {listed(lost)}"
-    if selected.plan.float_graph:
-        nearest = min(tried[:best], key=lambda each: each.loss)
-        why = f"int8 fails for {listed(nearest.attempt.failed)}{_nearest(nearest, limits)}"
-    return f"taken: {selected.plan.name}, since {why}{end}"
+    if best is first:
+        return f"taken: {best.plan.name}{end}"
+    why = f"{first.plan.name} lose too much of"
+    why += f" {listed(first.attempt.failed or first.attempt.uncertain)}"
+    if best.plan.float_graph:
+        nearest = min((each for each in tried if each is not best), key=lambda each: each.loss)
+        why = f"int8 fails for {listed(nearest.attempt.failed)} {nearest.nearest}"
+    return f"taken: {best.plan.name}, since {why}{end}"
 
 
-def _nearest(tried: TriedPlan, limits: Limits) -> str:
-    """The name of the nearest attempt, and the flags that take it."""
-    found: dict[str, float] = {}
-    for measured in tried.comparison.quality.values():
-        for flag, held in zip(("--max-flips", "--max-drop"), _held(measured, limits), strict=False):
-            if not held.value <= held.limit + _ROUNDING:
-                found[flag] = max(held.value, found.get(flag, 0.0))
-    if not found or not all(map(math.isfinite, found.values())):
-        return f" (nearest: {tried.plan.name})"
-    flags = " ".join(
-        f"{flag} {math.ceil(10 * value - _ROUNDING) / 10:g}" for flag, value in found.items()
-    )
-    return f" (nearest: {tried.plan.name}; --precision int8 {flags} takes it)"
-
-
-def _refusal(
-    tried: Sequence[TriedPlan], nearest: TriedPlan, limits: Limits, heads: Collection[str]
-) -> str:
-    found = remarks(nearest.comparison.quality, nearest.attempt, limits, heads)
+def _refusal(gate: Gate, best: TriedPlan, said: Sequence[str]) -> str:
     return (
-        f"no graph keeps every head within {limits.max_drop:g} points and {limits.max_flips:g}% of"
+        f"no graph keeps every head within {gate.max_drop:g} points and {gate.max_flips:g}% of"
         " changed decisions; nothing was written. Tried:\n\n"
-        f"{attempts_table([each.attempt for each in tried])}\n\n"
-        + "".join(f"{remark}\n" for remark in found)
-        + f"Beyond chance: {listed(nearest.attempt.failed)}{_nearest(nearest, limits)}."
+        f"{attempts_table(gate.attempts)}\n\n"
+        + "".join(f"{remark}\n" for remark in said)
+        + f"Beyond chance: {listed(best.attempt.failed)} {best.nearest}."
     )

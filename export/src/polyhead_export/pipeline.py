@@ -15,13 +15,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from polyhead.bundle import Certificate, Graph, Manifest, writer
-from polyhead.bundle.digest import entry
+from polyhead import Engine
+from polyhead.bundle import Certificate, EncoderInfo, Graph, Manifest, writer
+from polyhead.bundle.digest import entry, sha256
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.text.encoding import Encoding
 from polyhead_export import graphs, parity, pictures, texts, variants
 from polyhead_export.card import card
-from polyhead_export.card_facts import CardFacts, card_facts
+from polyhead_export.card_facts import card_facts
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
@@ -29,15 +30,16 @@ from polyhead_export.gate import SelectedPlan, select_plan
 from polyhead_export.golden import golden_texts, write_golden
 from polyhead_export.plan_graphs import PlanGraphs
 from polyhead_export.plans import FLOAT, fallback_stages
-from polyhead_export.provenance import encoder_info, provenance
 from polyhead_export.quality import GraphComparison, ReferenceModel
 from polyhead_export.quantisation.calibrate import Calibrated, Plan, calibrate
 from polyhead_export.quantisation.stored import StoredCalibration
 from polyhead_export.selection import chosen, select
 from polyhead_export.settings import ExportSettings
-from polyhead_export.temperatures import TemperedHead, labelled, summary, with_temperature
+from polyhead_export.temperatures import TemperedHead, summary, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
+from polyhead_models import encoder as encoders
+from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import inputs
@@ -46,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _TOKENIZER, _GOLDEN, _CARD, _PICTURE = "tokenizer.json", "golden.json", "README.md", "quality.png"
 _CALIBRATION = "calibration.json"
+_LIBRARIES = ("polyhead", "torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 _TIMED = 20
 _ADVICE = "--precision auto takes fp32 where int8 fails; more --calibration-texts may help."
 
@@ -108,10 +111,11 @@ class ExportPipeline:
         self.checkpoint = select(loaded, settings.heads)
         for names in settings.also_heads:
             chosen(names, self.checkpoint.model.specs)
+        self.encoder = _encoder_info(self.checkpoint)
         self.deployed: DeployedBundle | None = None
         if settings.calibrated_as is not None:
             self.deployed = DeployedBundle.read(settings.calibrated_as)
-            self.deployed.check(self.checkpoint)
+            self.deployed.check(self.checkpoint, self.encoder)
         self.config = config or self.checkpoint.description.config
         self.texts = texts.load(self.checkpoint, config, examples)
         self.sampled = texts.sample(
@@ -120,31 +124,27 @@ class ExportPipeline:
             seed=settings.seed,
             least=2 if settings.precision == "int8" or self.deployed is not None else 1,
         )
-        self.quantises = settings.precision != "fp32" and len(self.sampled.texts) > 1
-        self.max_tokens = self.checkpoint.description.config.encoder.max_tokens
 
     def run(self, folder: Path) -> Manifest:
         """All stages, into a folder that is to become the bundle."""
         traced = self.trace(folder)
         calibrated = self.calibrate(traced)
         selected = self.gate(calibrated, folder)
-        scored = self.temper(selected)
+        scored = self.temper(selected.comparison)
         written = self.variants(folder, selected.plan)
-        golden = self.golden(folder, written)
-        certificate = self.certify(folder, written, golden)
-        path = folder / selected.plan.file
-        with engine_over(self.checkpoint, path, heads=self.checkpoint.model.specs) as engine:
-            facts = card_facts(self.config, self.texts, engine, golden)
-        return self.write(folder, calibrated, selected, scored, written, certificate, facts)
+        golden = self.golden(folder, [each.graph for each in written])
+        certificate = self.certify(folder, [each.graph for each in written], golden)
+        manifest = self.manifest(folder, calibrated, selected, scored, written, certificate)
+        return self.write(folder, manifest, golden)
 
     def trace(self, folder: Path) -> ir.Model:
         """The float graph of encoder and heads, held against the PyTorch model."""
         self._refuse_wrong_weights()
         logger.info("tracing encoder and heads")
-        traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.max_tokens)
+        traced = graphs.float_graph(self.checkpoint.model, max_tokens=self.encoder.max_tokens)
         path = folder / FLOAT.file
         graphs.save(traced, path)
-        error = parity.check(self.checkpoint.model, path, max_tokens=self.max_tokens)
+        error = parity.check(self.checkpoint.model, path, max_tokens=self.encoder.max_tokens)
         logger.info(
             "float graph: %d nodes, largest difference from PyTorch %.1e", len(traced.graph), error
         )
@@ -155,9 +155,10 @@ class ExportPipeline:
 
         What a deployed bundle has stored is taken over; only deeper layers are calibrated then.
         """
-        if not self.quantises:
-            if self.settings.precision == "auto":
-                logger.info("a single text is too few to calibrate int8 with: fp32")
+        if self.settings.precision == "fp32":
+            return None
+        if len(self.sampled.texts) == 1:
+            logger.info("a single text is too few to calibrate int8 with: fp32")
             return None
         known = None
         if self.deployed is None:
@@ -169,7 +170,7 @@ class ExportPipeline:
             traced,
             self.checkpoint.tokenizer,
             self.sampled,
-            max_tokens=self.max_tokens,
+            max_tokens=self.encoder.max_tokens,
             known=known,
         )
 
@@ -208,21 +209,18 @@ class ExportPipeline:
                 self.deployed.require_same(exported, inputs(measured))
         return selected
 
-    def temper(self, selected: SelectedPlan) -> dict[str, TemperedHead]:
+    def temper(self, comparison: GraphComparison) -> dict[str, TemperedHead]:
         """Give each head's spec its temperature, by what the graph answered.
 
         Heads of a deployed bundle keep theirs.
         """
-        networks = self.checkpoint.model.networks
         deployed = self.deployed.manifest.heads if self.deployed else {}
-        measured = self.texts.measured
-        encodings = self.checkpoint.engine().encode(inputs(measured))
         found = {}
-        for name, network in networks.items():
+        for name, network in self.checkpoint.model.networks.items():
             if name in deployed:
                 network.spec = replace(network.spec, temperature=deployed[name].temperature)
                 continue
-            texts = labelled(name, measured, encodings, selected.comparison.exported.logits[name])
+            texts = comparison.labelled[name]
             head = with_temperature(name, network.spec, texts, self.texts.split)
             if head is not None:
                 logger.info(summary(name, head.spec, head.reliability))
@@ -250,36 +248,27 @@ class ExportPipeline:
         )
         return [WrittenGraph(first, {}), *further]
 
-    def golden(self, folder: Path, written: Sequence[WrittenGraph]) -> list[Encoding]:
+    def golden(self, folder: Path, entries: Sequence[Graph]) -> list[Encoding]:
         """Write the PyTorch model's answers to a few texts; returns these texts."""
         kinds = {spec.input for spec in self.checkpoint.model.specs.values()}
         selected = golden_texts(inputs(self.texts.measured), kinds, seed=self.settings.seed)
-        entries = [each.graph for each in written]
         # A GPU adds up in another order than the CPU that these were compared on: on an H200 the
         # fp16 graph of SNIPS was off by 1.5 times as much as here.
         least = {g.file: variants.FP16_TOLERANCE for g in entries if g.precision == "fp16"}
-        exported = {
-            graph.file: engine_over(
-                self.checkpoint,
-                folder / graph.file,
-                heads=graph.heads,
-                padded=graph.layout == "padded",
-            )
-            for graph in entries
-        }
+        exported = {g.file: self._engine(folder, g) for g in entries}
         reference = self.checkpoint.engine()
         return write_golden(folder / _GOLDEN, reference, exported, selected, least=least)
 
     def certify(
-        self, folder: Path, written: Sequence[WrittenGraph], golden: Sequence[Encoding]
+        self, folder: Path, entries: Sequence[Graph], golden: Sequence[Encoding]
     ) -> Certificate:
         """Refuse a graph in which a text's logits depend on its batch or on threads."""
         logger.info("comparing batches and threads")
-        exact = [each.graph for each in written if each.graph.layout == "exact"]
-        first, *_ = [parity.certify(folder / graph.file, golden) for graph in exact]
+        exact = [graph.file for graph in entries if graph.layout == "exact"]
+        first, *_ = [parity.certify(folder / file, golden) for file in exact]
         return first
 
-    def write(
+    def manifest(
         self,
         folder: Path,
         calibrated: Calibrated | None,
@@ -287,51 +276,48 @@ class ExportPipeline:
         scored: Mapping[str, TemperedHead],
         written: Sequence[WrittenGraph],
         certificate: Certificate,
-        facts: CardFacts,
     ) -> Manifest:
-        """Write tokenizer, calibration, model card and manifest."""
-        plan, comparison = selected.plan, selected.comparison
+        """Write tokenizer, calibration and picture; what the bundle says of itself, card aside."""
+        plan, quality, gate = selected.plan, selected.comparison.quality, selected.gate
         calibrated = None if plan.float_graph else calibrated
-        tokenizer = self.checkpoint.tokenizer.to_json()
-        (folder / _TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        picture = pictures.quality(comparison.quality, selected.gate, scored)
-        reliability = {
-            **(self.deployed.manifest.reliability if self.deployed else {}),
-            **{name: head.reliability for name, head in scored.items()},
-        }
-        (folder / _PICTURE).write_bytes(picture)
+        tokenizer = self.checkpoint.tokenizer
+        (folder / _TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        (folder / _PICTURE).write_bytes(pictures.quality(quality, gate, scored))
         if calibrated is not None:
             StoredCalibration.of(calibrated, plan).write(folder / _CALIBRATION)
-        encoder, heads = encoder_info(self.checkpoint), self.checkpoint.model.specs
-        entries = [each.graph for each in written]
-        special_tokens = self.checkpoint.tokenizer.special_tokens
-        page = card(
-            *(encoder, entries, heads, comparison.quality, selected.gate, certificate, _PICTURE),
-            special_tokens=special_tokens,
-            reliability=reliability,
-            facts=facts,
-        )
-        (folder / _CARD).write_text(page, encoding="utf-8")
-        manifest = Manifest(
+        reliability = dict(self.deployed.manifest.reliability) if self.deployed else {}
+        (folder / _CARD).touch()  # it is written of the manifest
+        return Manifest(
             format=FORMAT,
             version=VERSION,
-            encoder=encoder,
+            encoder=self.encoder,
             tokenizer=entry(folder / _TOKENIZER),
             golden=entry(folder / _GOLDEN),
             card=entry(folder / _CARD),
-            graphs=tuple(entries),
-            heads=heads,
-            quality=comparison.quality,
+            graphs=tuple(each.graph for each in written),
+            heads=self.checkpoint.model.specs,
+            quality=quality,
             provenance=self._provenance(calibrated, plan, written[1:]),
             picture=entry(folder / _PICTURE),
-            gate=selected.gate,
+            gate=gate,
             certificate=certificate,
             calibration=None if calibrated is None else entry(folder / _CALIBRATION),
-            special_tokens=special_tokens,
-            reliability=reliability,
+            special_tokens=tokenizer.special_tokens,
+            reliability=reliability | {name: head.reliability for name, head in scored.items()},
         )
+
+    def write(self, folder: Path, manifest: Manifest, golden: Sequence[Encoding]) -> Manifest:
+        """Write the model card and, with its entry, the manifest."""
+        with self._engine(folder, manifest.graphs[0]) as engine:
+            facts = card_facts(self.config, self.texts, engine, golden)
+        (folder / _CARD).write_text(card(manifest, facts), encoding="utf-8")
+        manifest = replace(manifest, card=entry(folder / _CARD))
         writer.write_manifest(folder, manifest)
         return manifest
+
+    def _engine(self, folder: Path, graph: Graph) -> Engine:
+        padded = graph.layout == "padded"
+        return engine_over(self.checkpoint, folder / graph.file, heads=graph.heads, padded=padded)
 
     def _refuse_wrong_weights(self) -> None:
         for name, tensor in self.checkpoint.model.state_dict().items():
@@ -344,14 +330,34 @@ class ExportPipeline:
     def _provenance(
         self, calibrated: Calibrated | None, plan: Plan, further: Sequence[WrittenGraph]
     ) -> dict[str, Any]:
-        settings = {"precision": self.settings.precision, "seed": self.settings.seed}
-        facts = provenance(self.source, self.checkpoint, settings=settings)
+        """What the bundle was made from: digests, versions and settings, as plain data."""
+        description = self.checkpoint.description
+        facts: dict[str, Any] = {
+            "checkpoint_sha256": sha256(self.source / checkpoints.WEIGHTS),
+            "training_config_sha256": description.config.fingerprint,
+            "data_sha256": dict(description.data),
+            "versions": checkpoints.versions(_LIBRARIES),
+            "settings": {"precision": self.settings.precision, "seed": self.settings.seed},
+        }
         if calibrated is not None:
             found = {**self.sampled.facts, "heads": list(self.checkpoint.model.specs)}
             if self.deployed is not None:
-                found = {**self.deployed.facts}
-                found["taken_from"] = self.deployed.manifest.graphs[0].sha256
+                taken = self.deployed.manifest.graphs[0].sha256
+                found = {**self.deployed.facts, "taken_from": taken}
             facts["calibration"] = {**found, "alphas": calibrated.alphas(plan)}
         if further:
             facts["further_graphs"] = {f.graph.file: f.facts for f in further}
         return facts
+
+
+def _encoder_info(checkpoint: Checkpoint) -> EncoderInfo:
+    """The encoder of a checkpoint; of a local folder only the last part is named."""
+    encoder, config = checkpoint.model.encoder, checkpoint.description.config.encoder
+    return EncoderInfo(
+        name=Path(config.name).name if Path(config.name).is_absolute() else config.name,
+        family=str(encoder.config.model_type),
+        fingerprint=encoders.fingerprint(encoder),
+        hidden_size=int(encoder.config.hidden_size),
+        layers=int(encoder.config.num_hidden_layers),
+        max_tokens=config.max_tokens,
+    )

@@ -56,12 +56,10 @@ def per_row_plans(ranking: Sequence[str]) -> list[Plan]:
     Args:
         ranking: names of the linears, the one with the largest output error first.
     """
-    found = []
-    for part in _PER_ROW:
-        worst = ranking[: -(-len(ranking) // part)]
-        name = f"per-row scales for {_of(len(worst), len(ranking))} linears"
-        found.append(Plan(frozenset(worst), name=name))
-    return list(dict.fromkeys(found))
+    return [
+        Plan(worst, name=f"per-row scales for {said} linears")
+        for worst, said in _worst(ranking, _PER_ROW).items()
+    ]
 
 
 def float_plans(ranking: Sequence[str], base: Plan) -> list[Plan]:
@@ -74,12 +72,19 @@ def float_plans(ranking: Sequence[str], base: Plan) -> list[Plan]:
     others = "per-row scales for some others" if base.per_row else "static scales for the others"
     if base.per_row.issuperset(ranking):
         others = "per-row scales for the others"
-    found = []
-    for part in _FLOAT:
-        worst = frozenset(ranking[: -(-len(ranking) // part)])
-        name = f"fp32 for {_of(len(worst), len(ranking))} linears, {others}"
-        found.append(Plan(base.per_row - worst, worst, name=name))
-    return [plan for plan in dict.fromkeys(found) if len(plan.fp32) < len(ranking)]
+    return [
+        Plan(base.per_row - worst, worst, name=f"fp32 for {said} linears, {others}")
+        for worst, said in _worst(ranking, _FLOAT).items()
+        if len(worst) < len(ranking)
+    ]
+
+
+def _worst(ranking: Sequence[str], parts: Sequence[int]) -> dict[frozenset[str], str]:
+    """The first of a ranking, one part of so many each time, and how many these are in words."""
+    count = len(ranking)
+    some = dict.fromkeys(-(-count // part) for part in parts)
+    said = {n: f"all {count}" if n == count else f"the worst {n} of {count}" for n in some}
+    return {frozenset(ranking[:n]): text for n, text in said.items()}
 
 
 def by_effect(
@@ -102,7 +107,3 @@ def by_effect(
         effects[point.linears] = disturbance(Plan(base.per_row - alone, alone))
     ordered = sorted(points, key=lambda point: effects.get(point.linears, float("inf")))
     return [name for point in ordered for name in point.linears]
-
-
-def _of(some: int, count: int) -> str:
-    return f"all {count}" if some == count else f"the worst {some} of {count}"

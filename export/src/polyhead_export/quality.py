@@ -12,11 +12,11 @@ from tqdm import tqdm
 from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.encoding import Encoding, Input
+from polyhead.text.encoding import Input
 from polyhead_export.decisions import CHOOSING, Changes, Margin, compare, margin
-from polyhead_export.temperatures import labelled, with_temperature
+from polyhead_export.temperatures import LabelledLogits, with_temperature
 from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import Answered, HeadFigures, answered, figures, inputs, paired
+from polyhead_models.evaluation import Answered, HeadFigures, answered, inputs, measured, paired
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.chance import chance
 
@@ -26,10 +26,18 @@ _SAMPLE, _LEAST = 64, 1e-6
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """One model's logits, by head and input, what they mean, and the metrics they reach."""
+    """What one model answers to texts.
+
+    Attributes:
+        logits: by head and input.
+        predictions: what they mean, by input.
+        scored: results with their references, by head.
+        metrics: what these reach, by head.
+    """
 
     logits: Mapping[str, Sequence[NDArray[np.float32]]]
     predictions: Sequence[Prediction]
+    scored: Mapping[str, Sequence[Answered]]
     metrics: Mapping[str, HeadFigures]
 
 
@@ -38,11 +46,11 @@ class GraphComparison:
     """The exported graph next to the PyTorch model.
 
     Attributes:
-        exported: what the graph answered.
+        labelled: what the graph gave for texts with a reference, by head.
         quality: by head; heads that no text is for are absent.
     """
 
-    exported: ModelAnswers
+    labelled: Mapping[str, Sequence[LabelledLogits]]
     quality: Mapping[str, HeadQuality]
 
 
@@ -65,13 +73,14 @@ class ReferenceModel:
             split: where they are from.
             tie_margin: decisions of the model with a smaller margin are near ties.
         """
-        self.heads = engine.heads
+        self.heads, self.split, self.tie_margin = engine.heads, split, tie_margin
         self._count = len(inputs(examples))
         embeds = any(_reads_queries(spec) for spec in self.heads.values())
-        self.examples = [*examples, *(short_queries(examples) if embeds else ())]
-        self.split, self.tie_margin = split, tie_margin
-        self._encodings = engine.encode(inputs(self.examples))
-        self.answers = self._ask(engine, "PyTorch")
+        self._examples = [*examples, *(short_queries(examples) if embeds else ())]
+        self._inputs = inputs(self._examples)
+        self._references = [e.references for e in self._examples for _ in inputs([e])]
+        self._encodings = engine.encode(self._inputs)
+        self._answers = self._ask(engine, "PyTorch")
         self._rows = {name: self._texts(name, spec) for name, spec in self.heads.items()}
         self._margins = {
             name: self._margins_of(name) for name in self._rows if self.heads[name].kind in CHOOSING
@@ -80,16 +89,10 @@ class ReferenceModel:
     def compare(self, engine: Engine) -> GraphComparison:
         """Run a graph on the same texts."""
         exported = self._ask(engine, "exported")
-        sides = [
-            answered(self.heads, self.examples, side.predictions)
-            for side in (self.answers, exported)
-        ]
-        quality = {
-            name: self._quality(name, exported, [side[name] for side in sides])
-            for name, rows in self._rows.items()
-            if rows
-        }
-        return GraphComparison(exported, quality)
+        return GraphComparison(
+            {name: self._labelled(name, exported) for name in self.heads},
+            {name: self._quality(name, exported) for name, rows in self._rows.items() if rows},
+        )
 
     def disturbance(self, engine: Engine, heads: Iterable[str]) -> float:
         """How close a graph comes to changing decisions, on some of the texts; 0 for not at all.
@@ -102,36 +105,43 @@ class ReferenceModel:
             engine: over the graph.
             heads: to look at.
         """
-        texts = inputs(self.examples)
         found: list[float] = []
         for name in heads:
             rows = self._rows[name]
             some = rows[:: -(-len(rows) // _SAMPLE)]
-            own = engine.logits([texts[i] for i in some])[name]
+            own = engine.logits([self._inputs[i] for i in some])[name]
             found += [
-                _moved(self.heads[name].kind, self.answers.logits[name][i], logits)
+                _moved(self.heads[name].kind, self._answers.logits[name][i], logits)
                 for i, logits in zip(some, own, strict=True)
             ]
         return float(np.mean(found))
 
     def _ask(self, engine: Engine, label: str) -> ModelAnswers:
         """Run each text once, and decode with the encodings of the PyTorch model's run."""
-        logits = _logits(engine, inputs(self.examples), label)
-        predictions = _predictions(self.heads, self._encodings, logits)
-        metrics = figures(self.heads, self.examples, predictions)
-        return ModelAnswers(logits, predictions, metrics)
+        logits = _logits(engine, self._inputs, label)
+        decoders = {name: decoder(name, spec) for name, spec in self.heads.items()}
+        predictions = []
+        for i, encoding in enumerate(self._encodings):
+            results = {
+                name: decoders[name].decode(logits[name][i], encoding)
+                for name, spec in self.heads.items()
+                if spec.input == encoding.kind
+            }
+            windows = len(encoding.starts)
+            predictions.append(Prediction(encoding.text, results, len(encoding), windows))
+        scored = answered(self.heads, self._examples, predictions)
+        return ModelAnswers(logits, predictions, scored, measured(self.heads, scored))
 
-    def _quality(
-        self, name: str, exported: ModelAnswers, sides: Sequence[Sequence[Answered]]
-    ) -> HeadQuality:
-        rows, kind = self._rows[name], self.heads[name].kind
+    def _quality(self, name: str, exported: ModelAnswers) -> HeadQuality:
+        rows, kind, reference = self._rows[name], self.heads[name].kind, self._answers
         errors = self._errors(name, exported)
-        queries = range(self._count, len(exported.predictions))
+        queries = range(self._count, len(self._inputs))
         every = [*rows, *(queries if _reads_queries(self.heads[name]) else ())]
         ours, theirs = (
-            [side.predictions[i][name] for i in every] for side in (exported, self.answers)
+            [side.predictions[i][name] for i in every] for side in (exported, reference)
         )
-        fp32, own = (side.metrics.get(name) for side in (self.answers, exported))
+        fp32, own = (side.metrics.get(name) for side in (reference, exported))
+        before, after = reference.scored[name], exported.scored[name]
         margins = self._margins.get(name)
         found = compare(kind, ours, theirs, margins, tie_margin=self.tie_margin)
         return HeadQuality(
@@ -144,9 +154,9 @@ class ReferenceModel:
             max_logit_error=float(errors.max(initial=0.0)),
             mean_logit_error=float(errors.mean()) if errors.size else 0.0,
             changed=found.share,
-            drop_interval=drop_interval(kind, *sides) if fp32 else None,
+            drop_interval=drop_interval(kind, before, after) if fp32 else None,
             at_chance=fp32 is not None
-            and fp32.value <= chance(kind, [row.reference for row in sides[0]]),
+            and fp32.value <= chance(kind, [row.reference for row in before]),
             decisions=found.decisions if isinstance(found.changed, int) else None,
             changed_interval=found.interval,
             near_ties=None if margins is None else found.near_ties,
@@ -155,23 +165,28 @@ class ReferenceModel:
 
     def _errors(self, name: str, exported: ModelAnswers) -> NDArray[np.float32]:
         """Absolute differences of all logits of a head, `(logits,)`; infinity for no number."""
-        pairs = [
-            (exported.logits[name][i].ravel(), self.answers.logits[name][i].ravel())
-            for i in self._rows[name]
-        ]
-        own, expected = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        own, expected = (
+            np.concatenate([side.logits[name][i].ravel() for i in self._rows[name]])
+            for side in (exported, self._answers)
+        )
         found = np.abs(np.where(np.isfinite(own), own, np.inf) - expected)
         return np.asarray(found, np.float32)
 
     def _margins_of(self, name: str) -> list[Margin]:
         """How sure the model is of each text, at a temperature fitted on its own logits."""
-        spec, logits = self.heads[name], self.answers.logits[name]
-        texts = labelled(name, self.examples, self._encodings, logits)
-        head = with_temperature(name, spec, texts, self.split)
+        spec = self.heads[name]
+        head = with_temperature(name, spec, self._labelled(name, self._answers), self.split)
         spec = spec if head is None else head.spec
-        own = decoder(name, spec)
-        pairs = [(logits[i], self._encodings[i]) for i in self._rows[name]]
-        return [margin(name, spec, own.decode(*pair), *pair) for pair in pairs]
+        logits, encodings = self._answers.logits[name], self._encodings
+        return [margin(name, spec, logits[i], encodings[i]) for i in self._rows[name]]
+
+    def _labelled(self, name: str, answers: ModelAnswers) -> list[LabelledLogits]:
+        """What a model gave for the texts with a reference of a head."""
+        return [
+            LabelledLogits(answers.logits[name][i], self._encodings[i], references[name])
+            for i, references in enumerate(self._references)
+            if name in references
+        ]
 
     def _texts(self, name: str, spec: HeadSpec) -> list[int]:
         """Positions of the inputs that a head is measured on.
@@ -179,10 +194,9 @@ class ReferenceModel:
         Those that have a reference of it: texts of other heads' sources are nothing that it is for.
         All that it can read where none has, as for an embedding that was not trained.
         """
-        examples = [e for e in self.examples for item in (e.text, e.twin) if item is not None]
-        predictions = self.answers.predictions[: self._count]
-        readable = [i for i, p in enumerate(predictions) if name in p]
-        return [i for i in readable if name in examples[i].references] or readable
+        texts = self._encodings[: self._count]
+        readable = [i for i, encoding in enumerate(texts) if encoding.kind == spec.input]
+        return [i for i in readable if name in self._references[i]] or readable
 
 
 def drop_interval(
@@ -230,24 +244,6 @@ def _moved(kind: str, expected: NDArray[np.float32], found: NDArray[np.float32])
 
 def _reads_queries(spec: HeadSpec) -> bool:
     return spec.kind == "embedding.v1" and spec.input == "text"
-
-
-def _predictions(
-    heads: Mapping[str, HeadSpec],
-    encodings: Sequence[Encoding],
-    logits: Mapping[str, Sequence[NDArray[np.float32]]],
-) -> list[Prediction]:
-    decoders = {name: decoder(name, spec) for name, spec in heads.items()}
-    found = []
-    for i, encoding in enumerate(encodings):
-        results = {
-            name: decoders[name].decode(logits[name][i], encoding)
-            for name, spec in heads.items()
-            if spec.input == encoding.kind
-        }
-        windows = len(encoding.starts)
-        found.append(Prediction(encoding.text, results, len(encoding), windows))
-    return found
 
 
 def _logits(

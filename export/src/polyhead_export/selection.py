@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from polyhead.errors import UnknownHead, nearest
+from polyhead.bundle.head_spec import unknown_head
 from polyhead_models.checkpoint import Checkpoint
 from polyhead_models.model import MultiHeadModel
 
@@ -19,9 +19,7 @@ def chosen(names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
     known = tuple(known)
     for name in names:
         if name not in known:
-            raise UnknownHead(
-                f"no head {name!r}; the checkpoint has {', '.join(known)}.{nearest(name, known)}"
-            )
+            raise unknown_head(name, known, "the checkpoint")
     return tuple(name for name in known if not names or name in names)
 
 

@@ -19,8 +19,6 @@ from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.heads import HeadSpec, decoder
 from polyhead.system.shorten import counted
 from polyhead.text.encoding import Encoding
-from polyhead_models.data.examples import Example
-from polyhead_models.evaluation import inputs
 from polyhead_models.metrics import METRICS
 from polyhead_models.metrics.calibration import Judged, JudgingMetric, joined
 
@@ -43,28 +41,6 @@ class LabelledLogits:
     logits: NDArray[np.float32]
     encoding: Encoding
     reference: Any
-
-
-def labelled(
-    name: str,
-    examples: Sequence[Example],
-    encodings: Sequence[Encoding],
-    logits: Sequence[NDArray[np.float32]],
-) -> list[LabelledLogits]:
-    """The texts with a reference of a head.
-
-    Args:
-        name: of the head.
-        examples: texts, some of them with a reference.
-        encodings: in the order of `inputs(examples)`.
-        logits: of the head, in the same order.
-    """
-    each = [example for example in examples for _ in inputs([example])]
-    return [
-        LabelledLogits(logits[i], encodings[i], example.references[name])
-        for i, example in enumerate(each)
-        if name in example.references
-    ]
 
 
 @dataclass(frozen=True)
@@ -117,8 +93,8 @@ def with_temperature(
         crossed = zip(halves, (second, first), strict=True)
         after = joined([judged(half, _least(losses, rare)) for half, losses in crossed])
         if after.figures["log_loss"] < before.figures["log_loss"]:
-            tempered = replace(spec, temperature=_least(first + second, rare))
-            remark = _bound(tempered)
+            found = _least(first + second, rare)
+            tempered, remark = replace(spec, temperature=found), _bound(found)
         else:
             after, remark = before, "no temperature helps texts that it was not fitted on"
     measured = Reliability(
@@ -222,8 +198,7 @@ def _refusal(judged: Judged, split: str) -> str | None:
     return None
 
 
-def _bound(spec: HeadSpec) -> str | None:
-    temperatures = spec.temperature or ()
+def _bound(temperatures: Sequence[float]) -> str | None:
     at_bound = sum(temperature in (LOWEST, HIGHEST) for temperature in temperatures)
     if not at_bound:
         return None

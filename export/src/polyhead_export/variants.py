@@ -58,7 +58,8 @@ def write_variants(
 
     Args:
         checkpoint: with the heads that the bundle has.
-        first: the exact graph, already in `folder`; for ``"onnx"``, `QDQ` must be there, too.
+        first: the exact graph, already in `folder`; for ``"onnx"``, `QDQ` must be there, too,
+            unless the first one is standard ONNX itself, which is said.
         folder: of the bundle.
         also: which.
         also_heads: for each, one more graph like the first, with these heads only.
@@ -69,7 +70,9 @@ def write_variants(
         TraceError, StructureError, ParityError: as for the first graph.
     """
     found = [_pruned(checkpoint, first, folder, names) for names in also_heads]
-    if "onnx" in also and (folder / QDQ).is_file():
+    if "onnx" in also and first.target == "onnx":
+        logger.warning("--also onnx adds nothing: %s is standard ONNX itself", first.file)
+    elif "onnx" in also:
         onnx.checker.check_model(folder / QDQ, full_check=True)
         standard = _entry(first, folder / QDQ, target="onnx")
         found.append(WrittenGraph(standard, {"checked": "onnx.checker"}))

@@ -78,20 +78,15 @@ def page(exported):
     manifest = read(exported("fp32")).manifest
 
     def make(name="topic", labels=("a", "b"), facts=None, encoder="org/encoder"):
-        return Page(
-            card(
-                replace(manifest.encoder, name=encoder),
-                manifest.graphs,
-                {name: replace(manifest.heads["topic"], labels=labels)},
-                {name: manifest.quality["topic"]},
-                manifest.gate,
-                manifest.certificate,
-                "quality.png",
-                special_tokens="text",
-                reliability={},
-                facts=facts or CardFacts(),
-            )
+        shown = replace(
+            manifest,
+            encoder=replace(manifest.encoder, name=encoder),
+            graphs=tuple(replace(graph, heads=(name,)) for graph in manifest.graphs),
+            heads={name: replace(manifest.heads["topic"], labels=labels)},
+            quality={name: manifest.quality["topic"]},
+            reliability={},
         )
+        return Page(card(shown, facts or CardFacts()))
 
     return make
 

@@ -119,8 +119,7 @@ def margin_of(spec, logits, text="abcdef"):
     """The margins of what a head decides about a text."""
     logits = np.array(logits, np.float32)
     read = encoding(len(text), text)
-    result = decoder("head", spec).decode(logits, read)
-    return margin("head", spec, result, logits, read), result
+    return margin("head", spec, logits, read), decoder("head", spec).decode(logits, read)
 
 
 def head(kind, **more):

@@ -172,18 +172,14 @@ def test_the_card_tells_the_gate_and_the_certificate_and_shows_the_picture(bundl
 def test_a_bar_in_a_label_does_not_break_the_tables_of_the_card(bundle):
     manifest = bundle.manifest
     heads = {"a|b": replace(manifest.heads["topic"], labels=("yes|no", "maybe", "never"))}
-    page = card(
-        manifest.encoder,
-        manifest.graphs,
-        heads,
-        {"a|b": manifest.quality["topic"]},
-        manifest.gate,
-        manifest.certificate,
-        "quality.png",
-        special_tokens="text",
+    shown = replace(
+        manifest,
+        graphs=tuple(replace(graph, heads=("a|b",)) for graph in manifest.graphs),
+        heads=heads,
+        quality={"a|b": manifest.quality["topic"]},
         reliability={},
-        facts=CardFacts(),
     )
+    page = card(shown, CardFacts())
     rows = [line for line in page.splitlines() if line.startswith("| a")]
     assert len(rows) == 3
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows[:2]] == [5, 13]
@@ -267,6 +263,21 @@ def test_a_config_names_other_data_without_a_test_split_and_an_older_bundle_is_r
     export(own_checkpoint, target, FP32, config=config)
     assert bundles.read(target).manifest.graphs[0].precision == "fp32"
     assert not (target / "model.int8.onnx").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_label_of_other_data_that_the_checkpoint_never_saw_may_be_an_error(
+    checkpoint, make_config, tmp_path, split
+):
+    made = make_config(tmp_path)
+    file = tmp_path / f"{split}.jsonl"
+    first, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([json.dumps({**json.loads(first), "topic": "prase"}), *rest]))
+    heads = {**made.heads, "topic": replace(made.heads["topic"], unseen="error")}
+    message = rf"{split}\.jsonl:1: head 'topic': no row that it learns from has the label 'prase'"
+    with pytest.raises(DataError, match=message + r".*Correct this row, .* \[heads\.topic\], or"):
+        export(checkpoint, tmp_path / "bundle", FP32, config=replace(made, heads=heads))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_the_card_begins_with_what_a_hub_reads_and_tells_data_and_examples(bundle):

@@ -109,6 +109,8 @@ def test_golden_answers_have_a_tolerance_for_every_graph(bundle):
 def test_an_int8_bundle_can_be_standard_onnx_altogether(checkpoint, tmp_path, capfd):
     words = ["export", str(checkpoint), "-o", str(tmp_path / "b"), "--target", "onnx"]
     assert main([*words, "--also", "onnx"]) == 0
+    said = capfd.readouterr().err
+    assert "--also onnx adds nothing: model.int8.onnx is standard ONNX itself" in said
     (graph,) = bundles.read(tmp_path / "b").manifest.graphs
     assert (graph.file, graph.precision, graph.target) == ("model.int8.onnx", "int8", "onnx")
     assert {node.domain for node in ir.load(tmp_path / "b" / graph.file).graph} == {""}

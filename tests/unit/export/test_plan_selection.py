@@ -7,7 +7,7 @@ from polyhead_export.decisions import Changes
 from polyhead_export.errors import GateError
 from polyhead_export.gate import Limits, judge, select_plan
 from polyhead_export.plans import FLOAT, by_effect, float_plans, per_row_plans
-from polyhead_export.quality import GraphComparison, ModelAnswers
+from polyhead_export.quality import GraphComparison
 from polyhead_export.quantisation.calibrate import Calibrated, CalibratedPoint, Plan
 from polyhead_export.quantisation.search import Setting
 
@@ -28,7 +28,7 @@ def comparison(changed, texts=TEXTS):
         decisions=texts,
         changed_interval=found.interval,
     )
-    return GraphComparison(ModelAnswers({}, [], {}), {"topic": quality})
+    return GraphComparison({}, {"topic": quality})
 
 
 def selecting(changes, stages=None, texts=TEXTS):

@@ -196,12 +196,14 @@ def test_references_are_those_of_the_rows_by_head(load, write_config, tmp_path):
     [
         pytest.param(
             {"text": "ab", "topic": "delivry", "entities": []},
-            "head 'topic': no training row has the label 'delivry'. Did you mean 'delivery'?",
+            "head 'topic': no row that it learns from has the label 'delivry'. Did you mean"
+            " 'delivery'?",
             id="classification",
         ),
         pytest.param(
             {"text": "ab", "topic": "praise", "entities": [span("PLACES", 0, 1)]},
-            "head 'entities': no training row has the label 'PLACES'. Did you mean 'PLACE'?",
+            "head 'entities': no row that it learns from has the label 'PLACES'. Did you mean"
+            " 'PLACE'?",
             id="tokens",
         ),
     ],

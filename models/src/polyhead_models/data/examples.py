@@ -154,9 +154,10 @@ def seen(
             unseen = [label for label in network.labels_of(own) if label not in sets[name]]
             if unseen and config.heads[name].unseen == "error":
                 raise DataError(
-                    f"{example.where}: head {name!r}: no training row has the label {unseen[0]!r}."
-                    f"{nearest(unseen[0], known[name])} Correct the row, add training rows with"
-                    f' this label, or leave it out with unseen = "drop" under [heads.{name}].'
+                    f"{example.where}: head {name!r}: no row that it learns from has the label"
+                    f" {unseen[0]!r}.{nearest(unseen[0], known[name])} Correct this row, leave such"
+                    f' labels out with unseen = "drop" under [heads.{name}], or train with rows'
+                    " that have it."
                 )
             if unseen:
                 dropped.setdefault(name, Counter()).update(unseen)
