@@ -170,6 +170,8 @@ def sample(texts: Sequence[Input], *, count: int, seed: int, least: int = 2) -> 
         raise CalibrationError(
             "no texts to compare on, nor for int8 to calibrate with. Name other data with --config."
         )
+    if count < least:
+        raise CalibrationError(f"calibration_texts: found {count}, int8 needs at least {least}.")
     if len(distinct) < least:
         raise CalibrationError(
             f"all {len(texts)} texts to calibrate with are {flat(distinct[0])[:40]!r}; int8 needs"

@@ -82,7 +82,9 @@ def answers(engine: Engine, examples: Sequence[Example], *, label: str) -> list[
     """
     asked = [(e.where, item) for e in examples for item in e.inputs]
     found: list[Prediction] = []
-    with tqdm(total=len(asked), desc=label, unit="text", leave=False, disable=not asked) as bar:
+    if not asked:
+        return found
+    with tqdm(total=len(asked), desc=label, unit="text", leave=False) as bar:
         for start in range(0, len(asked), _CHUNK):
             chunk = asked[start : start + _CHUNK]
             try:

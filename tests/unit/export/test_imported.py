@@ -140,6 +140,9 @@ def test_one_text_again_and_again_is_enough_for_a_float_bundle(imported, write, 
     assert found.graphs[0].precision == "fp32"
     with pytest.raises(CalibrationError, match=r"all 5 texts .* int8 needs different ones"):
         export(path, tmp_path / "int8", ExportSettings(precision="int8"), examples=given)
+    few = ExportSettings(precision="int8", calibration_texts=1)
+    with pytest.raises(CalibrationError, match="found 1, int8 needs at least 2"):
+        export(path, tmp_path / "int8", few, examples=read_file(write(["late", "soon", "now"])))
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])

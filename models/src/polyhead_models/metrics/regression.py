@@ -38,10 +38,10 @@ class RegressionMetric:
         Where each model gives one value to all texts, 1 when the two are the same to 5 digits.
         """
         a, b = _values(results), _values(others)
-        if a.min() == a.max() and b.min() == b.max():
-            return float(np.allclose(a, b))
         shared = 2 * float(np.mean((a - a.mean()) * (b - b.mean())))
         spread = float(a.var() + b.var() + (a.mean() - b.mean()) ** 2)
+        if spread == 0 or (a.min() == a.max() and b.min() == b.max()):
+            return float(np.allclose(a, b))
         return max(0.0, shared / spread)
 
 
