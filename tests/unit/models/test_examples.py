@@ -237,8 +237,8 @@ def test_labels_that_training_did_not_see_are_left_out_and_counted(
         {"topic": "praise", "entities": ()},
     ]
     assert notes() == [
-        "topic: left out 1 label that no training row has: 'late' 1",
-        "entities: left out 2 labels that no training row has: 'DATE' 2",
+        "topic: left out 1 label that the head has not learnt: 'late' 1",
+        "entities: left out 2 labels that the head has not learnt: 'DATE' 2",
     ]
 
 

@@ -51,7 +51,7 @@ class HeadConfig:
         hidden: layers before the last, each a width (with GELU) or a table of `width`, `activation`
             and `norm`; empty for a linear head.
         dropout: before each linear layer, 0 to below 1.
-        loss_weight: factor of this head's loss.
+        loss_weight: factor of this head's loss, on top of its kind's own.
         unseen: what to do with a label that validation or test rows have and training rows lack:
             ``"drop"`` leaves out that label of a set, that span, or the row's whole target, and
             says how many; ``"error"`` refuses the row.

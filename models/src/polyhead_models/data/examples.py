@@ -171,7 +171,7 @@ def seen(
     for name, labels in dropped.items():
         shown = first([f"{label!r} {count}" for label, count in labels.most_common()], _SHOWN)
         count = counted(labels.total(), "label")
-        logger.warning("%s: left out %s that no training row has: %s", name, count, shown)
+        logger.warning("%s: left out %s that the head has not learnt: %s", name, count, shown)
     return found
 
 

@@ -37,6 +37,7 @@ class HeadNetwork(nn.Module, ABC):
         untrained: whether the head is of use without training; it then learns from two texts,
             each an input by itself.
         tunable: whether `tuned` does anything.
+        loss_scale: factor of the loss in the sum over heads, where means of kinds differ in size.
         count: logits that a text or token gets.
         class_weights: factor of each label in the loss, `(labels,)`; None for 1 each. Set for
             training only, like the next.
@@ -49,6 +50,7 @@ class HeadNetwork(nn.Module, ABC):
     texts: ClassVar[tuple[int, ...]] = (1, 2)
     listed: ClassVar[bool] = False
     untrained: ClassVar[bool] = False
+    loss_scale: ClassVar[float] = 1.0
     class_weights: Tensor | None
     label_smoothing: float = 0.0
     tunable: ClassVar[bool] = False

@@ -34,6 +34,9 @@ class TokensNetwork(HeadNetwork):
     default_pooling: ClassVar[Literal["cls", "mean", "max"] | None] = None
     texts: ClassVar[tuple[int, ...]] = (1,)
     listed: ClassVar[bool] = True
+    # A mean over tokens is small: few of them are hard. Beside three other heads, slots reached an
+    # F1 of 0.859 with this factor and 0.798 without. 9, about a sum over words, takes from others.
+    loss_scale: ClassVar[float] = 3.0
 
     @classmethod
     def on_words(cls, raw: Any, words: Words, tags: str) -> Any:

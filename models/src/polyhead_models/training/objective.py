@@ -19,8 +19,8 @@ class Objective(nn.Module):
     """A model and its loss as one module, which is what `transformers.Trainer` trains.
 
     The loss of a batch is the sum over heads of `weight * rows / usual * loss`: `loss` is the mean
-    over the head's `rows` in the batch, `usual` how many a batch has on average. So each row of a
-    head counts alike, in whatever company it comes. By the plain mean, the only row of a head in a
+    over the head's `rows` in the batch times its kind's `loss_scale`, `usual` how many rows a batch
+    has on average. So each row of a head counts alike, in whatever company it comes. By the plain mean, the only row of a head in a
     batch would count as much as a hundred in another.
     """
 
@@ -99,10 +99,10 @@ class Objective(nn.Module):
     ) -> Tensor:
         network = self.model.networks[name]
         loss = network.loss(logits, targets)
-        if (settings := self._teachers.get(name)) is None:
-            return loss
-        taught = network.distil(logits, teachers[name], settings.temperature)
-        return (1 - settings.weight) * loss + settings.weight * taught
+        if (settings := self._teachers.get(name)) is not None:
+            taught = network.distil(logits, teachers[name], settings.temperature)
+            loss = (1 - settings.weight) * loss + settings.weight * taught
+        return network.loss_scale * loss
 
 
 def freeze(model: MultiHeadModel, what: Literal["nothing", "encoder"] | int) -> None:
