@@ -20,8 +20,8 @@ class Objective(nn.Module):
 
     The loss of a batch is the sum over heads of `weight * rows / usual * loss`: `loss` is the mean
     over the head's `rows` in the batch times its kind's `loss_scale`, `usual` how many rows a batch
-    has on average. So each row of a head counts alike, in whatever company it comes. By the plain mean, the only row of a head in a
-    batch would count as much as a hundred in another.
+    has on average. So each row of a head counts alike, in whatever company it comes. By the plain
+    mean, the only row of a head in a batch would count as much as a hundred in another.
     """
 
     def __init__(
