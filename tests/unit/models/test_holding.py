@@ -109,7 +109,7 @@ def test_an_epoch_that_is_worse_than_untouched_does_not_win(spoiled, notes):
 
 
 def test_epochs_that_are_added_do_not_win_either_where_they_spoil_it(spoiled, tmp_path, notes):
-    spoiled(2e-3)
+    spoiled(3e-3)
     made, target = config.load(tmp_path / "config.toml"), tmp_path / "checkpoint"
     before = checkpoint.metrics(target)
     after = train(made, target, more_epochs=4).metrics

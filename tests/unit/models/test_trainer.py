@@ -59,4 +59,4 @@ def test_the_loss_is_the_weighted_sum_of_the_losses_of_the_heads(trainer, batch)
     tags = torch.log_softmax(logits["entities"][1], dim=-1)
     entities = -(tags[1, 1] + tags[2, 0]) / 2
     found = trainer.compute_loss(objective, batch)
-    assert found.item() == pytest.approx((2 * topic + 3 * entities).item(), rel=1e-5)
+    assert found.item() == pytest.approx((2 * topic + 3 * 3 * entities).item(), rel=1e-5)
