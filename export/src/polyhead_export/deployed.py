@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 import polyhead
 from polyhead import Engine
 from polyhead.bundle import EncoderInfo, Manifest, read
 from polyhead.text.encoding import Input
 from polyhead_export.errors import DeployedError
-from polyhead_export.quantisation.calibrate import Plan
-from polyhead_export.quantisation.stored import StoredCalibration
+from polyhead_export.quantisation.calibrate import CalibratedPoint, Plan
+from polyhead_export.quantisation.stored import StoredCalibration, int8_weights
 from polyhead_models.checkpoint import Checkpoint
 
 _KEPT = ", as deployed"
@@ -67,6 +68,11 @@ class DeployedBundle:
         """How its linears were quantised."""
         name = self.manifest.gate.attempt.name if self.manifest.gate else "int8"
         return replace(self.calibration.plan, name=f"{name.removesuffix(_KEPT)}{_KEPT}")
+
+    def points_of(self, graph: ir.Graph) -> Mapping[str, CalibratedPoint]:
+        """How the points of a new float graph were quantised; see `StoredCalibration.points_of`."""
+        own = ir.load(self.path / self.manifest.graphs[0].file).graph
+        return self.calibration.points_of(graph, int8_weights(own))
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -165,7 +165,7 @@ class ExportPipeline:
             logger.info("calibrating on %d training texts", len(self.sampled.texts))
         else:
             logger.info("taking the calibration of %s", self.deployed.path)
-            known = self.deployed.calibration.points_of(traced.graph)
+            known = self.deployed.points_of(traced.graph)
         return calibrate(
             traced,
             self.checkpoint.tokenizer,

@@ -65,8 +65,8 @@ def test_few_linears_have_fewer_and_different_plans(count):
 
 def test_linears_are_ordered_by_what_they_do_to_decisions_and_not_by_their_output_error():
     def point(name, error):
-        setting = Setting(None, None, (error, error), 0.0, 1.0)
-        return CalibratedPoint((f"{name}.a", f"{name}.b"), setting, setting)
+        setting = Setting(None, None, (error, error), {}, 0.0, 1.0)
+        return CalibratedPoint((f"{name}.a", f"{name}.b"), setting, lambda: setting)
 
     points = {name: point(name, error) for name, error in (("x", 0.3), ("y", 0.2), ("z", 0.1))}
     asked = []

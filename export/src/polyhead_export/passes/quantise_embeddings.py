@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from polyhead_export.passes.quantise_linears import quantise_weight
 from polyhead_export.subgraph import add_constant, put_in_place
 
 _BYTES = 2**20
@@ -64,8 +63,9 @@ def _is_large(node: ir.Node) -> bool:
 
 def _quantised(graph: ir.Graph, table: ir.Value) -> tuple[ir.Value, ir.Value]:
     assert table.const_value is not None
-    rows, scales = quantise_weight(np.ascontiguousarray(table.const_value.numpy().T))
+    array = table.const_value.numpy()
+    scales = np.maximum(np.abs(array).max(axis=1, keepdims=True) / 127, 1e-12).astype(np.float32)
     return (
-        add_constant(graph, f"{table.name}/rows", np.ascontiguousarray(rows.T)),
-        add_constant(graph, f"{table.name}/scales", scales[:, None]),
+        add_constant(graph, f"{table.name}/rows", np.rint(array / scales).astype(np.int8)),
+        add_constant(graph, f"{table.name}/scales", scales),
     )

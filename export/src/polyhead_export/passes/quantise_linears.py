@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,30 +24,33 @@ from numpy.typing import NDArray
 
 from polyhead_export.subgraph import add_constant
 
+LARGEST = 64
+"""Absolute value of an int8 weight, 7 bits. x86 without VNNI adds two products of u8 and s8 in 16
+bits: their sum always fits then, 2 · 255 · 64 = 32,640."""
+
 _SMALLEST = np.float32(1e-12)
 
 
 class QuantiseLinears(ir.passes.InPlacePass):
-    """Quantises the linears whose input `ranges` names."""
+    """Quantises the linears that it is given an int8 weight for."""
 
     def __init__(
         self,
         ranges: Mapping[str, tuple[float, float]],
+        weights: Mapping[str, NDArray[np.int8]],
         *,
         per_row: frozenset[str] = frozenset(),
-        skip: frozenset[str] = frozenset(),
     ) -> None:
-        """Set the ranges.
+        """Set what was found.
 
         Args:
-            ranges: by name of the activation, its smallest and largest value. A MatMul with a
-                constant weight is quantised when its input is named here.
+            ranges: by name of the activation, its smallest and largest value.
+            weights: by name of the linear, int8 `(inputs, outputs)`; times `weight_scales` of the
+                linear's own weight they are close to it. Other linears stay in float.
             per_row: names of linears that get a scale for each token instead.
-            skip: names of linears that stay in float.
         """
-        self._ranges = ranges
+        self._ranges, self._weights = ranges, weights
         self._per_row = per_row
-        self._skip = skip
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantise."""
@@ -73,7 +77,8 @@ class QuantiseLinears(ir.passes.InPlacePass):
             weight = linear.node.inputs[1]
             assert weight is not None
             if weight not in weights:
-                weights[weight] = _weight(graph, linear)
+                found = self._weights[linear.node.name or ""]
+                weights[weight] = _weight(graph, linear, found)
             linear.node.replace_input_with(1, weights[weight])
         return ir.passes.PassResult(model, modified)
 
@@ -83,8 +88,7 @@ class QuantiseLinears(ir.passes.InPlacePass):
             raise ir.passes.PostconditionError(f"left in float: {left}")
 
     def _is_chosen(self, linear: Linear) -> bool:
-        named = (linear.activation.name or "") in self._ranges
-        return named and linear.node.name not in self._skip
+        return linear.node.name in self._weights
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,16 @@ def activation_scale(low: float, high: float) -> tuple[float, int]:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / 255.0, 1e-12)
     return scale, int(np.clip(round(-low / scale), 0, 255))
+
+
+def weight_scales(weight: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """What int8 values are multiplied by, for each output channel, float32 `(outputs,)`.
+
+    Args:
+        weight: float `(inputs, outputs)`.
+    """
+    scales: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=0) / LARGEST, 1e-12)
+    return scales.astype(np.float32)
 
 
 def _activation(graph: ir.Graph, linear: Linear, low: float, high: float) -> ir.Value:
@@ -175,13 +189,13 @@ def _pair(
     return restore.outputs[0]
 
 
-def _weight(graph: ir.Graph, linear: Linear) -> ir.Value:
-    quantised, scales = quantise_weight(linear.weight.numpy())
+def _weight(graph: ir.Graph, linear: Linear, values: NDArray[np.int8]) -> ir.Value:
+    scales = weight_scales(linear.weight.numpy())
     name = linear.node.name
     restore = ir.node(
         "DequantizeLinear",
         [
-            add_constant(graph, f"{name}/weight", quantised),
+            add_constant(graph, f"{name}/weight", values),
             add_constant(graph, f"{name}/weight_scale", scales),
             add_constant(graph, f"{name}/weight_zero_point", np.zeros(len(scales), np.int8)),
         ],
@@ -190,19 +204,3 @@ def _weight(graph: ir.Graph, linear: Linear) -> ir.Value:
     )
     graph.insert_before(linear.node, restore)
     return restore.outputs[0]
-
-
-def quantise_weight(
-    weight: NDArray[np.float32],
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 with one scale an output channel.
-
-    Args:
-        weight: float32 `(inputs, outputs)`.
-
-    Returns:
-        int8 `(inputs, outputs)` and float32 `(outputs,)`; their product is close to `weight`.
-    """
-    scales = np.maximum(np.abs(weight).max(axis=0) / 127.0, 1e-12).astype(np.float32)
-    quantised = np.clip(np.rint(weight / scales), -127, 127).astype(np.int8)
-    return quantised, scales

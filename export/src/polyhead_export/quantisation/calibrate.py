@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 from tqdm import tqdm
 
@@ -61,12 +63,17 @@ class CalibratedPoint:
     Attributes:
         linears: names of the encoder's linears that read it.
         setting: for a static scale.
-        by_token: its smoothing where all that reads it has a scale for each token.
+        find_by_token: finds `by_token`, which few plans need.
     """
 
     linears: tuple[str, ...]
     setting: Setting
-    by_token: Smoothing
+    find_by_token: Callable[[], Smoothing]
+
+    @cached_property
+    def by_token(self) -> Smoothing:
+        """Its smoothing where all that reads it has a scale for each token."""
+        return self.find_by_token()
 
     def smoothing(self, plan: Plan) -> Smoothing:
         """How it is smoothed in the graph of a plan."""
@@ -124,7 +131,7 @@ def calibrate(
     known = known or {}
     if known.keys() == encoder_points(model.graph).keys():
         return Calibrated(model, known)
-    points = observe(model, tokenizer, sampled, max_tokens=max_tokens)
+    points = _pooled(observe(model, tokenizer, sampled, max_tokens=max_tokens))
     uses = collections.Counter(id(linear.weight) for p in points for linear in p.linears)
     narrowest = min((len(point.low) for point in points), default=0)
     found = {}
@@ -134,9 +141,26 @@ def calibrate(
         found[point.name] = known.get(point.name) or CalibratedPoint(
             linears=tuple(str(linear.node.name) for linear in point.linears),
             setting=search(point, worth=worth),
-            by_token=search_by_token(point, worth=worth),
+            find_by_token=partial(search_by_token, point, worth=worth),
         )
     return Calibrated(model, found)
+
+
+def _pooled(points: Sequence[Observation]) -> list[Observation]:
+    """The same, those whose linears share a weight with the moments of all that share it."""
+    readers: dict[int, list[Observation]] = {}
+    for point in points:
+        readers.setdefault(id(point.linears[0].weight), []).append(point)
+    return [
+        replace(
+            point,
+            moments=np.sum([p.moments for p in sharing], axis=0),
+            tokens=sum(p.tokens for p in sharing),
+        )
+        if len(sharing := readers[id(point.linears[0].weight)]) > 1
+        else point
+        for point in points
+    ]
 
 
 def _worth(point: Observation, narrowest: int) -> float:
@@ -159,9 +183,15 @@ def quantised(calibrated: Calibrated, plan: Plan) -> ir.Model:
     factors = {n: s.factors for n, s in smoothings.items() if s.factors is not None}
     ranges = {n: (p.setting.low, p.setting.high) for n, p in calibrated.points.items()}
     ranges |= {smoothed(name): ranges[name] for name in factors}
+    weights = {
+        name: weight
+        for smoothing in smoothings.values()
+        for name, weight in smoothing.weights.items()
+        if name not in plan.fp32
+    }
     ir.passes.Sequential(
         Smooth(factors, skip=skip),
-        QuantiseLinears(ranges, per_row=plan.per_row, skip=skip),
+        QuantiseLinears(ranges, weights, per_row=plan.per_row),
         QuantiseEmbeddings(),
         clean(),
     )(model)

@@ -19,6 +19,7 @@ from polyhead_export.texts import CalibrationTexts
 
 _ENCODER = "encoder."
 _ROWS = 1024
+_TOKENS = 16_384
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Observation:
         low: smallest value of each channel over all tokens, float32 `(width,)`.
         high: largest value of each channel.
         rows: a sample of tokens, float32 `(tokens, width)`.
+        moments: sum of ``x^T x`` over more tokens x, float32 `(width, width)`.
+        tokens: how many these are.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Observation:
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     rows: NDArray[np.float32]
+    moments: NDArray[np.float32]
+    tokens: int
 
 
 def observe(
@@ -46,7 +51,8 @@ def observe(
     """Run the float graph over the texts and look at every point of the encoder.
 
     Heads stay in float: they take a hundredth of the time, and decide. About a thousand tokens a
-    point are kept, from all texts alike, so that memory does not grow with the texts.
+    point are kept, and sixteen thousand added up, from all texts alike, so that neither memory nor
+    time grows with the texts.
 
     Args:
         model: the float graph.
@@ -63,6 +69,7 @@ def observe(
     low = [np.full(width, np.inf, np.float32) for width in widths]
     high = [np.full(width, -np.inf, np.float32) for width in widths]
     rows: list[list[NDArray[np.float32]]] = [[] for _ in names]
+    moments, tokens = [np.zeros((width, width), np.float32) for width in widths], 0
     random = np.random.default_rng(calibration.seed)
     activations = [group[0].activation for group in points.values()]
     session = session_of(model.graph, model.graph.inputs, activations)
@@ -73,17 +80,29 @@ def observe(
         if len(encoding) > max_tokens and encoding.room(max_tokens) < least_room(max_tokens):
             continue  # an engine refuses it, too
         windows = encoding.windowed(max_tokens, stride=0).split()
-        share = max(1, _ROWS // (len(calibration.texts) * len(windows)))
+        parts = len(calibration.texts) * len(windows)
         for window in windows:
-            kept = random.permutation(len(window.ids))[:share]
+            order = random.permutation(len(window.ids))
+            kept, added = (order[: max(1, most // parts)] for most in (_ROWS, _TOKENS))
+            tokens += len(added)
             for i, array in enumerate(session.run(names, window.feeds(inputs))):
                 flat = array.reshape(-1, array.shape[-1])
                 low[i] = np.minimum(low[i], flat.min(axis=0))
                 high[i] = np.maximum(high[i], flat.max(axis=0))
                 rows[i].append(flat[kept])
-    _check(names, low, high)
+                with np.errstate(all="ignore"):  # what is not finite is refused below
+                    moments[i] += flat[added].T @ flat[added]
+    _check(names, low, high, moments)
     return [
-        Observation(name, tuple(points[name]), low[i], high[i], np.concatenate(rows[i])[:_ROWS])
+        Observation(
+            name,
+            tuple(points[name]),
+            low[i],
+            high[i],
+            np.concatenate(rows[i])[:_ROWS],
+            moments[i],
+            tokens,
+        )
         for i, name in enumerate(names)
     ]
 
@@ -98,11 +117,14 @@ def encoder_points(graph: ir.Graph) -> dict[str, list[Linear]]:
 
 
 def _check(
-    names: Sequence[str], low: Sequence[NDArray[np.float32]], high: Sequence[NDArray[np.float32]]
+    names: Sequence[str],
+    low: Sequence[NDArray[np.float32]],
+    high: Sequence[NDArray[np.float32]],
+    moments: Sequence[NDArray[np.float32]],
 ) -> None:
-    for name, smallest, largest in zip(names, low, high, strict=True):
-        if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
+    for name, smallest, largest, squares in zip(names, low, high, moments, strict=True):
+        if not all(np.isfinite(found).all() for found in (smallest, largest, squares)):
             raise CalibrationError(
-                f"{name}: values from {smallest.min()} to {largest.max()}; expected finite"
-                " numbers. Look for NaN or infinity in the trained weights."
+                f"{name}: values from {smallest.min()} to {largest.max()}; expected"
+                " numbers with finite squares. Look for NaN or infinity in the trained weights."
             )

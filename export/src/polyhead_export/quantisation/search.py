@@ -13,15 +13,16 @@ in the cosine of MiniLM's vector, with one of its own by 0.006.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead_export.passes.quantise_linears import activation_scale, quantise_weight
+from polyhead_export.passes.quantise_linears import activation_scale, weight_scales
 from polyhead_export.quantisation.observe import Observation
+from polyhead_export.quantisation.rounding import compensated, nearest
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ALPHAS_BY_TOKEN = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -38,11 +39,13 @@ class Smoothing:
         factors: what each channel is divided by, float32 `(width,)`; None for none.
         errors: of each linear, in the observation's order: root of the squared error behind it over
             that of what it computes.
+        weights: by name of the linear, its int8 form with this smoothing.
     """
 
     alpha: float | None
     factors: NDArray[np.float32] | None
     errors: tuple[float, ...]
+    weights: Mapping[str, NDArray[np.int8]]
 
     @property
     def squared(self) -> float:
@@ -75,23 +78,24 @@ def search(point: Observation, *, worth: float | None) -> Setting:
             time; None where a point may not be smoothed at all.
     """
     known = _Known(point)
-    return _best(lambda alpha: _setting(known, alpha), ALPHAS, worth)
+    return _best(lambda alpha, together: _setting(known, alpha, together), ALPHAS, worth)
 
 
 def search_by_token(point: Observation, *, worth: float | None) -> Smoothing:
     """Find the smoothing of a point whose linears have a scale for each token; see `search`."""
     known = _Known(point)
-    return _best(lambda alpha: _by_token(known, alpha), ALPHAS_BY_TOKEN, worth)
+    return _best(lambda alpha, together: _by_token(known, alpha, together), ALPHAS_BY_TOKEN, worth)
 
 
 def _best(
-    make: Callable[[float | None], _Found], alphas: Sequence[float], worth: float | None
+    make: Callable[[float | None, bool], _Found], alphas: Sequence[float], worth: float | None
 ) -> _Found:
-    plain = make(None)
+    """Found with each weight rounded by itself, then made with all rounded together."""
     if worth is None:
-        return plain
-    best = min((make(alpha) for alpha in alphas), key=lambda found: found.squared)
-    return best if best.squared < (1 - worth) * plain.squared else plain
+        return make(None, True)
+    plain = make(None, False)
+    best = min((make(alpha, False) for alpha in alphas), key=lambda found: found.squared)
+    return make(best.alpha if best.squared < (1 - worth) * plain.squared else None, True)
 
 
 class _Known:
@@ -100,6 +104,7 @@ class _Known:
     def __init__(self, point: Observation) -> None:
         self.point = point
         self.weights = [np.asarray(linear.weight.numpy(), np.float32) for linear in point.linears]
+        self._names = [str(linear.node.name) for linear in point.linears]
         self._expected = [point.rows @ weight for weight in self.weights]
 
     def divided(
@@ -110,17 +115,32 @@ class _Known:
         divisor = np.ones(len(self.point.low), np.float32) if factors is None else factors
         return factors, divisor, self.point.rows / divisor
 
-    def errors(self, kept: NDArray[np.float32], divisor: NDArray[np.float32]) -> tuple[float, ...]:
-        """Of each linear, when it reads `kept` in place of the divided rows."""
+    def rounded(
+        self, kept: NDArray[np.float32], divisor: NDArray[np.float32], together: bool
+    ) -> tuple[tuple[float, ...], dict[str, NDArray[np.int8]]]:
+        """Int8 weights, and the error of each linear that reads `kept` in place of its rows.
+
+        Args:
+            kept: what is left of the divided rows.
+            divisor: what each channel is divided by.
+            together: whether weights make up for each other's errors, which takes longer.
+        """
+        weights = [weight * divisor[:, None] for weight in self.weights]
+        if together:
+            moments = self.point.moments / divisor[:, None] / divisor
+            both = compensated(np.concatenate(weights, axis=1), moments, self.point.tokens)
+            bounds = np.cumsum([weight.shape[1] for weight in weights])[:-1]
+            rounded = [np.ascontiguousarray(part) for part in np.split(both, bounds, axis=1)]
+        else:
+            rounded = [nearest(weight) for weight in weights]
         found = []
-        for weight, right in zip(self.weights, self._expected, strict=True):
-            quantised, scales = quantise_weight(weight * divisor[:, None])
-            wrong = kept @ (quantised * scales) - right
+        for weight, values, right in zip(weights, rounded, self._expected, strict=True):
+            wrong = kept @ (values * weight_scales(weight)) - right
             found.append(float(np.linalg.norm(wrong) / max(float(np.linalg.norm(right)), 1e-12)))
-        return tuple(found)
+        return tuple(found), dict(zip(self._names, rounded, strict=True))
 
 
-def _setting(known: _Known, alpha: float | None) -> Setting:
+def _setting(known: _Known, alpha: float | None, together: bool) -> Setting:
     point, (factors, divisor, rows) = known.point, known.divided(alpha)
     scaled = [weight * divisor[:, None] for weight in known.weights]
     energy = np.sum([np.square(weight).sum(axis=1) for weight in scaled], axis=0)
@@ -130,15 +150,15 @@ def _setting(known: _Known, alpha: float | None) -> Setting:
         float((point.low / divisor).min()),
         float((point.high / divisor).max()),
     )
-    errors = known.errors(_kept(rows, low, high), divisor)
-    return Setting(alpha, factors, errors, low, high)
+    errors, weights = known.rounded(_kept(rows, low, high), divisor, together)
+    return Setting(alpha, factors, errors, weights, low, high)
 
 
-def _by_token(known: _Known, alpha: float | None) -> Smoothing:
+def _by_token(known: _Known, alpha: float | None, together: bool) -> Smoothing:
     factors, divisor, rows = known.divided(alpha)
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12)
     kept = np.rint(rows / largest * np.float32(127)) / np.float32(127) * largest
-    return Smoothing(alpha, factors, known.errors(kept, divisor))
+    return Smoothing(alpha, factors, *known.rounded(kept, divisor, together))
 
 
 def _factors(

@@ -2,7 +2,7 @@
 
 Points go by the linears that read them, whose names are those of the encoder's modules; names of
 tensors are the exporter's. What a plan leaves in float, or gives a scale for each token, is stored
-with the factors that it uses there.
+with the factors that it uses there. Int8 weights are in the graph.
 """
 
 from __future__ import annotations
@@ -87,10 +87,16 @@ class StoredCalibration:
         text = json.dumps(plain(self), allow_nan=False, separators=(",", ":"))
         path.write_text(text + "\n", encoding="utf-8")
 
-    def points_of(self, graph: ir.Graph) -> Mapping[str, CalibratedPoint]:
+    def points_of(
+        self, graph: ir.Graph, weights: Mapping[str, NDArray[np.int8]]
+    ) -> Mapping[str, CalibratedPoint]:
         """The points of another float graph over the same encoder, by the names of its tensors.
 
         A graph that reads deeper layers has points more, which are not among them.
+
+        Args:
+            graph: the float graph.
+            weights: `int8_weights` of the graph that this is the quantisation of.
 
         Raises:
             DeployedError: when the graph does not have one of the points.
@@ -105,7 +111,24 @@ class StoredCalibration:
                 " deployed one next to each other. It was exported with other versions; export all"
                 " heads anew, without --calibrated-as."
             )
-        return {found[frozenset(point.linears)]: _calibrated(point) for point in self.points}
+        return {
+            found[frozenset(point.linears)]: _calibrated(point, weights) for point in self.points
+        }
+
+
+def int8_weights(graph: ir.Graph) -> dict[str, NDArray[np.int8]]:
+    """The int8 weights of a quantised graph, by the names of its linears."""
+    found = {}
+    for node in graph:
+        if node.op_type in ("MatMul", "MatMulIntegerToFloat"):
+            weight = node.inputs[1]
+            restored = None if weight is None else weight.producer()
+            if restored is not None and restored.op_type == "DequantizeLinear":
+                weight = restored.inputs[0]
+            constant = None if weight is None else weight.const_value
+            if constant is not None and constant.dtype == ir.DataType.INT8:
+                found[str(node.name)] = constant.numpy()
+    return found
 
 
 def _stored(point: CalibratedPoint, plan: Plan) -> StoredPoint:
@@ -124,8 +147,9 @@ def _digits(values: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(f"{value:.9g}") for value in values)
 
 
-def _calibrated(point: StoredPoint) -> CalibratedPoint:
+def _calibrated(point: StoredPoint, weights: Mapping[str, NDArray[np.int8]]) -> CalibratedPoint:
     factors = None if point.factors is None else np.array(point.factors, np.float32)
     errors = (0.0,) * len(point.linears)  # nobody chooses a plan by them
-    setting = Setting(point.alpha, factors, errors, point.low, point.high)
-    return CalibratedPoint(point.linears, setting, setting)
+    own = {name: weights[name] for name in point.linears if name in weights}
+    setting = Setting(point.alpha, factors, errors, own, point.low, point.high)
+    return CalibratedPoint(point.linears, setting, lambda: setting)

@@ -37,7 +37,8 @@ def quantised(parse, random):
         weights = {name: random.normal(size=(8, 6)).astype(np.float32) for name in "wv"}
         bias = random.normal(size=bias).astype(np.float32)
         model = parse(text, bias=bias, **weights)
-        QuantiseLinears({"x": (-3.0, 3.0)})(model)
+        drawn = {f"MatMul_{i}": random.integers(-64, 65, (8, 6), np.int8) for i in range(3)}
+        QuantiseLinears({"x": (-3.0, 3.0)}, drawn)(model)
         return model
 
     return make

@@ -1,6 +1,7 @@
 """Settings of a point, from made-up observations with outliers."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,10 +22,15 @@ def point(factor=1.0, *, weights=2, seed=0, spike=0.0):
     if spike:
         rows[7, 5] = spike
     linears = tuple(
-        Linear(None, None, _Weight(random.normal(size=(WIDTH, 16)).astype(np.float32)))
-        for _ in range(weights)
+        Linear(ir.node("MatMul", [], name=str(i)), None, _Weight(array))
+        for i, array in enumerate(random.normal(size=(weights, WIDTH, 16)).astype(np.float32))
     )
-    return Observation("x", linears, rows.min(axis=0), rows.max(axis=0), rows)
+    return observation(linears, rows)
+
+
+def observation(linears, rows):
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    return Observation("x", linears, low, high, rows, rows.T @ rows, len(rows))
 
 
 class _Weight:
@@ -60,7 +66,7 @@ def test_a_point_that_may_not_be_smoothed_is_not():
 def test_a_large_token_asks_for_less_smoothing_where_tokens_have_their_own_scale():
     made = point(8.0)
     made.rows[7] *= 100
-    made = Observation("x", made.linears, made.rows.min(axis=0), made.rows.max(axis=0), made.rows)
+    made = observation(made.linears, made.rows)
     static, by_token = search(made, worth=0.0), search_by_token(made, worth=0.0)
     assert by_token.alpha is None or by_token.alpha in ALPHAS_BY_TOKEN
     assert by_token.squared < static.squared
@@ -81,8 +87,7 @@ def test_a_single_large_value_does_not_take_the_range_from_the_others():
 
 def test_the_range_holds_zero():
     ahead = point()
-    moved = Observation("x", ahead.linears, ahead.low + 50, ahead.high + 50, ahead.rows + 50)
-    found = search(moved, worth=None)
+    found = search(observation(ahead.linears, ahead.rows + 50), worth=None)
     assert found.low == 0.0 < found.high
 
 
