@@ -81,12 +81,15 @@ def asked_of(
 
 
 def of_file(path: str | Path, field: str, tokenizer: Tokenizer, *, limit: int) -> AskedTexts:
-    """The first `limit` texts of a file of JSON lines, each under the key `field`.
+    """The first `limit` different texts of a file of JSON lines, each under the key `field`.
+
+    Of equal ones polyhead would compute one.
 
     Raises:
         BenchError: when it has none.
     """
-    found = [text for _, text in itertools.islice(files.read(str(path), field), limit)]
+    different = dict.fromkeys(text for _, text in files.read(str(path), field))
+    found = list(itertools.islice(different, limit))
     return _made(found, Path(path).name, tokenizer)
 
 

@@ -138,11 +138,13 @@ class InputPlan:
         heads: that answer, in the order of results.
         readers: that make the token ids; at least one, even where no head answers.
         runs: of graphs.
+        offsets: whether one of the heads needs to know where tokens are; also where there is none.
     """
 
     heads: Sequence[str]
     readers: Sequence[InputReader]
     runs: Sequence[GraphRun]
+    offsets: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,17 +162,22 @@ class HeadRequest:
     refused: Mapping[str, str]
 
     def jobs(self, encoded: Sequence[object]) -> list[Job[GraphRun]]:
-        """What has to be computed for each input: a job for each run of a graph.
+        """What has to be computed: a job for each different input and run of a graph.
 
         Args:
             encoded: by input, its encodings by reader; what is no tuple is passed over.
         """
-        return [
-            Job(run, row, encodings[run.reader])
-            for row, encodings in enumerate(encoded)
-            if isinstance(encodings, tuple)
-            for run in self._plan(encodings).runs
-        ]
+        jobs: dict[tuple[int, str | None, str], Job[GraphRun]] = {}
+        for row, encodings in enumerate(encoded):
+            if isinstance(encodings, tuple):
+                first = encodings[0]
+                for run in self._plan(encodings).runs:
+                    key = id(run), first.query, first.text
+                    if key in jobs:
+                        jobs[key].rows.append(row)
+                    else:
+                        jobs[key] = Job(run, [row], encodings[run.reader])
+        return list(jobs.values())
 
     def prediction(self, encodings: tuple[Encoding, ...], results: dict[str, Result]) -> Prediction:
         """Of an input; tokens and windows are those of the sub-model that read the most."""
@@ -275,7 +282,10 @@ class LoadedModel:
             runs[key] = GraphRun(
                 part.backend, part.multi_threaded, outputs, number, [*before, *own]
             )
-        return InputPlan(heads, readers or [self.parts[0].reader(kind)], list(runs.values()))
+        decoders = [decoder for run in runs.values() for _, _, decoder in run.heads]
+        offsets = not decoders or any(getattr(d, "needs_offsets", True) for d in decoders)
+        readers = readers or [self.parts[0].reader(kind)]
+        return InputPlan(heads, readers, list(runs.values()), offsets)
 
 
 def _cure(one: int, other: int) -> str:

@@ -203,7 +203,7 @@ class Engine:
 
         Texts are answered by the heads for texts, pairs by the heads for pairs; one list may hold
         both. An answer does not depend on the other texts of the call: texts are never padded,
-        unless the engine runs a graph in the padded layout.
+        unless the engine runs a graph in the padded layout. Equal texts are computed once.
 
         Args:
             texts: each as in a call for one: a list of them, a generator, a column of a table such
@@ -234,19 +234,20 @@ class Engine:
         groups = self._scheduler.group(request.jobs(encoded))
         results: dict[int, dict[str, Result]] = defaultdict(dict)
         for job, logits in self._scheduler.run(groups, wanted):
-            if logits is None:
-                encoded[job.row] = None
-                continue
-            if not job.finite:
-                if errors == "raise":
-                    raise _not_finite(job, logits)
-                encoded[job.row] = _not_finite(job, logits)
-                continue
-            for name, column, decoder in job.run.heads:
-                settings = chosen.get(name, _NO_OPTIONS)
-                results[job.row][name] = decoded(
-                    name, decoder, logits[column], job.encoding, settings, job.row
-                )
+            for row in job.rows:
+                if logits is None:
+                    encoded[row] = None
+                    continue
+                if not job.finite:
+                    if errors == "raise":
+                        raise _not_finite(job, logits, row)
+                    encoded[row] = _not_finite(job, logits, row)
+                    continue
+                for name, column, decoder in job.run.heads:
+                    settings = chosen.get(name, _NO_OPTIONS)
+                    results[row][name] = decoded(
+                        name, decoder, logits[column], job.encoding, settings, row
+                    )
         return [
             request.prediction(found, results[row]) if isinstance(found, tuple) else found
             for row, found in enumerate(encoded)
@@ -267,7 +268,8 @@ class Engine:
         for job, logits in self._scheduler.run(self._scheduler.group(request.jobs(encoded))):
             if logits is not None:  # never, as all are wanted
                 for name, column, _ in job.run.heads:
-                    found[name][job.row] = logits[column]
+                    for row in job.rows:
+                        found[name][row] = logits[column]
         return found
 
     def encode(self, texts: Iterable[Input]) -> list[Encoding]:
@@ -431,7 +433,7 @@ class Engine:
         wanted: Wanted | None = None,
     ) -> list[tuple[Encoding, ...] | InputError | None]:
         """Each input as the wanted sub-models read it, by the numbers of the plan's readers."""
-        policy, of_text, of_pair = self._policy, request.text.readers, request.pair.readers
+        policy, of_text, of_pair = self._policy, request.text, request.pair
 
         def encode(rows: range) -> list[tuple[Encoding, ...] | InputError | None]:
             found: list[tuple[Encoding, ...] | InputError | None] = []
@@ -444,8 +446,8 @@ class Engine:
                     found.append(None)
                     continue
                 try:
-                    readers = of_text if texts[0] is None else of_pair
-                    found.append(read(texts, row, readers, policy, later=len(inputs) == 1))
+                    plan = of_text if texts[0] is None else of_pair
+                    found.append(read(texts, row, plan.readers, policy, offsets=plan.offsets))
                 except InputError as problem:
                     if errors == "raise":
                         raise
@@ -455,11 +457,11 @@ class Engine:
         return self._scheduler.spread(encode, len(inputs))
 
 
-def _not_finite(job: Job[GraphRun], logits: Arrays) -> GraphError:
+def _not_finite(job: Job[GraphRun], logits: Arrays, row: int) -> GraphError:
     """The error for logits that are no numbers."""
     heads = [n for n, column, _ in job.run.heads if not np.isfinite(logits[column]).all()]
     return GraphError(
-        f"input {job.row}: the graph gives nan or infinite logits for the head"
+        f"input {row}: the graph gives nan or infinite logits for the head"
         f" {', '.join(map(repr, heads))}, so there is no answer. Its weights are at fault, or it"
         " overflows with this input: train or export again; other heads can be asked by name."
     )

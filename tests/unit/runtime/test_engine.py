@@ -245,3 +245,53 @@ def test_the_heads_of_an_engine_cannot_be_changed_from_outside(engine):
 def test_a_bad_setting_is_refused(bundle, settings_, message):
     with pytest.raises(InvalidSetting, match=message):
         load(bundle, **settings_)
+
+
+class Counting:
+    """A back end that counts the rows that it computes."""
+
+    def __init__(self, backend):
+        self._backend, self.rows = backend, 0
+        self.inputs = backend.inputs
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def run(self, outputs, feeds):
+        self.rows += len(feeds["input_ids"])
+        return self._backend.run(outputs, feeds)
+
+
+@pytest.fixture
+def counted(bundle):
+    with load(bundle, threads=1) as engine:
+        (part,) = engine._model.parts
+        backend = Counting(part.backend)
+        yield Engine(backend, part.tokenizer, part.specs, max_tokens=part.max_tokens), backend
+
+
+def test_equal_texts_of_a_list_are_computed_once_and_answered_each(counted, engine):
+    counting, backend = counted
+    texts = ["the parcel was late", "thanks", "the parcel was late", "anna", "thanks", "thanks"]
+    found = counting.predict(texts)
+    assert backend.rows == 3
+    assert all(map(same, found, map(engine, texts)))
+    assert len({id(prediction) for prediction in found}) == len(texts)
+    backend.rows = 0
+    arrays = counting.logits(texts)
+    assert backend.rows == 3
+    assert all(len(of_head) == len(texts) for of_head in arrays.values())
+    assert bits(counting, texts) == bits(engine, texts)
+
+
+def test_a_text_is_computed_while_one_of_its_equals_is_wanted(counted):
+    counting, backend = counted
+    found = counting.predict(["thanks", "anna", "thanks", "anna"], wanted=lambda row: row == 2)
+    assert backend.rows == 1
+    assert [each is not None for each in found] == [False, False, True, False]
+
+
+def test_a_bad_text_among_equals_is_named_by_its_own_place(counted):
+    counting, _ = counted
+    found = counting.predict(["\ud800", "thanks", "\ud800"], errors="return")
+    assert [getattr(each, "index", None) for each in found] == [0, None, 2]

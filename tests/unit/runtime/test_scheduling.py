@@ -51,8 +51,8 @@ class Run:
 def run(scheduler, backend, encodings, session=None):
     """The number of tokens of each text, as a back end saw it."""
     of_all = Run(backend, None if session is None else MultiThreaded(session))
-    jobs = [Job(of_all, row, encoding) for row, encoding in enumerate(encodings)]
-    found = {job.row: int(logits[0][0]) for job, logits in scheduler.run(scheduler.group(jobs))}
+    jobs = [Job(of_all, [row], encoding) for row, encoding in enumerate(encodings)]
+    found = {job.rows[0]: int(logits[0][0]) for job, logits in scheduler.run(scheduler.group(jobs))}
     return [found[row] for row in range(len(encodings))]
 
 
@@ -227,7 +227,7 @@ def test_a_call_that_fails_gives_its_threads_back(scheduler, texts):
 
 def test_a_caller_that_stops_leaves_nothing_running(scheduler, texts):
     backend = Lengths()
-    jobs = [Job(Run(backend), row, encoding) for row, encoding in enumerate(texts * 20)]
+    jobs = [Job(Run(backend), [row], encoding) for row, encoding in enumerate(texts * 20)]
     found = scheduler.run(scheduler.group(jobs))
     next(found)
     found.close()
@@ -247,7 +247,7 @@ def test_a_short_call_does_not_wait_for_all_groups_of_a_long_one(scheduler, text
             return super().run(outputs, feeds)
 
     long, short = Slow(), Slow()
-    groups = scheduler.group([Job(Run(long), row, each) for row, each in enumerate(texts * 1000)])
+    groups = scheduler.group([Job(Run(long), [row], each) for row, each in enumerate(texts * 1000)])
     callers = [
         threading.Thread(target=list, args=[scheduler.run(groups)]),
         threading.Thread(target=run, args=[scheduler, short, texts]),
@@ -265,9 +265,9 @@ def test_a_short_call_does_not_wait_for_all_groups_of_a_long_one(scheduler, text
 def test_a_group_of_which_no_text_is_wanted_is_left_out(scheduler, texts):
     """One that holds a wanted text is computed as a whole."""
     of_all = Run(Lengths())
-    jobs = [Job(of_all, row, texts[row % 2]) for row in range(4)]
+    jobs = [Job(of_all, [row], texts[row % 2]) for row in range(4)]
     found = scheduler.run(scheduler.group(jobs), wanted=lambda row: row == 0)
-    assert {job.row for job, logits in found if logits is not None} == {0, 2}
+    assert {job.rows[0] for job, logits in found if logits is not None} == {0, 2}
     assert of_all.backend.calls == 1
 
 
@@ -276,7 +276,7 @@ def test_a_single_text_that_is_not_wanted_any_more_is_left_out(scheduler, texts,
     """It may have waited for its place for long."""
     one = Lengths()
     of_all = Run(one, several and MultiThreaded(several))
-    groups = scheduler.group([Job(of_all, 0, texts[1])])
+    groups = scheduler.group([Job(of_all, [0], texts[1])])
     assert [logits for _, logits in scheduler.run(groups, lambda row: False)] == [None]
     assert one.calls == 0
     assert several is None or several.calls == 0
@@ -297,7 +297,7 @@ def test_a_single_text_does_not_wait_for_the_session_that_it_has_opened(schedule
             return bool(opened)
 
     one, several = Lengths(), Lengths()
-    jobs = [Job(Run(one, Late(several)), 0, texts[1])]
+    jobs = [Job(Run(one, Late(several)), [0], texts[1])]
     list(scheduler.run(scheduler.group(jobs)))
     assert (one.calls, several.calls) == (1, 0)
     may_open.set()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import short_repr, softmax, tempered
+from polyhead.heads.base import probabilities, short_repr, softmax, tempered
 from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Encoding
 
@@ -49,10 +49,11 @@ class ClassificationDecoder:
     """Softmax over the labels."""
 
     options = ("min_score", "top")
+    needs_offsets = False
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels
-        self._temperature = spec.temperature
+        self._temperature = spec.temperature[0] if spec.temperature else None
         self.width = len(spec.labels)
 
     def decode(
@@ -77,19 +78,21 @@ class ClassificationDecoder:
         Raises:
             InvalidSetting: when one is out of its range.
         """
-        mean, deciding = softmax(logits), logits
-        if logits.ndim > 1:
-            mean = deciding = encoding.average(mean)
-        if self._temperature is not None:
-            mean = tempered(mean, self._temperature[0])
-        values: list[float] = deciding.tolist()
+        temperature = self._temperature
+        values: list[float]
+        if logits.ndim == 1:
+            values = logits.tolist()
+            shown = probabilities(values, temperature or 1.0)
+        else:
+            mean = encoding.average(softmax(logits))
+            values = mean.tolist()
+            shown = values if temperature is None else tempered(mean, temperature).tolist()
         best = values.index(max(values))
-        probabilities: list[float] = mean.tolist()
-        scores = dict(zip(self._labels, probabilities, strict=True))
+        scores = dict(zip(self._labels, shown, strict=True))
         if top is not None:
-            order = np.argsort(-deciding, kind="stable")[: whole_number("top", top)].tolist()
-            scores = {self._labels[i]: probabilities[i] for i in order}
+            order = sorted(range(len(values)), key=lambda i: -values[i])[: whole_number("top", top)]
+            scores = {self._labels[i]: shown[i] for i in order}
         label: str | None = self._labels[best]
-        if min_score is not None and probabilities[best] < number("min_score", min_score, most=1):
+        if min_score is not None and shown[best] < number("min_score", min_score, most=1):
             label = None
-        return Classification(label, probabilities[best], scores)
+        return Classification(label, shown[best], scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ class EmbeddingDecoder:
     """L2 normalisation."""
 
     width = None
+    needs_offsets = False
     options = ("dimensions",)
 
     def __init__(self, spec: HeadSpec) -> None:
@@ -90,5 +92,5 @@ class EmbeddingDecoder:
                     f" {known or 'its full size only; leave the option out'}."
                 )
             vector = vector[:dimensions]
-        length = float(np.sqrt(np.dot(vector, vector)))
-        return Embedding(np.asarray(vector / max(length, 1e-12), dtype=np.float32))
+        length = np.float32(max(math.sqrt(vector.dot(vector)), 1e-12))
+        return Embedding(np.asarray(vector / length, dtype=np.float32))

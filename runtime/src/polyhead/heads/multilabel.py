@@ -51,6 +51,7 @@ class MultiLabelDecoder:
     """A sigmoid and a threshold for each label."""
 
     options = ("top",)
+    needs_offsets = False
 
     def __init__(self, spec: HeadSpec) -> None:
         self._labels = spec.labels

@@ -39,6 +39,7 @@ class RegressionDecoder:
     """From the scale that was learnt to the unit of the targets."""
 
     width = 1
+    needs_offsets = False
 
     def __init__(self, spec: HeadSpec) -> None:
         self._offset, self._factor = spec.scale or (0.0, 1.0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.head_spec import HeadSpec
-from polyhead.heads.base import log_softmax, plain, trimmed
+from polyhead.heads.base import plain, probabilities, trimmed
 from polyhead.text.encoding import Encoding
 
 _FORBIDDEN = -1e9
@@ -88,24 +87,20 @@ class TokensDecoder:
         Of several windows, each token's logits are those of the window in which it is farthest
         from an edge.
         """
-        rows = encoding.body
-        if len(rows) == 0:
+        rows = encoding.body.tolist()
+        best = logits.argmax(axis=1).tolist()
+        path = [best[row] for row in rows]
+        if not self._legal(path):
+            path = self._viterbi(logits[rows])
+        if not any(path):  # most texts: all that follows is for spans
             return Entities(())
-        own = logits[rows]
-        path = self._viterbi(own)
-        if not path.any():  # most texts: all that follows is for spans
-            return Entities(())
-        probabilities = np.exp(log_softmax(own / self._temperature)[np.arange(len(rows)), path])
-        return Entities(tuple(self._spans(path, probabilities, rows, encoding)))
+        return Entities(tuple(self._spans(path, logits, rows, encoding)))
 
-    def _viterbi(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _viterbi(self, scores: NDArray[np.float32]) -> list[int]:
         """The most probable legal tag of each token, for logits `(tokens, tags)`.
 
         Logits and log-probabilities of a token differ by one number, so that the best path is one.
         """
-        best: NDArray[np.int64] = scores.argmax(axis=1)
-        if self._legal(best):
-            return best
         first, *rest = scores.tolist()
         total = first[:1] + [x for begin in first[1::2] for x in (begin, _FORBIDDEN)]
         back: list[list[int]] = []
@@ -125,20 +120,23 @@ class TokensDecoder:
         for steps in reversed(back):
             tag = steps[tag]
             path.append(tag)
-        return np.array(path[::-1], dtype=np.int64)
+        return path[::-1]
 
-    def _legal(self, path: NDArray[np.int64]) -> bool:
+    def _legal(self, path: Sequence[int]) -> bool:
         """Whether the best tag of each token already is a legal sequence: no search needed then."""
-        if self._scheme != "bio":
-            return True
-        step = np.diff(path, prepend=0)  # before I-x, an even number, comes I-x or B-x, one less
-        return not ((path % 2 == 0) & (path > 0) & (step != 0) & (step != 1)).any()
+        before = 0
+        for tag in path:
+            # Before I-x, an even number, comes I-x or B-x, one less.
+            if tag and tag % 2 == 0 and before not in (tag, tag - 1):
+                return self._scheme != "bio"
+            before = tag
+        return True
 
     def _spans(
         self,
-        path: NDArray[np.int64],
-        probabilities: NDArray[np.float32],
-        rows: NDArray[np.int64],
+        path: Sequence[int],
+        logits: NDArray[np.float32],
+        rows: Sequence[int],
         encoding: Encoding,
     ) -> Iterator[Span]:
         taken = 0  # two tokens can be parts of one character, or a letter and its mark
@@ -150,22 +148,32 @@ class TokensDecoder:
             )
             if start < end:
                 taken = end
-                score = float(probabilities[first : last + 1].mean())
+                scores = [
+                    probabilities(logits[rows[i]].tolist(), self._temperature)[path[i]]
+                    for i in range(first, last + 1)
+                ]
+                score = sum(scores) / len(scores)
                 yield Span(self._labels[label], encoding.text[start:end], start, end, score)
 
     def _runs(
-        self, path: NDArray[np.int64], rows: NDArray[np.int64], encoding: Encoding
+        self, path: Sequence[int], rows: Sequence[int], encoding: Encoding
     ) -> Iterator[tuple[int, int, int]]:
         """First token, last token and label of the tokens that belong together."""
-        labels = (path + 1) // 2 if self._begins else path
-        breaks = labels[1:] != labels[:-1]
+        labels = [(tag + 1) // 2 for tag in path] if self._begins else path
+        first = 0
+        for i, label in enumerate(labels):
+            goes_on = i + 1 < len(labels) and labels[i + 1] == label
+            if goes_on and not self._begins_at(path[i + 1], rows[i : i + 2], encoding):
+                continue
+            if label:
+                yield first, i, label - 1
+            first = i + 1
+
+    def _begins_at(self, tag: int, tokens: Sequence[int], encoding: Encoding) -> bool:
+        """Whether the second of two neighbours with one label, which has the tag, begins a span."""
         if self._begins:
-            breaks |= path[1:] % 2 == 1
-        if self._scheme == "words":
-            starts, ends = encoding.offsets[rows[1:], 0], encoding.offsets[rows[:-1], 1]
-            blank = [encoding.text[start : start + 1].isspace() for start in starts.tolist()]
-            breaks |= (starts > ends) | np.array(blank, dtype=bool)
-        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(path)]
-        for first, end in itertools.pairwise(edges):
-            if labels[first]:
-                yield first, end - 1, int(labels[first]) - 1
+            return tag % 2 == 1
+        if self._scheme != "words":
+            return False
+        end, start = int(encoding.offsets[tokens[0], 1]), int(encoding.offsets[tokens[1], 0])
+        return start > end or encoding.text[start : start + 1].isspace()

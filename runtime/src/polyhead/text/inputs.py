@@ -114,7 +114,8 @@ def check(
         TextTooLong: above `max_characters`.
         WrongInput: for a kind that is refused.
     """
-    _refuse_no_column(texts)
+    if type(texts) is not list:
+        _refuse_no_column(texts)
     if errors not in ("raise", "return"):
         raise InvalidSetting(f"errors={errors!r}: allowed: raise, return.")
     found: list[CheckedText | InputError] = []
@@ -170,11 +171,11 @@ def read(
     readers: Sequence[InputReader],
     policy: OverflowPolicy,
     *,
-    later: bool = False,
+    offsets: bool = True,
 ) -> tuple[Encoding, ...]:
     """An input as each of `readers` reads it; tokenised once for all with one tokenizer.
 
-    `later` is for `Tokenizer.encode_texts`.
+    `offsets` is for `Tokenizer.encode_texts`.
 
     Raises:
         InvalidText: when it holds a lone surrogate.
@@ -186,7 +187,7 @@ def read(
         key = id(reader.tokenizer)
         encoding = raw.get(key)
         if encoding is None:
-            encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index, later=later)
+            encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index, offsets=offsets)
         if len(encoding.ids) > reader.max_tokens:
             encoding = policy.fit(encoding, reader.max_tokens, reader.stride, index)
         found.append(encoding)
