@@ -49,9 +49,11 @@ class PlanGraphs:
         return self._open(self._folder / plan.file)
 
     def keep(self, plan: Plan) -> None:
-        """Leave the graph of one plan in the folder, and no other."""
+        """Leave the graph of one plan in the folder, and no other that was not asked for."""
         self.engine(plan).close()
         others = {Plan().file, Plan(float_graph=True).file} - {plan.file}
+        if "fp32" in self._settings.also:
+            others.discard(Plan(float_graph=True).file)
         for file in (*others, *([variants.QDQ] if plan.float_graph else [])):
             (self._folder / file).unlink(missing_ok=True)
 

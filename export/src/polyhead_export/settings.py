@@ -9,9 +9,10 @@ from typing import Literal
 from polyhead_export.gate import Limits
 
 Precision = Literal["auto", "fp32", "int8"]
-Variant = Literal["onnx", "padded", "cuda"]
-"""``"onnx"``: the int8 graph in standard ONNX, before it is lowered for onnxruntime's CPU provider;
-``"padded"``: fp32 with a mask; ``"cuda"``: fp16 with a mask, for onnxruntime's CUDA provider."""
+Variant = Literal["fp32", "onnx", "padded", "cuda"]
+"""``"fp32"``: the graph in float, for CPUs on which int8 is slower; ``"onnx"``: the int8 graph in
+standard ONNX, before it is lowered for onnxruntime's CPU provider; ``"padded"``: fp32 with a mask;
+``"cuda"``: fp16 with a mask, for onnxruntime's CUDA provider."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class ExportSettings:
             that one of them reads.
         target: what an int8 graph is lowered to; ``"onnx"`` keeps it in standard ONNX. A float
             graph is standard ONNX in any case.
-        also: further graphs; ``"onnx"`` adds nothing where the first graph is standard ONNX.
+        also: further graphs; ``"onnx"`` adds nothing where the first graph is standard ONNX, nor
+            ``"fp32"`` where that is fp32.
         also_heads: for each, one more graph with these heads only.
         trust_remote_code: run the Python code of an encoder outside transformers.
         calibrated_as: a deployed int8 bundle of the same encoder, whose heads shall keep their

@@ -18,6 +18,7 @@ from polyhead_export.passes.clean import clean
 from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_export.passes.prune_heads import PruneHeads
+from polyhead_export.quantisation.calibrate import Plan
 from polyhead_export.selection import chosen
 from polyhead_export.settings import Variant
 from polyhead_export.texts import CalibrationTexts
@@ -58,8 +59,8 @@ def write_variants(
 
     Args:
         checkpoint: with the heads that the bundle has.
-        first: the exact graph, already in `folder`; for ``"onnx"``, `QDQ` must be there, too,
-            unless the first one is standard ONNX itself, which is said.
+        first: the exact graph, already in `folder`; for ``"onnx"`` and ``"fp32"``, `QDQ` and the
+            float graph must be there, too, unless the first one is that itself, which is said.
         folder: of the bundle.
         also: which.
         also_heads: for each, one more graph like the first, with these heads only.
@@ -76,6 +77,11 @@ def write_variants(
         onnx.checker.check_model(folder / QDQ, full_check=True)
         standard = _entry(first, folder / QDQ, target="onnx")
         found.append(WrittenGraph(standard, {"checked": "onnx.checker"}))
+    if "fp32" in also and first.precision == "fp32":
+        logger.warning("--also fp32 adds nothing: %s is fp32 itself", first.file)
+    elif "fp32" in also:
+        path = folder / Plan(float_graph=True).file
+        found.append(WrittenGraph(_entry(first, path, precision="fp32", target="onnx"), {}))
     if "padded" in also or "cuda" in also:
         found += _padded(checkpoint, first, folder, also=also, sampled=sampled)
     return tuple(found)

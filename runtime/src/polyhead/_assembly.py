@@ -24,6 +24,8 @@ from polyhead.text.tokenizer import Tokenizer
 
 Verify = Literal["digest", "golden", "none"]
 _VERIFY = ("digest", "golden", "none")
+Precision = Literal["int8", "fp32"]
+_PRECISIONS = ("int8", "fp32")
 _MOST_THREADS = 1024  # onnxruntime makes so many without asking
 
 
@@ -37,6 +39,7 @@ class LoadSettings:
     on_overflow: OnOverflow = "window"
     max_characters: int | None = 2_000_000
     verify: Verify = "digest"
+    precision: Precision | None = None
     provider: Provider = "cpu"
     provider_options: Mapping[str, Any] | None = None
     intra_op_threads: int | None = None
@@ -47,6 +50,9 @@ class LoadSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.verify, str) or self.verify not in _VERIFY:
             raise InvalidSetting(f"verify={self.verify!r}: allowed: {', '.join(_VERIFY)}.")
+        precision = self.precision
+        if precision is not None and not (isinstance(precision, str) and precision in _PRECISIONS):
+            raise InvalidSetting(f"precision={precision!r}: allowed: None, int8, fp32.")
         if self.intra_op_threads is not None:
             whole_number("intra_op_threads", self.intra_op_threads, most=_MOST_THREADS)
         whole_number("intra_op_min_tokens", self.intra_op_min_tokens)
@@ -113,7 +119,7 @@ class Assembly:
         self, provider: str, bundle: Bundle, heads: Sequence[str] | None, tokenizer: Tokenizer
     ) -> SubModel:
         manifest = bundle.manifest
-        graph = graph_for(manifest, provider, heads)
+        graph = graph_for(manifest, provider, heads, self._settings.precision)
         providers.require(provider)
         session, multi_threaded = self._session(bundle, graph, provider)
         _check_names(graph.file, graph.inputs, session.inputs, "inputs")

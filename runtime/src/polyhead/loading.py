@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from polyhead._assembly import Assembly, LoadSettings, Verify
+from polyhead._assembly import Assembly, LoadSettings, Precision, Verify
 from polyhead._model import LoadedModel
 from polyhead.bundle import hub
 from polyhead.bundle.head_spec import check_name
@@ -114,6 +114,7 @@ def load(
     on_overflow: OnOverflow = "window",
     max_characters: int | None = 2_000_000,
     verify: Verify = "digest",
+    precision: Precision | None = None,
     provider: Provider = "cpu",
     provider_options: Mapping[str, Any] | None = None,
     intra_op_threads: int | None = None,
@@ -147,6 +148,8 @@ def load(
             golden texts and compares with the trained model's answers; ``"none"`` checks neither,
             for a folder that was checked before. Links, foreign operators, graphs that do not fit
             the manifest and a manifest that does not fit its own digest are refused in any case.
+        precision: of the graph: ``"fp32"`` for CPUs on which int8 is slower, which `polyhead bench
+            run` tells, with a bundle that has a graph for it (``--also fp32``); None for the first.
         provider: ``"cpu"``; ``"cuda"``, with the onnxruntime-gpu package and a bundle with a graph
             for it; ``"auto"``, CUDA where all of that is there and starts, and the CPU otherwise.
             CUDA was checked for its answers on one GPU; its speed was not measured.
@@ -175,6 +178,7 @@ def load(
         on_overflow=on_overflow,
         max_characters=max_characters,
         verify=verify,
+        precision=precision,
         provider=provider,
         provider_options=provider_options,
         intra_op_threads=intra_op_threads,

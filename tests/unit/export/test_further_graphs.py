@@ -11,6 +11,7 @@ from polyhead.cli.main import main
 from polyhead.inference.session import OnnxSession
 from polyhead.verify.golden import verify
 from polyhead_export.pipeline import export
+from polyhead_export.quantisation.stored import int8_weights
 from polyhead_export.settings import ExportSettings
 from polyhead_export.variants import FP16_TOLERANCE
 from polyhead_models import checkpoint as checkpoints
@@ -21,7 +22,9 @@ TEXTS = ["The parcel to Oslo was 3 days late.", "", "Thanks!"]
 @pytest.fixture(scope="module")
 def bundle(checkpoint, tmp_path_factory, any_loss):
     target = tmp_path_factory.mktemp("further") / "bundle"
-    settings = ExportSettings(precision="int8", also=("cuda", "padded", "onnx"), limits=any_loss)
+    settings = ExportSettings(
+        precision="int8", also=("cuda", "padded", "onnx", "fp32"), limits=any_loss
+    )
     export(checkpoint, target, settings)
     return bundles.read(target)
 
@@ -31,12 +34,33 @@ def test_the_exact_graph_stands_first_and_is_the_one_that_runs(bundle):
     assert found == [
         ("model.int8.onnx", "int8", "exact", "ort-cpu"),
         ("model.qdq.onnx", "int8", "exact", "onnx"),
+        ("model.fp32.onnx", "fp32", "exact", "onnx"),
         ("model.padded.onnx", "fp32", "padded", "onnx"),
         ("model.cuda.onnx", "fp16", "padded", "ort-cuda"),
     ]
     assert verify(bundle.path).passed
     with polyhead.load(bundle.path) as engine:
         assert engine(TEXTS[0])["topic"].label in ("billing", "delivery", "praise")
+
+
+def test_the_float_graph_runs_where_it_is_asked_for(bundle, checkpoint):
+    expected = checkpoints.load(checkpoint).engine().logits(TEXTS)
+    with polyhead.load(bundle.path, precision="fp32") as engine:
+        assert engine.info()["graph"]["file"] == "model.fp32.onnx"
+        found = engine.logits(TEXTS)
+    for head, rows in found.items():
+        for row, right in zip(rows, expected[head], strict=True):
+            np.testing.assert_allclose(row, right, rtol=0, atol=1e-4)
+    with polyhead.load(bundle.path, precision="int8") as engine:
+        assert engine.info()["graph"]["file"] == "model.int8.onnx"
+
+
+def test_int8_weights_have_7_bits_in_both_forms(bundle):
+    for file, op in (("model.int8.onnx", "MatMulIntegerToFloat"), ("model.qdq.onnx", "MatMul")):
+        graph = ir.load(bundle.path / file).graph
+        weights = int8_weights(graph)
+        assert len(weights) == sum(n.op_type == op and n.name in weights for n in graph) > 0
+        assert max(np.abs(weight.astype(int)).max() for weight in weights.values()) == 64
 
 
 def test_every_graph_has_the_declared_inputs_and_outputs(bundle):
@@ -48,7 +72,7 @@ def test_every_graph_has_the_declared_inputs_and_outputs(bundle):
         assert ("attention_mask" in graph.inputs) == (graph.layout == "padded")
 
 
-@pytest.mark.parametrize("file", ["model.qdq.onnx", "model.padded.onnx"])
+@pytest.mark.parametrize("file", ["model.qdq.onnx", "model.fp32.onnx", "model.padded.onnx"])
 def test_a_graph_for_onnx_has_standard_operators_only(bundle, file):
     path = bundle.path / file
     onnx.checker.check_model(path, full_check=True)
@@ -120,7 +144,10 @@ def test_an_int8_bundle_can_be_standard_onnx_altogether(checkpoint, tmp_path, ca
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--also", "paded"], "found 'paded', allowed: onnx, padded, cuda. Did you mean 'padded'?"),
+        (
+            ["--also", "paded"],
+            "found 'paded', allowed: fp32, onnx, padded, cuda. Did you mean 'padded'?",
+        ),
         (["--heads", "topic,"], "found 'topic,', expected names with commas between"),
         (
             ["--format", "optimum", "--also", "onnx"],

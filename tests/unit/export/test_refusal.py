@@ -185,11 +185,15 @@ def test_by_default_the_float_graph_is_taken_then_and_no_trace_of_int8_is_left(
 ):
     caplog.set_level("INFO", logger="polyhead_export")
     config = own_answers(undecided, JUMBLED)
-    settings = ExportSettings(limits=NOTHING, also=("onnx",))
+    settings = ExportSettings(limits=NOTHING, also=("onnx", "fp32"))
     manifest = export(undecided, tmp_path / "bundle", settings, config=config)
     found = bundles.read(tmp_path / "bundle")
     assert [graph.file for graph in manifest.graphs] == ["model.fp32.onnx"]
-    assert "--also onnx adds nothing: model.fp32.onnx is standard ONNX itself" in caplog.messages
+    for said in (
+        "onnx adds nothing: model.fp32.onnx is standard ONNX",
+        "fp32 adds nothing: model.fp32.onnx is fp32",
+    ):
+        assert f"--also {said} itself" in caplog.messages
     files = {"manifest.json", *(entry.file for entry in found.manifest.files)}
     assert {path.name for path in found.path.iterdir()} == files
     assert manifest.calibration is None

@@ -1,32 +1,59 @@
-"""Which CPUs need the slower, exact integer kernels, and how a CPU is described."""
+"""How a CPU is described, and which int8 kernel onnxruntime takes on it."""
 
 import platform
 
 import pytest
 
+from polyhead.inference import options
+from polyhead.inference.int8_kernels import Int8Kernel, int8_kernel
 from polyhead.system import cpu
+
+PRECISION = "session.x64quantprecision"
 
 
 @pytest.mark.parametrize(
-    ("machine", "text", "expected"),
+    ("machine", "text", "name", "saturates"),
     [
-        pytest.param("x86_64", "flags\t: avx2 avx512f avx512_vnni", False, id="avx512_vnni"),
-        pytest.param("x86_64", "flags\t: avx2 avx_vnni", False, id="avx_vnni"),
-        pytest.param("AMD64", "flags\t: sse4_2 avx2", True, id="avx2_only"),
-        pytest.param("x86_64", "flags : avx_vnni\nflags : avx2", True, id="one_core_without"),
-        pytest.param("x86_64", "model name : something", True, id="no_flags"),
-        pytest.param("aarch64", "Features : asimd", False, id="arm"),
+        ("x86_64", "flags\t: avx2 avx512f avx512_vnni amx_int8", "AMX", False),
+        ("x86_64", "flags\t: avx2 avx512f avx512_vnni", "AVX512-VNNI", False),
+        ("x86_64", "flags\t: avx2 avx_vnni", "AVX-VNNI", False),
+        ("x86_64", "flags\t: avx2 avx512f", "AVX512 without VNNI", True),
+        ("AMD64", "flags\t: sse4_2 avx2", "AVX2 without VNNI", True),
+        ("x86_64", "flags : avx2 avx_vnni\nflags : avx2", "AVX2 without VNNI", True),
+        ("x86_64", "flags : sse4_2", "unknown", True),
+        ("x86_64", "model name : something", "unknown", True),
+        ("aarch64", "Features : asimd asimddp i8mm", "i8mm", False),
+        ("aarch64", "Features : asimd asimddp", "dot product", False),
+        ("aarch64", "Features : asimd", "NEON", False),
+        ("arm64", "", "unknown", False),
     ],
 )
-def test_saturates(tmp_path, monkeypatch, machine, text, expected):
+def test_the_kernel_goes_by_flags_that_all_cores_have(
+    tmp_path, monkeypatch, machine, text, name, saturates
+):
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    (tmp_path / "cpuinfo").write_text(text + "\n")
-    assert cpu.saturates(tmp_path / "cpuinfo") is expected
+    path = tmp_path / "cpuinfo"
+    path.write_text(text + "\n")
+    assert int8_kernel(cpu.describe(path)) == Int8Kernel(name, saturates)
+
+
+@pytest.mark.parametrize("flag", ["avx2", "avx_vnni"])
+def test_exact_kernels_are_asked_for_where_sums_are_cut_off(tmp_path, monkeypatch, flag):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(f"flags : {flag}\n")
+    found = cpu.describe(tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu, "describe", lambda: found)
+    made = options.cpu_session_options()
+    if flag == "avx2":
+        assert made.get_session_config_entry(PRECISION) == "1"
+    else:
+        with pytest.raises(RuntimeError, match=PRECISION):
+            made.get_session_config_entry(PRECISION)
 
 
 def test_an_unreadable_description_gives_the_safe_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    assert cpu.saturates(tmp_path / "missing") is True
+    assert int8_kernel(cpu.describe(tmp_path / "missing")).saturates
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def test_what_is_no_path_is_named(bundle, path, found):
         pytest.param({"provider": ["cpu"]}, r"provider=\['cpu'\]", id="provider_list"),
         pytest.param({"provider": np.array(["cpu", "x"])}, "provider=array", id="provider_array"),
         pytest.param({"verify": np.array(["none", "x"])}, "verify=array", id="verify_array"),
+        pytest.param({"precision": "int4"}, "'int4': allowed: None, int8, fp32", id="precision"),
+        pytest.param({"precision": np.array(["a", "b"])}, "precision=", id="precision_array"),
         pytest.param({"on_overflow": np.array(["a", "b"])}, "on_overflow=", id="overflow_array"),
         pytest.param({"provider_options": {3: 4}}, "the name 3", id="option_name"),
         pytest.param({"prefix": 5}, "prefix=5: expected 1 texts", id="prefix_number"),

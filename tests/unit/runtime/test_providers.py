@@ -57,6 +57,16 @@ def test_the_graph_for_a_provider(several_graphs, provider, heads, file):
     assert graph_for(read(several_graphs).manifest, provider, heads).file == file
 
 
+def test_a_precision_that_no_graph_has_says_how_to_get_it(several_graphs):
+    manifest = read(several_graphs).manifest
+    assert graph_for(manifest, CPU, ["topic"], "fp32").file == "model.topic.onnx"
+    with pytest.raises(ProviderUnavailable, match=r"in int8 for CPU.*Export again, or .*precision"):
+        graph_for(manifest, CPU, None, "int8")
+    other = replace(manifest, graphs=tuple(replace(g, precision="int8") for g in manifest.graphs))
+    with pytest.raises(ProviderUnavailable, match=r"in fp32 .*--also fp32"):
+        graph_for(other, CPU, None, "fp32")
+
+
 def test_cuda_prefers_the_graph_made_for_it(several_graphs):
     manifest = with_targets(several_graphs, **{"model.padded.onnx": "ort-cuda"})
     assert graph_for(manifest, CUDA).file == "model.padded.onnx"
@@ -76,7 +86,7 @@ def test_other_targets_are_no_smaller_graphs(several_graphs):
 
 
 def test_a_bundle_without_a_graph_for_cuda_says_how_to_get_one(bundle):
-    with pytest.raises(ProviderUnavailable, match=r"model\.onnx \(exact.*--also cuda"):
+    with pytest.raises(ProviderUnavailable, match=r"model\.onnx \(fp32, exact.*--also cuda"):
         graph_for(read(bundle).manifest, CUDA)
 
 

@@ -20,7 +20,8 @@ decisions stay in float. The first graph within the limits is taken, or else the
 head fails. If there is none, --precision auto takes fp32; --precision int8 ends with exit code 1, a
 table of what was tried and the flags that take the nearest, and an older bundle is left as it is.
 
---also adds graphs to the bundle, next to the exact one that the CPU runs: "onnx" is the int8 graph
+--also adds graphs to the bundle, next to the exact one that the CPU runs: "fp32" is the graph in
+float, for CPUs on which int8 is slower (polyhead.load(…, precision="fp32")); "onnx" the int8 graph
 in standard ONNX, which OpenVINO and others read; "padded" an fp32 graph with the input
 attention_mask; "cuda" an fp16 graph with it, for onnxruntime's CUDA provider (compared with PyTorch
 on the CPU, not measured on a GPU). --also-heads adds a graph with some heads only. Each graph holds
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from polyhead.bundle import Manifest
     from polyhead_export.settings import ExportSettings
 
-_ALSO = ("onnx", "padded", "cuda")
+_ALSO = ("fp32", "onnx", "padded", "cuda")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,12 @@ _SUITABLE = {
 }
 
 
-def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = None) -> Graph:
+def graph_for(
+    manifest: Manifest,
+    provider: str,
+    heads: Iterable[str] | None = None,
+    precision: str | None = None,
+) -> Graph:
     """The graph that a provider runs best.
 
     Of the graphs in the best layout for the provider, the first in the manifest. If
@@ -30,10 +35,11 @@ def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = N
         manifest: of the bundle.
         provider: onnxruntime's name.
         heads: names of the wanted heads; None for those of the bundle's first graph.
+        precision: of the graph; None for any.
 
     Raises:
         UnknownHead: for a head that no graph of the bundle has.
-        ProviderUnavailable: when no graph suits the provider and has the heads.
+        ProviderUnavailable: when no graph suits the provider, and has the heads and the precision.
     """
     wanted = set(manifest.graphs[0].heads if heads is None else heads)
     for name in sorted(wanted, key=str):
@@ -42,7 +48,9 @@ def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = N
         having = [
             graph
             for graph in manifest.graphs
-            if (graph.layout, graph.target) == (layout, target) and wanted <= set(graph.heads)
+            if (graph.layout, graph.target) == (layout, target)
+            and wanted <= set(graph.heads)
+            and precision in (None, graph.precision)
         ]
         if having and heads is None:
             return having[0]
@@ -50,9 +58,13 @@ def graph_for(manifest: Manifest, provider: str, heads: Iterable[str] | None = N
             alike = [graph for graph in having if graph.precision == having[0].precision]
             return min(alike, key=lambda graph: graph.size)
     found = ", ".join(
-        f"{g.file} ({g.layout}, {g.target}: {list(g.heads)})" for g in manifest.graphs
+        f"{g.file} ({g.precision}, {g.layout}, {g.target}: {list(g.heads)})"
+        for g in manifest.graphs
     )
+    asked = "" if precision is None else f" in {precision}"
+    also = "cuda" if provider == CUDA else "fp32" if precision == "fp32" else ""
     raise ProviderUnavailable(
-        f"no graph of this bundle has {sorted(wanted)!s:.500} for {provider}; it has {found:.999}."
-        f" Export again{' with --also cuda' if provider == CUDA else ''}, or ask for other heads."
+        f"no graph of this bundle has {sorted(wanted)!s:.500}{asked} for {provider}; it has"
+        f" {found:.999}. Export again{f' with --also {also}' if also else ''}, or ask for other"
+        f" heads{' or another precision' if asked else ''}."
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from polyhead.system.cpu import saturates
+from polyhead.inference.int8_kernels import int8_kernel
+from polyhead.system import cpu
 from polyhead.system.onnx_runtime import ort
 
 DISABLED_OPTIMIZERS = ("SkipLayerNormFusion", "BiasGeluFusion")
@@ -35,10 +36,8 @@ def cpu_session_options(
     )
     if not spin:
         options.add_session_config_entry("session.force_spinning_stop", "1")
-    if saturates():
-        # Exact, and 1.7 times slower on a CPU with VNNI, which does not need it (onnxruntime
-        # 1.32, MiniLM, 1 x 128 tokens: 9.8 ms with it, 5.7 without). Without it an emulated
-        # Haswell changed 3 of the demo's 100 sentiments and the entities of 5 texts; with it
-        # none (tests/e2e/emulated.py).
+    if int8_kernel(cpu.describe()).saturates:
+        # On a CPU with VNNI it would slow weights beyond ±64 down for nothing: MiniLM, onnxruntime
+        # 1.32, 1 x 128 tokens, took 9.8 ms with it and 5.7 without.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options

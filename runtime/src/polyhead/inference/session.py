@@ -20,8 +20,9 @@ from polyhead.errors import GraphError
 from polyhead.inference import providers
 from polyhead.inference._graph_file import GraphFile
 from polyhead.inference._per_process import PerProcess
+from polyhead.inference.int8_kernels import int8_kernel
 from polyhead.inference.options import DISABLED_OPTIMIZERS, cpu_session_options
-from polyhead.system import memory
+from polyhead.system import cpu, memory
 from polyhead.system.onnx_runtime import ort
 
 _log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class OnnxSession:
             "backend": "onnxruntime",
             "onnxruntime": ort.__version__,
             "provider": self._provider[0],
+            "int8_kernel": int8_kernel(cpu.describe()).name if self._provider[0] == CPU else None,
             **own,
         }
 

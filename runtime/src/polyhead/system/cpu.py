@@ -1,15 +1,19 @@
-"""What this CPU is and can do, as far as it decides how a session is set up or how fast it is."""
+"""What this CPU is and can do, as far as it decides how fast matrices are multiplied."""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
-_FOR_MATRICES = _VNNI | {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"}  # x86
-_FOR_MATRICES |= {"asimd", "asimddp", "i8mm", "bf16", "sve"}  # ARM
+_FOR_MATRICES = frozenset(
+    {
+        *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+        *("asimd", "asimddp", "i8mm", "bf16", "sve"),  # ARM
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,42 +30,26 @@ class Cpu:
     flags: tuple[str, ...]
 
 
+@cache
 def describe(cpuinfo: Path = _CPUINFO) -> Cpu:
     """This CPU; flags are those that all cores have.
 
     Args:
         cpuinfo: the kernel's description of the CPU.
     """
-    lines = _lines(cpuinfo) or []
+    lines = _lines(cpuinfo)
     names = [value.strip() for key, _, value in lines if key == "model name"]
     shared = frozenset.intersection(*found) if (found := _flags(lines)) else frozenset()
     model = names[0] if names else platform.machine()
     return Cpu(model=model, flags=tuple(sorted(shared & _FOR_MATRICES)))
 
 
-def saturates(cpuinfo: Path = _CPUINFO) -> bool:
-    """Whether u8 x s8 products may overflow 16 bits and be cut off.
-
-    x86 without VNNI adds two such products in 16 bits (``vpmaddubsw``). Where the flags cannot be
-    read, the answer is the safe one.
-
-    Args:
-        cpuinfo: the kernel's description of the CPU.
-    """
-    if platform.machine().lower() not in ("x86_64", "amd64", "i686", "x86"):
-        return False
-    if (lines := _lines(cpuinfo)) is None:
-        return True
-    flags = _flags(lines)
-    return not flags or not all(found & _VNNI for found in flags)
-
-
-def _lines(cpuinfo: Path) -> list[tuple[str, str, str]] | None:
-    """Key, colon and value of each line; None where the file cannot be read."""
+def _lines(cpuinfo: Path) -> list[tuple[str, str, str]]:
+    """Key, colon and value of each line; none where the file cannot be read."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
+        return []
     parts = (line.partition(":") for line in lines)
     return [(key.strip(), colon, value) for key, colon, value in parts]
 

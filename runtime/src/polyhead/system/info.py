@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 def system_info() -> dict[str, Any]:
     """CPU and versions, as plain data."""
-    found = _cpu()
+    found = cpu.describe()
     return {
         "cpu": {"model": found.model, "flags": list(found.flags)},
         "versions": {
@@ -49,8 +49,3 @@ def onnxruntime_distributions() -> list[str] | None:
         if _PACKAGE in f"\n{files}":
             found.append(f"{name.replace('_', '-')} {version}")
     return found or None
-
-
-@cache
-def _cpu() -> cpu.Cpu:
-    return cpu.describe()
