@@ -17,6 +17,7 @@ from polyhead_bench.statistics import Interval
 LIMITS = Path(__file__).parent / "limits.toml"
 """The project's own."""
 
+_VNNI = {"avx512_vnni", "avx_vnni"}
 _SCALES = {"MB": 1e6, "MiB": 2**20, "GiB": 2**30}
 
 State = Literal["pass", "missed", "unmeasured"]
@@ -37,6 +38,7 @@ class Limit:
     threads: int | None = None
     hidden_size: int | None = None
     heads: int | None = None
+    vnni: bool | None = None
 
     def __post_init__(self) -> None:
         if (self.at_most is None) is (self.at_least is None):
@@ -60,6 +62,7 @@ class Limit:
             and self.threads in (None, results.threads)
             and self.hidden_size in (None, model["hidden_size"])
             and len(model["heads"]) >= (self.heads or 0)
+            and self.vnni in (None, bool(_VNNI & set(results.machine["cpu"]["flags"])))
         )
 
 

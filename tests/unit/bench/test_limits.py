@@ -62,10 +62,12 @@ def test_a_scenario_that_was_asked_for_and_gave_nothing_is_unmeasured(run):
         pytest.param({"threads": 8}, id="threads"),
         pytest.param({"hidden_size": 384}, id="model"),
         pytest.param({"heads": 5}, id="heads"),
+        pytest.param({"vnni": True}, id="vnni"),
     ],
 )
 def test_limits_of_other_runs_have_no_row_and_none_at_all_is_no_pass(run, more):
-    short = replace(run, asked=("single",))
+    machine = {**run.machine, "cpu": {"model": "a Haswell", "flags": ["avx2"]}}
+    short = replace(run, asked=("single",), machine=machine)
     assert limits.check(short, [limit(at_most=1, **more)]) == []
     assert not limits.passed([])
 
@@ -91,7 +93,7 @@ def test_the_last_third_of_a_soak_is_held_against_the_first(run):
 def test_the_projects_limits_are_read_and_name_known_figures(finished):
     known = limits.read()
     assert {row.scenario for row in known} <= set(finished.results.scenarios)
-    rows = [replace(row, threads=None, hidden_size=None, heads=None) for row in known]
+    rows = [replace(row, threads=None, hidden_size=None, heads=None, vnni=None) for row in known]
     states = {row.name: row.state for row in limits.check(finished.results, rows)}
     for name in (
         "concurrency errors polyhead-int8",

@@ -188,6 +188,21 @@ def test_a_schedule_with_other_answers_is_told_in_its_peers_state(finished):
     assert peers_table(other)["torch"][-1] == expected
 
 
+@pytest.mark.parametrize(("faster", "said"), [(0.9, True), (1.2, False)])
+def test_int8_that_is_slower_than_float_is_told(finished, faster, said):
+    times = finished.results.scenarios["single"]
+    own = times[finished.results.baseline]["ms"]
+    floats = {"ms": [[faster * ms for ms in one] for one in own]}
+    peers = {**finished.results.peers, "polyhead-fp32": {"about": "fp32"}}
+    other = changed(
+        finished,
+        peers=peers,
+        scenarios={**finished.results.scenarios, "single": {**times, "polyhead-fp32": floats}},
+    )
+    state = peers_table(other)[finished.results.baseline][-1]
+    assert ("load with precision='fp32'" in state) == said
+
+
 def test_every_schedule_has_a_ratio_and_one_is_the_best(finished):
     (table,) = [t for t in tables(finished.results) if t.title.startswith("All texts at once")]
     rows = [row for row in table.rows if row[0] == "torch"]

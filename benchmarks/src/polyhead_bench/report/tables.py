@@ -13,6 +13,8 @@ from polyhead_bench.agreement import ALIKE
 from polyhead_bench.metrics import agreement, best_schedule, round_times, speedups
 from polyhead_bench.results import Results
 
+_FLOAT = "polyhead-fp32"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,6 +50,12 @@ def troubles(results: Results, name: str) -> list[str]:
     same = agreement(results, name)
     if same is not None and same < ALIKE:
         found.append(f"other answers: {same:.2f} the same")
+    float_times = speedups(results, "single").get(_FLOAT)
+    if name == results.baseline and float_times is not None and float_times.high < 1:
+        found.append(
+            f"int8 is slower than {_FLOAT} on this CPU: export with --also fp32 and load with"
+            " precision='fp32'"
+        )
     schedules = results.scenarios.get("offline", {}).get(name, {}).get("same", {})
     return found + [
         f"other answers in lists, {schedule}: {share:.2f} the same"
