@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from polyhead_export.passes.quantise_linears import LARGEST, weight_scales
 
 _BLOCK = 64
-_DAMPING = 0.2
+_DAMPING = 0.1
 
 
 def nearest(weight: NDArray[np.floating[Any]]) -> NDArray[np.int8]:

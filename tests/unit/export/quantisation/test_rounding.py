@@ -57,7 +57,7 @@ def test_no_output_loses_more_than_by_the_nearest_values(seed, width, tokens):
     rows, weight = inputs(seed, width, tokens), weight_of(seed, width, 5)
     values = rounded(rows, weight)
     moments = rows.T.astype(np.float64) @ rows
-    own = np.diagonal(moments).mean() * max(0.2, width / (width + tokens))
+    own = np.diagonal(moments).mean() * max(0.1, width / (width + tokens))
 
     def seen(kept):
         """On the tokens, with what each input is taken to be by itself."""
