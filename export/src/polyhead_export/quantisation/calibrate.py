@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -20,6 +21,8 @@ from polyhead_export.passes.smooth import Smooth, folds, smoothed
 from polyhead_export.quantisation.observe import Observation, encoder_points, observe
 from polyhead_export.quantisation.search import Setting, Smoothing, search, search_by_token
 from polyhead_export.texts import CalibrationTexts
+
+logger = logging.getLogger(__name__)
 
 # The Mul of a smoothing takes time as its point is wide. With one behind each of MiniLM's 18 points
 # that need it, a text takes 6% longer, two thirds of that behind the six of four times the width.
@@ -132,6 +135,7 @@ def calibrate(
     if known.keys() == encoder_points(model.graph).keys():
         return Calibrated(model, known)
     points = _pooled(observe(model, tokenizer, sampled, max_tokens=max_tokens))
+    _warn_of_few(points)
     uses = collections.Counter(id(linear.weight) for p in points for linear in p.linears)
     narrowest = min((len(point.low) for point in points), default=0)
     found = {}
@@ -144,6 +148,18 @@ def calibrate(
             find_by_token=partial(search_by_token, point, worth=worth),
         )
     return Calibrated(model, found)
+
+
+def _warn_of_few(points: Sequence[Observation]) -> None:
+    tokens = min((point.tokens for point in points), default=0)
+    widest = max((len(point.low) for point in points), default=0)
+    if tokens < widest:
+        logger.warning(
+            "the calibration texts have %s tokens, fewer than the %s inputs of the widest linear:"
+            " they tell little of which inputs go together, and weights are rounded more by"
+            " themselves. More or longer texts would help",
+            *(f"{tokens:,}", f"{widest:,}"),
+        )
 
 
 def _pooled(points: Sequence[Observation]) -> list[Observation]:

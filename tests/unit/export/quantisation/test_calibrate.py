@@ -87,6 +87,14 @@ def test_a_weight_that_is_no_number_is_refused_and_the_tensor_named(make_model, 
         quantisation.calibrate(graph, wordpiece, TEXTS, max_tokens=40)
 
 
+@pytest.mark.parametrize(("texts", "few"), [(("oslo", "anna"), True), (TEXTS.texts * 4, False)])
+def test_too_few_tokens_to_know_what_goes_together_are_told(case, wordpiece, caplog, texts, few):
+    sampled = CalibrationTexts(texts, 0)
+    quantisation.calibrate(ir.load(case("bert").path), wordpiece, sampled, max_tokens=40)
+    said = [message for message in caplog.messages if "fewer than the" in message]
+    assert bool(said) == few
+
+
 def test_every_linear_is_ranked_the_worst_first(calibrated):
     errors = [error for _, error in calibrated.ranking]
     assert len(errors) == 12
