@@ -29,9 +29,10 @@ test-newest:  ## the runtime at the newest versions there are, which may fail an
 	.venv-newest/bin/pip list
 	.venv-newest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
-test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user), labelled data (POLYHEAD_DATA=…)
+test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user; for ARM Debian's apt, too), labelled data (POLYHEAD_DATA=…)
 	$(BIN)/polyhead bench setup
-	POLYHEAD_PEERS=build/peers $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
+	POLYHEAD_PEERS=build/peers POLYHEAD_INDEX=1 $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/e2e/test_distributions.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
+	$(BIN)/python tests/e2e/aarch64.py tests/data/bundle
 
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz

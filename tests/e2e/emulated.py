@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 import polyhead
 from polyhead.heads import decoder
 from polyhead.system.cpu import saturates
+from polyhead.system.onnx_runtime import ort
 
 QEMU = "qemu-x86_64"
 PRECISION = "session.x64quantprecision"
@@ -63,12 +63,12 @@ def answers(bundle: Path, texts: Sequence[Any], precision: bool | None = None) -
     }
 
 
-def emulated(cpu: str, arguments: Sequence[str], *, flags: str, seconds: float) -> dict[str, Any]:
-    """What this file prints on another CPU.
+def emulated(cpu: str, arguments: Sequence[str], *, flags: str, seconds: float) -> Any:
+    """What Python prints as JSON on another CPU.
 
     Args:
         cpu: qemu's name of it.
-        arguments: of this file.
+        arguments: of the interpreter.
         flags: of /proc/cpuinfo there.
         seconds: after which it is stopped.
     """
@@ -77,15 +77,14 @@ def emulated(cpu: str, arguments: Sequence[str], *, flags: str, seconds: float) 
         cpuinfo.parent.mkdir()
         cpuinfo.write_text(f"model name : {cpu}\nflags : {flags}\n", encoding="utf-8")
         done = subprocess.run(
-            [QEMU, "-L", folder, "-cpu", cpu, sys.executable, __file__, *arguments],
+            [QEMU, "-L", folder, "-cpu", cpu, sys.executable, *arguments],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             timeout=seconds,
         )
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
 def difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -135,7 +134,7 @@ def main(arguments: Sequence[str]) -> None:
         precision = None if asked.precision is None else asked.precision == 1
         found = answers(asked.bundle, texts, precision)
     else:
-        same = [str(asked.bundle)]
+        same = [__file__, str(asked.bundle)]
         for name in ("texts", "limit", "precision"):
             if (value := getattr(asked, name)) is not None:
                 same += [f"--{name}", str(value)]

@@ -1,11 +1,13 @@
 """The four distributions together: commands are found one at a time, kinds are the same in all."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import aarch64
 import pytest
 
 from polyhead.cli.main import BUILT_IN
@@ -98,3 +100,23 @@ def test_the_three_registries_have_the_same_built_in_kinds():
     assert list(DECODERS) == list(NETWORKS) == list(METRICS)
     groups = [registry.group for registry in (DECODERS, NETWORKS, METRICS)]
     assert groups == ["polyhead.heads", "polyhead_models.heads", "polyhead_models.metrics"]
+
+
+@pytest.mark.skipif(
+    not os.environ.get("POLYHEAD_INDEX"), reason="POLYHEAD_INDEX=1 asks pip's package index"
+)
+@pytest.mark.parametrize("python", ["3.11", "3.14"])
+def test_the_runtime_has_wheels_for_arm(tmp_path, python):
+    project = tomllib.loads((ROOT / "runtime" / "pyproject.toml").read_text())["project"]
+    options = ["--quiet", "--dry-run", "--no-deps", "--target", str(tmp_path), "--report", "-"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", *options),
+            *aarch64.wheels_for(python),
+            *project["dependencies"],
+        ],
+        capture_output=True,
+        check=True,
+    )
+    found = [package["metadata"]["name"] for package in json.loads(done.stdout)["install"]]
+    assert sorted(found) == ["numpy", "onnxruntime", "tokenizers"]
