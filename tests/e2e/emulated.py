@@ -23,7 +23,8 @@ import numpy as np
 
 import polyhead
 from polyhead.heads import decoder
-from polyhead.system.cpu import saturates
+from polyhead.inference.int8_kernels import int8_kernel
+from polyhead.system import cpu as cpus
 from polyhead.system.onnx_runtime import ort
 
 QEMU = "qemu-x86_64"
@@ -51,7 +52,7 @@ def answers(bundle: Path, texts: Sequence[Any], precision: bool | None = None) -
         logits, encodings = engine.logits(texts), engine.encode(texts)
         faces = {head: decoder(head, spec) for head, spec in engine.heads.items()}
     return {
-        "saturates": saturates(),
+        "saturates": int8_kernel(cpus.describe()).saturates,
         "logits": {head: [row.tolist() for row in rows] for head, rows in logits.items()},
         "decisions": {
             head: [

@@ -50,12 +50,6 @@ def troubles(results: Results, name: str) -> list[str]:
     same = agreement(results, name)
     if same is not None and same < ALIKE:
         found.append(f"other answers: {same:.2f} the same")
-    float_times = speedups(results, "single").get(_FLOAT)
-    if name == results.baseline and float_times is not None and float_times.high < 1:
-        found.append(
-            f"int8 is slower than {_FLOAT} on this CPU: export with --also fp32 and load with"
-            " precision='fp32'"
-        )
     schedules = results.scenarios.get("offline", {}).get(name, {}).get("same", {})
     return found + [
         f"other answers in lists, {schedule}: {share:.2f} the same"
@@ -65,9 +59,15 @@ def troubles(results: Results, name: str) -> list[str]:
 
 
 def state(results: Results, name: str) -> str:
-    """What is wrong with a peer, and heads that it does not answer; empty where nothing is."""
+    """What is wrong with a peer, or would be faster, and heads that it does not answer."""
     found = troubles(results, name)
     answered = results.peers[name].get("agreement") or results.model["heads"]
+    float_times = speedups(results, "single").get(_FLOAT)
+    if name == results.baseline and float_times is not None and float_times.high < 1:
+        found.append(
+            f"int8 is slower than {_FLOAT} on this CPU: export with --also fp32 and load with"
+            " precision='fp32'"
+        )
     if without := [head for head in results.model["heads"] if head not in answered]:
         found.append(f"without heads: {', '.join(without)}")
     return "; ".join(found)
