@@ -84,7 +84,7 @@ bench-graphs: demo  ## the demo's graph against others of the same weights, one 
 bench-service: demo  ## lists, start, memory, answers under load, against limits
 	-$(BIN)/polyhead bench setup optimum
 	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-padded,optimum-int8 --scenarios offline,startup,memory,concurrency --limit 1500 --rounds 6 --check -o $(REPORT)/service
-	$(BENCH) --heads topic --peers polyhead-int8-one-thread,polyhead-int8-all-threads --scenarios lengths -o $(REPORT)/threads
+	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-all-threads --scenarios lengths -o $(REPORT)/threads
 
 bench-combine: demo  ## two encoders in one engine against one after the other, against limits
 	$(BENCH) --peers two-encoders,two-encoders-in-turn --threads 2 --scenarios single --limit 60 --rounds 15 --check -o $(REPORT)/combine

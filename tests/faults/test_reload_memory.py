@@ -53,7 +53,7 @@ assert expected[0] != expected[1]
 gc.collect()
 gc.disable()
 os.sched_getaffinity = lambda _: {0, 1}  # two threads, whatever the machine has
-engine = polyhead.load(one, threads=2)
+engine = polyhead.load(one, threads=2, intra_op_min_tokens=16)
 engine.warmup()
 stop, wrong, calls = threading.Event(), [], [0] * callers
 pool = [threading.Thread(target=work, args=(n,)) for n in range(callers)]

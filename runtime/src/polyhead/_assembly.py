@@ -43,7 +43,7 @@ class LoadSettings:
     provider: Provider = "cpu"
     provider_options: Mapping[str, Any] | None = None
     intra_op_threads: int | None = None
-    intra_op_min_tokens: int = thread_budget.INTRA_OP_MIN_TOKENS
+    intra_op_min_tokens: int | None = None
     spin: bool = False
     session_options: ort.SessionOptions | None = None
 
@@ -55,7 +55,8 @@ class LoadSettings:
             raise InvalidSetting(f"precision={precision!r}: allowed: None, int8, fp32.")
         if self.intra_op_threads is not None:
             whole_number("intra_op_threads", self.intra_op_threads, most=_MOST_THREADS)
-        whole_number("intra_op_min_tokens", self.intra_op_min_tokens)
+        if self.intra_op_min_tokens is not None:
+            whole_number("intra_op_min_tokens", self.intra_op_min_tokens)
         if type(self.spin) is not bool:
             raise InvalidSetting(f"spin={self.spin!r}: expected True or False.")
         for name, kind, expected in (
@@ -80,8 +81,9 @@ class LoadSettings:
 
     @property
     def for_one_text(self) -> int:
-        """Threads for a single-text request; 1 where the caller has set the threads of a call."""
-        if self.session_options is not None or self.intra_op_threads is not None:
+        """Threads for a single-text request that is long enough; 1 where that was not asked for."""
+        given = (self.session_options, self.intra_op_threads)
+        if self.intra_op_min_tokens is None or given != (None, None):
             return 1
         return thread_budget.for_one_text(thread_budget.budget(self.threads))
 
@@ -167,9 +169,9 @@ class Assembly:
             spin=settings.spin,
             session_options=settings.session_options,
         )
-        count, multi_threaded = settings.for_one_text, None
-        if provider == CPU and count > 1:
-            multi_threaded = MultiThreadedSession(session, count, settings.intra_op_min_tokens)
+        count, tokens, multi_threaded = settings.for_one_text, settings.intra_op_min_tokens, None
+        if provider == CPU and count > 1 and tokens is not None:
+            multi_threaded = MultiThreadedSession(session, count, tokens)
         self._sessions[key] = session, multi_threaded
         return self._sessions[key]
 

@@ -22,7 +22,6 @@ from polyhead.errors import (
     UnknownHead,
 )
 from polyhead.inference.providers import Provider
-from polyhead.inference.threads import INTRA_OP_MIN_TOKENS
 from polyhead.system import atomic, onnx_runtime
 from polyhead.text.inputs import OnOverflow, OverflowPolicy
 from polyhead.verify.golden import require_golden
@@ -118,7 +117,7 @@ def load(
     provider: Provider = "cpu",
     provider_options: Mapping[str, Any] | None = None,
     intra_op_threads: int | None = None,
-    intra_op_min_tokens: int = INTRA_OP_MIN_TOKENS,
+    intra_op_min_tokens: int | None = None,
     spin: bool = False,
     session_options: Any = None,  # onnxruntime's classes have no types, which pyright minds
 ) -> Engine:
@@ -155,9 +154,11 @@ def load(
             CUDA was checked for its answers on one GPU; its speed was not measured.
         provider_options: options of onnxruntime's execution provider.
         intra_op_threads: threads that share the work of one text; `threads` limits all together.
-            None for one, and for up to four in a single-text request, which takes a second session
-            at the first such text; see `polyhead.inference.threads`.
-        intra_op_min_tokens: shortest single-text request, in tokens, that these four compute.
+            None for one.
+        intra_op_min_tokens: shortest single-text request, in tokens, that up to four threads
+            compute, in a second session that the first such text has opened; for a process that has
+            the cores for itself and reads long texts. None for none; see
+            `polyhead.inference.threads`.
         spin: let these threads wait in a busy loop, which is faster by microseconds and takes the
             cores from everything else on the machine.
         session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,

@@ -136,7 +136,8 @@ def test_the_bundles_graph_with_a_mask_answers_as_pytorch(load, expected, schedu
 
 
 def test_settings_of_a_peer_reach_its_engine(load):
-    assert load("polyhead-int8-one-thread", ("topic",)).info()["intra_op_threads"] == 1
+    info = load("polyhead-int8-all-threads", ("topic",)).info()
+    assert info["multi_threaded"]["intra_op_min_tokens"] == 1
 
 
 def test_spans_of_padded_texts_end_within_the_text(textbook):

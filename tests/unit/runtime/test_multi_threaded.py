@@ -59,8 +59,15 @@ def test_warmup_opens_it(engine):
     assert engine.info()["multi_threaded"]["open"]
 
 
-@pytest.mark.parametrize("settings", [{"threads": 1}, {"intra_op_threads": 1}])
-def test_not_where_it_is_switched_off(bundle, settings):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"threads": 1, "intra_op_min_tokens": 6},
+        {"intra_op_threads": 1, "intra_op_min_tokens": 6},
+    ],
+)
+def test_only_where_it_is_asked_for_and_there_are_threads(bundle, settings):
     with load(bundle, **settings) as engine:
         assert engine.info()["multi_threaded"] is None
 

@@ -70,9 +70,6 @@ def _openvino(about: str, model: str = "openvino", **options: Any) -> PeerSpec:
 
 PEERS: dict[str, PeerSpec] = {
     "polyhead-int8": _ours("this project's int8 bundle"),
-    "polyhead-int8-one-thread": _named(
-        "the same, one thread for a text", "bundle", "bundle", intra_op_threads=1
-    ),
     "polyhead-int8-all-threads": _named(
         "the same, all threads for a single text of any length",
         "bundle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class BundlePeer(Peer):
         self._heads = list(heads) if heads else None
         self._folder, self.callers = folder, threads
         self._threads = settings.get("intra_op_threads", thread_budget.for_one_text(threads))
-        self._from = settings.get("intra_op_min_tokens", thread_budget.INTRA_OP_MIN_TOKENS)
+        self._from = settings.get("intra_op_min_tokens", math.inf)
         self._sessions: dict[int, OnnxSession] = {}
 
     def answer(self, text: Input) -> Answers:

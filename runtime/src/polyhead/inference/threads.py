@@ -10,21 +10,18 @@ from polyhead.errors import InvalidSetting
 from polyhead.system import cgroup as groups
 from polyhead.system.schema import whole_number
 
-# A session of onnxruntime has one number of threads. Two threads of onnxruntime 1.32 for one text,
-# which wait in a busy loop for each other while it is computed, took 0.94, 0.87, 0.75, 0.69, 0.60
-# and 0.57 times as long as one for 8, 16, 32, 64, 128 and 256 tokens (MiniLM int8, two cores of an
-# Intel Xeon with AVX512-VNNI), and gave the same bits; threads that sleep took 1.17, 1.17, 1.06,
-# 1.03, 0.81 and 0.67. With tokenising and decoding: 0.96, 0.91, 0.79, 0.73, 0.68 and 0.62. Of a
-# list each text has one thread: 1,618 texts/s against 1,305 for one after the other with two each
-# (mean 28 tokens, an AMD server).
 INTRA_OP = 1
-"""Threads of onnxruntime that share the work of one call, when the caller does not say."""
-INTRA_OP_MIN_TOKENS = 16
-"""Tokens from which on a single-text request is computed by several threads, when the caller does
-not say and they are free. It takes a second session (32 MB for MiniLM), which the first such text
-has opened in another thread (36 ms)."""
+"""Threads of onnxruntime that share the work of one call, when the caller does not say.
+
+Two for a single text, which wait for each other in a busy loop, help a process that has its cores
+for itself and reads long texts, and hurt where workers share the cores. MiniLM int8, two cores of
+an Intel Xeon with AMX, time of the graph with two over one: 1.0 to 1.1 at 16 tokens, 0.97 at 32,
+0.87 at 64, 0.78 at 128, 0.66 at 256. Four worker processes, 30 tokens: p50 10.1 ms with two
+threads each and 2.8 with one, 437 and 964 texts/s. (On a Xeon without AMX, alone: 0.87 at 16.)
+"""
 MOST_INTRA_OP = 4
-"""Threads for it. More than two were not measured."""
+"""Threads for a single-text request where the caller asks for several. More than two were not
+measured."""
 
 
 def budget(
