@@ -50,7 +50,7 @@ def test_the_table_of_peers_is_that_of_the_published_report():
     peers = [row[0] for row in table(REPORT, _title("Peers"))]
     shown = table("README.md", "### demo")
     assert [row[0] for row in shown] == peers
-    assert shown == table(REPORT, _title("One text at a time"))
+    assert shown == table(REPORT, _title("One text at a time, ms"))
 
 
 def _title(start):
