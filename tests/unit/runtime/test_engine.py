@@ -295,3 +295,12 @@ def test_a_bad_text_among_equals_is_named_by_its_own_place(counted):
     counting, _ = counted
     found = counting.predict(["\ud800", "thanks", "\ud800"], errors="return")
     assert [getattr(each, "index", None) for each in found] == [0, None, 2]
+
+
+def test_answers_are_the_same_whether_a_head_needs_offsets_or_not(engine):
+    """Labels alone are found without offsets, together with spans with them."""
+    texts = [*random_texts(11, 20), "", "né 東京 👍", "the parcel was late " * 30]
+    alone, together = engine.predict(texts, heads=["topic"]), engine.predict(texts)
+    for one, both in zip(alone, together, strict=True):
+        assert one["topic"] == both["topic"]
+        assert (one.tokens, one.windows) == (both.tokens, both.windows)

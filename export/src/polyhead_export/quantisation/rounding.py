@@ -28,11 +28,11 @@ def nearest(weight: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
 def compensated(
     weight: NDArray[np.float32], moments: NDArray[np.float32], tokens: int
 ) -> NDArray[np.int8]:
-    """Rounded together; no output has a larger error on these tokens than with `nearest`.
+    """Rounded together.
 
     A few tokens say more of each input's size than of which go together, and a text may hold what
     none of them did. So each input is taken to be a little larger by itself, the more the fewer
-    tokens there are.
+    tokens there are. On tokens like that, no output has a larger error than with `nearest`.
 
     Args:
         weight: float32 `(inputs, outputs)`.
