@@ -19,6 +19,7 @@ from polyhead import Engine
 from polyhead.bundle import EncoderInfo, Manifest, read
 from polyhead.text.encoding import Input
 from polyhead_export.errors import DeployedError
+from polyhead_export.passes.quantise_linears import LARGEST
 from polyhead_export.quantisation.calibrate import CalibratedPoint, Plan
 from polyhead_export.quantisation.stored import StoredCalibration, int8_weights
 from polyhead_models.checkpoint import Checkpoint
@@ -70,9 +71,19 @@ class DeployedBundle:
         return replace(self.calibration.plan, name=f"{name.removesuffix(_KEPT)}{_KEPT}")
 
     def points_of(self, graph: ir.Graph) -> Mapping[str, CalibratedPoint]:
-        """How the points of a new float graph were quantised; see `StoredCalibration.points_of`."""
-        own = ir.load(self.path / self.manifest.graphs[0].file).graph
-        return self.calibration.points_of(graph, int8_weights(own))
+        """How the points of a new float graph were quantised; see `StoredCalibration.points_of`.
+
+        Raises:
+            DeployedError: for weights of more than 7 bits, too, as bundles of versions before have.
+        """
+        own = int8_weights(ir.load(self.path / self.manifest.graphs[0].file).graph)
+        largest = max((int(abs(w.astype(int)).max()) for w in own.values()), default=0)
+        if largest > LARGEST:
+            raise DeployedError(
+                f"{self.path}: found int8 weights up to {largest}, as older versions made them; at"
+                f" most {LARGEST} is allowed now. Export all heads anew, without --calibrated-as."
+            )
+        return self.calibration.points_of(graph, own)
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ import logging
 import shutil
 from dataclasses import replace
 
+import onnx_ir as ir
 import pytest
 
 import polyhead
@@ -12,6 +13,7 @@ from polyhead.bundle import read, writer
 from polyhead.bundle.digest import entry, with_digest
 from polyhead.cli.main import main
 from polyhead.errors import DigestMismatch
+from polyhead_export import graphs
 from polyhead_export.combining import combine as combine_bundles
 from polyhead_export.errors import DeployedError
 from polyhead_export.pipeline import export
@@ -193,6 +195,20 @@ def test_other_logits_are_refused(kept, grown, exporting, tmp_path):
     (moved / "manifest.json").write_text(json.dumps(with_digest(manifest)))
     with pytest.raises(DeployedError, match="gives other logits in the new graph"):
         exporting(grown, tmp_path / "bundle", moved)
+
+
+def test_weights_of_8_bits_are_to_be_exported_again(kept, grown, exporting, tmp_path):
+    """As bundles of older versions have them."""
+    older = shutil.copytree(kept, tmp_path / "older")
+    manifest, model = read(older).manifest, ir.load(older / "model.int8.onnx")
+    node = next(node for node in model.graph if node.op_type == "MatMulIntegerToFloat")
+    weight = node.inputs[1]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * 2 - 1, name=weight.name)
+    graphs.save(model, older / "model.int8.onnx")
+    first = replace(manifest.graphs[0], **vars(entry(older / "model.int8.onnx")))
+    writer.write_manifest(older, replace(manifest, graphs=(first, *manifest.graphs[1:])))
+    with pytest.raises(DeployedError, match=r"weights up to 1\d\d, .*at most 64 "):
+        exporting(grown, tmp_path / "bundle", older)
 
 
 def test_a_float_bundle_has_nothing_to_keep(exported, grown, exporting, tmp_path):
