@@ -269,7 +269,7 @@ class Engine:
             if logits is not None:  # never, as all are wanted
                 for name, column, _ in job.run.heads:
                     for row in job.rows:
-                        found[name][row] = logits[column]
+                        found[name][row] = logits[column].copy()  # equal texts share none
         return found
 
     def encode(self, texts: Iterable[Input]) -> list[Encoding]:

@@ -281,6 +281,7 @@ def test_equal_texts_of_a_list_are_computed_once_and_answered_each(counted, engi
     arrays = counting.logits(texts)
     assert backend.rows == 3
     assert all(len(of_head) == len(texts) for of_head in arrays.values())
+    assert not any(np.shares_memory(rows[0], rows[2]) for rows in arrays.values())
     assert bits(counting, texts) == bits(engine, texts)
 
 
