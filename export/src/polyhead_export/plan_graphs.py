@@ -12,6 +12,7 @@ from polyhead import Engine
 from polyhead.text.encoding import Input
 from polyhead_export import graphs, variants
 from polyhead_export.engines import engine_over
+from polyhead_export.plans import FLOAT
 from polyhead_export.quantisation.calibrate import Calibrated, Plan, quantised
 from polyhead_export.settings import ExportSettings
 from polyhead_models.checkpoint import Checkpoint
@@ -51,10 +52,9 @@ class PlanGraphs:
     def keep(self, plan: Plan) -> None:
         """Leave the graph of one plan in the folder, and no other that was not asked for."""
         self.engine(plan).close()
-        others = {Plan().file, Plan(float_graph=True).file} - {plan.file}
-        if "fp32" in self._settings.also:
-            others.discard(Plan(float_graph=True).file)
-        for file in (*others, *([variants.QDQ] if plan.float_graph else [])):
+        kept = {plan.file, *([FLOAT.file] if "fp32" in self._settings.also else [])}
+        made = {Plan().file, FLOAT.file, *([variants.QDQ] if plan.float_graph else [])}
+        for file in made - kept:
             (self._folder / file).unlink(missing_ok=True)
 
     def slowdown(self, plan: Plan, first: Plan, texts: Sequence[Input]) -> float:

@@ -18,7 +18,7 @@ from polyhead_export.passes.clean import clean
 from polyhead_export.passes.half_precision import HalfPrecision, nodes_beyond_fp16
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_export.passes.prune_heads import PruneHeads
-from polyhead_export.quantisation.calibrate import Plan
+from polyhead_export.plans import FLOAT
 from polyhead_export.selection import chosen
 from polyhead_export.settings import Variant
 from polyhead_export.texts import CalibrationTexts
@@ -80,7 +80,7 @@ def write_variants(
     if "fp32" in also and first.precision == "fp32":
         logger.warning("--also fp32 adds nothing: %s is fp32 itself", first.file)
     elif "fp32" in also:
-        path = folder / Plan(float_graph=True).file
+        path = folder / FLOAT.file
         found.append(WrittenGraph(_entry(first, path, precision="fp32", target="onnx"), {}))
     if "padded" in also or "cuda" in also:
         found += _padded(checkpoint, first, folder, also=also, sampled=sampled)

@@ -51,8 +51,8 @@ def observe(
     """Run the float graph over the texts and look at every point of the encoder.
 
     Heads stay in float: they take a hundredth of the time, and decide. About a thousand tokens a
-    point are kept, and sixteen thousand added up, from all texts alike, so that neither memory nor
-    time grows with the texts.
+    point are kept, and the products of sixteen thousand added up, from all texts alike, so that
+    memory does not grow with the texts.
 
     Args:
         model: the float graph.
