@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from polyhead.bundle.digest import sha256
 from polyhead.errors import BundleError
 from polyhead.text.tokenizer import Tokenizer
+from polyhead_models import parts
 from polyhead_models.errors import EncoderError
 
 logger = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def build(config: dict[str, Any], *, code_of: str | None = None) -> PreTrainedMo
         EncoderError: when this version of transformers does not know the family.
     """
     settings = dict(config)
-    family = settings.pop("model_type")
+    family, kept = settings.pop("model_type"), settings.pop(parts.KEPT_HEADS, None)
     try:
         if code_of is None:
             made = transformers.AutoConfig.for_model(family, **settings)
@@ -154,7 +155,13 @@ def build(config: dict[str, Any], *, code_of: str | None = None) -> PreTrainedMo
                 dtype=torch.float32,
                 trust_remote_code=code_of is not None,
             )
-            return without_pooler(encoder)
+        if kept is not None:
+            if kept not in range(1, made.num_attention_heads + 1):
+                raise ValueError(
+                    f"{parts.KEPT_HEADS} = {kept!r}, where it has {made.num_attention_heads}"
+                )
+            parts.keep_heads(encoder, [torch.arange(kept)] * encoder.config.num_hidden_layers)
+        return without_pooler(encoder)
     except (OSError, ValueError, ImportError) as problem:
         raise EncoderError(
             f"encoder family {family!r}: transformers {transformers.__version__} cannot build it:"

@@ -8,6 +8,7 @@
     ├── EncoderError      the encoder cannot be found or loaded
     ├── CheckpointError   a checkpoint cannot be read, written or resumed
     ├── CombineError      heads or checkpoints that cannot stand over one encoder
+    ├── ShrinkError       an encoder cannot be made smaller in this way
     └── PeerError         another process of the same training run failed
 """
 
@@ -34,6 +35,10 @@ class CheckpointError(PolyheadError):
 
 class CombineError(PolyheadError):
     """Heads or checkpoints cannot stand over one encoder; says what differs."""
+
+
+class ShrinkError(PolyheadError):
+    """An encoder cannot be made smaller in this way; says what it has and what can be done."""
 
 
 class PeerError(PolyheadError):

@@ -1,4 +1,4 @@
-"""Tiny encoders of all families, the real MiniLM with the same heads, a trained checkpoint."""
+"""Tiny models of all families, the real MiniLM with the same heads, a trained checkpoint."""
 
 import collections
 import json
@@ -11,7 +11,6 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 import torch
-import transformers
 from transformers import PreTrainedModel
 
 from polyhead.heads import HeadSpec
@@ -30,81 +29,6 @@ MAX_TOKENS = 40
 # For tests of something else: 16 texts are few for a gate, one of them is 6%.
 ANY_LOSS = Limits(max_drop=100, max_flips=100)
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-BERT = {
-    "vocab_size": 128,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "initializer_range": 0.2,
-    "max_position_embeddings": MAX_TOKENS,
-}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "bert": {"model_type": "bert", **BERT},
-    # RoBERTa counts its positions from the padding id + 1 on.
-    "roberta": {
-        "model_type": "roberta",
-        **BERT,
-        "max_position_embeddings": MAX_TOKENS + 2,
-        "type_vocab_size": 1,
-        "pad_token_id": 1,
-    },
-    "distilbert": {
-        "model_type": "distilbert",
-        "vocab_size": 128,
-        "dim": 32,
-        "n_layers": 2,
-        "n_heads": 4,
-        "hidden_dim": 64,
-        "initializer_range": 0.2,
-        "max_position_embeddings": MAX_TOKENS,
-    },
-}
-RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
-FAMILIES |= {
-    "xlm-roberta": {**FAMILIES["roberta"], "model_type": "xlm-roberta"},
-    "camembert": {**FAMILIES["roberta"], "model_type": "camembert"},
-    "electra": {"model_type": "electra", **BERT, "embedding_size": 16},
-    "albert": {"model_type": "albert", **BERT, "embedding_size": 16},
-    "mpnet": {
-        "model_type": "mpnet",
-        **BERT,
-        "max_position_embeddings": MAX_TOKENS + 2,
-        "pad_token_id": 1,
-    },
-    # As deberta-v3: relative positions in buckets, and none that are absolute.
-    "deberta-v2": {
-        "model_type": "deberta-v2",
-        **BERT,
-        **RELATIVE,
-        "position_buckets": 8,
-        "share_att_key": True,
-        "norm_rel_ebd": "layer_norm",
-        "position_biased_input": False,
-        "type_vocab_size": 0,
-    },
-    # As deberta-v2-xlarge: a convolution beside the first layer.
-    "deberta-v2-conv": {
-        "model_type": "deberta-v2",
-        **BERT,
-        **RELATIVE,
-        "conv_kernel_size": 3,
-        "conv_act": "gelu",
-    },
-    # Layer 0 and 3 see the whole text, the others a window that is shorter than the text.
-    "modernbert": {
-        "model_type": "modernbert",
-        **BERT,
-        "num_hidden_layers": 4,
-        "local_attention": 8,
-        "global_attn_every_n_layers": 3,
-        **{f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")},
-    },
-    "nomic_bert": {"model_type": "nomic_bert", **BERT, "pad_token_id": 0},
-}
-# In transformers 5 only.
-if "nomic_bert" not in transformers.models.auto.configuration_auto.CONFIG_MAPPING:
-    del FAMILIES["nomic_bert"]
 LABELS = ("billing", "delivery", "praise")
 TRAINED = {"kind": "classification", "data": "mail", "target": "topic"}
 HEADS = {
@@ -148,13 +72,7 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def families() -> frozenset[str]:
-    """The names that `make_model` takes in this version of transformers."""
-    return frozenset(FAMILIES)
-
-
-@pytest.fixture(scope="session")
-def make_model() -> Callable[..., MultiHeadModel]:
+def make_model(families: dict[str, dict[str, Any]]) -> Callable[..., MultiHeadModel]:
     """Random weights from a fixed seed; the tiny BERT has two heads more, on other layers."""
 
     def make(family: str) -> MultiHeadModel:
@@ -162,7 +80,7 @@ def make_model() -> Callable[..., MultiHeadModel]:
         if family == "minilm":
             return _with_heads(encoders.load(MINILM)[0], HEADS, 256)
         heads = {**HEADS, **LAYERED} if family in LAYERED_FAMILIES else HEADS
-        return _with_heads(encoders.build(FAMILIES[family]), heads, MAX_TOKENS)
+        return _with_heads(encoders.build(families[family]), heads, MAX_TOKENS)
 
     return make
 
@@ -210,12 +128,13 @@ def count() -> Callable[[ir.Model], collections.Counter[str]]:
 def make_config(
     tmp_path_factory: pytest.TempPathFactory,
     wordpiece_json: str,
+    families: dict[str, dict[str, Any]],
 ) -> Callable[[Path], Config]:
     """`make_config(folder)` writes training data into `folder` and a tiny BERT beside it."""
     place = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(7)
     with encoders.quiet():
-        encoders.build(FAMILIES["bert"]).save_pretrained(place)
+        encoders.build(families["bert"]).save_pretrained(place)
     (place / "tokenizer.json").write_text(wordpiece_json, encoding="utf-8")
 
     def make(folder: Path) -> Config:

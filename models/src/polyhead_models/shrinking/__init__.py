@@ -1,0 +1,1 @@
+"""A checkpoint and texts in, a smaller checkpoint out."""
