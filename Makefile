@@ -41,7 +41,7 @@ faults: .venv/ready  ## attacks on the runtime and its writers that take minutes
 	OMP_WAIT_POLICY=passive BUNDLE=$(BUNDLE) $(BIN)/python -m pytest tests/faults
 
 test-transformers4: .venv4/ready  ## all encoder families on the last transformers 4
-	OMP_WAIT_POLICY=passive .venv4/bin/$(PYTEST) -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/models/test_remote_code.py
+	OMP_WAIT_POLICY=passive .venv4/bin/$(PYTEST) -W 'ignore:`torch.jit.script:DeprecationWarning' tests/unit/export/test_families.py tests/unit/export/test_parity.py tests/unit/export/test_narrowed.py tests/unit/models/test_remote_code.py tests/unit/models/test_shrinking_anatomy.py
 
 lint: .venv/ready  ## what CI asks of every change
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -15,6 +15,7 @@ KEPT_HEADS = "kept_attention_heads"
 """The key that a Hugging Face configuration gets where there are fewer attention heads, of the same
 width, than `num_attention_heads`, which the library divides the hidden width by."""
 
+# What attention modules call it, by family and version of transformers; some forwards read it.
 _HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
 _ALL_HEADS_WIDTHS = ("all_head_size", "dim")
 
@@ -32,8 +33,8 @@ class Layout:
         attention_out: the linear that reads the heads' values.
         ffn: the configuration's key for the number of neurons.
         depth: its key for the number of layers.
-        why_all_neurons: why neurons cannot be taken out; None where they can.
-        why_all_heads: the same for attention heads.
+        shared: whether all layers are one set of weights.
+        heads_bound: why attention heads cannot be taken out; None where they can.
     """
 
     layers: str = "encoder.layer"
@@ -43,12 +44,11 @@ class Layout:
     attention_out: str = "attention.output.dense"
     ffn: str = "intermediate_size"
     depth: str = "num_hidden_layers"
-    why_all_neurons: str | None = None
-    why_all_heads: str | None = None
+    shared: bool = False
+    heads_bound: str | None = None
 
 
 _BERT = Layout(to_heads=tuple(f"attention.self.{name}" for name in ("query", "key", "value")))
-_ONE_LAYER = "all its layers are one set of weights, run again and again"
 LAYOUTS = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra"), _BERT),
     "distilbert": Layout(
@@ -66,13 +66,12 @@ LAYOUTS = {
         ffn_out="ffn_output",
         to_heads=tuple(f"attention.{name}" for name in ("query", "key", "value")),
         attention_out="attention.dense",
-        why_all_neurons=_ONE_LAYER,
-        why_all_heads=_ONE_LAYER,
+        shared=True,
     ),
     "mpnet": Layout(
         to_heads=tuple(f"attention.attn.{name}" for name in "qkv"),
         attention_out="attention.attn.o",
-        why_all_heads="all its layers read one table of relative positions, a column for each head",
+        heads_bound="all its layers read one table of relative positions, a column for each head",
     ),
     "deberta-v2": Layout(
         to_heads=tuple(

@@ -227,6 +227,17 @@ def test_groups_of_layers_are_not_taken_apart(families):
         anatomy.narrowed(groups, layers=(0,))
 
 
+@pytest.mark.parametrize("layers", [(2, 1), (1, 1), (0, 5), (-1,)], ids=str)
+def test_layers_that_cannot_be_kept(make, layers):
+    with pytest.raises(ShrinkError, match=r"this encoder has 5. Name some of 0 to 4, ascending"):
+        anatomy.narrowed(make("bert"), layers=layers)
+
+
+def test_every_layer_keeps_as_much_as_the_others(make):
+    with pytest.raises(ValueError, match="equally many in every layer"):
+        anatomy.narrowed(make("bert"), layers=(0, 1), heads=[torch.arange(HEADS), torch.arange(2)])
+
+
 @pytest.mark.parametrize("name", ["modernbert", "deberta-v2-conv"])
 def test_a_first_layer_that_is_unlike_the_others_stays(make, name):
     encoder = make(name)

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_SHARED = "all its layers are one set of weights, run again and again"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
     """How much an encoder computes for each token.
@@ -78,10 +81,10 @@ def sub_layers(encoder: PreTrainedModel) -> list[SubLayers]:
         ShrinkError: where the layers are one set of weights, or not known.
     """
     layout, layers = parts.layout_of(encoder), layers_of(encoder)
-    if _is_shared(encoder):
+    if layout.shared:
         raise ShrinkError(
-            f"encoder family {encoder.config.model_type!r}: {layout.why_all_neurons}, so that no"
-            " layer has neurons or attention heads of its own. Take out whole layers only."
+            f"encoder family {encoder.config.model_type!r}: {_SHARED}, so that no layer has neurons"
+            " or attention heads of its own. Take out whole layers only."
         )
     return [
         SubLayers(
@@ -110,7 +113,8 @@ def check(encoder: PreTrainedModel, wanted: EncoderShape) -> None:
     """
     found, layout = shape_of(encoder), parts.layout_of(encoder)
     family = f"encoder family {encoder.config.model_type!r}"
-    reasons = {"ffn": layout.why_all_neurons, "attention_heads": layout.why_all_heads}
+    shared = _SHARED if layout.shared else None
+    reasons = {"ffn": shared, "attention_heads": shared or layout.heads_bound}
     if (groups := getattr(encoder.config, "num_hidden_groups", 1)) > 1:
         reasons["layers"] = f"its {groups} groups of layers are spread evenly over their number"
     for field in fields(EncoderShape):
@@ -171,8 +175,8 @@ def narrowed(
 ) -> PreTrainedModel:
     """A new encoder of some layers, and of each some neurons and attention heads.
 
-    It has copies of the weights; `encoder` stays as it is. `encoders.build` builds its shape from
-    what `encoders.settings` says of it.
+    It has copies of the weights, on the CPU; `encoder` stays as it is. `encoders.build` builds its
+    shape from what `encoders.settings` says of it.
 
     Args:
         encoder: may be narrowed already.
@@ -183,7 +187,10 @@ def narrowed(
     Raises:
         ShrinkError: when the shape cannot be made, see `check`, or a layer does not stay that has
             to.
+        ValueError: when the layers would have different widths.
     """
+    if any(len({len(of_layer) for of_layer in kept or ()}) > 1 for kept in (neurons, heads)):
+        raise ValueError("neurons and heads: expected equally many in every layer")
     shape = shape_of(encoder)
     wanted = EncoderShape(
         layers=len(layers),
@@ -201,16 +208,22 @@ def narrowed(
 
 
 def _with_layers(encoder: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
+    has = encoder.config.num_hidden_layers
+    if list(layers) != sorted(set(layers) & set(range(has))):
+        raise ShrinkError(
+            f"layers {_listed(layers)}: this encoder has {has}. Name some of 0 to {has - 1},"
+            " ascending."
+        )
     if needs_first(encoder) and layers[0] != 0:
         raise ShrinkError(
-            f"layers {', '.join(map(str, layers))}: in encoder family"
+            f"layers {_listed(layers)}: in encoder family"
             f" {encoder.config.model_type!r} the first layer is unlike the others. Keep layer 0."
         )
     layout = parts.layout_of(encoder)
     changed = {layout.depth: len(layers), **_kinds(encoder, layers)}
     made = encoders.build(encoders.settings(encoder) | changed)
     weights = dict(encoder.state_dict())
-    if not _is_shared(encoder):
+    if not layout.shared:
         weights = {n: t for n, t in weights.items() if not n.startswith(f"{layout.layers}.")}
         for place, number in enumerate(layers):
             prefix = f"{layout.layers}.{place}."
@@ -219,9 +232,8 @@ def _with_layers(encoder: PreTrainedModel, layers: Sequence[int]) -> PreTrainedM
     return made
 
 
-def _is_shared(encoder: PreTrainedModel) -> bool:
-    """Whether all layers are one set of weights."""
-    return len(layers_of(encoder)) != shape_of(encoder).layers
+def _listed(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers))
 
 
 def _kinds(encoder: PreTrainedModel, layers: Sequence[int]) -> dict[str, list[str]]:
@@ -233,8 +245,8 @@ def _kinds(encoder: PreTrainedModel, layers: Sequence[int]) -> dict[str, list[st
     every = getattr(encoder.config, "global_attn_every_n_layers", 1)
     if any(bool(number % every) != bool(place % every) for place, number in enumerate(layers)):
         raise ShrinkError(
-            f"layers {', '.join(map(str, layers))}: this transformers sees to it that one layer in"
-            f" {every} reads the whole text and the others a window, by their number. Keep layers"
-            " whose kinds fall into that order, or install transformers 5."
+            f"layers {_listed(layers)}: in transformers 4 every {every}th layer from 0 on reads the"
+            " whole text and the others a window; some of these would change. Keep others, such as"
+            " the first ones, or install transformers 5."
         )
     return {}
