@@ -18,7 +18,7 @@ from polyhead.inference import threads as thread_budget
 from polyhead.inference.providers import Provider
 from polyhead.inference.session import MultiThreadedSession, OnnxSession
 from polyhead.system.onnx_runtime import ort
-from polyhead.system.schema import whole_number
+from polyhead.system.schema import number, whole_number
 from polyhead.text.inputs import OnOverflow
 from polyhead.text.tokenizer import Tokenizer
 
@@ -46,6 +46,7 @@ class LoadSettings:
     intra_op_min_tokens: int | None = None
     spin: bool = False
     session_options: ort.SessionOptions | None = None
+    cascade: bool | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.verify, str) or self.verify not in _VERIFY:
@@ -68,6 +69,13 @@ class LoadSettings:
                 raise InvalidSetting(
                     f"{name}: found {type(value).__name__}, expected None or {expected}."
                 )
+        if self.cascade is not None and not isinstance(self.cascade, bool | Mapping):
+            raise InvalidSetting(
+                f"cascade={self.cascade!r}: expected None, True, False, or the confidence from"
+                " which the student's answer stands by head, as in {'topic': 0.9}."
+            )
+        for name, least in self.cascade.items() if isinstance(self.cascade, Mapping) else ():
+            number(f"cascade: {name}", least, most=1)
         for name in self.provider_options or {}:
             if not isinstance(name, str):
                 raise InvalidSetting(f"provider_options: found the name {name!r}, expected a text.")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from threading import RLock
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.bundle.collection import ROLES, TEACHER
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.heads import Decoder, HeadSpec, decoder
-from polyhead.heads.base import Result
+from polyhead.heads.base import Result, decoded
 from polyhead.inference.backend import Backend
 from polyhead.inference.scheduler import Job, Pass
 from polyhead.inference.session import MultiThreadedSession
@@ -124,10 +131,31 @@ class GraphRun(Pass):
     Attributes:
         reader: number of the reader whose token ids are fed.
         heads: name, column among the outputs and decoder of each.
+        role: of a cascade, which of the two models it is; None for others.
+        thresholds: of a student, by head the confidence from which its answer stands.
+        last: whether it waits for the student, and answers only what that has left.
     """
 
     reader: int
     heads: Sequence[tuple[str, int, Decoder]]
+    role: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    last: bool = False
+
+    def is_sure(
+        self,
+        name: str,
+        decoder: Any,  # one with `confidence`, where the head has a threshold
+        logits: NDArray[np.float32],
+        encoding: Encoding,
+        row: int,
+    ) -> bool:
+        """Whether the answer of a head stands; arguments as for `polyhead.heads.base.decoded`."""
+        least = self.thresholds.get(name)
+        if least is None:
+            return True
+        result = decoded(name, decoder, logits, encoding, {}, row)
+        return bool(decoder.confidence(result) >= least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,17 +189,31 @@ class HeadRequest:
     pair: InputPlan
     refused: Mapping[str, str]
 
-    def jobs(self, encoded: Sequence[object]) -> list[Job[GraphRun]]:
+    @cached_property
+    def passes(self) -> tuple[bool, ...]:
+        """What `jobs` takes as `last`, in its turn."""
+        teacher = any(run.last for plan in (self.text, self.pair) for run in plan.runs)
+        return (False, True) if teacher else (False,)
+
+    def jobs(
+        self, encoded: Sequence[object], answered: Mapping[int, Container[str]], *, last: bool
+    ) -> list[Job[GraphRun]]:
         """What has to be computed: a job for each different input and run of a graph.
 
         Args:
             encoded: by input, its encodings by reader; what is no tuple is passed over.
+            answered: by input, the heads that have an answer.
+            last: whether those that wait for the others, or the others.
         """
         jobs: dict[tuple[int, str | None, str], Job[GraphRun]] = {}
         for row, encodings in enumerate(encoded):
             if isinstance(encodings, tuple):
                 first = encodings[0]
                 for run in self._plan(encodings).runs:
+                    if run.last is not last:
+                        continue
+                    if last and all(name in answered[row] for name, _, _ in run.heads):
+                        continue
                     key = id(run), first.query, first.text
                     if key in jobs:
                         jobs[key].rows.append(row)
@@ -179,7 +221,12 @@ class HeadRequest:
                         jobs[key] = Job(run, [row], encodings[run.reader])
         return list(jobs.values())
 
-    def prediction(self, encodings: tuple[Encoding, ...], results: dict[str, Result]) -> Prediction:
+    def prediction(
+        self,
+        encodings: tuple[Encoding, ...],
+        results: dict[str, Result],
+        answered_by: dict[str, str],
+    ) -> Prediction:
         """Of an input; tokens and windows are those of the sub-model that read the most."""
         first, plan = encodings[0], self._plan(encodings)
         tokens, windows, truncated = len(first.ids), len(first.starts), first.truncated
@@ -188,10 +235,26 @@ class HeadRequest:
             truncated |= other.truncated
         if len(plan.runs) > 1:
             results = {name: results[name] for name in plan.heads}
-        return Prediction(first.text, results, tokens, windows, truncated, first.query)
+            answered_by = {n: answered_by[n] for n in plan.heads if n in answered_by}
+        return Prediction(first.text, results, tokens, windows, truncated, first.query, answered_by)
 
     def _plan(self, encodings: tuple[Encoding, ...]) -> InputPlan:
         return self.text if encodings[0].query is None else self.pair
+
+
+class CascadeCounts:
+    """How many texts were asked the heads of a cascade, and how many of them the teacher, too."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # a signal handler that uses the engine would wait for itself
+        self.texts = self.escalated = 0
+
+    def add(self, heads: Container[str], answered_by: Iterable[Mapping[str, str]]) -> None:
+        """Count some texts; `answered_by` as in their predictions."""
+        roles = [{role for n, role in each.items() if n in heads} for each in answered_by]
+        with self._lock:
+            self.texts += sum(map(bool, roles))
+            self.escalated += sum(TEACHER in each for each in roles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +269,9 @@ class LoadedModel:
         max_tokens: longest input of any encoder.
         source: where it came from, for people; None where nobody said.
         origin: where it came from, to open it again; None for a back end that the caller made.
+        cascade: where there is a student and a teacher, by head the confidence from which the
+            student's answer stands; empty for others. Of other heads of one name, the last
+            sub-model's answers.
         requests: what calls have asked for, resolved.
     """
 
@@ -216,13 +282,18 @@ class LoadedModel:
     max_tokens: int
     source: str | None = None
     origin: Origin | None = None
+    cascade: Mapping[str, float] = field(default_factory=dict)
     requests: dict[object, HeadRequest] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, parts: Sequence[SubModel], source: str | None = None, origin: Origin | None = None
+        cls,
+        parts: Sequence[SubModel],
+        source: str | None = None,
+        origin: Origin | None = None,
+        cascade: Mapping[str, float] = MappingProxyType({}),
     ) -> LoadedModel:
-        """Heads of sub-models side by side; there is at least one sub-model."""
+        """Heads of sub-models side by side, or of a cascade; there is at least one sub-model."""
         decoders = {name: found for part in parts for name, found in part.decoders.items()}
         return cls(
             parts=parts,
@@ -232,12 +303,13 @@ class LoadedModel:
             max_tokens=max(part.max_tokens for part in parts),
             source=source,
             origin=origin,
+            cascade=cascade,
         )
 
     @property
     def note(self) -> str | None:
         """What would make one pass of two sub-models over one encoder; None where none are."""
-        for one, other in itertools.combinations(self.parts, 2):
+        for one, other in () if self.cascade else itertools.combinations(self.parts, 2):
             if one.bundle is None or other.bundle is None:
                 continue
             if one.backend is other.backend and one.max_tokens == other.max_tokens:
@@ -260,19 +332,28 @@ class LoadedModel:
         """How `heads`, all of which read inputs of this kind, answer them.
 
         Sub-models that read alike share the token ids, and one run where their graph is the same.
+        Of a cascade, the teacher waits for the student if it may be asked about one of its heads.
         """
         readers: list[InputReader] = []
-        columns: dict[tuple[int, int], list[str]] = {}
-        runs: dict[tuple[int, int], GraphRun] = {}
-        for part in self.parts:
-            asked = [name for name in heads if name in part.specs]
+        columns: dict[tuple[int, int, str | None], list[str]] = {}
+        runs: dict[tuple[int, int, str | None], GraphRun] = {}
+        owner = {name: part for part in self.parts for name in part.specs}
+        for place, part in enumerate(self.parts):
+            asked = [
+                name
+                for name in heads
+                if name in part.specs and (owner[name] is part or name in self.cascade)
+            ]
             if not asked:
                 continue
+            role = ROLES[place] if self.cascade else None
+            thresholds = {name: t for name, t in self.cascade.items() if name in asked}
+            last = role == TEACHER and bool(thresholds)
             reader = part.reader(kind)
             if reader not in readers:
                 readers.append(reader)
             number = readers.index(reader)
-            key = (id(part.backend), number)
+            key = (id(part.backend), number, role)
             outputs = columns.setdefault(key, [])
             for name in asked:
                 if part.specs[name].output not in outputs:
@@ -280,7 +361,14 @@ class LoadedModel:
             before = runs[key].heads if key in runs else ()
             own = [(n, outputs.index(part.specs[n].output), part.decoders[n]) for n in asked]
             runs[key] = GraphRun(
-                part.backend, part.multi_threaded, outputs, number, [*before, *own]
+                part.backend,
+                part.multi_threaded,
+                outputs,
+                number,
+                [*before, *own],
+                role,
+                {} if last else thresholds,
+                last,
             )
         decoders = [decoder for run in runs.values() for _, _, decoder in run.heads]
         offsets = not decoders or any(getattr(d, "needs_offsets", True) for d in decoders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -13,7 +13,14 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead._model import GraphRun, HeadRequest, LoadedModel, Origin, SubModel
+from polyhead._model import (
+    CascadeCounts,
+    GraphRun,
+    HeadRequest,
+    LoadedModel,
+    Origin,
+    SubModel,
+)
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
 from polyhead.heads import HeadSpec
@@ -134,6 +141,7 @@ class Engine:
         # is never freed there.
         self._models = PerProcess[WeakSet[LoadedModel]]()
         self._models.get(WeakSet).add(model)
+        self._counts = PerProcess[CascadeCounts]()
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -231,9 +239,9 @@ class Engine:
         inputs = check(texts, self._policy, request.refused, errors)
         encoded: list[tuple[Encoding, ...] | PolyheadError | None]
         encoded = [*self._encode(inputs, request, errors, wanted)]
-        groups = self._scheduler.group(request.jobs(encoded))
         results: dict[int, dict[str, Result]] = defaultdict(dict)
-        for job, logits in self._scheduler.run(groups, wanted):
+        answered_by: dict[int, dict[str, str]] = defaultdict(dict)
+        for job, logits in self._computed(request, encoded, results, wanted):
             for row in job.rows:
                 if logits is None:
                     encoded[row] = None
@@ -244,12 +252,18 @@ class Engine:
                     encoded[row] = _not_finite(job, logits, row)
                     continue
                 for name, column, decoder in job.run.heads:
-                    settings = chosen.get(name, _NO_OPTIONS)
-                    results[row][name] = decoded(
-                        name, decoder, logits[column], job.encoding, settings, row
-                    )
+                    given = name, decoder, logits[column], job.encoding
+                    if name in results[row] or not job.run.is_sure(*given, row):
+                        continue
+                    results[row][name] = decoded(*given, chosen.get(name, _NO_OPTIONS), row)
+                    if job.run.role is not None:
+                        answered_by[row][name] = job.run.role
+        if model.cascade:
+            self._counts.get(CascadeCounts).add(model.cascade, answered_by.values())
         return [
-            request.prediction(found, results[row]) if isinstance(found, tuple) else found
+            request.prediction(found, results[row], answered_by[row])
+            if isinstance(found, tuple)
+            else found
             for row, found in enumerate(encoded)
         ]
 
@@ -258,19 +272,21 @@ class Engine:
 
         Shapes are `(labels,)`, `(1,)`, `(hidden,)` or `(tokens, outputs)` by the head's kind. Heads
         that answer per text have one row a window, `(windows, …)`, for a text of several. Where a
-        head does not read an input of this kind, the array is empty, `(0,)`. Raises what `predict`
-        raises.
+        head does not read an input of this kind, the array is empty, `(0,)`. Of a cascade they are
+        those of the model that answers the text. Raises what `predict` raises.
         """
         request = self._request(heads, self._open())
         encoded = self._encode(check(texts, self._policy, request.refused), request)
+        found: dict[int, dict[str, NDArray[np.float32]]] = defaultdict(dict)
+        for job, logits in self._computed(request, encoded, found):
+            assert logits is not None  # as all are wanted
+            for row in job.rows:
+                for name, column, decoder in job.run.heads:
+                    given = name, decoder, logits[column], job.encoding
+                    if name not in found[row] and job.run.is_sure(*given, row):
+                        found[row][name] = logits[column].copy()  # equal texts share none
         names = [*request.text.heads, *request.pair.heads]
-        found: Logits = {name: [_NOTHING] * len(encoded) for name in names}
-        for job, logits in self._scheduler.run(self._scheduler.group(request.jobs(encoded))):
-            if logits is not None:  # never, as all are wanted
-                for name, column, _ in job.run.heads:
-                    for row in job.rows:
-                        found[name][row] = logits[column].copy()  # equal texts share none
-        return found
+        return {n: [found[row].get(n, _NOTHING) for row in range(len(encoded))] for n in names}
 
     def encode(self, texts: Iterable[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
@@ -305,12 +321,17 @@ class Engine:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
             self.predict(both, errors="return")  # no pair has one character at most
             self.predict(both[1:], errors="return")
+        for part in model.parts if model.cascade else ():  # of which a sure student asks no teacher
+            with Engine.of(LoadedModel.of((part,)), threads=1, policy=self._policy) as alone:
+                alone.warmup()
 
     def info(self) -> dict[str, Any]:
         """What really runs: provider, graph, threads, limits, heads and versions, as plain data.
 
         An engine of several sub-models has ``sub_models`` in place of ``graph``, and a ``note``
-        where two of them could be one pass. A closed engine still says what ran.
+        where two of them could be one pass. That of a cascade has ``cascade``: thresholds, and how
+        many texts this process has asked its heads, and its teacher about one of them. A closed
+        engine still says what ran.
         """
         model = self._model  # before the look at its end, after which it has no parts
         if self._last_info is not None:
@@ -319,6 +340,7 @@ class Engine:
         return {
             **first.backend.info(),
             **(_sub_models(model) if others else first.session_info()),
+            **({"cascade": self._cascade(model)} if model.cascade else {}),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -424,6 +446,26 @@ class Engine:
         except TypeError:  # a name that is no text
             found = None
         return found or resolve(heads, model)
+
+    def _computed(
+        self,
+        request: HeadRequest,
+        encoded: Sequence[object],
+        answered: Mapping[int, Container[str]],
+        wanted: Wanted | None = None,
+    ) -> Iterator[tuple[Job[GraphRun], Arrays | None]]:
+        """Each job with its logits; those of a teacher for what `answered` lacks by then."""
+        for last in request.passes:
+            if jobs := request.jobs(encoded, answered, last=last):
+                yield from self._scheduler.run(self._scheduler.group(jobs), wanted)
+
+    def _cascade(self, model: LoadedModel) -> dict[str, Any]:
+        counts = self._counts.get(CascadeCounts)
+        return {
+            "thresholds": dict(model.cascade),
+            "texts": counts.texts,
+            "escalated": counts.escalated,
+        }
 
     def _encode(
         self,

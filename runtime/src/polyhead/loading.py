@@ -11,6 +11,7 @@ from typing import Any
 from polyhead._assembly import Assembly, LoadSettings, Precision, Verify
 from polyhead._model import LoadedModel
 from polyhead.bundle import hub
+from polyhead.bundle.collection import ROLES, check_cascade
 from polyhead.bundle.head_spec import check_name
 from polyhead.bundle.reader import Bundle, read_parts
 from polyhead.engine import Engine
@@ -21,6 +22,7 @@ from polyhead.errors import (
     InvalidSetting,
     UnknownHead,
 )
+from polyhead.heads import decoder
 from polyhead.inference.providers import Provider
 from polyhead.system import atomic, onnx_runtime
 from polyhead.text.inputs import OnOverflow, OverflowPolicy
@@ -73,23 +75,38 @@ class BundleOrigin:
             for path, prefix in zip(self.paths, self.prefixes, strict=True)
             for bundle in read_parts(path, digests=False)
         ]
-        _check_clash(found)
+        cascade = _thresholds(found, self.settings.cascade)
+        if cascade is None:
+            _check_clash(found)
         wanted = self.settings.heads
-        known = [f"{prefix}{name}" for bundle, prefix in found for name in bundle.manifest.heads]
+        last = {
+            f"{prefix}{name}": bundle for bundle, prefix in found for name in bundle.manifest.heads
+        }
         for head in wanted or ():
-            check_name(head, known)
+            check_name(head, last)
         assembly, parts = Assembly(self.settings), []
         for bundle, prefix in found:
-            own = None
-            if wanted is not None:
-                own = [name for name in bundle.manifest.heads if f"{prefix}{name}" in wanted]
-                if not own:
-                    continue
-            part = assembly.sub_model(bundle, own)
+            own = [n for n in bundle.manifest.heads if wanted is None or f"{prefix}{n}" in wanted]
+            # A student that answers nothing of what is wanted is left out, too.
+            if not any(
+                last[f"{prefix}{n}"] is bundle or f"{prefix}{n}" in (cascade or ()) for n in own
+            ):
+                continue
+            part = assembly.sub_model(bundle, None if wanted is None else own)
             if self.settings.verify == "golden" or not onnx_runtime.trusted():
                 require_golden(part)
             parts.append(part.with_prefix(prefix) if prefix else part)
-        model = LoadedModel.of(parts, ", ".join(map(str, self.paths)), origin=self)
+        both = {
+            name: least
+            for name, least in (cascade or {}).items()
+            if all(name in part.specs for part in parts)
+        }
+        model = LoadedModel.of(
+            parts,
+            ", ".join(map(str, self.paths)),
+            origin=self,
+            cascade=both,
+        )
         if model.note is not None:
             _log.warning("%s", model.note)
         return model
@@ -120,6 +137,7 @@ def load(
     intra_op_min_tokens: int | None = None,
     spin: bool = False,
     session_options: Any = None,  # onnxruntime's classes have no types, which pyright minds
+    cascade: bool | Mapping[str, float] | None = None,
 ) -> Engine:
     """Load one bundle or several, check them, and make one engine.
 
@@ -163,6 +181,11 @@ def load(
             cores from everything else on the machine.
         session_options: an `onnxruntime.SessionOptions`, used as it is in place of `spin`,
             `intra_op_threads` and all that polyhead sets. Such an engine cannot be pickled.
+        cascade: of a bundle made by ``polyhead combine --cascade``, a small student and a large
+            teacher, None and True have the student answer, and the teacher what the student is not
+            sure of. False has the teacher answer all that it can, without the student. Of two
+            bundles, student first: by head the confidence, 0 to 1, from which the student's answer
+            stands, as in ``{"topic": 0.93}``; for the kinds classification and multilabel.
 
     Raises:
         BundleError: when the bundle cannot be read or trusted.
@@ -186,6 +209,7 @@ def load(
         intra_op_min_tokens=intra_op_min_tokens,
         spin=spin,
         session_options=session_options,
+        cascade=cascade,
     )
     places = tuple(_absolute(hub.located(each)) for each in (path, *more))
     return BundleOrigin(places, _prefixes((path, *more), prefix), settings).engine()
@@ -241,6 +265,48 @@ def _prefixes(
             f"prefix={prefix!r}: expected {len(names)} texts, one for each bundle."
         )
     return tuple(map(str, values))
+
+
+def _thresholds(
+    found: Sequence[tuple[Bundle, str]], asked: bool | Mapping[str, float] | None
+) -> Mapping[str, float] | None:
+    """Of a cascade, by head; empty where the teacher answers alone. None for heads side by side.
+
+    Raises:
+        InvalidSetting: where they cannot be a cascade.
+    """
+    stored = next((bundle.cascade for bundle, _ in found if bundle.cascade), None)
+    if stored is None and not isinstance(asked, Mapping):
+        if asked:
+            raise InvalidSetting(
+                "cascade=True: these bundles have no thresholds. 'polyhead combine STUDENT TEACHER"
+                " -o BUNDLE --cascade --texts TEXTS.jsonl' finds them and makes a bundle with them;"
+                " or give your own, as in cascade={'topic': 0.9}."
+            )
+        return None
+    if len(found) != len(ROLES):
+        raise InvalidSetting(
+            f"cascade: found {len(found)} sub-models, expected two: a student, and its teacher."
+            " Load others as engines of their own."
+        )
+    if asked is False:
+        return {}
+    heads = [{f"{p}{name}": s for name, s in b.manifest.heads.items()} for b, p in found]
+    thresholds = asked if isinstance(asked, Mapping) else stored or {}
+    if thresholds is stored:
+        thresholds = {f"{found[0][1]}{name}": least for name, least in stored.items()}
+    try:
+        check_cascade(thresholds, *heads)
+    except ValueError as problem:
+        raise InvalidSetting(str(problem)) from problem
+    for name in thresholds:
+        spec = heads[0][name]
+        if not hasattr(decoder(name, spec), "confidence"):
+            raise InvalidSetting(
+                f"cascade: the head {name!r} is of the kind {spec.kind}, whose results have no"
+                " confidence. Leave it out: the teacher answers it."
+            )
+    return thresholds
 
 
 def _check_clash(found: Sequence[tuple[Bundle, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import islice
 from typing import Any
@@ -35,6 +35,8 @@ class Prediction(Mapping[str, Any]):
         windows: windows that the text was read in.
         truncated: True when the end of the text was left out on the caller's demand.
         query: the first text of a pair; None for a single text.
+        answered_by: of a cascade, by head which model gave the answer: ``"student"`` or
+            ``"teacher"``; empty for other engines.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Prediction(Mapping[str, Any]):
     windows: int = 1
     truncated: bool = False
     query: str | None = None
+    answered_by: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, head: str) -> Any:
         try:
@@ -78,6 +81,7 @@ class Prediction(Mapping[str, Any]):
             "windows": self.windows,
             "truncated": self.truncated,
             "heads": {name: result.to_dict() for name, result in self.results.items()},
+            **({"answered_by": dict(self.answered_by)} if self.answered_by else {}),
         }
 
     def to_row(self) -> dict[str, Any]:
@@ -94,8 +98,8 @@ class Prediction(Mapping[str, Any]):
         row: dict[str, Any] = {} if self.query is None else {"query": self.query}
         row["text"] = self.text
         for name, result in self.results.items():
-            for number, (field, value) in enumerate(result.to_dict().items()):
-                key = f"{name}_{field}" if number or name in _TAKEN else name
+            for number, (attribute, value) in enumerate(result.to_dict().items()):
+                key = f"{name}_{attribute}" if number or name in _TAKEN else name
                 if not number or (key not in self.results and not isinstance(value, dict | list)):
                     row[key] = value
         return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,13 @@ class Bundle:
         path: the folder.
         manifest: what it says of itself.
         siblings: manifests of the other sub-models in the folder, which may share its graphs.
+        cascade: that of the folder; see `polyhead.bundle.Collection`.
     """
 
     path: Path
     manifest: Manifest
     siblings: tuple[Manifest, ...] = ()
+    cascade: Mapping[str, float] | None = None
 
     def file(self, entry: FileEntry) -> Path:
         """Path of a file of this bundle."""
@@ -141,12 +143,12 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
 
 
 def _read_parts(path: Path, digests: bool) -> tuple[Bundle, ...]:
-    manifests, pages = _manifests(path / MANIFEST, *_version(path))
+    manifests, pages, cascade = _manifests(path / MANIFEST, *_version(path))
     checked: dict[str, tuple[FileEntry, BundleLimit]] = {}
     for manifest in manifests:
         checked |= {entry.file: (entry, limit) for entry, limit in _limits(manifest)}
     found = tuple(
-        Bundle(path, manifest, (*manifests[:number], *manifests[number + 1 :]))
+        Bundle(path, manifest, (*manifests[:number], *manifests[number + 1 :]), cascade)
         for number, manifest in enumerate(manifests)
     )
     for entry, limit in checked.values():
@@ -178,25 +180,26 @@ def file_names(manifest: Path, *, pages: bool = False) -> tuple[str, ...]:
         DigestMismatch: when the manifest differs from its own digest.
         BundleFileMissing: when it cannot be read.
     """
-    parts, more = _manifests(manifest, *_contents(manifest))
+    parts, more, _ = _manifests(manifest, *_contents(manifest))
     entries = [*(entry for part in parts for entry in part.checked), *(more if pages else ())]
     return tuple(dict.fromkeys(entry.file for entry in entries))
 
 
 def _manifests(
     file: Path, data: dict[str, Any], version: int
-) -> tuple[tuple[Manifest, ...], tuple[FileEntry, ...]]:
-    """The manifest of each sub-model, and all files that are only for people."""
+) -> tuple[tuple[Manifest, ...], tuple[FileEntry, ...], Mapping[str, float] | None]:
+    """The manifest of each sub-model, all files that are only for people, and the cascade."""
     pages: tuple[FileEntry, ...] = ()
+    cascade = None
     if version == COLLECTION:
         whole = parse(Collection, data, where=str(file), error=ManifestError)
-        parts, pages = whole.parts, (whole.card,)
+        parts, pages, cascade = whole.parts, (whole.card,), whole.cascade
     else:
         parts = (parse(Manifest, data, where=str(file), error=ManifestError),)
     limits.SUB_MODELS.check(len(parts), str(file), ManifestError)
     limits.HEADS.check(sum(len(part.heads) for part in parts), str(file), ManifestError)
     limits.GRAPHS.check(sum(len(part.graphs) for part in parts), str(file), ManifestError)
-    return parts, (*pages, *(entry for part in parts for entry in part.pages))
+    return parts, (*pages, *(entry for part in parts for entry in part.pages)), cascade
 
 
 def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:

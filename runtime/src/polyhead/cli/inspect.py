@@ -28,7 +28,12 @@ def execute(arguments: argparse.Namespace) -> int:
         manifest = (arguments.bundle / MANIFEST).read_text(encoding="utf-8")
         output.write_json(json.loads(manifest))
     else:
-        output.write("\n\n".join(_page(bundle) for bundle in bundles))
+        pages = [_page(bundle) for bundle in bundles]
+        if bundles[0].cascade:
+            title = "cascade: the first model's answer stands from a confidence of"
+            rows = list(bundles[0].cascade.items())
+            pages.append(f"{title}\n{output.table(['head', 'threshold'], rows)}")
+        output.write("\n\n".join(pages))
     return 0
 
 

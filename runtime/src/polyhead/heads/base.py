@@ -78,7 +78,9 @@ class Decoder(Protocol):
 
         A decoder may take settings for one call as keyword arguments; it names them in an attribute
         `options`, a tuple of names. One that does not look at a text's single tokens says so by
-        ``needs_offsets = False``: texts are tokenised sooner without.
+        ``needs_offsets = False``: texts are tokenised sooner without. One whose results carry one
+        confidence, 0 to 1, has a method ``confidence(result)``, for results of calls without
+        settings: the head can be in a cascade then.
 
         Args:
             logits: `(labels,)`, `(1,)` or `(hidden,)` for heads that answer per text, `(windows,

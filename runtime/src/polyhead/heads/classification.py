@@ -56,6 +56,11 @@ class ClassificationDecoder:
         self._temperature = spec.temperature[0] if spec.temperature else None
         self.width = len(spec.labels)
 
+    @staticmethod
+    def confidence(result: Classification) -> float:
+        """The highest probability."""
+        return result.score
+
     def decode(
         self,
         logits: NDArray[np.float32],

@@ -59,6 +59,17 @@ class MultiLabelDecoder:
         self._temperature = spec.temperature
         self.width = len(spec.labels)
 
+    @staticmethod
+    def confidence(result: MultiLabel) -> float:
+        """How probable the least sure of all labels is to be rightly given, or rightly left out.
+
+        Args:
+            result: with the scores of all labels.
+        """
+        return min(
+            score if label in result.labels else 1 - score for label, score in result.scores.items()
+        )
+
     def decode(
         self, logits: NDArray[np.float32], encoding: Encoding, *, top: int | None = None
     ) -> MultiLabel:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polyhead._assembly import Assembly, LoadSettings
 from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import Bundle, Certificate, Golden, GoldenExample, read_parts
+from polyhead.bundle.collection import ROLES
 from polyhead.bundle.manifest import MANIFEST, Graph
 from polyhead.bundle.reader import file_names
 from polyhead.engine import Engine
@@ -28,7 +29,7 @@ class HeadCheck:
     """One head against the golden answers.
 
     Attributes:
-        head: its name.
+        head: its name; of a cascade also whose it is.
         max_error: largest absolute difference of a logit from the trained model's.
         tolerance: the most that the bundle declares.
         same_decisions: golden texts with the trained model's decision.
@@ -91,14 +92,20 @@ def verify(path: str | Path, *, stability: bool = False) -> Verification:
 
 
 def _verification(path: Path, *, stability: bool) -> Verification:
-    found = [_verified(bundle, stability=stability) for bundle in read_parts(path)]
+    bundles = read_parts(path)
+    found = [_verified(bundle, stability=stability) for bundle in bundles]
     if len(found) == 1:
         return found[0]
+    whose = [f" of the {role}" for role in ROLES] if bundles[0].cascade else [""] * len(found)
     measured = [each.stability for each in found if each.stability is not None]
     return Verification(
         files=len(file_names(path / MANIFEST)),
         token_ids_equal=all(each.token_ids_equal for each in found),
-        heads=tuple(check for each in found for check in each.heads),
+        heads=tuple(
+            replace(check, head=f"{check.head}{of}")
+            for each, of in zip(found, whose, strict=True)
+            for check in each.heads
+        ),
         stability=max(measured, key=lambda each: each.max_difference, default=None),
     )
 
