@@ -142,20 +142,22 @@ class GraphRun(Pass):
     thresholds: Mapping[str, float] = field(default_factory=dict)
     last: bool = False
 
-    def is_sure(
+    def answer(
         self,
         name: str,
         decoder: Any,  # one with `confidence`, where the head has a threshold
         logits: NDArray[np.float32],
         encoding: Encoding,
+        settings: Mapping[str, Any],
         row: int,
-    ) -> bool:
-        """Whether the answer of a head stands; arguments as for `polyhead.heads.base.decoded`."""
+    ) -> Result | None:
+        """The result of a head, as by `decoded`; None where it is not sure enough to stand."""
+        result = decoded(name, decoder, logits, encoding, settings, row)
         least = self.thresholds.get(name)
         if least is None:
-            return True
-        result = decoded(name, decoder, logits, encoding, {}, row)
-        return bool(decoder.confidence(result) >= least)
+            return result
+        plain = decoded(name, decoder, logits, encoding, {}, row) if settings else result
+        return result if decoder.confidence(plain) >= least else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from polyhead._model import (
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
 from polyhead.heads import HeadSpec
-from polyhead.heads.base import Result, decoded
+from polyhead.heads.base import Result
 from polyhead.inference import threads as thread_budget
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
@@ -252,12 +252,16 @@ class Engine:
                     encoded[row] = _not_finite(job, logits, row)
                     continue
                 for name, column, decoder in job.run.heads:
-                    given = name, decoder, logits[column], job.encoding
-                    if name in results[row] or not job.run.is_sure(*given, row):
+                    if name in results[row]:  # by the student
                         continue
-                    results[row][name] = decoded(*given, chosen.get(name, _NO_OPTIONS), row)
-                    if job.run.role is not None:
-                        answered_by[row][name] = job.run.role
+                    settings = chosen.get(name, _NO_OPTIONS)
+                    answer = job.run.answer(
+                        name, decoder, logits[column], job.encoding, settings, row
+                    )
+                    if answer is not None:
+                        results[row][name] = answer
+                        if job.run.role is not None:
+                            answered_by[row][name] = job.run.role
         if model.cascade:
             self._counts.get(CascadeCounts).add(model.cascade, answered_by.values())
         return [
@@ -282,8 +286,9 @@ class Engine:
             assert logits is not None  # as all are wanted
             for row in job.rows:
                 for name, column, decoder in job.run.heads:
-                    given = name, decoder, logits[column], job.encoding
-                    if name not in found[row] and job.run.is_sure(*given, row):
+                    given = name, decoder, logits[column], job.encoding, _NO_OPTIONS, row
+                    sure = name not in job.run.thresholds or job.run.answer(*given) is not None
+                    if sure and name not in found[row]:
                         found[row][name] = logits[column].copy()  # equal texts share none
         names = [*request.text.heads, *request.pair.heads]
         return {n: [found[row].get(n, _NOTHING) for row in range(len(encoded))] for n in names}

@@ -1,5 +1,9 @@
-"""Bundles in, one bundle out: their heads in one folder, graphs over one encoder as one graph."""
+"""Bundles in, one bundle out: their heads in one folder, graphs over one encoder as one graph.
 
+Or a cascade: a student and its teacher, with thresholds.
+"""
+
+from polyhead_export.combining.cascade import CascadeHead, cascade_heads
 from polyhead_export.combining.combine import Combined, combine
 
-__all__ = ["Combined", "combine"]
+__all__ = ["CascadeHead", "Combined", "cascade_heads", "combine"]

@@ -30,6 +30,7 @@ from polyhead.bundle.manifest import FORMAT
 from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.system.schema import plain
 from polyhead_export.card_facts import CardFacts
+from polyhead_export.combining.cascade import CascadeHead
 from polyhead_export.combining.groups import group
 from polyhead_export.combining.union import free_name, rename_outputs
 from polyhead_export.front_matter import front_matter
@@ -89,7 +90,11 @@ class FileStore:
         return self._folder / free
 
 
-def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
+def combine(
+    sources: Sequence[tuple[Path, str]],
+    target: Path,
+    cascade: Mapping[str, CascadeHead] | None = None,
+) -> Combined:
     """Put bundles into one, each with its metrics and provenance.
 
     Graphs over one encoder become one graph if every head gives the golden texts the logits that
@@ -99,24 +104,28 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
     Args:
         sources: folders of bundles, at least one, and what is put before the names of their heads.
         target: folder of the new bundle; an older bundle is replaced.
+        cascade: of a student and a teacher, which stay apart, what `cascade_heads` found; None for
+            heads side by side.
 
     Raises:
-        HeadClash: when two heads have one name.
+        HeadClash: when two heads have one name, other than of a student and its teacher.
         BundleError: when a bundle cannot be read or trusted, or something else is at `target`.
     """
     found = [read_parts(path) for path, _ in sources]
     prefixes = [prefix for _, prefix in sources]
-    _refuse_clash([(b, p) for own, p in zip(found, prefixes, strict=True) for b in own])
+    if cascade is None:
+        _refuse_clash([(b, p) for own, p in zip(found, prefixes, strict=True) for b in own])
+    thresholds = {n: c.threshold for n, c in (cascade or {}).items() if c.threshold is not None}
     with writer.staged(target) as folder:
         store = FileStore(folder, _CARD)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            graphs, names, merged = _graphs(found, store, Path(work))
+            graphs, names, merged = _graphs(found, store, Path(work), merge=cascade is None)
         parts = tuple(
             _part(bundle, prefixes[number], names[number], store, graphs[number])
             for number, bundles in enumerate(found)
             for bundle in bundles
         )
-        (folder / _CARD).write_text(_card(parts), encoding="utf-8")
+        (folder / _CARD).write_text(_card(parts, thresholds), encoding="utf-8")
         whole = Collection(
             format=FORMAT,
             version=COLLECTION,
@@ -125,7 +134,9 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
             provenance={
                 "combined_of": [part.encoder.name for part in parts],
                 "merged": merged,
+                **({"cascade": plain(cascade)} if cascade else {}),
             },
+            cascade=thresholds if cascade else None,
         )
         writer.write_manifest(folder, whole)
         size = sum(file.stat().st_size for file in folder.iterdir())
@@ -134,11 +145,11 @@ def combine(sources: Sequence[tuple[Path, str]], target: Path) -> Combined:
 
 
 def _graphs(
-    sources: Sequence[Sequence[Bundle]], store: FileStore, work: Path
+    sources: Sequence[Sequence[Bundle]], store: FileStore, work: Path, *, merge: bool
 ) -> tuple[list[_StoredGraphs], list[dict[str, str]], dict[str, list[str]]]:
     """Graphs in the new folder and new names of outputs, by source; what merged files are of."""
     names = _output_names(sources)
-    groups = group(sources, names, work)
+    groups = group(sources, names, work, merge=merge)
     moved = {number for each in groups if len(each.keys) > 1 for number, _ in each.keys}
     names = [own if number in moved else {} for number, own in enumerate(names)]
     graphs: list[_StoredGraphs] = [{} for _ in sources]
@@ -281,7 +292,7 @@ def _refuse_clash(found: Sequence[tuple[Bundle, str]]) -> None:
             owner[name] = bundle.path
 
 
-def _card(parts: Sequence[Manifest]) -> str:
+def _card(parts: Sequence[Manifest], thresholds: Mapping[str, float]) -> str:
     heads = {name: spec for part in parts for name, spec in part.heads.items()}
     quality = {name: found for part in parts for name, found in part.quality.items()}
     encoders = {part.encoder.name for part in parts}
@@ -295,4 +306,9 @@ def _card(parts: Sequence[Manifest]) -> str:
     rows = [[", ".join(p.heads), p.encoder.name, p.graphs[0].file, p.card.file] for p in parts]
     table = markdown_table(["heads", "encoder", "graph", "model card"], rows)
     cards = ", ".join(f"[{p.card.file}]({p.card.file})" for p in parts)
-    return f"{head}\n# {len(parts)} sub-models\n\n{table}\n\nModel cards: {cards}.\n"
+    title = f"{len(parts)} sub-models"
+    if thresholds:
+        title = "A student and its teacher"
+        table += "\n\nThe first model's answer stands from a confidence of:\n\n"
+        table += markdown_table(["head", "threshold"], list(thresholds.items()))
+    return f"{head}\n# {title}\n\n{table}\n\nModel cards: {cards}.\n"

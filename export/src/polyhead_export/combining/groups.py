@@ -80,7 +80,11 @@ class GraphGroup:
 
 
 def group(
-    sources: Sequence[Sequence[Bundle]], names: Sequence[Mapping[str, str]], folder: Path
+    sources: Sequence[Sequence[Bundle]],
+    names: Sequence[Mapping[str, str]],
+    folder: Path,
+    *,
+    merge: bool = True,
 ) -> list[GraphGroup]:
     """Graphs of one kind in one file where most of it is the same; why others stay apart is logged.
 
@@ -88,6 +92,7 @@ def group(
         sources: the sub-models of each folder.
         names: for each folder, new names of outputs, which no other folder has.
         folder: for the files of merged graphs.
+        merge: False leaves all apart, as a cascade needs them.
 
     Raises:
         GraphError: when a graph is none, or is refused.
@@ -104,7 +109,7 @@ def group(
         check_onnx(first.file.read_bytes(), str(first.file))
         for place, known in enumerate(groups):
             of_one_source = first.source in {use.source for use in known.uses}
-            if of_one_source or known.uses[0].kind != first.kind:
+            if not merge or of_one_source or known.uses[0].kind != first.kind:
                 continue
             try:
                 groups[place] = _merged([*known.uses, *uses], folder)
