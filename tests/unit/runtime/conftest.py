@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from resealing import reseal as reseal_bundle
 
 from polyhead import Engine, HeadSpec, load
-from polyhead.bundle import digest
+from polyhead.bundle import Collection, digest, read, writer
 from polyhead.cli.main import main
 from polyhead.system.schema import plain
 from polyhead.text.encoding import Input
@@ -158,6 +159,10 @@ MANY_TEXTS = (
 )
 
 
+CASCADE = {"topic": 0.55, "flags": 0.96, "match": 0.8}
+"""About half of the texts of these heads are sure enough."""
+
+
 @pytest.fixture(scope="session")
 def many_heads(
     make_bundle: Callable[..., Path],
@@ -176,6 +181,54 @@ def many_heads(
         manifest["graphs"][0].update(heads=list(MANY_HEADS), inputs=["input_ids", "token_type_ids"])
 
     edit_json(folder / "manifest.json", change)
+    _write_golden(folder, reseal)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher(
+    many_heads: Path, reseal: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same heads over other weights."""
+    folder = Path(shutil.copytree(many_heads, tmp_path_factory.mktemp("teacher") / "bundle"))
+    model = onnx.load(folder / "model.onnx")
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)[::-1].copy()
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, folder / "model.onnx")
+    _write_golden(folder, reseal)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cascade(many_heads: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of both: `many_heads` answers topic, flags and match where it is sure."""
+    folder = tmp_path_factory.mktemp("cascade") / "bundle"
+    with writer.staged(folder) as staged:
+        parts = []
+        for source, number in ((many_heads, ""), (teacher, "-2")):
+            manifest = read(source).manifest
+            golden = json.loads((source / "golden.json").read_text(encoding="utf-8"))
+            golden["tolerance"] = {f"model{number}.onnx": golden["tolerance"]["model.onnx"]}
+            (staged / f"golden{number}.json").write_text(json.dumps(golden), encoding="utf-8")
+            for name in ("tokenizer.json", "README.md"):
+                shutil.copy(source / name, staged)
+            shutil.copy(source / "model.onnx", staged / f"model{number}.onnx")
+            graph = replace(manifest.graphs[0], file=f"model{number}.onnx")
+            entry = digest.entry(staged / f"golden{number}.json")
+            parts.append(replace(manifest, graphs=(graph,), golden=entry))
+        whole = Collection(
+            format="polyhead-bundle",
+            version=2,
+            card=parts[0].card,
+            parts=tuple(parts),
+            cascade=CASCADE,
+        )
+        writer.write_manifest(staged, whole)
+    return folder
+
+
+def _write_golden(folder: Path, reseal: Callable[[Path], None]) -> None:
     reseal(folder)
     with load(folder) as engine:
         golden = {
@@ -184,7 +237,6 @@ def many_heads(
         }
     (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
     reseal(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

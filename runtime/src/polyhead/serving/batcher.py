@@ -152,6 +152,11 @@ class Batcher:
             self._leave(entry, future)
             del future  # the frames of its error would keep it, and so the engine's sessions
 
+    @property
+    def engine(self) -> Engine:
+        """What answers."""
+        return self._engine
+
     def stats(self) -> BatcherStats:
         """What happened so far, as plain numbers; may be called from any thread."""
         return self._counters.snapshot(waiting=self._pending.waiters, running=len(self._running))

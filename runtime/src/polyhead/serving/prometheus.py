@@ -38,6 +38,10 @@ _GAUGES = {
     "running": "Batches that threads have now.",
     "group_fill": "Tokens in a group by the most that it may have, 0 to 1, since the start.",
 }
+_OF_CASCADE = {
+    "texts": "Texts that the engine was asked heads of its cascade for, by whomever.",
+    "escalated": "Of these, texts for which the teacher was asked, too.",
+}
 
 
 class BatcherCollector:
@@ -60,6 +64,13 @@ class BatcherCollector:
             counter = CounterMetricFamily(f"polyhead_{name}", text, labels=self._names)
             counter.add_metric(self._values, getattr(stats, name))
             yield counter
+        for name, count in self._batcher.engine.info().get("cascade", {}).items():
+            if name in _OF_CASCADE:
+                counter = CounterMetricFamily(
+                    f"polyhead_cascade_{name}", _OF_CASCADE[name], labels=self._names
+                )
+                counter.add_metric(self._values, count)
+                yield counter
         for name, text in _GAUGES.items():
             gauge = GaugeMetricFamily(f"polyhead_{name}", text, labels=self._names)
             gauge.add_metric(self._values, getattr(stats, name))
