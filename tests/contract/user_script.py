@@ -5,6 +5,7 @@
 import asyncio
 import pickle
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def main(bundle: Path) -> None:
         intra_op_threads=None,
         spin=False,
         session_options=None,
+        cascade=None,
     ) as engine:
         engine.warmup()
         answered(engine)
@@ -125,6 +127,9 @@ def main(bundle: Path) -> None:
         engine.reload()
         engine.reload(bundle)
         copy.close()
+    with polyhead.load(bundle, bundle, cascade={"topic": 0.5}) as engine:
+        by: Mapping[str, str] = engine("a").answered_by
+        print(by["topic"], Batcher(engine).engine.info()["cascade"])
     try:
         engine("a")
     except polyhead.EngineClosed as problem:

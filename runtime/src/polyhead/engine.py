@@ -13,14 +13,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead._model import (
-    CascadeCounts,
-    GraphRun,
-    HeadRequest,
-    LoadedModel,
-    Origin,
-    SubModel,
-)
+from polyhead._model import CascadeCounts, GraphRun, HeadRequest, LoadedModel, Origin, SubModel
 from polyhead._request import Options, checked_options, resolve
 from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
 from polyhead.heads import HeadSpec
@@ -459,18 +452,15 @@ class Engine:
         answered: Mapping[int, Container[str]],
         wanted: Wanted | None = None,
     ) -> Iterator[tuple[Job[GraphRun], Arrays | None]]:
-        """Each job with its logits; those of a teacher for what `answered` lacks by then."""
+        """Each job with its logits; at last those of a teacher, for what `answered` lacks then."""
         for last in request.passes:
             if jobs := request.jobs(encoded, answered, last=last):
                 yield from self._scheduler.run(self._scheduler.group(jobs), wanted)
 
     def _cascade(self, model: LoadedModel) -> dict[str, Any]:
         counts = self._counts.get(CascadeCounts)
-        return {
-            "thresholds": dict(model.cascade),
-            "texts": counts.texts,
-            "escalated": counts.escalated,
-        }
+        thresholds = dict(model.cascade)
+        return {"thresholds": thresholds, "texts": counts.texts, "escalated": counts.escalated}
 
     def _encode(
         self,

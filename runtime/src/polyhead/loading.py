@@ -101,12 +101,8 @@ class BundleOrigin:
             for name, least in (cascade or {}).items()
             if all(name in part.specs for part in parts)
         }
-        model = LoadedModel.of(
-            parts,
-            ", ".join(map(str, self.paths)),
-            origin=self,
-            cascade=both,
-        )
+        source = ", ".join(map(str, self.paths))
+        model = LoadedModel.of(parts, source, origin=self, cascade=both)
         if model.note is not None:
             _log.warning("%s", model.note)
         return model
