@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 import polyhead
 from polyhead import Batcher, Engine, InvalidSetting, ManifestError, TextTooLong, load
+from polyhead._model import LoadedModel, SubModel
 from polyhead.bundle import read_parts
 from polyhead.heads import HeadSpec, decoder
 from polyhead.inference.session import OnnxSession
@@ -24,6 +26,13 @@ from polyhead.verify.golden import verify
 
 WORDS = ["anna", "oslo", "parcel", "thanks", "late", "the", "!", "東京", "lives", "who"]
 HEADS = ["topic", "flags", "match"]
+FLAGS = HeadSpec(
+    kind="multilabel.v1",
+    output="logits/flags",
+    labels=("no", "yes"),
+    activation="sigmoid",
+    max_tokens=24,
+)
 
 
 def some_texts():
@@ -93,15 +102,7 @@ def plain(predictions):
 )
 def test_a_set_of_labels_is_as_sure_as_its_least_sure_label(wordpiece, logits, given, expected):
     """The second label is given from a probability of 0.25 on; the first is at a temperature."""
-    spec = HeadSpec(
-        kind="multilabel.v1",
-        output="logits/flags",
-        labels=("no", "yes"),
-        activation="sigmoid",
-        thresholds=(0.5, 0.25),
-        temperature=(2.0, 1.0),
-        max_tokens=24,
-    )
+    spec = replace(FLAGS, thresholds=(0.5, 0.25), temperature=(2.0, 1.0))
     head = decoder("flags", spec)
     [encoding] = wordpiece.encode(["anna"])
     result = head.decode(np.array(logits, dtype=np.float32), encoding)
@@ -181,13 +182,34 @@ def test_a_list_asks_the_teacher_about_the_unsure_texts_in_one_pass(both, counte
     assert both.info()["cascade"] == before
 
 
-def test_confidence_does_not_depend_on_the_settings_of_a_call(both):
-    texts = [text for text in TEXTS if isinstance(text, str)]
-    options = {"flags": {"top": 1}, "topic": {"top": 1, "min_score": 0.99}}
-    for found, usual in zip(both.predict(texts, options=options), both.predict(texts), strict=True):
-        assert found.answered_by == usual.answered_by
-        assert found["flags"].labels == usual["flags"].labels
-        assert len(found["topic"].scores) == 1
+class Constant:
+    """A back end that gives every text the same logits for two labels."""
+
+    inputs = ("input_ids",)
+
+    def __init__(self, *logits):
+        self.logits = np.array(logits, dtype=np.float32)
+
+    def run(self, outputs, feeds):
+        rows = len(feeds["input_ids"])
+        return [np.tile(self.logits, (rows, 1)) for _ in outputs]
+
+    def info(self):
+        return {}
+
+
+@pytest.mark.parametrize("settings", [{}, {"top": 1}], ids=["all scores", "the highest"])
+def test_confidence_does_not_depend_on_the_settings_of_a_call(wordpiece, settings):
+    """The second label, whose score is not asked for, is the one that is not sure."""
+    heads = {"flags": FLAGS}
+    parts = [
+        SubModel.of(Constant(*logits), wordpiece, heads, 24)
+        for logits in ([4.0, -1.0], [-4.0, 4.0])
+    ]
+    with Engine.of(LoadedModel.of(parts, cascade={"flags": 0.9})) as engine:
+        found = engine("anna", options={"flags": settings})
+    assert found.answered_by == {"flags": "teacher"}
+    assert found["flags"].labels == ("yes",)
 
 
 def test_a_head_that_one_of_both_has_is_answered_by_that_one(bundle, many_heads):
