@@ -87,21 +87,6 @@ def test_a_target_that_no_shape_reaches_is_refused_with_one_that_can_be_asked_fo
     assert planned(speed_up=float(most), **fixed)
 
 
-@pytest.mark.parametrize(
-    ("fixed", "message"),
-    [
-        ({"ffn": 500}, "500 neurons: .* 64 to 1536 of them. Nearest: 448 and 512"),
-        ({"ffn": 4096}, "4096 neurons: .* Nearest: 1472 and 1536"),
-        ({"layers": 1}, "1 layers: .* 2 to 6 of them"),
-        ({"attention_heads": 7}, "7 attention heads: .* Nearest: 6 and 8"),
-    ],
-    ids=["no multiple", "more than there are", "too few layers", "half a tile"],
-)
-def test_a_fixed_part_that_is_not_allowed_is_refused(fixed, message):
-    with pytest.raises(ShrinkError, match=message):
-        planned(**fixed)
-
-
 def test_a_teacher_of_one_layer_keeps_it():
     one = EncoderShape(layers=1, ffn=128, attention_heads=2)
     found = candidates(one, COSTS, head_size=32)

@@ -19,12 +19,14 @@ __all__ = [
     "EncoderShape",
     "SubLayers",
     "check",
+    "head_size",
     "layers_of",
     "masked",
     "narrowed",
     "needs_first",
     "shape_of",
     "sub_layers",
+    "uncut",
 ]
 
 
@@ -95,6 +97,31 @@ def sub_layers(encoder: PreTrainedModel) -> list[SubLayers]:
     ]
 
 
+def uncut(encoder: PreTrainedModel) -> dict[str, int]:
+    """The parts that no student of this encoder has fewer of, by the field of `EncoderShape`."""
+    shape = shape_of(encoder)
+    return {part: getattr(shape, part) for part in _reasons(encoder)}
+
+
+def _reasons(encoder: PreTrainedModel) -> dict[str, str]:
+    """Why a part cannot be cut, for those that cannot."""
+    layout, found = parts.layout_of(encoder), {}
+    if layout.heads_bound is not None:
+        found["attention_heads"] = layout.heads_bound
+    if layout.shared:
+        found |= dict.fromkeys(("ffn", "attention_heads"), _SHARED)
+    if (groups := getattr(encoder.config, "num_hidden_groups", 1)) > 1:
+        found["layers"] = f"its {groups} groups of layers are spread evenly over their number"
+    return found
+
+
+def head_size(encoder: PreTrainedModel) -> int:
+    """Channels of an attention head."""
+    layout = parts.layout_of(encoder)
+    channels = parts.linear(layers_of(encoder)[0], layout.attention_out).in_features
+    return channels // parts.attention_heads(encoder)
+
+
 def needs_first(encoder: PreTrainedModel) -> bool:
     """Whether layer 0 has to stay, since the family builds its first layer unlike the others.
 
@@ -111,12 +138,8 @@ def check(encoder: PreTrainedModel, wanted: EncoderShape) -> None:
     Raises:
         ShrinkError: when it is larger than the encoder, or empty, or the family cannot have it.
     """
-    found, layout = shape_of(encoder), parts.layout_of(encoder)
+    found, reasons = shape_of(encoder), _reasons(encoder)
     family = f"encoder family {encoder.config.model_type!r}"
-    shared = _SHARED if layout.shared else None
-    reasons = {"ffn": shared, "attention_heads": shared or layout.heads_bound}
-    if (groups := getattr(encoder.config, "num_hidden_groups", 1)) > 1:
-        reasons["layers"] = f"its {groups} groups of layers are spread evenly over their number"
     for field in fields(EncoderShape):
         name = field.name.replace("_", " ")
         asked, most = getattr(wanted, field.name), getattr(found, field.name)

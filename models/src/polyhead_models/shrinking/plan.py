@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, product
@@ -12,7 +11,7 @@ from polyhead_models.errors import ShrinkError
 from polyhead_models.shrinking.anatomy import EncoderShape
 from polyhead_models.shrinking.cost import LayerCosts, attention_sizes, ffn_sizes
 
-_FEWEST = 2  # layers, unless the teacher has one
+_FEWEST = 2  # layers, unless fewer are asked for, or there are no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +52,18 @@ def candidates(
         costs: measured for the teacher, by `polyhead_models.shrinking.cost.layer_costs`.
         head_size: channels of an attention head, which stay.
         speed_up: the teacher's time over the student's, at least.
-        layers: fixes the number of layers.
-        ffn: fixes the number of neurons in each.
-        attention_heads: fixes the number of attention heads in each.
+        layers: fixes the number of layers, to what `anatomy.check` takes; so do the next two.
+        ffn: neurons in each.
+        attention_heads: of each.
 
     Raises:
-        ShrinkError: when no shape is as fast, with the most that can be asked for; or when a part
-            is fixed to what the teacher cannot be cut to.
+        ShrinkError: when no shape is as fast, with the most that can be asked for.
     """
     numbers = attention_sizes(teacher.attention_heads, head_size)
     shapes = product(
-        _chosen("layers", range(min(_FEWEST, teacher.layers), teacher.layers + 1), layers),
-        _chosen("neurons", ffn_sizes(teacher.ffn), ffn),
-        _chosen("attention heads", numbers, attention_heads),
+        [layers] if layers else range(min(_FEWEST, teacher.layers), teacher.layers + 1),
+        [ffn] if ffn else ffn_sizes(teacher.ffn),
+        [attention_heads] if attention_heads else numbers,
     )
     found = [
         _candidate(teacher, EncoderShape(layers=n, ffn=f, attention_heads=h), costs, head_size)
@@ -83,16 +81,6 @@ def candidates(
     rank = partial(_rank, teacher)
     by_depth = groupby(reached, key=lambda candidate: candidate.shape.layers)
     return sorted((max(same, key=rank) for _, same in by_depth), key=rank, reverse=True)
-
-
-def _chosen(part: str, allowed: Sequence[int], fixed: int | None) -> Sequence[int]:
-    if fixed is None or fixed in allowed:
-        return allowed if fixed is None else [fixed]
-    nearest = sorted(sorted(allowed, key=lambda number: abs(number - fixed))[:2])
-    raise ShrinkError(
-        f"{fixed} {part}: a student of this teacher has {allowed[0]} to {allowed[-1]} of them."
-        f" Nearest: {' and '.join(map(str, nearest))}."
-    )
 
 
 def _candidate(
