@@ -29,6 +29,7 @@ from polyhead_models.evaluation import HeadFigures, answers, figures
 from polyhead_models.training import processes
 from polyhead_models.training.holding import Untouched, gives_vectors, held, with_vectors
 from polyhead_models.training.objective import Objective, freeze, optimizer
+from polyhead_models.training.precision import bf16
 from polyhead_models.training.rows import Collator, TrainingRow
 
 COMPLETE = "complete"
@@ -304,7 +305,7 @@ def _arguments(
         learning_rate=planned.learning_rate,
         warmup_steps=math.ceil(settings.warmup * planned.steps),
         lr_scheduler_type="linear",
-        bf16=_bf16(settings.precision),
+        bf16=bf16(settings.precision),
         use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,
         data_seed=settings.seed,
@@ -319,13 +320,3 @@ def _arguments(
         dataloader_pin_memory=False,
         label_names=["targets"],
     )
-
-
-def _bf16(precision: str) -> bool:
-    """Whether to train in bf16 autocast; `auto` asks the CPU or GPU for the instructions."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
