@@ -32,6 +32,8 @@ DESCRIPTION = "polyhead.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 METRICS = "metrics.json"
+SHRUNK = "shrunk"
+"""Key of the provenance of a student: its teacher's shape, its own, and what each head lost."""
 LIBRARIES = ("polyhead", "torch", "transformers", "tokenizers", "accelerate")
 
 _TEACHER = ".teacher"
