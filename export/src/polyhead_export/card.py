@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from polyhead import Prediction
 from polyhead.bundle import Certificate, Gate, Graph, HeadQuality, Manifest
@@ -15,6 +16,7 @@ from polyhead_export import gate as gates
 from polyhead_export import temperatures
 from polyhead_export.card_facts import CardFacts, today
 from polyhead_export.front_matter import front_matter
+from polyhead_models.checkpoint import SHRUNK
 
 _LONGEST = 120  # characters of an example's answer
 
@@ -51,6 +53,7 @@ def card(manifest: Manifest, facts: CardFacts) -> str:
             ],
         ),
         "",
+        *_shrunk(manifest.provenance.get(SHRUNK)),
         *_labels(heads),
         *_examples(facts.examples),
         *_data(facts),
@@ -68,6 +71,28 @@ def card(manifest: Manifest, facts: CardFacts) -> str:
         " first lines; under `[card]` of the configuration they outlast the next export.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shrunk(found: Mapping[str, Any] | None) -> list[str]:
+    """What a student was made from, and what that cost each head on validation."""
+    if found is None:
+        return []
+    before, after = (
+        f"{shape['layers']} layers of {shape['ffn']} neurons and {shape['attention_heads']}"
+        " attention heads"
+        for shape in (found["teacher"]["shape"], found["student"]["shape"])
+    )
+    rows = [
+        [head, v["metric"], v["teacher"], v["student"], f"{100 * v['drop']['value']:.1f}"]
+        for head, v in found["heads"].items()
+        if v["passed"]
+    ]
+    return [
+        f"Shrunk by `polyhead shrink` from a trained model: {before} became {after}.",
+        "",
+        markdown_table(["head", "metric", "before", "after", "points lost"], rows),
+        "",
+    ]
 
 
 def _labels(heads: Mapping[str, HeadSpec]) -> list[str]:

@@ -39,7 +39,7 @@ from polyhead_export.temperatures import TemperedHead, summary, with_temperature
 from polyhead_export.variants import WrittenGraph, write_variants
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
-from polyhead_models.checkpoint import Checkpoint
+from polyhead_models.checkpoint import SHRUNK, Checkpoint
 from polyhead_models.config import Config
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import inputs
@@ -345,6 +345,8 @@ class ExportPipeline:
                 taken = self.deployed.manifest.graphs[0].sha256
                 found = {**self.deployed.facts, "taken_from": taken}
             facts["calibration"] = {**found, "alphas": calibrated.alphas(plan)}
+        if (shrunk := description.provenance.get(SHRUNK)) is not None:
+            facts[SHRUNK] = {key: value for key, value in shrunk.items() if key != "identity"}
         if further:
             facts["further_graphs"] = {f.graph.file: f.facts for f in further}
         return facts

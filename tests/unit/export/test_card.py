@@ -77,7 +77,7 @@ def page(exported):
     """The card of one head, with other labels and facts."""
     manifest = read(exported("fp32")).manifest
 
-    def make(name="topic", labels=("a", "b"), facts=None, encoder="org/encoder"):
+    def make(name="topic", labels=("a", "b"), facts=None, encoder="org/encoder", **provenance):
         shown = replace(
             manifest,
             encoder=replace(manifest.encoder, name=encoder),
@@ -85,6 +85,7 @@ def page(exported):
             heads={name: replace(manifest.heads["topic"], labels=labels)},
             quality={name: manifest.quality["topic"]},
             reliability={},
+            provenance={**manifest.provenance, **provenance},
         )
         return Page(card(shown, facts or CardFacts()))
 
@@ -169,3 +170,21 @@ def test_data_and_date_are_told(page, monkeypatch):
     assert "Exported on 1970-01-01." in found.text
     for row in (["mails", "2400", "400"], ["topic", "40", "macro_f1", "0.5000"]):
         assert " ".join(row) in " ".join(found.cells)
+
+
+def test_a_student_says_what_it_was_shrunk_from(page):
+    shape = {"layers": 6, "ffn": 1536, "attention_heads": 12}
+    drop = {"value": 0.004, "low": 0.0, "high": 0.01}
+    verdict = {"metric": "accuracy", "teacher": 0.93, "student": 0.926, "drop": drop}
+    shrunk = {
+        "teacher": {"checkpoint": "checkpoint", "shape": shape},
+        "student": {"shape": {**shape, "layers": 3}},
+        "heads": {"a|b": {**verdict, "passed": True}, "lost": {**verdict, "passed": False}},
+    }
+    found = page(shrunk=shrunk)
+    assert "6 layers of 1536 neurons and 12 attention heads became 3 layers" in found.text
+    assert found.tags <= EXPECTED
+    start = found.cells.index("points lost") + 1
+    assert found.cells[start : start + 5] == ["a|b", "accuracy", "0.9300", "0.9260", "0.4"]
+    assert "lost" not in found.cells
+    assert "Shrunk" not in page().text
