@@ -86,6 +86,15 @@ bench-service: demo  ## lists, start, memory, answers under load, against limits
 	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-padded,optimum-int8 --scenarios offline,startup,memory,concurrency --limit 1500 --rounds 6 --check -o $(REPORT)/service
 	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-all-threads --scenarios lengths -o $(REPORT)/threads
 
+shrink-demo: demo  ## an hour: the demo's checkpoint shrunk and measured, against limits; POLYHEAD_DATA=… or TEXTS=…
+	test -n "$(TEXTS)" || $(BIN)/python models/recipes/texts.py $(filter-out %/xsid.toml %/assistant.toml,$(wildcard models/recipes/*.toml)) -o build/texts.txt
+	$(BIN)/polyhead shrink build/demo/checkpoint -o build/demo/student --texts $(or $(TEXTS),build/texts.txt) --minutes 50 --resume
+	test -d build/demo/student-bundle || $(BIN)/polyhead export build/demo/student -o build/demo/student-bundle
+	$(BIN)/polyhead evaluate build/demo/bundle build/demo/data/demo.toml
+	$(BIN)/polyhead evaluate build/demo/student-bundle build/demo/data/demo.toml
+	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student,torch,ort-textbook,optimum-int8,openvino-int8 --scenarios single,offline --limit 60 --rounds 4 --check -o $(REPORT)/shrink
+	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student --scenarios shapes --threads 1 --check -o $(REPORT)/shrink-graphs
+
 bench-combine: demo  ## two encoders in one engine against one after the other, against limits
 	$(BENCH) --peers two-encoders,two-encoders-in-turn --threads 2 --scenarios single --limit 60 --rounds 15 --check -o $(REPORT)/combine
 

@@ -76,6 +76,13 @@ def test_the_bundle_and_the_checkpoint_are_taken_as_they_are(forms, models):
     assert forms.folder("checkpoint", ["topic"]) == models.checkpoint
 
 
+def test_the_student_is_taken_as_it_is(forms, models):
+    with pytest.raises(PeerFault, match="pass --student"):
+        forms.folder("student", ["topic"])
+    given = replace(forms, student=models.bundle)
+    assert given.folder("student", ["topic"], pruned=True) == models.bundle
+
+
 def test_a_failed_command_is_named_with_its_reason(forms):
     with pytest.raises(PeerFault, match=r"'polyhead export .* failed: polyhead export: .*nothing"):
         forms.folder("fp32", ["nothing"])

@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     usual = tuple(name for name, spec in peers.PEERS.items() if spec.usual)
     add("bundle", type=Path, metavar="BUNDLE")
     add("--checkpoint", type=Path, metavar="CHECKPOINT", help="behind the bundle")
+    add("--student", type=Path, metavar="BUNDLE", help="that of the peer polyhead-student")
     for name, default, about in (
         ("--peers", usual, f"ratios are of the first; {', '.join(peers.PEERS)}"),
         ("--scenarios", scenarios.USUAL, ", ".join(scenarios.SCENARIOS)),
@@ -94,6 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
     models = Models(
         bundle=arguments.bundle,
         checkpoint=arguments.checkpoint,
+        student=arguments.student,
         cache=arguments.cache,
         environments=arguments.environments,
     )

@@ -53,12 +53,15 @@ class Models:
     Attributes:
         bundle: the bundle that is measured.
         checkpoint: the checkpoint behind it; None measures what needs no other form.
+        student: a bundle of a smaller model with the same heads, or of both in a cascade; None
+            where there is none.
         cache: folder for what is made; kept from run to run.
         environments: folder of the virtual environments that some peers need.
     """
 
     bundle: Path
     checkpoint: Path | None
+    student: Path | None = None
     cache: Path
     environments: Path = Path("build/peers")
 
@@ -66,7 +69,8 @@ class Models:
         """The folder of a peer's model, made when it is not there yet.
 
         Args:
-            model: as in `polyhead_bench.peers.PeerSpec`: ``bundle`` and ``checkpoint`` as they are;
+            model: as in `polyhead_bench.peers.PeerSpec`: ``bundle``, ``checkpoint`` and ``student``
+                as they are;
                 ``fp32``, ``separate``, ``qdq``, ``cuda``, ``two-bundles`` and ``two-encoders``,
                 which are exported; or one of `CONVERTED`.
             heads: that the peer answers with.
@@ -77,6 +81,10 @@ class Models:
         """
         if model == "bundle" and (not pruned or self._has_just(heads)):
             return self.bundle
+        if model == "student":
+            if self.student is None:
+                raise PeerFault("student: needs the bundle of a smaller model; pass --student.")
+            return self.student
         if model in _ALSO and self._has_graph(_ALSO[model]):
             return self.bundle
         if self.checkpoint is None:

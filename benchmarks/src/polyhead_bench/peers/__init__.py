@@ -79,6 +79,7 @@ PEERS: dict[str, PeerSpec] = {
     "polyhead-int8-padded": _named(
         "the int8 bundle's graph with an attention mask, in padded batches", "masked", "masked"
     ),
+    "polyhead-student": _named("the bundle given as --student", "bundle", "student"),
     "polyhead-cuda": _named(
         "this project's graph for CUDA", "bundle", "cuda", provider="cuda", batch_tokens=4096
     ),
