@@ -66,6 +66,7 @@ def several(trained, tmp_path_factory):
     return Models(
         bundle=made.bundle,
         checkpoint=made.checkpoint,
+        student=made.bundle,
         cache=folder / "cache",
         environments=Path(os.environ.get("POLYHEAD_PEERS", folder / "none")),
     )
