@@ -157,6 +157,9 @@ def test_a_student_may_start_where_another_one_was(trained, text_file, costs, tm
 def test_a_student_may_be_shrunk_again(made, costs, tmp_path):
     with pytest.raises(ShrinkError, match="times as fast"):
         shrink(made.path, tmp_path / "next", ShrinkSettings(steps=(0, 1)))
+    assert not list(tmp_path.iterdir())  # no run that would be called interrupted
+    again = settings(steps=(0, 1))
+    assert checkpoints.is_checkpoint(shrink(made.path, tmp_path / "next", again).path)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ from polyhead_models.errors import CheckpointError, DataError, ShrinkError
 from polyhead_models.evaluation import evaluate
 from polyhead_models.heads.embedding import EmbeddingNetwork
 from polyhead_models.shrinking import reports, stages, texts
+from polyhead_models.shrinking.anatomy import EncoderShape
+from polyhead_models.shrinking.cost import LayerCosts
 from polyhead_models.shrinking.gate import judge
+from polyhead_models.shrinking.plan import Candidate
 from polyhead_models.shrinking.settings import ShrinkSettings
 from polyhead_models.shrinking.stages import ShrinkRun
 from polyhead_models.shrinking.students import restricted
@@ -92,9 +95,12 @@ def shrink(
         return _finished(target, identity, resume=resume)
     target = atomic.replaceable(target)
     transformers.set_seed(settings.seed)
-    with state.claimed(target, identity, resume=resume, overwrite=overwrite) as partial:
-        run = _read(checkpoints.load(source), names, settings, partial)
-        small, report = _made(run, source, save_general)
+    run = _read(checkpoints.load(source), names, settings, state.partial_folder(target))
+    with run.timed("plan"):
+        planned = stages.plan(run)
+    # What cannot be done is known by now, and leaves no state behind.
+    with state.claimed(target, identity, resume=resume, overwrite=overwrite):
+        small, report = _made(run, planned, source, save_general)
         _write(run, small, target, identity, report)
     return Shrunk(path=target, report=report)
 
@@ -171,11 +177,13 @@ def _rows(teacher: Checkpoint, train_set: Sequence[Example]) -> list[TrainingRow
 
 
 def _made(
-    run: ShrinkRun, source: Path, save_general: Path | None
+    run: ShrinkRun,
+    planned: tuple[EncoderShape, LayerCosts, list[Candidate]],
+    source: Path,
+    save_general: Path | None,
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The student with all heads, and the report on it."""
-    with run.timed("plan"):
-        shape, costs, ranked = stages.plan(run)
+    shape, costs, ranked = planned
     with run.timed("what stays"):
         small, standing = stages.start(run, shape)
     steps = stages.count_steps(run, small, standing)
