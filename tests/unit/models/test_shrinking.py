@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -327,3 +329,27 @@ def test_a_spoilt_head_does_not_pass(learnt):
     found = gate.judge(learnt.engine(), spoilt.engine(), [], asked, max_drop=1, max_distance=1)
     assert not found["topic"].passed
     assert all(verdict.passed for name, verdict in found.items() if name != "topic")
+
+
+def test_summaries_are_not_judged_without_labels(learnt):
+    # An engine that can answer nothing: whoever asks it fails.
+    silent = SimpleNamespace(
+        heads={"summary": replace(learnt.model.specs["topic"], kind="summary.v1")}
+    )
+    asked = ["parcel 3 is late"]
+    assert gate.judge(silent, silent, [], asked, max_drop=1, max_distance=1) == {}
+
+
+def test_a_run_does_not_go_on_with_other_rows(trained, costs, stopped_at, tmp_path):
+    own = tmp_path / "teacher"
+    shutil.copytree(trained.parent, own)
+    described = json.loads((own / trained.name / "polyhead.json").read_text(encoding="utf-8"))
+    for source in described["config"]["data"].values():
+        source["train"] = source["validation"] = str(own / "data" / "train.jsonl")
+    (own / trained.name / "polyhead.json").write_text(json.dumps(described), encoding="utf-8")
+    with stopped_at("task, step"):
+        shrink(own / trained.name, tmp_path / "student", settings())
+    rows = (own / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    (own / "data" / "train.jsonl").write_text("\n".join(rows[1:]), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="have changed"):
+        shrink(own / trained.name, tmp_path / "student", settings(), resume=True)

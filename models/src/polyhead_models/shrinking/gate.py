@@ -13,6 +13,11 @@ from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Estimate, ask, paired
 from polyhead_models.metrics import METRICS
 
+_WITHOUT_LABELS = {
+    *("classification.v1", "multilabel.v1", "tokens.v1", "regression.v1", "embedding.v1")
+}
+"""Kinds whose answers can be taken for labels, or compared; others are not judged without."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -51,7 +56,8 @@ def judge(
         teacher: over its checkpoint.
         student: over its own.
         examples: held out, with labels.
-        unlabelled: held out; for heads that have no label in `examples`.
+        unlabelled: held out; for heads that have no label in `examples`. Heads that give sentences
+            or answers to questions have no verdict then.
         max_drop: most points, of 100, that a head may lose.
         max_distance: 1 minus the least mean cosine of vectors without labels.
     """
@@ -66,7 +72,9 @@ def judge(
             verdict = partial(_judged, metric=str(METRICS[spec.kind].primary), max_drop=max_drop)
             a, b = ([answer.result for answer in side] for side in (first, second))
             found[head] = verdict(spec.kind, a, b, [answer.reference for answer in first])
-        elif texts := [t for t in unlabelled if isinstance(t, str) == (spec.input == "text")]:
+        elif spec.kind in _WITHOUT_LABELS and (
+            texts := [t for t in unlabelled if isinstance(t, str) == (spec.input == "text")]
+        ):
             a, b = ([p[head] for p in e.predict(texts, heads=[head])] for e in (teacher, student))
             if spec.kind == "embedding.v1":
                 found[head] = _vectors(a, b, max_distance)

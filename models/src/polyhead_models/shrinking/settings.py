@@ -72,4 +72,5 @@ class ShrinkSettings:
         for name, folder in (("teacher", teacher), ("start", self.start)):
             if folder is not None:
                 files[name] = sha256(folder / checkpoints.WEIGHTS)
+        files |= checkpoints.digests(checkpoints.describe(teacher).config)
         return {"config": {**settings, "heads": list(heads)}, "data": files}
