@@ -13,7 +13,16 @@ from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.errors import CheckpointError, DataError, ShrinkError
 from polyhead_models.model import MultiHeadModel
-from polyhead_models.shrinking import ShrinkSettings, anatomy, gate, keeping, shrink, texts
+from polyhead_models.shrinking import (
+    ShrinkSettings,
+    anatomy,
+    gate,
+    keeping,
+    mixing,
+    rounding,
+    shrink,
+    texts,
+)
 from polyhead_models.shrinking.anatomy import EncoderShape
 from polyhead_models.shrinking.students import Standing, student
 
@@ -215,9 +224,14 @@ def test_fitting_never_makes_a_sub_layer_worse(wide):
                 columns = (kept[i][1][:, None] * 8 + torch.arange(8)).flatten()
             errors = [0.0, 0.0]
             for batch in batches:
-                with keeping._inputs([whole]) as seen, torch.no_grad():
+                seen = []
+                hook = whole.register_forward_pre_hook(
+                    lambda _, inputs, into=seen: into.extend(inputs)
+                )
+                with torch.no_grad():
                     encoder(**batch)
-                x = seen[whole][batch["attention_mask"].bool()]
+                hook.remove()
+                x = seen[0][batch["attention_mask"].bool()]
                 for place, linear in enumerate((before, after)):
                     with torch.no_grad():
                         far = linear(x[:, columns]) - whole(x)
@@ -353,3 +367,44 @@ def test_a_run_does_not_go_on_with_other_rows(trained, costs, stopped_at, tmp_pa
     (own / "data" / "train.jsonl").write_text("\n".join(rows[1:]), encoding="utf-8")
     with pytest.raises(CheckpointError, match="have changed"):
         shrink(own / trained.name, tmp_path / "student", settings(), resume=True)
+
+
+def test_mixed_texts_start_as_one_and_end_as_another():
+    own, others = ["my parcel is late", "refund the coat please"], ["rain fell all night in oslo"]
+    found = mixing.mixed(own, [*others, " "], 50)
+    assert found == mixing.mixed(own, others, 50) != mixing.mixed(own, others, 50, seed=1)
+    assert len(found) == len(set(found)) > 20
+    ends = tuple(text.split()[-1] for text in own + others)
+    for text in found:
+        assert text.split()[0] in ("my", "refund")
+        assert text.split()[-1] in ends
+        assert set(text.split()) <= set(" ".join(own + others).split())
+    assert any("oslo" in text for text in found)
+    assert mixing.mixed([], others, 9) == []
+    assert all("oslo" not in text for text in mixing.mixed(own, [], 50))
+
+
+def test_mixed_texts_without_blanks_are_cut_between_characters():
+    found = mixing.mixed(["包裹还没有到", "我要退货"], [], 40)
+    assert len(found) > 10
+    assert all(text[0] in "包我" and text[-1] in "到货" and " " not in text for text in found)
+
+
+def test_rounding_is_to_255_values_and_gradients_pass_as_if_it_were_not(wide):
+    encoder, batches = wide
+    linear = anatomy.sub_layers(encoder)[0].ffn_out
+    seen = []
+    hook = linear.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    plain = encoder(**batches[0]).last_hidden_state
+    with rounding.rounded(encoder):
+        near = encoder(**batches[0]).last_hidden_state
+    again = encoder(**batches[0]).last_hidden_state
+    hook.remove()
+    assert torch.equal(plain, again)
+    assert 0 < (near - plain).abs().max() < 0.1 * plain.abs().max()
+    exact, coarse = seen[0], seen[1]
+    assert coarse.unique().numel() <= 255 < exact.unique().numel()
+    steps = coarse / (coarse.abs().max() / 127)
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+    (gradient,) = torch.autograd.grad(near.sum(), [linear.weight])
+    assert gradient.abs().sum() > 0

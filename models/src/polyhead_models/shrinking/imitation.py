@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from polyhead_models.data.batches import TokenBudgetBatches
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.shrinking.keeping import states_and_logits
 from polyhead_models.shrinking.outputs import Taught
+from polyhead_models.shrinking.rounding import rounded
 from polyhead_models.training.precision import autocast
 from polyhead_models.training.rows import Collator, TrainingRow
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 _TEMPERATURE = 2.0
 _ANSWERS, _LABELS = 0.7, 0.3  # of a head's loss
 _INNER, _INNER_UNTIL = 0.3, 0.6  # weight of the states before the last, and share of the steps
+_ROUNDED_FROM = 0.7  # share of the steps
 _DECAY = 0.99  # of the running mean of the weights
 _WEIGHT_DECAY = 0.01
 _SAVED = 60.0  # seconds between two states on disk
@@ -52,6 +55,7 @@ class Phase:
         learning_rate: highest; rises over the first twentieth, then falls to 0.
         seed: of the batches.
         evenly: whether each source of rows, labelled or not, gives as many.
+        rounded: whether the last steps are as int8 will be.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Phase:
     learning_rate: float
     seed: int
     evenly: bool = False
+    rounded: bool = False
 
 
 class Imitation(nn.Module):
@@ -167,10 +172,12 @@ def learn(
             done = step % len(batches)
             for chosen in list(batches)[done : done + phase.steps - step]:
                 batch = collate([rows[i] for i in chosen])
+                share = step / phase.steps
+                rounds = phase.rounded and share >= _ROUNDED_FROM
                 with autocast(mixed):
                     taught = teacher.of(batch, chosen)
-                    share = step / phase.steps
-                    loss = imitation(batch, taught, inner=_INNER * (share < _INNER_UNTIL))
+                    with rounded(student.encoder) if rounds else nullcontext():
+                        loss = imitation(batch, taught, inner=_INNER * (share < _INNER_UNTIL))
                 for group in optimizer.param_groups:
                     group["lr"] = phase.learning_rate * min(share * 20, (1 - share) / 0.95)
                 optimizer.zero_grad()
@@ -186,7 +193,8 @@ def learn(
                     state.save(step, before + now - start)
                     saved = time.perf_counter()
                 if watch and tenth:
-                    logger.info("%s, step %d of %d: %s", phase.name, step, phase.steps, watch())
+                    told = (phase.name, step, phase.steps, float(loss.detach()), watch())
+                    logger.info("%s, step %d of %d: loss %.3f  %s", *told)
     student.load_state_dict(mean.module.state_dict())
     return before + time.perf_counter() - start
 

@@ -21,7 +21,7 @@ from polyhead_models.data.examples import Example
 from polyhead_models.errors import CheckpointError, DataError, ShrinkError
 from polyhead_models.evaluation import evaluate
 from polyhead_models.heads.embedding import EmbeddingNetwork
-from polyhead_models.shrinking import reports, stages, texts
+from polyhead_models.shrinking import mixing, reports, stages, texts
 from polyhead_models.shrinking.anatomy import EncoderShape
 from polyhead_models.shrinking.cost import LayerCosts
 from polyhead_models.shrinking.gate import judge
@@ -36,6 +36,7 @@ from polyhead_models.training.run import tuned
 logger = logging.getLogger(__name__)
 
 _HELD_OUT = 1000  # unlabelled texts that nothing learns from
+_MIXED = 40_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +129,11 @@ def _read(
     """The texts of a run, those of heads that are not wanted among them."""
     teacher, config = restricted(whole, heads), whole.description.config
     labelled: list[TrainingRow] = []
+    train_set: list[Example] = []
     validation: list[Example] = []
     try:
-        labelled = _rows(teacher, data.load(config, "train"))
+        train_set = data.load(config, "train")
+        labelled = _rows(teacher, train_set)
         labels = {name: spec.labels for name, spec in whole.model.specs.items()}
         validation = data.seen(config, data.load(config, "validation"), labels)
     except DataError as problem:
@@ -145,14 +148,22 @@ def _read(
     if not held_out:
         count = min(_HELD_OUT, -(-len(given) // 10))
         held_out, given = given[:count], given[count:]
-    unlabelled = [
-        TrainingRow(window.ids, source="texts")
-        for encoding in teacher.engine().encode(given)
-        for window in encoding.split()
-    ]
-    if not labelled and not unlabelled:
+    own = [text for e in train_set for text in e.inputs if isinstance(text, str)]
+    mixed = mixing.mixed(own, given, _MIXED, seed=settings.seed)
+    unlabelled = {
+        source: [
+            TrainingRow(window.ids, source=source)
+            for encoding in teacher.engine().encode(texts)
+            for window in encoding.split()
+        ]
+        for source, texts in (("mixed", mixed), ("texts", given))
+    }
+    if not labelled and not given:
         raise ShrinkError("no text to learn from: no head names data. Give some with --texts.")
-    return ShrinkRun(settings, teacher, folder, labelled, unlabelled, validation, held_out)
+    return ShrinkRun(
+        *(settings, teacher, folder, labelled, unlabelled["mixed"], unlabelled["texts"]),
+        *(validation, held_out),
+    )
 
 
 def _rows(teacher: Checkpoint, train_set: Sequence[Example]) -> list[TrainingRow]:
@@ -238,9 +249,10 @@ def _write(
         for file, content in files.items():
             atomic.write(run.folder / file, content)
         raise ShrinkError(
-            f"no head of the student is within {run.settings.max_drop:g} points of the teacher's:"
-            f" {run.folder / reports.PAGE}. Give more texts with --texts, more --minutes or a"
-            " smaller --speed-up; or a larger --max-drop with --resume, which judges again."
+            "no head of the student is near enough to the teacher's, --max-drop"
+            f" {run.settings.max_drop:g}: {run.folder / reports.PAGE}. Give more texts with"
+            " --texts, more --minutes or a smaller --speed-up; or a larger --max-drop with"
+            " --resume, which judges again."
         )
     made = restricted(small, passed)
     shrunk = {"identity": identity, **{key: report[key] for key in ("teacher", "student", "heads")}}

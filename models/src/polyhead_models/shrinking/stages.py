@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _JUDGED_BY = 2048  # texts for importance and fitting
 _TRIAL, _TRIED_ON = 60, 256  # steps of a trial of layers, texts that it is judged by
 _PROBE = 12  # steps that say how long one takes
-_TASK_TEXTS = 100_000  # unlabelled texts of the task phase
+_TASK_TEXTS = 60_000  # unlabelled texts of the task phase
 _TOKENS = 1024  # of a batch
 _GENERAL_RATE, _TASK_RATE = 2e-3, 1e-3
 _GENERAL_SHARE = 0.6  # of the time, where there are unlabelled texts
@@ -56,6 +56,7 @@ class ShrinkRun:
         teacher: with the wanted heads.
         folder: of the run's state.
         labelled: rows with targets.
+        mixed: rows without, of texts made of two.
         unlabelled: rows without.
         validation: held out, with labels.
         held_out: texts that nothing learns from, for heads without labels.
@@ -66,6 +67,7 @@ class ShrinkRun:
     teacher: Checkpoint
     folder: Path
     labelled: Sequence[TrainingRow]
+    mixed: Sequence[TrainingRow]
     unlabelled: Sequence[TrainingRow]
     validation: Sequence[Example]
     held_out: Sequence[str]
@@ -84,7 +86,7 @@ class ShrinkRun:
     @property
     def rows(self) -> list[TrainingRow]:
         """What the task phase reads."""
-        return [*self.labelled, *self.unlabelled[:_TASK_TEXTS]]
+        return [*self.labelled, *self.mixed, *self.unlabelled[:_TASK_TEXTS]]
 
     def sample(self, count: int, *, seed: int = 0) -> list[TrainingRow]:
         """Some of `rows`, always the same."""
@@ -279,7 +281,8 @@ def task_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: int
         mixed=run.precision,
         reads=lambda head, row: (specs[head].input == "pair") == (row.types is not None),
     )
-    phase = Phase("task", steps, _TOKENS, _TASK_RATE, run.settings.seed + 1, evenly=True)
+    seed = run.settings.seed + 1
+    phase = Phase("task", steps, _TOKENS, _TASK_RATE, seed, evenly=True, rounded=True)
     _learn(run, phase, small, rows, teacher, keep=True)
 
 
