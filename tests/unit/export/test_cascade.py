@@ -15,8 +15,8 @@ from polyhead.bundle import read, read_parts
 from polyhead.cli.main import main
 from polyhead.verify.golden import verify
 from polyhead_export.combining import cascade_heads, combine
-from polyhead_export.combining.cascade import smallest_threshold, texts_needed
 from polyhead_export.errors import GateError
+from polyhead_models.cascade import smallest_threshold, texts_needed
 
 WORDS = ["anna", "oslo", "parcel", "thanks", "late", "the", "!", "lives", "who"]
 

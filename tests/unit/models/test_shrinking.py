@@ -345,6 +345,14 @@ def test_a_spoilt_head_does_not_pass(learnt):
     assert all(verdict.passed for name, verdict in found.items() if name != "topic")
 
 
+def test_student_and_teacher_together_are_judged_where_there_is_one_confidence(made):
+    verdicts = made.report["heads"]
+    for head, verdict in verdicts.items():
+        assert verdict["cascade"] is None or head == "topic"
+    page = (made.path / "shrink.md").read_text(encoding="utf-8")
+    assert ("A cascade" in page) == any(v["cascade"] for v in verdicts.values())
+
+
 def test_summaries_are_not_judged_without_labels(learnt):
     # An engine that can answer nothing: whoever asks it fails.
     silent = SimpleNamespace(

@@ -3,7 +3,7 @@
 Or a cascade: a student and its teacher, with thresholds.
 """
 
-from polyhead_export.combining.cascade import CascadeHead, cascade_heads
+from polyhead_export.combining.cascade import cascade_heads
 from polyhead_export.combining.combine import Combined, combine
 
-__all__ = ["CascadeHead", "Combined", "cascade_heads", "combine"]
+__all__ = ["Combined", "cascade_heads", "combine"]

@@ -1,47 +1,19 @@
-"""From which confidence the answers of a small model stand, so that few differ from a large one's.
-
-A student answers, and texts of which it is not sure go to its teacher. Of each head that both have,
-and whose results carry one confidence, the threshold is the smallest one that changes at most so
-many of the teacher's decisions. Texts need no labels: both bundles answer them.
-"""
+"""The heads of two bundles that can be a cascade, and their thresholds by what both answer."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from polyhead import HeadClash, HeadSpec, InvalidSetting, load
 from polyhead.bundle import read
 from polyhead.bundle.collection import check_cascade
-from polyhead.heads import decoder
 from polyhead.text.encoding import Input
 from polyhead_export.errors import GateError
+from polyhead_models.cascade import CascadeHead, chosen, confidences, confident, texts_needed
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CascadeHead:
-    """A head of a student and its teacher, as measured on texts.
-
-    Attributes:
-        threshold: the confidence from which the student's answer stands; None where no threshold
-            holds the limit, and the teacher answers all.
-        texts: how many it was chosen on.
-        asked: share of them for which the teacher is asked, 0 to 1.
-        changed: share of them whose decision is not the teacher's, 0 to 1.
-    """
-
-    threshold: float | None
-    texts: int
-    asked: float
-    changed: float
 
 
 def cascade_heads(
@@ -86,40 +58,12 @@ def cascade_heads(
     return found
 
 
-def smallest_threshold(
-    confidences: NDArray[np.float64], differs: NDArray[np.bool_], most: float
-) -> float | None:
-    """The smallest of the confidences from which a student's answers can stand; None for none.
-
-    With k of n texts that would be decided otherwise, ``(k + 1) / (n + 1) <= most``: the share that
-    is to be expected of further texts of this kind is then at most `most`. The plain share
-    ``k / n`` would be a guess in the student's favour, as the threshold is chosen on these texts.
-    Angelopoulos et al. 2024, Conformal Risk Control, theorem 1 (arXiv 2208.02814).
-
-    Args:
-        confidences: of the student, one a text.
-        differs: whether its decision is another than the teacher's.
-        most: share of changed decisions, 0 to 1.
-    """
-    order = np.argsort(-confidences, kind="stable")
-    falling, changed = confidences[order], np.cumsum(differs[order])
-    ends = np.append(falling[1:] != falling[:-1], True)[: len(falling)]  # equal ones go together
-    holds = ends & (changed + 1 <= most * (len(falling) + 1) * (1 + 1e-12))
-    return float(falling[holds][-1]) if holds.any() else None
-
-
-def texts_needed(max_flips: float) -> int:
-    """Fewest texts with which a threshold can hold the limit, in percent: 199 for 0.5."""
-    return math.ceil(100 / max_flips - 1e-9) - 1
-
-
 def _shared(student: Mapping[str, HeadSpec], teacher: Mapping[str, HeadSpec]) -> list[str]:
     """Names of the heads that can be in a cascade."""
     names = [
         name
         for name in student
-        if name in teacher
-        and any(hasattr(decoder(name, own[name]), "confidence") for own in (student, teacher))
+        if name in teacher and any(confident(name, own[name]) for own in (student, teacher))
     ]
     if not names:
         raise GateError(
@@ -159,17 +103,6 @@ def _measured(
             answers.append(engine.predict(texts))
     found = {}
     for name, spec in specs.items():
-        confidence = getattr(decoder(name, spec), "confidence")  # noqa: B009, not of all decoders
-        sure = np.array([confidence(each[name]) for each in answers[0]], dtype=np.float64)
-        pairs = zip(*answers, strict=True)
-        differs = np.array([a[name].decision != b[name].decision for a, b in pairs], dtype=bool)
-        least = smallest_threshold(sure, differs, max_flips / 100)
-        stands = np.zeros(len(texts), dtype=bool) if least is None else sure >= least
-        count = max(1, len(texts))
-        found[name] = CascadeHead(
-            least,
-            len(texts),
-            asked=float((~stands).sum()) / count,
-            changed=float((stands & differs).sum()) / count,
-        )
+        small, large = ([each[name] for each in side] for side in answers)
+        found[name] = chosen(confidences(name, spec, small), small, large, max_flips)
     return found

@@ -30,10 +30,10 @@ from polyhead.bundle.manifest import FORMAT
 from polyhead.cli.output import as_markdown, markdown_table
 from polyhead.system.schema import plain
 from polyhead_export.card_facts import CardFacts
-from polyhead_export.combining.cascade import CascadeHead
 from polyhead_export.combining.groups import group
 from polyhead_export.combining.union import free_name, rename_outputs
 from polyhead_export.front_matter import front_matter
+from polyhead_models.cascade import CascadeHead
 
 _CARD = "README.md"
 _Of = TypeVar("_Of")

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from polyhead import Engine
+from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Input
+from polyhead_models import cascade
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Estimate, ask, paired
 from polyhead_models.metrics import METRICS
 
+_FLIPS = 0.5  # percent of decisions that a cascade may change, as `polyhead combine` has it
 _WITHOUT_LABELS = {
     *("classification.v1", "multilabel.v1", "tokens.v1", "regression.v1", "embedding.v1")
 }
 """Kinds whose answers can be taken for labels, or compared; others are not judged without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cascaded:
+    """A head of a student that asks its teacher where it is not sure.
+
+    Attributes:
+        asked: share of texts that the teacher answers, 0 to 1.
+        changed: share whose decision is not the teacher's.
+        value: the head's metric.
+    """
+
+    asked: float
+    changed: float
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +49,8 @@ class Verdict:
         student: its figure.
         drop: teacher minus student, of a metric from 0 to 1, with a 95% interval.
         passed: whether the student has the head.
+        cascade: what the student and the teacher would make together, see `polyhead combine
+            --cascade`; None where the head's results have no one confidence, or no threshold holds.
     """
 
     metric: str
@@ -39,6 +59,7 @@ class Verdict:
     student: float
     drop: Estimate
     passed: bool
+    cascade: Cascaded | None = None
 
 
 def judge(
@@ -71,7 +92,11 @@ def judge(
         if first:
             verdict = partial(_judged, metric=str(METRICS[spec.kind].primary), max_drop=max_drop)
             a, b = ([answer.result for answer in side] for side in (first, second))
-            found[head] = verdict(spec.kind, a, b, [answer.reference for answer in first])
+            references = [answer.reference for answer in first]
+            found[head] = replace(
+                verdict(spec.kind, a, b, references),
+                cascade=_cascaded(head, spec, a, b, references),
+            )
         elif spec.kind in _WITHOUT_LABELS and (
             texts := [t for t in unlabelled if isinstance(t, str) == (spec.input == "text")]
         ):
@@ -104,6 +129,28 @@ def _judged(
         drop=drop,
         passed=drop.value * 100 <= max_drop,
     )
+
+
+def _cascaded(
+    head: str,
+    spec: HeadSpec,
+    teacher: Sequence[Any],
+    student: Sequence[Any],
+    references: Sequence[Any],
+) -> Cascaded | None:
+    if not cascade.confident(head, spec):
+        return None
+    sure = cascade.confidences(head, spec, student)
+    chosen = cascade.chosen(sure, student, teacher, _FLIPS)
+    if chosen.threshold is None:
+        return None
+    stands = sure >= chosen.threshold
+    together = [
+        (theirs, own)[stood] for theirs, own, stood in zip(teacher, student, stands, strict=True)
+    ]
+    metric = METRICS[spec.kind]
+    value = metric.score(together, references)[str(metric.primary)]
+    return Cascaded(asked=chosen.asked, changed=chosen.changed, value=value)
 
 
 def _vectors(teacher: Sequence[Any], student: Sequence[Any], max_distance: float) -> Verdict:

@@ -25,7 +25,7 @@ Validation; a head that loses more than was allowed stays with the teacher. Inte
 bootstrap over texts.
 
 {heads}
-
+{cascade}
 ![What the heads lose, by time]({picture})
 
 Shapes that are as fast, best first:
@@ -34,6 +34,13 @@ Shapes that are as fast, best first:
 
 Minutes: {minutes}. Steps: {general} of the general phase, {task} of the task phase. Texts:
 {labelled:,} labelled, {unlabelled:,} without labels.
+"""
+
+_CASCADE = """\
+A cascade, with thresholds chosen on the same texts: the student answers where it is sure, and the
+teacher the rest (`polyhead combine --cascade`). Times are shares of the teacher's.
+
+{table}
 """
 
 
@@ -59,6 +66,23 @@ def rows(report: Mapping[str, Any]) -> list[list[object]]:
     ]
 
 
+def _cascade(report: Mapping[str, Any]) -> str:
+    """What student and teacher would make together; empty where no head can be in a cascade."""
+    times, found = report["milliseconds"], []
+    for head, verdict in report["heads"].items():
+        if (own := verdict["cascade"]) is not None:
+            share = (times["student"] + own["asked"] * times["teacher"]) / times["teacher"]
+            shares = [f"{100 * each:.1f}%" for each in (own["asked"], own["changed"])]
+            found.append([head, own["value"], *shares, f"{share:.2f}"])
+    if not found:
+        return ""
+    return "\n" + _CASCADE.format(
+        table=output.markdown_table(
+            ("head", "metric", "texts for the teacher", "decisions changed", "mean time"), found
+        )
+    )
+
+
 def files(report: Mapping[str, Any]) -> dict[str, bytes]:
     """All three files by name."""
     times = report["milliseconds"]
@@ -70,6 +94,7 @@ def files(report: Mapping[str, Any]) -> dict[str, bytes]:
         teacher_ms=times["teacher"],
         student_ms=times["student"],
         heads=output.markdown_table(HEADER, rows(report)),
+        cascade=_cascade(report),
         picture=PICTURE,
         candidates=output.markdown_table(
             ("layers", "neurons", "attention heads", "times as fast", "ms", "of the weights"),
@@ -98,16 +123,22 @@ def _shape(shape: Mapping[str, int]) -> str:
 
 
 def _picture(report: Mapping[str, Any]) -> bytes:
-    """The metric of each head against milliseconds, teacher and student; candidates as marks."""
+    """The metric of each head against milliseconds: student, cascade, teacher; other shapes."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     times = report["milliseconds"]
     for head, verdict in report["heads"].items():
         values = (verdict["student"], verdict["teacher"])
-        axes.plot((times["student"], times["teacher"]), values, marker="o", label=head)
+        (line,) = axes.plot((times["student"], times["teacher"]), values, marker="o", label=head)
+        if (own := verdict["cascade"]) is not None:
+            at = times["student"] + own["asked"] * times["teacher"]
+            axes.plot(at, own["value"], marker="D", color=line.get_color())
     for candidate in report["candidates"]:
         axes.axvline(candidate["milliseconds"], color="0.8", linewidth=0.8, linestyle=":", zorder=0)
-    axes.set_xlabel("milliseconds for a text, the graph alone (student left; dotted: other shapes)")
+    axes.set_xlabel(
+        "milliseconds for a text, the graph alone (student left; diamonds: cascade; dotted: other"
+        " shapes)"
+    )
     axes.set_ylabel("validation metric")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.25)
