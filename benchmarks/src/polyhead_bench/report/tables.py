@@ -94,16 +94,18 @@ def _single(results: Results) -> Table:
     for name, row in found.items():
         p50, p90, p99 = np.percentile(np.concatenate(row["ms"]), [50, 90, 99])
         medians = [float(np.median(one)) for one in row["ms"]]
+        same = agreement(results, name)
         rows.append(
             (
                 *(name, f"{p50:.2f}", f"{p90:.2f}", f"{p99:.2f}"),
                 ratios.get(name, ""),
+                "" if same is None else f"{same:.4f}",
                 f"{100 * statistics.spread(medians):.0f}%",
             )
         )
     return Table(
         f"One text at a time, ms; times are over {results.baseline}'s, 95% interval",
-        ("peer", "p50", "p90", "p99", "times", "noise"),
+        ("peer", "p50", "p90", "p99", "times", "same answers", "noise"),
         tuple(rows),
     )
 

@@ -41,6 +41,7 @@ _TRIAL, _TRIED_ON = 60, 256  # steps of a trial of layers, texts that it is judg
 _PROBE = 12  # steps that say how long one takes
 _TASK_TEXTS = 60_000  # unlabelled texts of the task phase
 _TOKENS = 1024  # of a batch
+_SHORT = 4  # tokens of a short text: more of these than fit into a phase's steps are not read
 _GENERAL_RATE, _TASK_RATE = 2e-3, 1e-3
 _GENERAL_SHARE = 0.6  # of the time, where there are unlabelled texts
 _WATCHED = 400  # validation texts
@@ -271,7 +272,8 @@ def general_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: 
 
 def task_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: int) -> None:
     """Answers of all heads as well; changes the student in place."""
-    specs, rows = run.teacher.model.specs, run.rows
+    specs, most = run.teacher.model.specs, steps * _TOKENS // _SHORT
+    rows = [*run.labelled, *run.mixed[:most], *run.unlabelled[: min(_TASK_TEXTS, most)]]
     teacher = outputs.keep(
         run.folder / "teacher",
         rows,
