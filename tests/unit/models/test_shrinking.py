@@ -1,6 +1,7 @@
 """A checkpoint into a smaller one: what stays, how it learns, which heads it may have."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import torch
 
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
+from polyhead_models.data.examples import Example
 from polyhead_models.errors import CheckpointError, DataError, ShrinkError
 from polyhead_models.model import MultiHeadModel
 from polyhead_models.shrinking import (
@@ -19,6 +21,7 @@ from polyhead_models.shrinking import (
     gate,
     keeping,
     mixing,
+    reports,
     rounding,
     shrink,
     texts,
@@ -345,12 +348,37 @@ def test_a_spoilt_head_does_not_pass(learnt):
     assert all(verdict.passed for name, verdict in found.items() if name != "topic")
 
 
-def test_student_and_teacher_together_are_judged_where_there_is_one_confidence(made):
-    verdicts = made.report["heads"]
-    for head, verdict in verdicts.items():
-        assert verdict["cascade"] is None or head == "topic"
-    page = (made.path / "shrink.md").read_text(encoding="utf-8")
-    assert ("A cascade" in page) == any(v["cascade"] for v in verdicts.values())
+def test_student_and_teacher_together_are_judged_where_there_is_one_confidence(learnt):
+    asked = [f"{word} parcel {n} is late" for n in range(120) for word in ("our", "a")]
+    (head,) = [n for n, spec in learnt.model.specs.items() if spec.kind == "classification.v1"][:1]
+    engine = learnt.engine()
+    given = [
+        Example(f"x:{n}", "x", text, {head: engine(text)[head].label})
+        for n, text in enumerate(asked)
+    ]
+    twin = gate.judge(engine, engine, given, [], max_drop=1.0, max_distance=0.05)[head].cascade
+    assert (twin.asked, twin.changed, twin.value) == (0, 0, 1)
+    spoilt = student(learnt, learnt.model.encoder, Standing.even(2, 2))
+    with torch.no_grad():
+        spoilt.model.networks[head].projection[-1].bias.normal_(std=30)
+    found = gate.judge(engine, spoilt.engine(), given, [], max_drop=1.0, max_distance=0.05)[head]
+    if found.cascade is not None:
+        assert found.cascade.changed <= 0.005
+        assert found.cascade.value >= found.student
+    others = gate.judge(engine, engine, [], asked[:9], max_drop=1.0, max_distance=0.05)
+    assert all(verdict.cascade is None for verdict in others.values())
+
+
+def test_a_report_has_the_cascade(made):
+    report = json.loads((made.path / "shrink.json").read_text(encoding="utf-8"))
+    assert "A cascade" not in (made.path / "shrink.md").read_text(encoding="utf-8")
+    name = next(iter(report["heads"]))
+    report["heads"][name]["cascade"] = {"asked": 0.125, "changed": 0.0025, "value": 0.75}
+    report["milliseconds"] = {"teacher": 2.0, "student": 1.0}
+    files = reports.files(report)
+    page = files["shrink.md"].decode()
+    assert re.search(rf"\| {name} +\| +0.75(00)? +\| +12.5% +\| +0.2% +\| +0.6[23] +\|", page), page
+    assert files["shrink.png"].startswith(b"\x89PNG")
 
 
 def test_summaries_are_not_judged_without_labels(learnt):

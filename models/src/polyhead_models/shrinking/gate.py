@@ -146,7 +146,8 @@ def _cascaded(
         return None
     stands = sure >= chosen.threshold
     together = [
-        (theirs, own)[stood] for theirs, own, stood in zip(teacher, student, stands, strict=True)
+        own if stood else theirs
+        for theirs, own, stood in zip(teacher, student, stands, strict=True)
     ]
     metric = METRICS[spec.kind]
     value = metric.score(together, references)[str(metric.primary)]
