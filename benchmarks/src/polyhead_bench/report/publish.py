@@ -22,10 +22,11 @@ _PICTURES = {  # the first that a run has; by file, what it shows
 def newest(folder: Path) -> list[Path]:
     """The runs of the newest publication, a model each: ``<date>-<cpu>/<model>/results.json``.
 
-    The newest is the one of the run that was started last; empty where there is none.
+    The newest is the one of the run that was started last, of several the last by name; empty where
+    there is none.
     """
     runs = sorted(file.parent for file in folder.glob(f"*/*/{FILE}"))
-    last = max(runs, key=lambda run: read(run).started, default=None)
+    last = max(runs, key=lambda run: (read(run).started, run), default=None)
     return [run for run in runs if last is not None and run.parent == last.parent]
 
 
