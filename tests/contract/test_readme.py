@@ -7,7 +7,7 @@ import pytest
 from pages import ROOT, blocks, table, text
 
 READMES = ["README.md", "README.zh-CN.md"]
-REPORT = "benchmarks/results/2026-11-29-intel-xeon-amx/demo/report.md"
+REPORT = "benchmarks/results/2026-11-29-amd-epyc/demo/report.md"
 
 
 @pytest.mark.parametrize("page", READMES)
