@@ -20,7 +20,7 @@ MEMBERS = {
     "export": ("polyhead_export", None),
     "benchmarks": ("polyhead_bench", None),
 }
-OF_EXTRAS = {"huggingface_hub", "prometheus_client"}
+OF_EXTRAS = {"huggingface_hub", "msgspec", "prometheus_client", "starlette", "uvicorn"}
 OF_THE_CALLER = {"pandas"}
 """What a function makes for those who have it."""
 SIBLINGS = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -119,38 +119,87 @@ class Batcher:
             DeadlineExceeded: when `deadline_ms` are over, or too few are left.
             BatcherClosed: outside of ``async with``, or when it ended before this text's turn.
         """
-        loop = self._open()
-        counters = self._counters
-        now = time.perf_counter()
-        entry = entry_for(text, heads, options, now)
-        entry = self._in_flight.get(entry.key, entry)
+        found: Prediction | Exception | None
+        (found,) = await self.predict_all(
+            (text,), heads=heads, options=options, deadline_ms=deadline_ms
+        )
+        try:
+            if isinstance(found, Exception):
+                raise found
+            return found
+        finally:
+            found = None  # the frames of an error would keep it, and so the engine's sessions
+
+    async def predict_all(
+        self,
+        texts: Sequence[Input],
+        *,
+        heads: Iterable[str] | None = None,
+        options: Options | None = None,
+        deadline_ms: float | None = None,
+    ) -> list[Prediction | Exception]:
+        """Answer the texts of one request: in their order, errors of single texts in their places.
+
+        They are taken in together or not at all, by the time that all of them will take; other
+        requests may come between them.
+
+        Args:
+            texts: each as for `predict`; none gives an empty list.
+            heads: as for `predict`.
+            options: as for `predict`.
+            deadline_ms: milliseconds to the last answer; None for those of the batcher. What is not
+                answered by then has `DeadlineExceeded` in its place.
+
+        Raises:
+            QueueFull: as `predict`, for all texts.
+            BatcherClosed: outside of ``async with``.
+        """
+        loop, counters, now = self._open(), self._counters, time.perf_counter()
+        entries = [entry_for(text, heads, options, now) for text in texts]
+        entries = [self._in_flight.get(entry.key, entry) for entry in entries]
         limit = self._deadline if deadline_ms is None else _seconds(deadline_ms)
         try:
-            self._admit(entry, limit)
+            self._admit(entries, limit)
         except QueueFull:
-            counters.rejected += 1
+            counters.rejected += len(entries)
             raise
-        entry.deadline = max(entry.deadline, now + limit)
-        counters.requests += 1
-        future: asyncio.Future[Prediction] = loop.create_future()
-        self._join(entry, future)
+        counters.requests += len(entries)
+        asked: list[tuple[QueueEntry, asyncio.Future[Prediction]]] = []
+        for new in entries:
+            entry = self._in_flight.get(new.key, new)  # one text may be there twice
+            entry.deadline = max(entry.deadline, now + limit)
+            future: asyncio.Future[Prediction] = loop.create_future()
+            self._join(entry, future)
+            asked.append((entry, future))
         try:
-            await asyncio.wait((future,), timeout=None if limit == inf else limit)
-            if not future.done():
-                counters.expired += 1
-                raise DeadlineExceeded(
-                    f"no answer after deadline_ms={limit * 1e3:g}; the request"
-                    f" {'was being computed' if entry.started else 'still waited for its turn'}."
-                    " Answer 504, send shorter texts, or allow more time or threads."
-                )
-            counters.count_end(future)
-            return future.result()
+            if asked:
+                futures = [future for _, future in asked]
+                await asyncio.wait(futures, timeout=None if limit == inf else limit)
+            return [self._ended(entry, future, limit) for entry, future in asked]
         except asyncio.CancelledError:
-            counters.cancelled += 1
+            counters.cancelled += len(asked)
             raise
         finally:
-            self._leave(entry, future)
-            del future  # the frames of its error would keep it, and so the engine's sessions
+            for entry, future in asked:
+                self._leave(entry, future)
+
+    def _ended(
+        self, entry: QueueEntry, future: asyncio.Future[Prediction], limit: float
+    ) -> Prediction | Exception:
+        """What became of a request after `limit` seconds, counted."""
+        if not future.done():
+            self._counters.expired += 1
+            return DeadlineExceeded(
+                f"no answer after deadline_ms={limit * 1e3:g}; the request"
+                f" {'was being computed' if entry.started else 'still waited for its turn'}."
+                " Answer 504, send shorter texts, or allow more time or threads."
+            )
+        self._counters.count_end(future)
+        problem = future.exception()
+        if problem is None:
+            return future.result()
+        assert isinstance(problem, Exception)  # as `QueueEntry.settle` sees to
+        return problem
 
     @property
     def engine(self) -> Engine:
@@ -231,43 +280,56 @@ class Batcher:
             )
         return self._loop
 
-    def _admit(self, entry: QueueEntry, limit: float) -> None:
-        """Raises QueueFull where there is no room for a request, or no time; `limit` in seconds."""
-        wait = self._expected_wait(entry)
-        if self._pending.waiters >= self._max_queue:
+    def _admit(self, entries: Sequence[QueueEntry], limit: float) -> None:
+        """Raises QueueFull where there is no room for them, or no time; `limit` in seconds."""
+        new = [entry for entry in entries if not entry.waiters]
+        waits = {entry.long: self._expected_wait(long=entry.long) for entry in entries}
+        wait = max(waits.values(), default=0.0)
+        room = self._max_queue - self._pending.waiters
+        if len(entries) > room:
             raise QueueFull(
-                f"{self._pending.waiters:,} requests wait already, as many as max_queue allows."
-                " Answer 503 and let the caller try again later, or raise max_queue.",
+                f"{self._pending.waiters:,} requests wait already, and max_queue allows"
+                f" {self._max_queue:,}. Answer 503 and let the caller try again later, or raise"
+                " max_queue.",
                 expected_wait_s=wait,
             )
-        total = wait + self._pace.seconds(entry.work)
-        if total > PLANNED * limit and not entry.waiters and not self._nothing_like(entry):
-            raise QueueFull(
-                f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which is"
-                f" too near to deadline_ms={limit * 1e3:g} or beyond. Answer 503 and let the caller"
-                " try again later, send shorter texts, or allow more time or threads.",
-                expected_wait_s=wait,
-            )
+        for long, wait in waits.items():
+            work = [entry.work for entry in new if entry.long is long]
+            if not work or self._nothing_like(long=long):
+                continue
+            shared = sum(work) / self._threads_for(long=long)
+            total = wait + self._pace.seconds(max(*work, shared) if len(work) > 1 else work[0])
+            if total > PLANNED * limit:
+                raise QueueFull(
+                    f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which"
+                    f" is too near to deadline_ms={limit * 1e3:g} or beyond. Answer 503 and let the"
+                    " caller try again later, send shorter texts, or allow more time or threads.",
+                    expected_wait_s=wait,
+                )
 
-    def _expected_wait(self, entry: QueueEntry) -> float:
-        """Seconds until a thread has time for a new entry; long texts have all threads but one."""
-        running = [batch for batch in self._running if batch.long == entry.long]
-        others = 1 if entry.long else len(self._running) - len(running)
-        threads = max(1, self._threads - others)
-        pending = self._pending.work[entry.long]
+    def _threads_for(self, *, long: bool) -> int:
+        """Threads that a kind of texts may have now; long ones have all but one."""
+        others = 1 if long else sum(batch.long for batch in self._running)
+        return max(1, self._threads - others)
+
+    def _expected_wait(self, *, long: bool) -> float:
+        """Seconds until a thread has time for a new entry."""
+        running = [batch for batch in self._running if batch.long is long]
+        threads = self._threads_for(long=long)
+        pending = self._pending.work[long]
         if len(running) < threads and not pending:
             return 0.0
         now, pace = time.perf_counter(), self._pace
         left = sum(max(0.0, pace.seconds(b.work) - (now - b.begun)) for b in running)
         return (left + pace.seconds(pending)) / threads
 
-    def _nothing_like(self, entry: QueueEntry) -> bool:
-        """Whether no text of its kind, long or short, runs or waits.
+    def _nothing_like(self, *, long: bool) -> bool:
+        """Whether no text of this kind, long or short, runs or waits.
 
         Then it is computed whatever is expected: without, a pace that was once bad would stay.
         """
-        running = any(batch.long == entry.long for batch in self._running)
-        return not running and not self._pending.work[entry.long]
+        running = any(batch.long is long for batch in self._running)
+        return not running and not self._pending.work[long]
 
     def _join(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
         """A caller waits for an entry, a new one or one that is in flight."""
@@ -353,7 +415,7 @@ class Batcher:
         batch, late = self._pending.take(most, self._pace, self._bound, long=long)
         if not batch and not late:
             return None
-        if not batch and self._nothing_like(late[-1]):
+        if not batch and self._nothing_like(long=late[-1].long):
             batch.append(late.pop())
         if late:
             left = DeadlineExceeded(

@@ -1,0 +1,1 @@
+"""Comes in: HTTP requests. Goes out: answers as JSON, problem documents, and metrics."""

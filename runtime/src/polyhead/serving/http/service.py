@@ -1,0 +1,217 @@
+"""What a server answers with: engines by their served names, a batcher for each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from polyhead.engine import Engine, Options
+from polyhead.errors import InvalidSetting, PolyheadError, nearest
+from polyhead.loading import load
+from polyhead.prediction import Prediction
+from polyhead.serving.batcher import Batcher
+from polyhead.serving.http.problems import NotReady, TooManyTexts, UnknownModel
+from polyhead.serving.http.settings import ServiceSettings
+from polyhead.text.encoding import Input
+
+Served = str | Path | Engine
+"""A bundle's path, or an engine that the caller goes on owning."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # it is part of paths
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that answers.
+
+    Attributes:
+        name: in requests and paths.
+        engine: computes.
+        batcher: collects what it computes.
+    """
+
+    name: str
+    engine: Engine
+    batcher: Batcher
+
+
+class Service:
+    """Engines behind HTTP; made for ``async with``, in which the models are there."""
+
+    def __init__(self, served: Mapping[str, Served], settings: ServiceSettings) -> None:
+        """Take names and settings; nothing is loaded yet.
+
+        Args:
+            served: by name, at least one; the first answers requests that name none.
+            settings: limits of all.
+
+        Raises:
+            InvalidSetting: for a name that a path cannot hold.
+        """
+        if not served:
+            raise InvalidSetting("found no bundle, expected at least one.")
+        for name in served:
+            if not _NAME.fullmatch(name):
+                raise InvalidSetting(
+                    f"name {name!r}: expected letters, digits, '.', '_' and '-', at most 100, since"
+                    " it is part of paths. Give the bundle another with --name."
+                )
+        self.settings = settings
+        self._served = dict(served)
+        self._models: dict[str, ServedModel] = {}
+        self._stack = AsyncExitStack()
+        self._closing = False
+        self._reloading = asyncio.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers: all models are there, and it is not about to end."""
+        return bool(self._models) and not self._closing
+
+    @property
+    def models(self) -> Mapping[str, ServedModel]:
+        """By name; none before the start and after the end."""
+        return self._models
+
+    def model(self, name: str | None = None) -> ServedModel:
+        """The model of a name; None for the first.
+
+        Raises:
+            UnknownModel: for a name that is not served.
+            NotReady: before the start, and after the end.
+        """
+        if not self.ready:
+            raise NotReady("this server is not ready. Try again later, or ask another one.")
+        if name is None:
+            return next(iter(self._models.values()))
+        found = self._models.get(name)
+        if found is None:
+            raise UnknownModel(
+                f"model: found {name!r}, served are {', '.join(self._models)}."
+                f"{nearest(name, self._models)}"
+            )
+        return found
+
+    async def answer(
+        self,
+        name: str | None,
+        inputs: Sequence[Input],
+        heads: Sequence[str] | None = None,
+        options: Options | None = None,
+        deadline_ms: float | None = None,
+    ) -> list[Prediction | PolyheadError]:
+        """Answer the texts of one request, in their order.
+
+        Args:
+            name: of the model; None for the first.
+            inputs: texts, or pairs as tuples or lists of two; what is neither gets `InvalidText`.
+            heads: names of the wanted heads; None for all that read such inputs.
+            options: settings of single heads.
+            deadline_ms: milliseconds from now; None, or more than the service allows, for those of
+                the service.
+
+        Returns:
+            For each input its prediction, or why there is none.
+
+        Raises:
+            PolyheadError: when all of the request is at fault, or refused: `UnknownModel`,
+                `TooManyTexts`, `UnknownHead`, `InvalidSetting`, `QueueFull`.
+        """
+        model = self.model(name)
+        check_count(inputs, self.settings.max_texts)
+        limit = self.settings.deadline_ms
+        if deadline_ms is not None:
+            limit = min(limit, deadline_ms)
+        found = await model.batcher.predict_all(
+            inputs, heads=heads, options=options, deadline_ms=limit
+        )
+        return list(_on_purpose(found))
+
+    async def reload(self, name: str | None = None) -> None:
+        """Read the bundles again, of one model or of all; until that is done the old ones answer.
+
+        Raises:
+            BundleError: when one cannot be read or trusted; it goes on with what it has.
+        """
+        async with self._reloading:  # one after the other, for the sake of memory
+            for model in list(self._models.values()) if name is None else [self.model(name)]:
+                await asyncio.to_thread(model.engine.reload)
+
+    async def __aenter__(self) -> Self:
+        settings, found = self.settings, {}
+        async with AsyncExitStack() as stack:
+            for name, served in self._served.items():
+                if isinstance(served, str | Path):
+                    engine = stack.enter_context(_loaded(served, settings))
+                else:
+                    engine = served
+                batcher = Batcher(
+                    engine, max_queue=settings.max_queue, deadline_ms=settings.deadline_ms
+                )
+                stack.push_async_callback(batcher.aclose, drain=False)
+                await batcher.__aenter__()
+                found[name] = ServedModel(name, engine, batcher)
+            self._models = found
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing = True
+        await self._stack.aclose()
+        self._models = {}
+
+
+def names_for(bundles: Sequence[str | Path], names: Sequence[str] = ()) -> dict[str, Served]:
+    """Bundles by their served names: those given, one for each, or the names of their folders.
+
+    Raises:
+        InvalidSetting: for another number of names, or two bundles of one name.
+    """
+    if names and len(names) != len(bundles):
+        raise InvalidSetting(
+            f"--name: found {len(names)} names for {len(bundles)} bundles. Give one for each, in"
+            " their order, or none."
+        )
+    given = list(names) or [Path(bundle).resolve().name for bundle in bundles]
+    if len(set(given)) < len(given):
+        raise InvalidSetting(
+            f"the bundles' names are {', '.join(given)}. Give each one of its own with --name."
+        )
+    return dict(zip(given, bundles, strict=True))
+
+
+def check_count(inputs: Sequence[object], most: int) -> None:
+    """Refuse a request of too many texts.
+
+    Raises:
+        TooManyTexts: of more than `most`.
+    """
+    if len(inputs) > most:
+        raise TooManyTexts(
+            f"found {len(inputs):,} texts, at most {most:,} are allowed in a request. Send them in"
+            " several."
+        )
+
+
+def _loaded(bundle: str | Path, settings: ServiceSettings) -> Engine:
+    engine = load(
+        bundle,
+        threads=settings.threads,
+        max_characters=settings.max_characters,
+        verify=settings.verify,
+    )
+    engine.warmup()
+    return engine
+
+
+def _on_purpose(found: Iterable[Prediction | Exception]) -> Iterator[Prediction | PolyheadError]:
+    """The same, as long as no error is a bug."""
+    for each in found:
+        if isinstance(each, Exception) and not isinstance(each, PolyheadError):
+            raise each
+        yield each
