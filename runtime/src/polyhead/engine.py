@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -190,6 +190,7 @@ class Engine:
         options: Options | None = None,
         errors: OnError = "raise",
         wanted: Wanted,
+        on_encoded: Callable[[], object] | None = None,
     ) -> list[Prediction | InputError | GraphError | None]: ...
     def predict(
         self,
@@ -199,6 +200,7 @@ class Engine:
         options: Options | None = None,
         errors: OnError = "raise",
         wanted: Wanted | None = None,
+        on_encoded: Callable[[], object] | None = None,
     ) -> list[Any]:
         """Answer many texts; results are in the order of `texts`, an empty list gives one.
 
@@ -219,6 +221,8 @@ class Engine:
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon
                 as the part in work is done: some hundreds of tokens, or a text's tokenising.
+            on_encoded: called when all texts are tokenised, before the first is computed; for
+                those who measure.
 
         Raises:
             InputError: when any text, head name or name of an option cannot be used, naming the
@@ -232,6 +236,8 @@ class Engine:
         inputs = check(texts, self._policy, request.refused, errors)
         encoded: list[tuple[Encoding, ...] | PolyheadError | None]
         encoded = [*self._encode(inputs, request, errors, wanted)]
+        if on_encoded is not None:
+            on_encoded()
         results: dict[int, dict[str, Result]] = defaultdict(dict)
         answered_by: dict[int, dict[str, str]] = defaultdict(dict)
         for job, logits in self._computed(request, encoded, results, wanted):

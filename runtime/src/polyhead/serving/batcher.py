@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -33,7 +33,7 @@ from polyhead.serving.queue import (
     answer,
     entry_for,
 )
-from polyhead.serving.stats import BatcherStats, Counters
+from polyhead.serving.stats import BatcherStats, BatchReport, Counters
 from polyhead.serving.threads import DaemonThreads
 from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Input
@@ -59,6 +59,7 @@ class Batcher:
         deadline_ms: float | None = None,
         *,
         max_batch: int = 64,
+        observe: Callable[[BatchReport], object] | None = None,
     ) -> None:
         """Set the limits; nothing starts before ``async with``.
 
@@ -70,6 +71,8 @@ class Batcher:
             deadline_ms: milliseconds from `predict` to an answer; None for no limit.
             max_batch: most texts in one call of the engine; fewer where they are half a second of
                 work, or a quarter of the deadline.
+            observe: called with each batch that was computed, in the event loop; for those who
+                measure.
 
         Raises:
             InvalidSetting: when a number is out of its range.
@@ -79,6 +82,7 @@ class Batcher:
         self._max_queue = whole_number("max_queue", max_queue)
         self._deadline = _seconds(deadline_ms)
         self._max_batch = whole_number("max_batch", max_batch)
+        self._observe = observe
         info = engine.info()
         self._threads = max(_LEAST_THREADS, int(info["threads"]))
         self._counters = Counters(batch_tokens=int(info["batch_tokens"]))
@@ -468,6 +472,17 @@ class Batcher:
         if done:
             seconds = time.perf_counter() - batch.begun
             self._pace.measured(seconds, sum(done), stopped=None in answers.found)
+        if self._observe is not None:
+            self._observe(
+                BatchReport(
+                    heads=None if batch.entries[0].heads is None else (*batch.entries[0].heads,),
+                    waited=[batch.begun - entry.arrived for entry in batch.entries],
+                    tokenize_s=answers.tokenize_s,
+                    compute_s=answers.compute_s,
+                    found=answers.found,
+                    shape=answers.shape,
+                )
+            )
 
     def _fail(self, entries: list[QueueEntry], problem: Exception) -> None:
         for entry in entries:

@@ -33,11 +33,15 @@ class BatchAnswers:
         found: an answer or an error for each entry; None where it was not wanted any more.
         shape: what was computed.
         threads: of the engine now.
+        tokenize_s: seconds until all were tokenised.
+        compute_s: seconds from there on.
     """
 
     found: list[Prediction | BaseException | None]
     shape: BatchShape
     threads: int
+    tokenize_s: float
+    compute_s: float
 
 
 @dataclass(eq=False, slots=True)
@@ -218,15 +222,21 @@ def answer(
 
 def _answers(engine: Engine, batch: Sequence[QueueEntry]) -> BatchAnswers | BaseException:
     try:
-        found = _found(engine, batch)
+        begun, encoded = time.perf_counter(), list[float]()
+        found = _found(engine, batch, lambda: encoded.append(time.perf_counter()))
+        ended = time.perf_counter()
+        middle = encoded[0] if encoded else ended
         info = engine.info()  # each time: `Engine.reload` may have changed it
         predictions = [each for each in found if isinstance(each, Prediction)]
-        return BatchAnswers(found, shape_of(predictions, info["batch_tokens"]), info["threads"])
+        shape = shape_of(predictions, info["batch_tokens"])
+        return BatchAnswers(found, shape, info["threads"], middle - begun, ended - middle)
     except BaseException as problem:  # by no other name, as its frames would keep it, and it them
         return problem
 
 
-def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | BaseException | None]:
+def _found(
+    engine: Engine, batch: Sequence[QueueEntry], on_encoded: Callable[[], object]
+) -> list[Prediction | BaseException | None]:
     """An answer or an error for each entry; None where it was not wanted any more."""
     try:
         answers = engine.predict(
@@ -235,12 +245,13 @@ def _found(engine: Engine, batch: Sequence[QueueEntry]) -> list[Prediction | Bas
             options=batch[0].options,
             errors="return",
             wanted=lambda row: batch[row].wanted,
+            on_encoded=on_encoded,
         )
     except Exception as problem:  # of no single input, such as an option's value
         if len(batch) == 1:
             # What is wrong with a request needs no frames; those of others say where it was.
             return [without_frames(problem) if isinstance(problem, InputError) else problem]
-        return [found for entry in batch for found in _found(engine, [entry])]
+        return [found for entry in batch for found in _found(engine, [entry], on_encoded)]
     return [
         _own(each, row) if isinstance(each, InputError | GraphError) else each
         for row, each in enumerate(answers)

@@ -99,6 +99,27 @@ def shape_of(predictions: Sequence[Prediction], batch_tokens: int) -> BatchShape
     return BatchShape(len(lengths), sum(lengths), count, batch_tokens)
 
 
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of one batch, for those who measure; see `Batcher`.
+
+    Attributes:
+        heads: names that were asked for; None for all.
+        waited: seconds that each text waited for a thread.
+        tokenize_s: seconds until all were tokenised.
+        compute_s: seconds from there to the answers.
+        found: by text its prediction, why there is none, or None where nobody waited any more.
+        shape: what was computed.
+    """
+
+    heads: tuple[str, ...] | None
+    waited: Sequence[float]
+    tokenize_s: float
+    compute_s: float
+    found: Sequence[Prediction | BaseException | None]
+    shape: BatchShape
+
+
 @dataclass(kw_only=True)
 class Counters(BatcherStats):
     """The numbers while they grow; written by the event loop's thread only."""

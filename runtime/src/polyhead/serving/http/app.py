@@ -10,17 +10,20 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from polyhead.errors import InvalidSetting, PolyheadError, nearest
-from polyhead.serving.http import health, predict
+from polyhead.serving.http import admin, health, predict, tokenize
 from polyhead.serving.http.bodies import ProblemResponse
+from polyhead.serving.http.front import Front
+from polyhead.serving.http.metrics import current
 from polyhead.serving.http.problems import MethodNotAllowed, NotFound
 from polyhead.serving.http.service import Service, names_for
 from polyhead.serving.http.settings import ServiceSettings
 
-_MODULES = (predict, health)
+_MODULES = (predict, tokenize, health, admin)
 """Each has ``routes(service)``, asked in this order, and says with ``PUBLIC`` which of its paths
 need no API key."""
 
@@ -52,8 +55,10 @@ def application(service: Service) -> Starlette:
         async with service:
             yield
 
+    public = [path for module in _MODULES for path in getattr(module, "PUBLIC", ())]
     return Starlette(
         routes=[route for module in _MODULES for route in module.routes(service)],
+        middleware=[Middleware(Front, service=service, public=public)],
         exception_handlers={
             PolyheadError: _refused,
             HTTPException: _unrouted,
@@ -64,7 +69,7 @@ def application(service: Service) -> Starlette:
 
 
 async def _refused(_: Request, problem: Exception) -> Response:
-    return ProblemResponse(problem)
+    return _answered(problem)
 
 
 async def _unrouted(request: Request, problem: Exception) -> Response:
@@ -73,7 +78,14 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
     path, method = request.url.path[:200], request.method
     if problem.status_code == MethodNotAllowed.status:
         allowed = (problem.headers or {}).get("Allow", "")
-        answer = ProblemResponse(MethodNotAllowed(f"{path} answers {allowed}; found {method}."))
+        answer = _answered(MethodNotAllowed(f"{path} answers {allowed}; found {method}."))
         answer.headers["Allow"] = allowed
         return answer
-    return ProblemResponse(NotFound(f"there is no {path!r} here. GET /info names what there is."))
+    return _answered(NotFound(f"there is no {path!r} here. GET /info names what there is."))
+
+
+def _answered(problem: Exception) -> ProblemResponse:
+    facts = current.get(None)
+    if facts is not None:
+        facts.outcome = type(problem).__name__
+    return ProblemResponse(problem)

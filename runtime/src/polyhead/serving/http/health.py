@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz``, ``/info``: whether the server is well, and what it is."""
+"""``/livez``, ``/readyz``, ``/info``, ``/metrics``: whether the server is well, and what it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -39,10 +40,14 @@ def routes(service: Service) -> list[Route]:
             }
         )
 
+    async def metrics(_: Request) -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
     return [
         Route("/livez", livez),
         Route("/readyz", readyz),
         Route("/info", info),
+        Route("/metrics", metrics),
     ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +16,10 @@ from polyhead.errors import InvalidSetting, PolyheadError, nearest
 from polyhead.loading import load
 from polyhead.prediction import Prediction
 from polyhead.serving.batcher import Batcher
+from polyhead.serving.http.metrics import Metrics, current
 from polyhead.serving.http.problems import NotReady, TooManyTexts, UnknownModel
 from polyhead.serving.http.settings import ServiceSettings
+from polyhead.serving.stats import BatchReport
 from polyhead.text.encoding import Input
 
 Served = str | Path | Engine
@@ -65,13 +68,16 @@ class Service:
         self._served = dict(served)
         self._models: dict[str, ServedModel] = {}
         self._stack = AsyncExitStack()
-        self._closing = False
+        self._started = self._closing = False
         self._reloading = asyncio.Lock()
+        self.metrics = Metrics()
+        self.tell_others: Callable[[], object] = lambda: None
+        """Called after a reload that was asked for over HTTP; for servers of several processes."""
 
     @property
     def ready(self) -> bool:
         """Whether it answers: all models are there, and it is not about to end."""
-        return bool(self._models) and not self._closing
+        return self._started and not self._closing
 
     @property
     def models(self) -> Mapping[str, ServedModel]:
@@ -124,6 +130,9 @@ class Service:
         """
         model = self.model(name)
         check_count(inputs, self.settings.max_texts)
+        facts = current.get(None)
+        if facts is not None:
+            facts.model, facts.head_set = model.name, self._head_set(model, heads)
         limit = self.settings.deadline_ms
         if deadline_ms is not None:
             limit = min(limit, deadline_ms)
@@ -142,8 +151,16 @@ class Service:
             for model in list(self._models.values()) if name is None else [self.model(name)]:
                 await asyncio.to_thread(model.engine.reload)
 
+    def _head_set(self, model: ServedModel, heads: Sequence[str] | None) -> str:
+        return self.metrics.head_set(heads, () if heads is None else [*model.engine.heads])
+
+    def _count(self, name: str, report: BatchReport) -> None:
+        model = self._models[name]
+        self.metrics.batch(name, self._head_set(model, report.heads), report)
+        self.metrics.waiting(name, model.batcher.stats().waiting)
+
     async def __aenter__(self) -> Self:
-        settings, found = self.settings, {}
+        settings, found = self.settings, self._models
         async with AsyncExitStack() as stack:
             for name, served in self._served.items():
                 if isinstance(served, str | Path):
@@ -151,19 +168,22 @@ class Service:
                 else:
                     engine = served
                 batcher = Batcher(
-                    engine, max_queue=settings.max_queue, deadline_ms=settings.deadline_ms
+                    engine,
+                    max_queue=settings.max_queue,
+                    deadline_ms=settings.deadline_ms,
+                    observe=partial(self._count, name),
                 )
                 stack.push_async_callback(batcher.aclose, drain=False)
                 await batcher.__aenter__()
                 found[name] = ServedModel(name, engine, batcher)
-            self._models = found
+            self._started = True
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._closing = True
         await self._stack.aclose()
-        self._models = {}
+        self._models.clear()
 
 
 def names_for(bundles: Sequence[str | Path], names: Sequence[str] = ()) -> dict[str, Served]:
