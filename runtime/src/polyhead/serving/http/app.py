@@ -59,11 +59,7 @@ def application(service: Service) -> Starlette:
     return Starlette(
         routes=[route for module in _MODULES for route in module.routes(service)],
         middleware=[Middleware(Front, service=service, public=public)],
-        exception_handlers={
-            PolyheadError: _refused,
-            HTTPException: _unrouted,
-            Exception: _refused,
-        },
+        exception_handlers={PolyheadError: _refused, HTTPException: _unrouted},
         lifespan=lifespan,
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import logging
 import re
 import time
 from collections.abc import Collection
@@ -11,12 +13,13 @@ from hashlib import sha256
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from polyhead.serving.http import tracing
+from polyhead.serving.http import problems, tracing
 from polyhead.serving.http.bodies import ProblemResponse
 from polyhead.serving.http.metrics import RequestFacts, current
 from polyhead.serving.http.problems import NotAuthorized
 from polyhead.serving.http.service import Service
 
+_log = logging.getLogger(__name__)
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -46,8 +49,12 @@ class Front:
         trace = headers.get(b"traceparent", b"")
         trace = trace if _TRACEPARENT.fullmatch(trace) else b""
 
+        answering = False
+
         async def passed_on(message: Message) -> None:
+            nonlocal answering
             if message["type"] == "http.response.start":
+                answering = True
                 found = MutableHeaders(raw=message["headers"])
                 seconds = time.perf_counter() - begun
                 found["Server-Timing"] = f"total;dur={seconds * 1e3:.2f}"
@@ -64,8 +71,14 @@ class Front:
                 else:
                     facts.outcome = NotAuthorized.__name__
                     await ProblemResponse(_no_key(headers))(scope, receive, passed_on)
-        except BaseException as problem:
-            facts.outcome = _name_of(problem)
+        except Exception as problem:  # a bug; the connection stays, as for other errors
+            facts.outcome = problems.INTERNAL
+            if answering:
+                raise
+            _log.exception("%s %s", scope["method"], scope["path"][:200])
+            await ProblemResponse(problem)(scope, receive, passed_on)
+        except asyncio.CancelledError:
+            facts.outcome = "cancelled"
             raise
         finally:
             metrics.ended(facts, time.perf_counter() - begun)
@@ -91,7 +104,3 @@ def _no_key(headers: dict[bytes, bytes]) -> NotAuthorized:
         f"API key: found {found}. Send the header 'Authorization: Bearer KEY' with a key of this"
         " server."
     )
-
-
-def _name_of(problem: BaseException) -> str:
-    return "InternalError" if isinstance(problem, Exception) else "cancelled"

@@ -16,6 +16,8 @@ from polyhead.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+INTERNAL = "InternalError"
+"""The name of what polyhead did not raise on purpose."""
 
 
 class RequestError(PolyheadError):
@@ -127,7 +129,7 @@ def document(problem: Exception, *, index: int | None = None) -> dict[str, Any]:
     if isinstance(problem, PolyheadError):
         name, detail = type(problem).__name__, _detail(problem, index)
     else:
-        name = "InternalError"
+        name = INTERNAL
         detail = "this server failed; its log says how. Other requests may be answered."
     found: dict[str, Any] = {
         "type": f"urn:polyhead:error:{name}",
