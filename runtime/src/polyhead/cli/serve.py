@@ -129,7 +129,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> ServiceSettings:
     names = [each.name for each in fields(ServiceSettings) if each.name in arguments]
     found = {name: getattr(arguments, name) for name in names}
-    found["threads"] = arguments.threads or max(1, thread_budget.budget() // arguments.workers)
+    if arguments.threads is None:
+        found["threads"] = max(1, thread_budget.budget() // arguments.workers)
     if arguments.api_key_file is not None:
         found["api_keys"] = _keys(arguments.api_key_file)
     return ServiceSettings(**found)
