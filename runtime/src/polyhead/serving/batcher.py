@@ -214,6 +214,10 @@ class Batcher:
         """What happened so far, as plain numbers; may be called from any thread."""
         return self._counters.snapshot(waiting=self._pending.waiters, running=len(self._running))
 
+    def expected_wait_s(self) -> float:
+        """Seconds until a thread has time for a new text of up to 16,000 characters."""
+        return self._expected_wait(long=False)
+
     async def aclose(self, *, drain: bool = True, grace: float | None = None) -> None:
         """Take no more requests, and end; may be called twice.
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from polyhead.errors import PolyheadError
 from polyhead.prediction import Prediction
-from polyhead.serving.http.bodies import JsonResponse, decoded
+from polyhead.serving.http.bodies import JsonResponse, decoded, length_of
 from polyhead.serving.http.leaving import unless_gone
 from polyhead.serving.http.service import Service
 from polyhead.serving.http.texts import TextsRequest, in_places
@@ -35,6 +35,7 @@ def routes(service: Service) -> list[Route]:
     """The route of this module."""
 
     async def predict(request: Request) -> Response:
+        service.check_hope(length_of(request))
         asked = await decoded(request, PredictRequest, service.settings.max_body)
         name = service.model(asked.model).name
         answers = await unless_gone(

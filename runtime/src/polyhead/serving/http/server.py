@@ -16,6 +16,7 @@ import uvicorn
 from polyhead.errors import InvalidSetting, PolyheadError
 from polyhead.serving.http.app import application
 from polyhead.serving.http.service import Service
+from polyhead.system.schema import whole_number
 
 _log = logging.getLogger(__name__)
 # A browser or a balancer may keep a connection so long without a request.
@@ -29,6 +30,7 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         InvalidSetting: when this process may not have the address, or another has it.
     """
+    whole_number("--port", port, least=0, most=65_535)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -42,7 +44,7 @@ def bound(host: str, port: int) -> socket.socket:
         except BaseException:
             found.close()
             raise
-    except (OSError, OverflowError) as problem:
+    except OSError as problem:
         raise InvalidSetting(
             f"--host {host} --port {port}: {problem}. Give another address, or end what has it."
         ) from problem

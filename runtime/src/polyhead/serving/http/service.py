@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from polyhead.engine import Engine, Options
-from polyhead.errors import InvalidSetting, PolyheadError, nearest
+from polyhead.errors import InvalidSetting, PolyheadError, QueueFull, nearest
 from polyhead.loading import load
 from polyhead.prediction import Prediction
+from polyhead.serving.admission import PLANNED
 from polyhead.serving.batcher import Batcher
 from polyhead.serving.http.metrics import Metrics, current
 from polyhead.serving.http.problems import NotReady, TooManyTexts, UnknownModel
@@ -25,6 +26,8 @@ from polyhead.text.encoding import Input
 Served = str | Path | Engine
 """A bundle's path, or an engine that the caller goes on owning."""
 
+_SHORT_BODY = 8 << 10
+"""Bytes that hold no text of the other queue, that for long ones."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # it is part of paths
 
 
@@ -102,6 +105,26 @@ class Service:
                 f"{nearest(name, self._models)}"
             )
         return found
+
+    def check_hope(self, announced: int) -> None:
+        """Refuse a request before its body is read, which is most of what a refusal costs.
+
+        Only where all would be refused as soon as they are read: of one model, by what waits.
+
+        Args:
+            announced: bytes of the body; of a large one nothing is known before.
+
+        Raises:
+            QueueFull: as `answer` would.
+        """
+        if len(self._models) > 1 or announced > _SHORT_BODY or not self.ready:
+            return
+        (model,) = self._models.values()
+        wait = model.batcher.expected_wait_s()
+        if wait > PLANNED * self.settings.deadline_ms / 1e3:
+            if (facts := current.get(None)) is not None:
+                facts.model = model.name
+            raise QueueFull("what waits takes too long.", expected_wait_s=wait)
 
     async def answer(
         self,
