@@ -29,14 +29,14 @@ ANSWERS: Mapping[str, tuple[str, ...]] = {
     "load": ("latencies", "calls", "errors", "different", "seconds", "rss"),
     "memory": ("rss", "peak"),
 }
-"""Keys of the answer to a request, by its name: a method of `Service`."""
+"""Keys of the answer to a request, by its name: a method of `PeerService`."""
 
 _REPEATS = 5
 _GRAPH_SECONDS, _GRAPH_RUNS = 0.3, 3
 _LONGEST_LIST = 32
 
 
-class Service:
+class PeerService:
     """One peer behind the protocol."""
 
     def __init__(self, peer: Peer) -> None:

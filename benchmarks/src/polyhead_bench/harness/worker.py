@@ -41,7 +41,7 @@ def main(name: str, folder: str, threads: str, options: str) -> None:
     }
     # Imported after the first answer, whose time they are no part of.
     from polyhead_bench import machine
-    from polyhead_bench.harness.requests import Service, resident
+    from polyhead_bench.harness.requests import PeerService, resident
 
     for text in warm * 5:
         peer.answer(text)
@@ -58,7 +58,7 @@ def main(name: str, folder: str, threads: str, options: str) -> None:
             "info": {**peer.info(), "cpus": machine.affinity(), "versions": machine.versions()},
         },
     )
-    service = Service(peer)
+    service = PeerService(peer)
     for line in sys.stdin:
         _say(out, service.reply(json.loads(line)))
 

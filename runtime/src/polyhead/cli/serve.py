@@ -23,7 +23,7 @@ from polyhead.errors import InvalidSetting
 from polyhead.inference import threads as thread_budget
 from polyhead.serving import require_extra
 from polyhead.serving.http.settings import ServiceSettings
-from polyhead.serving.http.workers import Workers, counted_together
+from polyhead.serving.http.workers import WorkerProcesses, counted_together
 from polyhead.system.schema import whole_number
 from polyhead.system.shorten import counted
 
@@ -123,7 +123,7 @@ def execute(arguments: argparse.Namespace) -> int:
             service.tell_others = lambda: os.kill(parent, signal.SIGHUP)
             server.serve(service, listener, parent=parent)
 
-        return Workers(work, workers, settings.grace).run()
+        return WorkerProcesses(work, workers, settings.grace).run()
 
 
 def _settings(arguments: argparse.Namespace) -> ServiceSettings:

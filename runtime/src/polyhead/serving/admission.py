@@ -1,54 +1,87 @@
-"""How long work takes here, as measured: by that a batcher refuses, drops and bounds batches."""
+"""Which requests a batcher lets in: by what waits, what runs, and how long work takes."""
 
 from __future__ import annotations
 
-from math import exp
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-PLANNED = 0.8
-"""Share of a deadline that is planned with. The rest is for the event loop, for Python's lock, and
-for texts that take longer than others of their length."""
-LONGEST_BATCH_S = 0.5
-"""Seconds of work in a batch, at most a quarter of the deadline. More of it saves nothing, since a
-call costs less than a millisecond beside its texts, and all of a batch wait for its end."""
-FIRST_BATCH = 8
-"""Most texts in a batch as long as nothing was measured."""
-
-# What was computed this many seconds of work ago counts 1/e. Short, since a new bundle, or another
-# program on these cores, changes everything at once.
-_MEMORY_S = 0.2
+from polyhead.errors import QueueFull
+from polyhead.serving.pace import PLANNED, Pace
+from polyhead.serving.queue import Pending, QueueEntry, RunningBatch
 
 
-class Pace:
-    """Seconds of a thread for some work, by what was computed last.
+@dataclass(eq=False, slots=True)
+class Admission:
+    """Expects how long a request will take.
 
-    The sum of seconds by the sum of work, both fading: large batches count for more than small
-    ones, and a single hiccup is soon outweighed.
+    Attributes:
+        pending: what waits.
+        running: what threads have.
+        pace: how long work takes.
+        max_queue: most requests that wait.
+        threads: that compute batches.
     """
 
-    def __init__(self) -> None:
-        self._seconds = self._work = 0.0
+    pending: Pending
+    running: Sequence[RunningBatch]
+    pace: Pace
+    max_queue: int
+    threads: int
 
-    @property
-    def known(self) -> bool:
-        """Whether anything was measured yet."""
-        return self._work > 0
-
-    def seconds(self, work: float) -> float:
-        """Seconds that a thread will take for it; 0 as long as nothing was measured."""
-        return work * self._seconds / self._work if self._work else 0.0
-
-    def measured(self, seconds: float, work: float, *, stopped: bool = False) -> None:
-        """Some work was computed.
+    def check(self, entries: Sequence[QueueEntry], limit: float) -> None:
+        """Refuse the entries of a request for which there is no room or no time.
 
         Args:
-            seconds: that a thread took.
-            work: at least 1.
-            stopped: it took so long without being done, which says something only about a pace that
-                was too good.
+            entries: new ones, and such as others wait for already.
+            limit: seconds that the request has.
+
+        Raises:
+            QueueFull: for all of them.
         """
-        if stopped and seconds < self.seconds(work):
-            return
-        kept = exp(-seconds / _MEMORY_S)
-        part = min(1.0, _MEMORY_S / seconds) if seconds else 1.0
-        self._seconds = self._seconds * kept + seconds * part
-        self._work = self._work * kept + work * part
+        new = [entry for entry in entries if not entry.waiters]
+        waits = {entry.long: self.wait(long=entry.long) for entry in entries}
+        if len(entries) > self.max_queue - self.pending.waiters:
+            raise QueueFull(
+                f"{self.pending.waiters:,} requests wait already, and max_queue allows"
+                f" {self.max_queue:,}. Answer 503 and let the caller try again later, or raise"
+                " max_queue.",
+                expected_wait_s=max(waits.values()),
+            )
+        for long, wait in waits.items():
+            work = [entry.work for entry in new if entry.long is long]
+            if not work or self.nothing_like(long=long):
+                continue
+            # A text is computed by one thread, several by all that are there.
+            total = wait + self.pace.seconds(max(*work, sum(work) / self._threads_for(long)))
+            if total > PLANNED * limit:
+                raise QueueFull(
+                    f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which"
+                    f" is too near to deadline_ms={limit * 1e3:g} or beyond. Answer 503 and let the"
+                    " caller try again later, send shorter texts, or allow more time or threads.",
+                    expected_wait_s=wait,
+                )
+
+    def wait(self, *, long: bool) -> float:
+        """Seconds until a thread has time for a new text, a short or a long one."""
+        running = [batch for batch in self.running if batch.long is long]
+        threads = self._threads_for(long)
+        pending = self.pending.work[long]
+        if len(running) < threads and not pending:
+            return 0.0
+        now, pace = time.perf_counter(), self.pace
+        left = sum(max(0.0, pace.seconds(b.work) - (now - b.begun)) for b in running)
+        return (left + pace.seconds(pending)) / threads
+
+    def nothing_like(self, *, long: bool) -> bool:
+        """Whether no text of this kind, long or short, runs or waits.
+
+        Then it is computed whatever is expected: without, a pace that was once bad would stay.
+        """
+        running = any(batch.long is long for batch in self.running)
+        return not running and not self.pending.work[long]
+
+    def _threads_for(self, long: bool) -> int:
+        """Threads that a kind of texts may have now; long ones have all but one."""
+        others = 1 if long else sum(batch.long for batch in self.running)
+        return max(1, self.threads - others)

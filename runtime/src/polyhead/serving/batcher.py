@@ -24,7 +24,8 @@ from typing import Self
 from polyhead.engine import Engine, Options
 from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
 from polyhead.prediction import Prediction
-from polyhead.serving.admission import FIRST_BATCH, LONGEST_BATCH_S, PLANNED, Pace
+from polyhead.serving.admission import Admission
+from polyhead.serving.pace import FIRST_BATCH, LONGEST_BATCH_S, Pace
 from polyhead.serving.queue import (
     BatchAnswers,
     Pending,
@@ -79,17 +80,22 @@ class Batcher:
         """
         self._engine = engine
         self._max_wait = number("max_wait_ms", max_wait_ms) / 1e3
-        self._max_queue = whole_number("max_queue", max_queue)
         self._deadline = _seconds(deadline_ms)
         self._max_batch = whole_number("max_batch", max_batch)
         self._observe = observe
         info = engine.info()
-        self._threads = max(_LEAST_THREADS, int(info["threads"]))
         self._counters = Counters(batch_tokens=int(info["batch_tokens"]))
         self._pace = Pace()
         self._pending = Pending()
         self._in_flight: dict[object, QueueEntry] = {}
         self._running: list[RunningBatch] = []
+        self._admission = Admission(
+            self._pending,
+            self._running,
+            self._pace,
+            max_queue=whole_number("max_queue", max_queue),
+            threads=max(_LEAST_THREADS, int(info["threads"])),
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = DaemonThreads()
         self._woken: asyncio.Handle | None = None
@@ -163,7 +169,7 @@ class Batcher:
         entries = [self._in_flight.get(entry.key, entry) for entry in entries]
         limit = self._deadline if deadline_ms is None else _seconds(deadline_ms)
         try:
-            self._admit(entries, limit)
+            self._admission.check(entries, limit)
         except QueueFull:
             counters.rejected += len(entries)
             raise
@@ -216,7 +222,7 @@ class Batcher:
 
     def expected_wait_s(self) -> float:
         """Seconds until a thread has time for a new text of up to 16,000 characters."""
-        return self._expected_wait(long=False)
+        return self._admission.wait(long=False)
 
     async def aclose(self, *, drain: bool = True, grace: float | None = None) -> None:
         """Take no more requests, and end; may be called twice.
@@ -287,57 +293,6 @@ class Batcher:
                 " may share the engine."
             )
         return self._loop
-
-    def _admit(self, entries: Sequence[QueueEntry], limit: float) -> None:
-        """Raises QueueFull where there is no room for them, or no time; `limit` in seconds."""
-        new = [entry for entry in entries if not entry.waiters]
-        waits = {entry.long: self._expected_wait(long=entry.long) for entry in entries}
-        wait = max(waits.values(), default=0.0)
-        room = self._max_queue - self._pending.waiters
-        if len(entries) > room:
-            raise QueueFull(
-                f"{self._pending.waiters:,} requests wait already, and max_queue allows"
-                f" {self._max_queue:,}. Answer 503 and let the caller try again later, or raise"
-                " max_queue.",
-                expected_wait_s=wait,
-            )
-        for long, wait in waits.items():
-            work = [entry.work for entry in new if entry.long is long]
-            if not work or self._nothing_like(long=long):
-                continue
-            shared = sum(work) / self._threads_for(long=long)
-            total = wait + self._pace.seconds(max(*work, shared) if len(work) > 1 else work[0])
-            if total > PLANNED * limit:
-                raise QueueFull(
-                    f"an answer is expected after {total:.3g} s, {wait:.3g} s of it waiting, which"
-                    f" is too near to deadline_ms={limit * 1e3:g} or beyond. Answer 503 and let the"
-                    " caller try again later, send shorter texts, or allow more time or threads.",
-                    expected_wait_s=wait,
-                )
-
-    def _threads_for(self, *, long: bool) -> int:
-        """Threads that a kind of texts may have now; long ones have all but one."""
-        others = 1 if long else sum(batch.long for batch in self._running)
-        return max(1, self._threads - others)
-
-    def _expected_wait(self, *, long: bool) -> float:
-        """Seconds until a thread has time for a new entry."""
-        running = [batch for batch in self._running if batch.long is long]
-        threads = self._threads_for(long=long)
-        pending = self._pending.work[long]
-        if len(running) < threads and not pending:
-            return 0.0
-        now, pace = time.perf_counter(), self._pace
-        left = sum(max(0.0, pace.seconds(b.work) - (now - b.begun)) for b in running)
-        return (left + pace.seconds(pending)) / threads
-
-    def _nothing_like(self, *, long: bool) -> bool:
-        """Whether no text of this kind, long or short, runs or waits.
-
-        Then it is computed whatever is expected: without, a pace that was once bad would stay.
-        """
-        running = any(batch.long is long for batch in self._running)
-        return not running and not self._pending.work[long]
 
     def _join(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
         """A caller waits for an entry, a new one or one that is in flight."""
@@ -412,6 +367,10 @@ class Batcher:
         return self._pending.oldest + self._max_wait - time.perf_counter()
 
     @property
+    def _threads(self) -> int:
+        return self._admission.threads
+
+    @property
     def _bound(self) -> float:
         """Seconds of work in a batch."""
         return min(LONGEST_BATCH_S, self._deadline / 4)
@@ -423,7 +382,7 @@ class Batcher:
         batch, late = self._pending.take(most, self._pace, self._bound, long=long)
         if not batch and not late:
             return None
-        if not batch and self._nothing_like(long=late[-1].long):
+        if not batch and self._admission.nothing_like(long=late[-1].long):
             batch.append(late.pop())
         if late:
             left = DeadlineExceeded(
@@ -466,7 +425,7 @@ class Batcher:
 
     def _learn(self, batch: RunningBatch, answers: BatchAnswers) -> None:
         """Threads, numbers and the pace, all of which `Engine.reload` may have changed."""
-        self._threads = max(_LEAST_THREADS, answers.threads)
+        self._admission.threads = max(_LEAST_THREADS, answers.threads)
         self._counters.count_batch(answers.shape)
         done = [
             entry.work

@@ -12,7 +12,7 @@ from math import inf
 from polyhead.engine import Engine, Options
 from polyhead.errors import GraphError, InputError
 from polyhead.prediction import Prediction
-from polyhead.serving.admission import PLANNED, Pace
+from polyhead.serving.pace import PLANNED, Pace
 from polyhead.serving.stats import BatchShape, shape_of
 from polyhead.text.encoding import Input
 from polyhead.text.inputs import without_frames

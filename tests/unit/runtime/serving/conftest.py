@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import polyhead.serving.admission
 import polyhead.serving.batcher
 import polyhead.serving.queue
 from polyhead import Batcher, Engine, Prediction, load
@@ -201,6 +202,7 @@ def simulate(monkeypatch):
             clock = SimpleNamespace(perf_counter=asyncio.get_running_loop().time)
             monkeypatch.setattr(polyhead.serving.batcher, "time", clock)
             monkeypatch.setattr(polyhead.serving.queue, "time", clock)
+            monkeypatch.setattr(polyhead.serving.admission, "time", clock)
             batcher = Batcher(engine, **settings)
             batcher._pool = _Threads(engine)
             async with batcher:

@@ -145,7 +145,7 @@ async def storm(batcher, chance):
             tasks.append(task)
             if chance.random() < 0.5:
                 loop.call_later(chance.random() * 0.3, task.cancel)
-        assert batcher.stats().waiting <= batcher._max_queue
+        assert batcher.stats().waiting <= batcher._admission.max_queue
         await asyncio.sleep(chance.choice([0, 0.001, 0.05, 0.5]))
     if chance.random() < 0.5:
         await batcher.aclose(drain=chance.random() < 0.5, grace=chance.choice([None, 0, 0.1]))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from polyhead import DeadlineExceeded, QueueFull
-from polyhead.serving.admission import Pace
+from polyhead.serving.pace import Pace
 
 
 class Arrivals:

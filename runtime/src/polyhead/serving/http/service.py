@@ -15,11 +15,11 @@ from polyhead.engine import Engine, Options
 from polyhead.errors import InvalidSetting, PolyheadError, QueueFull, nearest
 from polyhead.loading import load
 from polyhead.prediction import Prediction
-from polyhead.serving.admission import PLANNED
 from polyhead.serving.batcher import Batcher
 from polyhead.serving.http.metrics import Metrics, current
 from polyhead.serving.http.problems import NotReady, TooManyTexts, UnknownModel
 from polyhead.serving.http.settings import ServiceSettings
+from polyhead.serving.pace import PLANNED
 from polyhead.serving.stats import BatchReport
 from polyhead.text.encoding import Input
 

@@ -40,7 +40,7 @@ def counted_together() -> Iterator[None]:
             del os.environ[_FOLDER]
 
 
-class Workers:
+class WorkerProcesses:
     """Forks workers, begins another where one has died, and passes signals on.
 
     SIGTERM and Ctrl-C end them; those that are there some seconds after their grace are killed.

@@ -98,7 +98,7 @@ def client_of():
 
 
 def client_at(url, **settings):
-    return httpx.Client(base_url=url, trust_env=False, timeout=30, **settings)
+    return httpx.Client(base_url=url, trust_env=False, timeout=120, **settings)
 
 
 @pytest.fixture(scope="module")
