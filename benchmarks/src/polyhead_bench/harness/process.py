@@ -91,7 +91,7 @@ class Worker:
             raise
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Send a request, see `polyhead_bench.harness.requests.PeerService`, and wait for its answer.
+        """Send a request and wait for its answer; see `polyhead_bench.harness.requests.PeerService`.
 
         A request that names its own ``seconds`` has these on top of the limit.
 

@@ -1,0 +1,87 @@
+"""What the guide, the dashboard and the manifests name is there."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import polyhead.serving
+from polyhead import PolyheadError
+from polyhead.cli import serve
+from polyhead.serving.http.metrics import Metrics
+from polyhead.serving.http.problems import RequestError, status_of
+
+ROOT = Path(__file__).parents[5]
+EXAMPLES = ROOT / "examples" / "serve"
+GUIDE = (ROOT / "docs" / "guides" / "http.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Names of metrics, as they are asked for."""
+    found = re.findall(r"^# TYPE (\w+) (\w+)$", Metrics().text().decode(), flags=re.MULTILINE)
+    names = {name for name, kind in found if kind != "histogram"}
+    for name in (name for name, kind in found if kind == "histogram"):
+        names |= {name, *(f"{name}_{part}" for part in ("bucket", "sum", "count"))}
+    return names
+
+
+def test_the_dashboard_asks_for_metrics_that_are_there(known):
+    board = json.loads((EXAMPLES / "grafana.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for query in asked for name in re.findall(r"polyhead_\w+", query)}
+    assert names <= known
+    assert len(names) > 10
+
+
+def test_the_guide_names_the_metrics_that_are_there(known):
+    table = GUIDE.partition("## Metrics")[2].partition("## ")[0]
+    named = set(re.findall(r"`(polyhead_\w+)", table))
+    assert named <= known
+    histograms = {re.sub("_(bucket|sum|count|created)$", "", name) for name in known}
+    assert histograms <= named
+
+
+def test_the_guide_names_each_error_with_its_status():
+    table = GUIDE.partition("## Errors")[2].partition("## Under load")[0]
+    for kind in RequestError.__subclasses__():
+        if kind.__name__ == "ClientGone":  # which nobody reads
+            continue
+        assert re.search(
+            rf"^\| [\d, ]*{kind.status.value}[\d, ]* \|.*`{kind.__name__}`", table, re.M
+        )
+    for name in re.findall(r"`([A-Z]\w+[a-z])`", table):
+        kind = getattr(polyhead, name, None)
+        if kind is not None and issubclass(kind, PolyheadError):
+            assert re.search(rf"^\| {status_of(kind(''))} \|.*`{name}`", table, re.M), name
+
+
+def parsed(words):
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    return parser.parse_args(words)
+
+
+def test_the_manifests_run_what_there_is():
+    text = (EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8")
+    deployment, *_ = yaml.safe_load_all(text)
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    arguments = parsed(["/bundle", *container["args"]])
+    assert pod["terminationGracePeriodSeconds"] > arguments.grace + 5
+    assert arguments.threads == int(container["resources"]["limits"]["cpu"])
+    app = polyhead.serving.app("bundle")
+    paths = {route.path for route in app.routes}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] in paths
+
+
+def test_the_image_runs_what_there_is():
+    text = (EXAMPLES / "Dockerfile").read_text(encoding="utf-8")
+    [entry] = re.findall(r"^ENTRYPOINT (\[.*\])$", text, flags=re.MULTILINE)
+    program, command, *words = json.loads(entry)
+    assert (program, command) == ("polyhead", "serve")
+    assert parsed(words).host == "0.0.0.0"
