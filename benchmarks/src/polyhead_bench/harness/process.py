@@ -91,7 +91,7 @@ class Worker:
             raise
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; see `polyhead_bench.harness.requests.PeerService`.
+        """Send a request to a `polyhead_bench.harness.requests.PeerService`; wait for its answer.
 
         A request that names its own ``seconds`` has these on top of the limit.
 

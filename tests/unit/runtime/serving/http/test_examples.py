@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 import polyhead.serving
-from polyhead import PolyheadError
 from polyhead.cli import serve
 from polyhead.serving.http.metrics import Metrics
 from polyhead.serving.http.problems import RequestError, status_of
@@ -47,16 +46,16 @@ def test_the_guide_names_the_metrics_that_are_there(known):
 
 def test_the_guide_names_each_error_with_its_status():
     table = GUIDE.partition("## Errors")[2].partition("## Under load")[0]
+    rows = [line for line in table.splitlines() if re.match(r"\| \d", line)]
     for kind in RequestError.__subclasses__():
-        if kind.__name__ == "ClientGone":  # which nobody reads
-            continue
-        assert re.search(
-            rf"^\| [\d, ]*{kind.status.value}[\d, ]* \|.*`{kind.__name__}`", table, re.M
-        )
-    for name in re.findall(r"`([A-Z]\w+[a-z])`", table):
-        kind = getattr(polyhead, name, None)
-        if kind is not None and issubclass(kind, PolyheadError):
-            assert re.search(rf"^\| {status_of(kind(''))} \|.*`{name}`", table, re.M), name
+        if kind.__name__ != "ClientGone":  # which nobody reads
+            [row] = [row for row in rows if f"`{kind.__name__}`" in row]
+            assert str(kind.status.value) in row.split("|")[1], row
+    for row in rows:
+        for name in re.findall(r"`(\w+)`", row.split("|")[2]):
+            kind = getattr(polyhead, name, None)
+            if kind is not None:
+                assert str(status_of(kind(""))) in row.split("|")[1], row
 
 
 def parsed(words):
