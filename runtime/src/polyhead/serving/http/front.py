@@ -75,7 +75,7 @@ class Front:
             facts.outcome = problems.INTERNAL
             if answering:
                 raise
-            _log.exception("%s %s", scope["method"], scope["path"][:200])
+            _log.exception("%s %r", scope["method"], scope["path"][:200])
             await ProblemResponse(problem)(scope, receive, passed_on)
         except asyncio.CancelledError:
             facts.outcome = "cancelled"

@@ -99,7 +99,7 @@ async def _serve(
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(service.settings.grace),
         )
-        server = _Server(config, service)
+        server = _Server(config, service, alone=parent is None)
         watching = asyncio.ensure_future(server.watch(started, parent))
         try:
             await server.serve([listener])
@@ -110,16 +110,21 @@ async def _serve(
 class _Server(uvicorn.Server):
     """Uvicorn's, with signals of the service's own."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, *, alone: bool) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._alone = service, alone
         self._reload: asyncio.Task[None] | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Uvicorn's would raise them again at the end, and so end the process by a signal."""
         loop = asyncio.get_running_loop()
-        answered = {signal.SIGTERM: self._end, signal.SIGINT: self._end}
+        # A terminal sends Ctrl-C to a parent, too, which then sends SIGTERM.
+        interrupt = self._end if self._alone else lambda: None
+        answered: dict[int, Callable[[], object]] = {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: interrupt,
+        }
         if hasattr(signal, "SIGHUP"):
             answered[signal.SIGHUP] = self._hang_up
         try:

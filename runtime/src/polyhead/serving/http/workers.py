@@ -19,6 +19,11 @@ _FAILED = 3
 """Exit code of a worker that could not begin."""
 _SHORT_LIFE_S = 1.0
 _LAST_WAIT_S = 5.0
+_ANSWERED = [
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGALRM")
+    if hasattr(signal, name)  # all but on Windows, where there are no workers
+]
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -79,14 +84,19 @@ class WorkerProcesses:
     def _begin(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, _ANSWERED
+        )  # none for a parent's handler in a child
         process = os.fork()
         if process:
             self._begun[process] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
             return
         code = _FAILED
         try:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+            for number in _ANSWERED:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
             self._work()
             code = 0
         except (PolyheadError, OSError) as problem:
