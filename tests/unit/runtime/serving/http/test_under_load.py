@@ -47,8 +47,9 @@ def test_a_queue_without_room(client_of, stand_in):
     engine = stand_in()
     client = client_of({"model": engine}, max_queue=2)
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(client.post, "/v1/predict", json={"text": t}) for t in "ab"]
-        for _ in running:
+        running = []
+        for text in "ab":  # one after the other, for a thread of its own each
+            running.append(pool.submit(client.post, "/v1/predict", json={"text": text}))
             assert engine.begun.acquire(timeout=30)
         assert client.post("/v1/predict", json={"texts": ["c", "d", "e"]}).status_code == 429
         engine.gate.set()
