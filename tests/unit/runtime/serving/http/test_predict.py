@@ -2,7 +2,10 @@
 
 import json
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def post(client, **body):
@@ -160,3 +163,25 @@ def test_a_bug_is_a_problem_without_a_stack_trace(client_of, stand_in, caplog, r
         assert "secret" not in answer.text
         assert "Traceback" not in answer.text
     assert "ZeroDivisionError" in caplog.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("text", "query", "texts", "heads", "options", "offsets", "deadline_ms", "model")
+BODIES = (
+    st.binary(max_size=60)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(st.sampled_from(FIELDS), JSON).map(lambda value: json.dumps(value).encode())
+)
+
+
+@given(body=BODIES)
+@hypothesis.settings(max_examples=150)
+def test_no_body_makes_it_fail(client, body):
+    for path in ("/v1/predict", "/v1/tokenize"):
+        answer = client.post(path, content=body)
+        assert answer.status_code in (200, 400, 404, 422, 429), (body, answer.text)
+        assert answer.json()
