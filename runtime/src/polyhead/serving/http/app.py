@@ -15,7 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from polyhead.errors import InvalidSetting, PolyheadError, nearest
-from polyhead.serving.http import admin, health, predict, tokenize
+from polyhead.serving.http import (
+    admin,
+    embeddings,
+    health,
+    kserve,
+    openapi,
+    pages,
+    predict,
+    tokenize,
+)
 from polyhead.serving.http.bodies import ProblemResponse
 from polyhead.serving.http.front import Front
 from polyhead.serving.http.metrics import current
@@ -23,7 +32,7 @@ from polyhead.serving.http.problems import MethodNotAllowed, NotFound
 from polyhead.serving.http.service import Service, names_for
 from polyhead.serving.http.settings import ServiceSettings
 
-_MODULES = (predict, tokenize, health, admin)
+_MODULES = (predict, tokenize, embeddings, kserve, health, admin, openapi, pages)
 """Each has ``routes(service)``, asked in this order, and says with ``PUBLIC`` which of its paths
 need no API key."""
 

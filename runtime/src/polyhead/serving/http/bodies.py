@@ -80,13 +80,21 @@ async def read(request: Request, most: int) -> bytes:
 async def decoded(request: Request, kind: type[T], most: int) -> T:
     """The body of a request as a `msgspec.Struct`.
 
+    Raises:
+        MalformedRequest: for what is no JSON, or not of this kind; and what `read` raises.
+    """
+    return parsed(await read(request, most), kind)
+
+
+def parsed(body: bytes, kind: type[T]) -> T:
+    """JSON as a `msgspec.Struct`.
+
     What the fast parser refuses as JSON is read again by a slow one, since half a surrogate pair in
     one of many texts is that text's fault.
 
     Raises:
-        MalformedRequest: for what is no JSON, or not of this kind; and what `read` raises.
+        MalformedRequest: for what is no JSON, or not of this kind.
     """
-    body = await read(request, most)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as problem:

@@ -1,0 +1,184 @@
+"""``/openapi.json``: all routes, with the heads of the models that are served.
+
+Labels are enums, and each kind of head has an answer of its own type: all of it is made from the
+manifests, so that a reload shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from polyhead.errors import PluginError, UnknownKind
+from polyhead.heads import DECODERS, HeadSpec
+from polyhead.serving.http import schemas
+from polyhead.serving.http.bodies import JsonResponse
+from polyhead.serving.http.openapi_paths import RESPONSES, SHARED, TAGS, paths
+from polyhead.serving.http.schemas import Schema, record, reference
+from polyhead.serving.http.service import ServedModel, Service
+from polyhead.serving.http.settings import ServiceSettings
+from polyhead.system.info import __version__
+
+
+def routes(service: Service) -> list[Route]:
+    """The route of this module."""
+
+    async def openapi(_: Request) -> Response:
+        service.model()  # or it is not ready
+        return JsonResponse(document(service))
+
+    return [Route("/openapi.json", openapi)]
+
+
+def document(service: Service) -> dict[str, Any]:
+    """The description of a service that is ready, in OpenAPI 3.1.
+
+    Beside what OpenAPI knows, ``x-polyhead-models`` lists the models with their heads, and of each
+    head the kind, input, labels, thresholds, options, and whether its scores are calibrated.
+    """
+    models = list(service.models.values())
+    components: dict[str, Schema] = {}
+    requests, answers = [], []
+    for model in models:
+        parts = _Components(model, components, alone=len(models) == 1)
+        requests.append(parts.request(service.settings, named=model is not models[0]))
+        answers += parts.answers()
+    shared = {
+        "PredictRequest": _any_of(requests),
+        "PredictResponse": _any_of(answers),
+        **SHARED,
+    }
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "polyhead",
+            "version": __version__,
+            "description": "One encoder pass, many answers: " + _names(models) + ".",
+        },
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths([model.name for model in models], service.settings),
+        "components": {"schemas": shared | components, "responses": RESPONSES},
+        "x-polyhead-models": [
+            {"name": model.name, "heads": dict(_described(model.engine.heads))} for model in models
+        ],
+    }
+    if service.settings.api_keys:
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"key": []}]
+    return found
+
+
+def _names(models: list[ServedModel]) -> str:
+    return "; ".join(f"{model.name} ({', '.join(model.engine.heads)})" for model in models)
+
+
+def _described(heads: Mapping[str, HeadSpec]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, spec in heads.items():
+        yield (
+            name,
+            {
+                "kind": spec.kind,
+                "input": spec.input,
+                "labels": list(spec.labels),
+                "thresholds": None if spec.thresholds is None else list(spec.thresholds),
+                "calibrated": spec.temperature is not None,
+                "options": schemas.options(spec, _options(spec))["properties"],
+            },
+        )
+
+
+def _options(spec: HeadSpec) -> tuple[str, ...]:
+    """The options of a head's kind; none of one whose plugin has gone since it was loaded."""
+    try:
+        return tuple(getattr(DECODERS[spec.kind], "options", ()))
+    except (UnknownKind, PluginError):
+        return ()
+
+
+def _any_of(found: list[Schema]) -> Schema:
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+class _Components:
+    """The schemas of one model, by names of which no two are the same."""
+
+    def __init__(self, model: ServedModel, into: dict[str, Schema], *, alone: bool) -> None:
+        self._model, self._into = model, into
+        self._prefix = "" if alone else f"{model.name}."
+        self._name = {"type": "string", "const": model.name, "description": "The model."}
+        self._heads = model.engine.heads
+
+    def _add(self, name: str, schema: Schema) -> Schema:
+        """A reference to a schema that is added."""
+        taken = schemas.component(self._prefix + name, [*self._into, *SHARED])
+        self._into[taken] = schema
+        return reference(taken)
+
+    def request(self, settings: ServiceSettings, *, named: bool) -> Schema:
+        """What may be asked of the model; of the first its name can be left out."""
+        text: Schema = {"type": "string", "maxLength": settings.max_characters}
+        pair = {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
+        kinds = {"text": text, "pair": pair | {"description": "[query, text]"}}
+        read = [kinds[kind] for kind in kinds if kind in {s.input for s in self._heads.values()}]
+        texts = {"type": "array", "items": _any_of(read), "maxItems": settings.max_texts}
+        options = {
+            name: schemas.options(spec, _options(spec)) for name, spec in self._heads.items()
+        }
+        properties: dict[str, Schema] = {
+            "text": text | {"description": "A text; of a pair the second one."},
+            "query": text | {"description": "The first text of a pair, such as a question."},
+            "texts": texts | {"description": "In place of `text`: many, in one call."},
+            "model": self._name,
+            "heads": {
+                "type": "array",
+                "items": {"type": "string", "enum": list(self._heads)},
+                "description": "Those that are wanted; all that read such a text where it is left"
+                " out.",
+            },
+            "options": record(options, options),
+            "offsets": {
+                "type": "string",
+                "enum": ["codepoints", "utf16"],
+                "default": "codepoints",
+                "description": "How `start` and `end` count; JavaScript counts in UTF-16.",
+            },
+            "deadline_ms": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "maximum": settings.deadline_ms,
+                "description": "Milliseconds that the caller waits.",
+            },
+        }
+        required = {"model"} if named else set()
+        schema = record(properties, properties.keys() - required)
+        either = [{"required": ["text"]}, {"required": ["texts"], "not": {"required": ["query"]}}]
+        return self._add("Request", schema | {"oneOf": either})
+
+    def answers(self) -> list[Schema]:
+        """What the model answers: to one text, and to many."""
+        heads = {}
+        for name, spec in self._heads.items():
+            schema = schemas.result(spec) | {"title": f"{name}: {spec.kind}"}
+            heads[name] = self._add(name, schema)
+        properties: dict[str, Schema] = {
+            "tokens": schemas.COUNT | {"description": "That the encoder read."},
+            "windows": schemas.COUNT | {"description": "That the text was read in."},
+            "truncated": {"type": "boolean", "description": "Whether its end was left out."},
+            "heads": record(heads, heads),
+            "answered_by": {
+                "type": "object",
+                "additionalProperties": {"enum": ["student", "teacher"]},
+                "description": "Of a cascade: by head, which model.",
+            },
+        }
+        one = self._add("Prediction", record(properties, ["answered_by"]))
+        failed = self._add("FailedPrediction", record({"error": reference("Problem")}))
+        many = {"type": "array", "items": {"anyOf": [one, failed]}}
+        return [
+            self._add("Answer", record({"model": self._name, **properties}, ["answered_by"])),
+            self._add("Answers", record({"model": self._name, "predictions": many})),
+        ]

@@ -1,0 +1,331 @@
+"""The routes for OpenAPI: what they take and give, models aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from polyhead.serving.http.schemas import COUNT, Schema, record, reference
+from polyhead.serving.http.settings import ServiceSettings
+
+TAGS = {
+    "answers": "Answers",
+    "openai": "OpenAI's form",
+    "kserve": "Open Inference Protocol (KServe v2)",
+    "server": "The server",
+}
+
+_TEXT: Schema = {"type": "string"}
+_ANY: Schema = {"type": "object"}
+_STATUS: Schema = {"type": "integer", "minimum": 400, "maximum": 599}
+_PROBLEM: dict[str, Schema] = {
+    "type": {"type": "string", "description": "urn:polyhead:error: and the title."},
+    "title": {"type": "string", "description": "The name of the error's class."},
+    "status": _STATUS,
+    "detail": {"type": "string", "description": "What was found, what is allowed, what to do."},
+    "index": {"type": "integer", "minimum": 0, "description": "Of the text that is to blame."},
+}
+_PARAMETERS: Schema = {"type": "object"}
+_DATATYPE: Schema = {"type": "string", "enum": ["BYTES", "FP32"]}
+_SHAPE: Schema = {"type": "array", "items": {"type": "integer"}}
+
+SHARED: dict[str, Schema] = {
+    "Problem": record(_PROBLEM, ["index"], description="A problem document (RFC 9457)."),
+    "EmbeddingsRequest": {
+        "type": "object",
+        "required": ["input", "model"],
+        "properties": {
+            "input": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+            "model": {"type": "string", "description": "As `GET /v1/models` lists them."},
+            "dimensions": COUNT,
+            "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
+        },
+    },
+    "EmbeddingsResponse": record(
+        {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": record(
+                    {
+                        "object": {"const": "embedding"},
+                        "index": {"type": "integer", "minimum": 0},
+                        "embedding": {
+                            "anyOf": [{"type": "array", "items": {"type": "number"}}, _TEXT],
+                            "description": "Numbers, or the base64 of float32, least byte first.",
+                        },
+                    }
+                ),
+            },
+            "model": _TEXT,
+            "usage": record({"prompt_tokens": COUNT, "total_tokens": COUNT}),
+        }
+    ),
+    "Models": record(
+        {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": record(
+                    {
+                        "id": _TEXT,
+                        "object": {"const": "model"},
+                        "created": {"type": "integer"},
+                        "owned_by": _TEXT,
+                    }
+                ),
+            },
+        }
+    ),
+    "OpenAIError": record(
+        {
+            "error": record(
+                {
+                    "message": _TEXT,
+                    "type": {"enum": ["invalid_request_error", "server_error"]},
+                    "param": {"type": "null"},
+                    "code": {"type": "string", "description": "The name of the error's class."},
+                }
+            )
+        }
+    ),
+    "InferRequest": {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": _TEXT,
+            "parameters": {
+                "type": "object",
+                "description": "`json`: true for results as `/v1/predict` gives them;"
+                " `HEAD.OPTION`: an option of a head; `timeout`: in microseconds;"
+                " `binary_data_output`.",
+            },
+            "inputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "shape", "datatype"],
+                    "properties": {
+                        "name": {"type": "string", "enum": ["text", "query"]},
+                        "shape": _SHAPE,
+                        "datatype": {"const": "BYTES"},
+                        "parameters": _PARAMETERS,
+                        "data": {"type": "array"},
+                    },
+                },
+            },
+            "outputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "description": "A head."},
+                        "parameters": _PARAMETERS,
+                    },
+                },
+            },
+        },
+    },
+    "InferResponse": record(
+        {
+            "model_name": _TEXT,
+            "model_version": _TEXT,
+            "id": _TEXT,
+            "outputs": {
+                "type": "array",
+                "items": record(
+                    {
+                        "name": {"type": "string", "description": "The head."},
+                        "shape": _SHAPE,
+                        "datatype": _DATATYPE,
+                        "parameters": _PARAMETERS,
+                        "data": {"type": "array", "items": {"type": ["number", "string"]}},
+                    },
+                    ["parameters", "data"],
+                ),
+            },
+        },
+        ["id"],
+    ),
+    "ModelMetadata": record(
+        {
+            "name": _TEXT,
+            "versions": {"type": "array", "items": _TEXT},
+            "platform": _TEXT,
+            **{
+                name: {
+                    "type": "array",
+                    "items": record(
+                        {
+                            "name": _TEXT,
+                            "datatype": _DATATYPE,
+                            "shape": _SHAPE,
+                            "parameters": _PARAMETERS,
+                        },
+                        ["parameters"],
+                    ),
+                }
+                for name in ("inputs", "outputs")
+            },
+        }
+    ),
+    "ServerMetadata": record(
+        {"name": _TEXT, "version": _TEXT, "extensions": {"type": "array", "items": _TEXT}}
+    ),
+    "InferError": record({"error": _TEXT, **_PROBLEM}, ["index"]),
+    "Live": record({"live": {"type": "boolean"}}),
+    "Ready": record({"ready": {"type": "boolean"}}),
+    "ModelReady": record({"name": _TEXT, "ready": {"type": "boolean"}}),
+}
+
+_FAILURES = {
+    400: "The body is not what the route reads.",
+    401: "No API key, or none that is known.",
+    404: "No such model.",
+    408: "The body did not come in time.",
+    413: "The body is too large, or has too many texts.",
+    422: "A text, head or option that cannot be used.",
+    429: "More work than can be done in time; see Retry-After.",
+    503: "Not ready, or about to end.",
+    504: "No answer before the deadline.",
+}
+_FORMS = {
+    "Problem": ("application/problem+json", ""),
+    "OpenAIError": ("application/json", "openai"),
+    "InferError": ("application/json", "infer"),
+}
+
+RESPONSES: dict[str, Any] = {
+    f"{prefix}{status}": {
+        "description": text,
+        "content": {media: {"schema": reference(form)}},
+        **(
+            {"headers": {"Retry-After": {"schema": COUNT, "description": "Seconds."}}}
+            if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+            else {}
+        ),
+    }
+    for form, (media, prefix) in _FORMS.items()
+    for status, text in _FAILURES.items()
+}
+"""What goes wrong, by status, in each of the forms that clients know."""
+
+
+def _operation(
+    tag: str,
+    summary: str,
+    gives: str | dict[str, Any],
+    *,
+    takes: str | None = None,
+    failures: Sequence[int] = (),
+    form: str = "Problem",
+    public: bool = False,
+) -> dict[str, Any]:
+    """One method of a path; `gives` is a schema's name, or the content by media type."""
+    _, prefix = _FORMS[form]
+    content = (
+        {"application/json": {"schema": reference(gives)}} if isinstance(gives, str) else gives
+    )
+    found: dict[str, Any] = {"tags": [tag], "summary": summary}
+    if takes is not None:
+        body = {"application/json": {"schema": reference(takes)}}
+        found["requestBody"] = {"required": True, "content": body}
+    # The key is looked at before a route is, so that it is never in the route's own form.
+    keyed = {} if public else {"401": {"$ref": "#/components/responses/401"}}
+    found["responses"] = {
+        "200": {"description": "The answer.", "content": content},
+        **keyed,
+        **{str(n): {"$ref": f"#/components/responses/{prefix}{n}"} for n in failures},
+    }
+    return found | ({"security": []} if public else {})
+
+
+_WORK = (400, 404, 408, 413, 422, 429, 503, 504)
+_OPENAI_WORK = tuple(status for status in _WORK if status != HTTPStatus.UNPROCESSABLE_ENTITY)
+_JSON = {"application/json": {"schema": _ANY}}
+_HTML = {"text/html": {"schema": _TEXT}}
+_PLAIN = {"text/plain": {"schema": _TEXT}}
+
+
+def paths(models: Sequence[str], settings: ServiceSettings) -> dict[str, Any]:
+    """All routes; those with a model in the path name the models."""
+    found = {
+        "/v1/predict": {
+            "post": _operation(
+                "answers",
+                "Answer a text, a pair, or many of them",
+                "PredictResponse",
+                takes="PredictRequest",
+                failures=_WORK,
+            )
+        },
+        **_openai(),
+        **_kserve(models),
+        "/livez": {"get": _operation("server", "Whether it runs", "Live", public=True)},
+        "/readyz": {"get": _ready("Whether it answers")},
+        "/info": {"get": _operation("server", "What runs", _JSON, failures=[503])},
+        "/openapi.json": {"get": _operation("server", "This document", _JSON, failures=[503])},
+        "/docs": {"get": _operation("server", "This document as a page", _HTML, public=True)},
+        "/": {"get": _operation("server", "The playground", _HTML, public=True)},
+    }
+    return found
+
+
+def _ready(summary: str, tag: str = "server") -> dict[str, Any]:
+    """Whether a server is ready, which a status says, too."""
+    found = _operation(tag, summary, "Ready", public=True)
+    found["responses"]["503"] = {**found["responses"]["200"], "description": "Not ready."}
+    return found
+
+
+def _openai() -> dict[str, Any]:
+    return {
+        "/v1/embeddings": {
+            "post": _operation(
+                "openai",
+                "Embed a text or many",
+                "EmbeddingsResponse",
+                takes="EmbeddingsRequest",
+                failures=_OPENAI_WORK,
+                form="OpenAIError",
+            )
+        },
+        "/v1/models": {
+            "get": _operation("openai", "What embeds", "Models", failures=[503], form="OpenAIError")
+        },
+    }
+
+
+def _kserve(models: Sequence[str]) -> dict[str, Any]:
+    form, tag = "InferError", "kserve"
+    live = _operation(tag, "Whether it runs", "Live", public=True)
+    found: dict[str, Any] = {
+        "/v2": {"get": _operation(tag, "What serves", "ServerMetadata")},
+        "/v2/health/live": {"get": live},
+        "/v2/health/ready": {"get": _ready("Whether it answers", tag)},
+    }
+    names = {"type": "string", "enum": list(models)}
+    model = {"name": "model", "in": "path", "required": True, "schema": names}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
+    for path, given in (
+        ("/v2/models/{model}", [model]),
+        ("/v2/models/{model}/versions/{version}", [model, version]),
+    ):
+        about = _operation(tag, "A model", "ModelMetadata", failures=[404, 503], form=form)
+        ready = _operation(
+            tag, "Whether a model answers", "ModelReady", failures=[404, 503], form=form
+        )
+        infer = _operation(
+            tag,
+            "Answer BYTES; one tensor a head",
+            "InferResponse",
+            takes="InferRequest",
+            failures=_WORK,
+            form=form,
+        )
+        found[path] = {"parameters": given, "get": about}
+        found[f"{path}/ready"] = {"parameters": given, "get": ready}
+        found[f"{path}/infer"] = {"parameters": given, "post": infer}
+    return found
