@@ -6,6 +6,7 @@ Its errors are problem documents with an ``error``, where clients of the protoco
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from polyhead.bundle.head_spec import check_name
 from polyhead.errors import InvalidSetting, PolyheadError
 from polyhead.heads import Classification, Embedding, HeadSpec, MultiLabel, Regression
 from polyhead.heads.base import Result
@@ -36,6 +38,7 @@ VERSION = "1"
 
 _LENGTH = "Inference-Header-Content-Length"
 _NUMBERS = ("classification.v1", "multilabel.v1", "regression.v1", "embedding.v1")
+_ROWS = (Classification, MultiLabel, Regression, Embedding)
 _encoder = msgspec.json.Encoder()
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -129,34 +132,58 @@ def _tensor(spec: HeadSpec) -> dict[str, Any]:
 async def _infer(service: Service, request: Request) -> Response:
     model = _model(service, request)
     asked, behind = await _request(request, service.settings.max_body)
-    given = asked.parameters
+    heads, given = model.engine.heads, asked.parameters
+    wanted = {each.name: _Form.of(each.parameters, given) for each in asked.outputs}
+    otherwise = _Form.of({}, given)
+    options = _options(given, heads)
+    for name in wanted:
+        check_name(name, heads)
+    for name, settings in options.items():
+        if "top" in settings and not wanted.get(name, otherwise).json:
+            raise InvalidSetting(
+                f"{name}.top: leaves out columns. Give none, or ask for the result as JSON with the"
+                ' parameter "json": true.'
+            )
+    inputs = _inputs(texts(asked.inputs, behind))
     answers = await unless_gone(
         request,
-        service.answer(
-            model.name,
-            _inputs(texts(asked.inputs, behind)),
-            [each.name for each in asked.outputs] or None,
-            _options(given, model.engine.heads),
-            milliseconds(given),
-        ),
+        service.answer(model.name, inputs, list(wanted) or None, options, milliseconds(given)),
     )
     found: list[Prediction] = []
     for answer in answers:
         if not isinstance(answer, Prediction):
             raise answer
         found.append(answer)
-    binary, as_json = whether(given, "binary_data_output"), whether(given, "json")
-    wanted = {each.name: each.parameters for each in asked.outputs}
     outputs, blocks = [], []
     for name in wanted or (found[0].results if found else ()):
-        own = wanted.get(name, {})
-        results = [prediction.results[name] for prediction in found]
-        values = _values(name, model.engine.heads[name], results, whether(own, "json", as_json))
-        told, block = output(name, values, binary=whether(own, "binary_data", binary))
+        form = wanted.get(name, otherwise)
+        values = _values(heads.get(name), [each.results[name] for each in found], form)
+        told, block = output(name, values, binary=form.binary)
         outputs.append(told)
         blocks.append(block)
     content = {"model_name": model.name, "model_version": VERSION, "outputs": outputs}
     return _answer(content if asked.id is None else {**content, "id": asked.id}, b"".join(blocks))
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a tensor is given.
+
+    Attributes:
+        json: whether as the result that ``/v1/predict`` gives, whatever the head's kind.
+        binary: whether its data are behind the JSON.
+    """
+
+    json: bool
+    binary: bool
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any], given: Mapping[str, Any]) -> _Form:
+        """From the parameters of an output, and those of its request where it has none."""
+        return cls(
+            whether(own, "json", whether(given, "json")),
+            whether(own, "binary_data", whether(given, "binary_data_output")),
+        )
 
 
 async def _request(request: Request, most: int) -> tuple[InferRequest, bytes]:
@@ -197,27 +224,20 @@ def _options(given: Mapping[str, Any], heads: Mapping[str, HeadSpec]) -> dict[st
 
 
 def _values(
-    name: str, spec: HeadSpec, results: Sequence[Result], as_json: bool
+    spec: HeadSpec | None, results: Sequence[Result], form: _Form
 ) -> NDArray[np.float32] | list[bytes]:
     """A row a text: numbers, or the result as ``/v1/predict`` gives it."""
-    if as_json or spec.kind not in _NUMBERS:
+    numbers = all(isinstance(result, _ROWS) for result in results)
+    if form.json or not numbers or (not results and spec and spec.kind not in _NUMBERS):
         return [_encoder.encode(result.to_dict()) for result in results]
-    rows = [_row(name, spec, result) for result in results]
-    return np.array(rows, np.float32).reshape(len(rows), -1)
+    rows = np.array([_row(result) for result in results], np.float32)
+    return rows.reshape(len(results), -1 if results else 0)
 
 
-def _row(name: str, spec: HeadSpec, result: Result) -> Any:
+def _row(result: Any) -> Any:
     if isinstance(result, Embedding):
         return result.vector
-    if isinstance(result, Regression):
-        return [result.value]
-    assert isinstance(result, Classification | MultiLabel)
-    if len(result.scores) < len(spec.labels):
-        raise InvalidSetting(
-            f"options: 'top' leaves out columns of {name!r}. Leave it out, or ask for the result as"
-            ' JSON with the parameter "json": true.'
-        )
-    return [result.scores[label] for label in spec.labels]
+    return [result.value] if isinstance(result, Regression) else list(result.scores.values())
 
 
 def _answer(content: dict[str, Any], behind: bytes) -> Response:

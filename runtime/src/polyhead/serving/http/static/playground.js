@@ -77,7 +77,7 @@ function draw() {
   const found = last ? last.answers : [];
   const results = Object.assign({}, ...found.map(each => each.heads));
   const names = chosen();
-  at("cards").replaceChildren(...names.map(name => card(name, page.heads[name], results[name])));
+  at("cards").replaceChildren(...columns(names.map((name, order) => ({ head: page.heads[name], order, element: card(name, page.heads[name], results[name]) }))));
   drawTiles(found);
   drawText(last, results);
   if (last && !error) at("status").textContent = words.done(Object.keys(results).length);

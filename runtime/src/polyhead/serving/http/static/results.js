@@ -2,11 +2,11 @@
 // One card a head, and the text with what the heads have found in it.
 const SHOWN = 8; // labels of a head before the rest folds
 const HUES = [172, 24, 262, 338, 208, 92, 48, 300, 8, 232, 140, 188];
-const hue = (head, label) => HUES[Math.max(0, (head.labels || []).indexOf(label)) % HUES.length];
+const hue = (head, label) => HUES[Math.max(0, head.labels.indexOf(label)) % HUES.length];
 
 function bar(label, score, { won = false, limit = null } = {}) {
-  const track = make("span", { class: "track" }, make("span", { class: "fill", "--share": percent(score) }));
-  if (limit !== null) track.append(make("span", { class: "limit", "--share": percent(limit), title: percent(limit) }));
+  const track = make("span", { class: "track" }, make("span", { class: "fill", "--share": `${100 * score}%` }));
+  if (limit !== null) track.append(make("span", { class: "limit", "--share": `${100 * limit}%`, title: percent(limit) }));
   const meter = { role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 1, "aria-valuenow": score.toFixed(4), "aria-valuetext": percent(score) };
   return make("div", { class: won ? "bar won" : "bar", ...meter },
     make("span", { class: "what" }, label), track, make("span", { class: "much" }, percent(score)));
@@ -17,8 +17,8 @@ function bars(head, scores, won) {
   const rows = order.map(([label, score]) => bar(label, score, {
     won: won.includes(label), limit: head.thresholds ? head.thresholds[head.labels.indexOf(label)] : null,
   }));
-  const found = make("div", {}, ...rows.slice(0, SHOWN));
-  if (rows.length > SHOWN) found.append(make("details", {}, make("summary", {}, words.more(rows.length)), ...rows.slice(SHOWN)));
+  const found = make("div", { class: "bars" }, ...rows.slice(0, SHOWN));
+  if (rows.length > SHOWN) found.append(make("details", {}, make("summary", {}, words.more(rows.length)), make("div", { class: "bars" }, ...rows.slice(SHOWN))));
   return found;
 }
 
@@ -61,7 +61,7 @@ const SHOWS = {
   "tokens.v1": (head, r) => [spans(r.spans.map(s => ({ ...s, chip: s.label, hue: hue(head, s.label) })))],
   "answer.v1": (head, r) => [
     best(r.text || words.noAnswer, percent(r.score), !r.text),
-    r.candidates.length > 1 ? spans(r.candidates) : "", bar(words.noAnswerScore, r.no_answer)],
+    r.candidates.length > 1 ? spans(r.candidates) : "", make("div", { class: "bars" }, bar(words.noAnswerScore, r.no_answer))],
   "summary.v1": (head, r) => [spans(r.sentences)],
   "embedding.v1": (head, r) => [drawing(r.vector), make("p", { class: "note" }, words.numbers(amount(r.vector.length)))],
 };
@@ -72,13 +72,26 @@ function card(name, head, result) {
   if (head.calibrated) top.append(make("span", { class: "aside" }, words.calibrated));
   let inside;
   if (result === undefined) {
-    inside = [make("ul", { class: "labels" }, ...(head.labels || []).slice(0, 40).map(label => make("li", {}, label)))];
-    if (head.input === "pair") inside.push(make("p", { class: "note" }, words.askFirst));
+    const labels = head.labels.slice(0, 40).map(label => make("li", {}, label));
+    const about = head.input === "pair" ? words.askFirst : words.about[head.kind];
+    inside = [labels.length ? make("ul", { class: "labels" }, ...labels) : "", about ? make("p", { class: "note" }, about) : ""];
   } else {
     const show = SHOWS[head.kind];
     inside = show ? show(head, result) : [make("pre", {}, JSON.stringify(result, null, 1))];
   }
   return make("section", { class: "card", "data-head": name, "aria-label": name }, top, ...inside);
+}
+
+// The cards in two columns of about the same height, which stay where they are while texts change.
+function columns(cards) {
+  const found = [make("div"), make("div")], high = [0, 0];
+  for (const { head, element, order } of cards) {
+    const i = high[0] <= high[1] ? 0 : 1;
+    high[i] += { "tokens.v1": 7, "summary.v1": 6, "answer.v1": 5, "embedding.v1": 4 }[head.kind] ?? 4 + Math.min(SHOWN, head.labels.length);
+    element.style.order = order;
+    found[i].append(element);
+  }
+  return found;
 }
 
 // What a head has found in the text: parts with offsets in UTF-16, as strings have here.

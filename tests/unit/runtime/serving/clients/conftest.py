@@ -1,0 +1,56 @@
+"""A server on a port of this machine, for clients of their own kind."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+import polyhead.serving
+
+
+@contextmanager
+def running(bundle: Any, **settings: Any) -> Iterator[str]:
+    """Answers at the address that it gives."""
+    app = polyhead.serving.app(bundle, threads=1, **settings)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Serves a bundle, or several: ``with serve(bundle, api_keys=("k",)) as address``."""
+    return running
+
+
+@pytest.fixture(scope="module")
+def many(many_heads: Path) -> Iterator[str]:
+    """The address of a server with a head of every kind, called ``many``."""
+    with running({"many": many_heads}) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The tiny bundle that a training left: topic, sentiment, entities, embedding."""
+    return Path(__file__).parents[4] / "data" / "bundle"
+
+
+@pytest.fixture(scope="module")
+def tiny(demo: Path) -> Iterator[str]:
+    """The address of a server of `demo`, called ``tiny``."""
+    with running({"tiny": demo}) as address:
+        yield address
