@@ -27,7 +27,7 @@ from polyhead.serving.http import (
 )
 from polyhead.serving.http.bodies import ProblemResponse
 from polyhead.serving.http.front import Front
-from polyhead.serving.http.metrics import current
+from polyhead.serving.http.metrics import refused
 from polyhead.serving.http.problems import MethodNotAllowed, NotFound
 from polyhead.serving.http.service import Service, names_for
 from polyhead.serving.http.settings import ServiceSettings
@@ -90,7 +90,5 @@ async def _unrouted(request: Request, problem: Exception) -> Response:
 
 
 def _answered(problem: Exception) -> ProblemResponse:
-    facts = current.get(None)
-    if facts is not None:
-        facts.outcome = type(problem).__name__
+    refused(problem)
     return ProblemResponse(problem)

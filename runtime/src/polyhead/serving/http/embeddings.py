@@ -21,6 +21,7 @@ from polyhead.prediction import Prediction
 from polyhead.serving.http import problems
 from polyhead.serving.http.bodies import JsonResponse, decoded
 from polyhead.serving.http.leaving import unless_gone
+from polyhead.serving.http.metrics import refused
 from polyhead.serving.http.problems import MalformedRequest, UnknownModel
 from polyhead.serving.http.service import Service
 
@@ -133,6 +134,7 @@ def _written(result: Embedding, form: str) -> list[float] | str:
 
 def _refusal(problem: PolyheadError) -> Response:
     """An error in OpenAI's form."""
+    refused(problem)
     told = problems.document(problem)
     # What cannot be answered has one status there.
     status = HTTPStatus.BAD_REQUEST if isinstance(problem, InputError) else told["status"]

@@ -25,6 +25,7 @@ from polyhead.prediction import Prediction
 from polyhead.serving.http import problems
 from polyhead.serving.http.bodies import JsonResponse, parsed, read
 from polyhead.serving.http.leaving import unless_gone
+from polyhead.serving.http.metrics import refused
 from polyhead.serving.http.problems import MalformedRequest, UnknownModel
 from polyhead.serving.http.service import ServedModel, Service
 from polyhead.serving.http.tensors import InferRequest, milliseconds, output, texts, whether
@@ -92,6 +93,7 @@ def _in_form(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except PolyheadError as problem:
+            refused(problem)
             told = problems.document(problem)
             content = {"error": told["detail"], **told}
             return JsonResponse(content, told["status"], problems.headers_of(problem))

@@ -49,6 +49,13 @@ current: ContextVar[RequestFacts] = ContextVar("current")
 """Of the request that this task answers."""
 
 
+def refused(problem: Exception) -> None:
+    """Say that the request that this task answers failed, and how."""
+    facts = current.get(None)
+    if facts is not None:
+        facts.outcome = type(problem).__name__
+
+
 class Metrics:
     """The metrics of one service."""
 

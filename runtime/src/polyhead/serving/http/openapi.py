@@ -23,6 +23,8 @@ from polyhead.serving.http.service import ServedModel, Service
 from polyhead.serving.http.settings import ServiceSettings
 from polyhead.system.info import __version__
 
+_OWN = ("PredictRequest", "PredictResponse", "TokenizeRequest")
+
 
 def routes(service: Service) -> list[Route]:
     """The route of this module."""
@@ -42,14 +44,17 @@ def document(service: Service) -> dict[str, Any]:
     """
     models = list(service.models.values())
     components: dict[str, Schema] = {}
-    requests, answers = [], []
+    requests, texts, answers = [], [], []
     for model in models:
         parts = _Components(model, components, alone=len(models) == 1)
-        requests.append(parts.request(service.settings, named=model is not models[0]))
+        named = model is not models[0]
+        requests.append(parts.request(service.settings, named=named))
+        texts.append(parts.tokenizing(service.settings, named=named))
         answers += parts.answers()
     shared = {
         "PredictRequest": _any_of(requests),
         "PredictResponse": _any_of(answers),
+        "TokenizeRequest": _any_of(texts),
         **SHARED,
     }
     found: dict[str, Any] = {
@@ -114,49 +119,65 @@ class _Components:
 
     def _add(self, name: str, schema: Schema) -> Schema:
         """A reference to a schema that is added."""
-        taken = schemas.component(self._prefix + name, [*self._into, *SHARED])
+        taken = schemas.component(self._prefix + name, [*self._into, *_OWN, *SHARED])
         self._into[taken] = schema
         return reference(taken)
 
     def request(self, settings: ServiceSettings, *, named: bool) -> Schema:
         """What may be asked of the model; of the first its name can be left out."""
+        options = {
+            name: schemas.options(spec, taken)
+            for name, spec in self._heads.items()
+            if (taken := _options(spec))
+        }
+        properties: dict[str, Schema] = {
+            **self._texts(settings),
+            "heads": {
+                "type": "array",
+                "items": {"type": "string", "enum": list(self._heads)},
+                "description": "Those that are wanted; where it is left out, all that read such a"
+                " text.",
+            },
+            "options": record(options, options),
+            "deadline_ms": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "description": "Milliseconds that the caller waits, at most"
+                f" {settings.deadline_ms:g}.",
+            },
+        }
+        return self._add("Request", self._of_texts(properties, named=named))
+
+    def tokenizing(self, settings: ServiceSettings, *, named: bool) -> Schema:
+        """Which texts may be tokenised."""
+        properties = self._texts(settings)
+        return self._add("Texts", self._of_texts(properties, named=named))
+
+    def _texts(self, settings: ServiceSettings) -> dict[str, Schema]:
+        """The part of a body that says which texts are meant."""
         text: Schema = {"type": "string", "maxLength": settings.max_characters}
         pair = {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
         kinds = {"text": text, "pair": pair | {"description": "[query, text]"}}
         read = [kinds[kind] for kind in kinds if kind in {s.input for s in self._heads.values()}]
         texts = {"type": "array", "items": _any_of(read), "maxItems": settings.max_texts}
-        options = {
-            name: schemas.options(spec, _options(spec)) for name, spec in self._heads.items()
-        }
-        properties: dict[str, Schema] = {
+        return {
             "text": text | {"description": "A text; of a pair the second one."},
             "query": text | {"description": "The first text of a pair, such as a question."},
             "texts": texts | {"description": "In place of `text`: many, in one call."},
             "model": self._name,
-            "heads": {
-                "type": "array",
-                "items": {"type": "string", "enum": list(self._heads)},
-                "description": "Those that are wanted; all that read such a text where it is left"
-                " out.",
-            },
-            "options": record(options, options),
             "offsets": {
                 "type": "string",
                 "enum": ["codepoints", "utf16"],
                 "default": "codepoints",
                 "description": "How `start` and `end` count; JavaScript counts in UTF-16.",
             },
-            "deadline_ms": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "maximum": settings.deadline_ms,
-                "description": "Milliseconds that the caller waits.",
-            },
         }
+
+    @staticmethod
+    def _of_texts(properties: Mapping[str, Schema], *, named: bool) -> Schema:
         required = {"model"} if named else set()
-        schema = record(properties, properties.keys() - required)
         either = [{"required": ["text"]}, {"required": ["texts"], "not": {"required": ["query"]}}]
-        return self._add("Request", schema | {"oneOf": either})
+        return record(properties, properties.keys() - required) | {"oneOf": either}
 
     def answers(self) -> list[Schema]:
         """What the model answers: to one text, and to many."""

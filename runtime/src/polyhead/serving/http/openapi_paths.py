@@ -26,12 +26,45 @@ _PROBLEM: dict[str, Schema] = {
     "detail": {"type": "string", "description": "What was found, what is allowed, what to do."},
     "index": {"type": "integer", "minimum": 0, "description": "Of the text that is to blame."},
 }
+_PLACES: Schema = {
+    "type": "array",
+    "items": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 0},
+        "minItems": 2,
+        "maxItems": 2,
+    },
+}
+_ENCODING: dict[str, Schema] = {
+    "ids": {"type": "array", "items": {"type": "integer"}},
+    "offsets": _PLACES | {"description": "Start and end of each token in the text."},
+    "special": {"type": "array", "items": {"type": "boolean"}},
+    "windows": _PLACES | {"description": "First token, and one past the last."},
+    "truncated": {"type": "boolean"},
+}
 _PARAMETERS: Schema = {"type": "object"}
 _DATATYPE: Schema = {"type": "string", "enum": ["BYTES", "FP32"]}
 _SHAPE: Schema = {"type": "array", "items": {"type": "integer"}}
 
 SHARED: dict[str, Schema] = {
     "Problem": record(_PROBLEM, ["index"], description="A problem document (RFC 9457)."),
+    "TokenizeResponse": {
+        "anyOf": [
+            record({"model": _TEXT, **_ENCODING}),
+            record(
+                {
+                    "model": _TEXT,
+                    "texts": {
+                        "type": "array",
+                        "items": {
+                            "anyOf": [record(_ENCODING), record({"error": reference("Problem")})]
+                        },
+                    },
+                }
+            ),
+        ]
+    },
+    "Reloaded": record({"reloaded": {"type": "array", "items": _TEXT}}),
     "EmbeddingsRequest": {
         "type": "object",
         "required": ["input", "model"],
@@ -187,6 +220,7 @@ _FAILURES = {
     408: "The body did not come in time.",
     413: "The body is too large, or has too many texts.",
     422: "A text, head or option that cannot be used.",
+    500: "The server is at fault, or a bundle that it reads again.",
     429: "More work than can be done in time; see Retry-After.",
     503: "Not ready, or about to end.",
     504: "No answer before the deadline.",
@@ -261,15 +295,31 @@ def paths(models: Sequence[str], settings: ServiceSettings) -> dict[str, Any]:
                 failures=_WORK,
             )
         },
+        "/v1/tokenize": {
+            "post": _operation(
+                "answers",
+                "Texts as the encoder reads them",
+                "TokenizeResponse",
+                takes="TokenizeRequest",
+                failures=[status for status in _WORK if status != HTTPStatus.GATEWAY_TIMEOUT],
+            )
+        },
         **_openai(),
         **_kserve(models),
         "/livez": {"get": _operation("server", "Whether it runs", "Live", public=True)},
         "/readyz": {"get": _ready("Whether it answers")},
         "/info": {"get": _operation("server", "What runs", _JSON, failures=[503])},
+        "/metrics": {"get": _operation("server", "Metrics for Prometheus", _PLAIN)},
         "/openapi.json": {"get": _operation("server", "This document", _JSON, failures=[503])},
         "/docs": {"get": _operation("server", "This document as a page", _HTML, public=True)},
         "/": {"get": _operation("server", "The playground", _HTML, public=True)},
     }
+    if settings.api_keys:
+        reload = _operation(
+            "server", "Read the bundles again", "Reloaded", failures=[404, 500, 503]
+        )
+        model = {"name": "model", "in": "query", "schema": {"type": "string", "enum": [*models]}}
+        found["/admin/reload"] = {"post": reload | {"parameters": [model]}}
     return found
 
 

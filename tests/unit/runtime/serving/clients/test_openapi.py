@@ -82,6 +82,16 @@ def test_a_bad_text_among_good_ones_is_of_the_schema(many):
     check(document, content(document, "/v1/predict"), answer)
 
 
+@pytest.mark.parametrize(
+    "body", [{"text": "né à 東京"}, {"texts": [*TEXTS, PAIRS[0]]}], ids=["one", "many"]
+)
+def test_tokens_are_of_their_schema(many, body):
+    document = described(many)
+    check(document, {"$ref": "#/components/schemas/TokenizeRequest"}, body)
+    answer = ask(many, body, path="/v1/tokenize")
+    check(document, content(document, "/v1/tokenize"), answer)
+
+
 def test_labels_are_enums(tiny):
     document = described(tiny)
     heads = document["components"]["schemas"]
@@ -151,8 +161,9 @@ def test_what_can_be_read_is_as_it_says(tiny):
             check(document, content(document, path, "get"), answer.json())
 
 
-def test_all_routes_are_described(demo):
-    service = service_for({"tiny": demo}, {})
+@pytest.mark.parametrize("keys", [(), ("k",)], ids=["open", "with keys"])
+def test_all_routes_are_described(demo, keys):
+    service = service_for({"tiny": demo}, {"api_keys": keys})
     routes = {
         re.sub(r":\w+}", "}", route.path): route.methods - {"HEAD"}
         for route in application(service).routes

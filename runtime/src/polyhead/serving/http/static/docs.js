@@ -11,6 +11,8 @@ function make(tag, attributes, ...children) {
   return found;
 }
 
+// A sentence whose `names` are set as code.
+const prose = text => text.split("`").map((part, i) => i % 2 ? make("code", {}, part) : part);
 const resolved = part => part && part.$ref ? part.$ref.slice(2).split("/").reduce((at, name) => at[name.replaceAll("~1", "/").replaceAll("~0", "~")], whole) : part;
 const one = schema => schema.oneOf ?? schema.anyOf;
 
@@ -20,7 +22,7 @@ function type(schema) {
   if (s.const !== undefined) return JSON.stringify(s.const);
   if (s.enum) return s.enum.slice(0, MOST_LABELS).map(each => JSON.stringify(each)).join(" | ") + (s.enum.length > MOST_LABELS ? ` | … (${s.enum.length})` : "");
   if (one(s)) return one(s).map(type).join(" or ");
-  if (s.type === "array") return s.prefixItems ? `[${s.prefixItems.map(type).join(", ")}]` : `list of ${s.items ? type(s.items) : "anything"}`;
+  if (s.type === "array") return s.prefixItems ? `[${s.prefixItems.map(type).join(", ")}]` : s.maxItems === 2 ? `pair of ${type(s.items)}` : `list of ${s.items ? type(s.items) : "anything"}`;
   const limits = [["minimum", "≥"], ["exclusiveMinimum", ">"], ["maximum", "≤"], ["maxLength", "characters ≤"], ["maxItems", "items ≤"]];
   const told = limits.filter(([name]) => s[name] !== undefined).map(([name, sign]) => `${sign} ${s[name]}`);
   return [[s.type ?? "anything"].flat().join(" or "), ...told].join(", ");
@@ -38,7 +40,7 @@ function tree(schema, seen = []) {
   const found = objects(schema);
   return found.map(s => make("ul", { class: "tree" }, ...Object.entries(s.properties).map(([name, inner]) => make("li", {},
     make("code", {}, name), (s.required ?? []).includes(name) ? " " : "? ", make("span", { class: "type" }, type(inner)),
-    make("span", { class: "said" }, ` ${resolved(inner).description ?? ""}`),
+    make("span", { class: "said" }, " ", ...prose(resolved(inner).description ?? "")),
     ...(seen.includes(s) ? [] : tree(inner, [...seen, s]))))));
 }
 
@@ -66,8 +68,10 @@ function operation(path, method, told, shared) {
 
 async function show() {
   const about = document.getElementById("about"), docs = document.getElementById("docs");
-  const reply = await fetch("/openapi.json");
+  const key = document.getElementById("key").value;
+  const reply = await fetch("/openapi.json", { headers: key ? { authorization: `Bearer ${key}` } : {} });
   whole = await reply.json();
+  document.getElementById("key-field").hidden = reply.status !== 401;
   if (!reply.ok) { about.textContent = `${whole.title}: ${whole.detail}`; return; }
   document.getElementById("model").textContent = whole["x-polyhead-models"].map(model => model.name).join(", ");
   about.textContent = whole.info.description;
@@ -77,4 +81,5 @@ async function show() {
   }
   docs.append(...[...groups.values()].filter(group => group.length > 1).flat());
 }
+document.getElementById("key").addEventListener("change", show);
 show();
