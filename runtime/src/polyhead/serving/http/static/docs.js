@@ -81,5 +81,5 @@ async function show() {
   }
   docs.append(...[...groups.values()].filter(group => group.length > 1).flat());
 }
-document.getElementById("key").addEventListener("change", show);
+document.getElementById("key-field").addEventListener("submit", event => { event.preventDefault(); show(); });
 show();

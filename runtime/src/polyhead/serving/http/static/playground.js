@@ -45,11 +45,10 @@ async function run() {
     const took = performance.now() - begun;
     if (pending !== page.pending) return;
     const failed = answers.findIndex((answer, i) => !replies[i].ok);
+    page.error = null;
     if (failed >= 0) fail({ ...answers[failed], retry: replies[failed].headers.get("retry-after") });
-    else {
-      page.error = null;
-      page.last = { took, answers, text: at("text").value, question: at("question").value, inside: inside(replies) };
-    }
+    const given = answers.filter((answer, i) => replies[i].ok);
+    page.last = given.length ? { took, answers: given, text: at("text").value, question: at("question").value, inside: inside(replies) } : null;
   } catch (error) {
     if (error.name === "AbortError") return;
     fail({ title: words.unreachable, detail: words.unreachableNext });
@@ -88,7 +87,7 @@ function drawTiles(found) {
   at("tiles").hidden = !found.length;
   if (!found.length) return;
   const tokens = found.reduce((sum, each) => sum + each.tokens, 0), windows = found.reduce((sum, each) => sum + each.windows, 0);
-  const tile = (number, unit) => make("span", {}, make("b", {}, number), unit);
+  const tile = (number, unit) => make("span", {}, make("b", {}, number), " ", unit);
   const ms = number => number.toLocaleString(language(), { maximumFractionDigits: number < 100 ? 1 : 0 });
   at("tiles").replaceChildren(...[
     tile(ms(page.last.took), words.back),
