@@ -112,7 +112,7 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 
 .venv-lean/ready: Makefile constraints.txt runtime/pyproject.toml
 	$(PYTHON) -m venv .venv-lean
-	.venv-lean/bin/pip install -c constraints.txt -e './runtime[serve]' hatchling httpx hypothesis mypy onnx packaging "pyright[nodejs]" pytest pytest-xdist
+	.venv-lean/bin/pip install -c constraints.txt -e './runtime[serve]' hatchling httpx hypothesis jsonschema mypy onnx openai openapi-spec-validator packaging playwright "pyright[nodejs]" pytest pytest-xdist 'tritonclient[http]'
 	touch $@
 
 .venv-lowest/ready: Makefile constraints-lowest.txt runtime/pyproject.toml
