@@ -8,8 +8,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import polyhead
-from polyhead.serving.http import app as http_app
-from polyhead.serving.http import schemas
+
+from polyhead.serving.http.openapi import heads as schemas
+from polyhead.serving.http.openapi.paths import paths
 from polyhead.serving.http.app import application, service_for
 
 TEXTS = ["The parcel was late. Thanks!", "", "the parcel was late . " * 9, "né à 東京 👍"]
@@ -168,7 +169,7 @@ def test_all_routes_are_described(demo, keys):
         re.sub(r":\w+}", "}", route.path): route.methods - {"HEAD"}
         for route in application(service).routes
     }
-    told = http_app.openapi.paths(["tiny"], service.settings)
+    told = paths(["tiny"], service.settings)
     assert {
         path: {name.upper() for name in methods if name != "parameters"}
         for path, methods in told.items()

@@ -1,4 +1,4 @@
-"""``/openapi.json``: all routes, with the heads of the models that are served.
+"""The document: all routes, with the heads of the models that are served.
 
 Labels are enums, and each kind of head has an answer of its own type: all of it is made from the
 manifests, so that a reload shows.
@@ -9,31 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from polyhead.errors import PluginError, UnknownKind
 from polyhead.heads import DECODERS, HeadSpec
-from polyhead.serving.http import schemas
-from polyhead.serving.http.bodies import JsonResponse
-from polyhead.serving.http.openapi_paths import RESPONSES, SHARED, TAGS, paths
-from polyhead.serving.http.schemas import Schema, record, reference
+from polyhead.serving.http.openapi import heads as schemas
+from polyhead.serving.http.openapi.bodies import SHARED
+from polyhead.serving.http.openapi.heads import Schema, record, reference
+from polyhead.serving.http.openapi.paths import RESPONSES, TAGS, paths
 from polyhead.serving.http.service import ServedModel, Service
 from polyhead.serving.http.settings import ServiceSettings
 from polyhead.system.info import __version__
 
 _OWN = ("PredictRequest", "PredictResponse", "TokenizeRequest")
-
-
-def routes(service: Service) -> list[Route]:
-    """The route of this module."""
-
-    async def openapi(_: Request) -> Response:
-        service.model()  # or it is not ready
-        return JsonResponse(document(service))
-
-    return [Route("/openapi.json", openapi)]
 
 
 def document(service: Service) -> dict[str, Any]:
