@@ -8,10 +8,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import polyhead
-
+from polyhead.serving.http.app import application, service_for
 from polyhead.serving.http.openapi import heads as schemas
 from polyhead.serving.http.openapi.paths import paths
-from polyhead.serving.http.app import application, service_for
 
 TEXTS = ["The parcel was late. Thanks!", "", "the parcel was late . " * 9, "né à 東京 👍"]
 PAIRS = [["is anna late?", "Anna lives in Oslo"], ["", ""]]
