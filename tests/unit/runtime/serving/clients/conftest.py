@@ -30,6 +30,15 @@ def running(bundle: Any, **settings: Any) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_proxy() -> Iterator[None]:
+    """What a machine says about proxies is not for its own servers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("no_proxy", "127.0.0.1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
     """Serves a bundle, or several: ``with serve(bundle, api_keys=("k",)) as address``."""

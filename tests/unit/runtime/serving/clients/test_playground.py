@@ -262,6 +262,7 @@ def test_the_routes_can_be_read_without_a_network(visit, many):
     name.press("Enter")
     route = page.locator("details", has=page.get_by_text("Answer a text, a pair, or many of them"))
     expect(route.get_by_text('"billing" | "delivery" | "praise"').first).to_be_visible()
+    expect(route.get_by_text("deadline_ms")).to_be_visible()  # what it takes, too
 
 
 @pytest.mark.parametrize("name", ["playground.html", "docs.html"])

@@ -172,9 +172,9 @@ class _Components:
             schema = schemas.result(spec) | {"title": f"{name}: {spec.kind}"}
             heads[name] = self._add(name, schema)
         properties: dict[str, Schema] = {
-            "tokens": schemas.COUNT | {"description": "That the encoder read."},
-            "windows": schemas.COUNT | {"description": "That the text was read in."},
-            "truncated": {"type": "boolean", "description": "Whether its end was left out."},
+            "tokens": schemas.COUNT | {"description": "Tokens that the encoder read."},
+            "windows": schemas.COUNT | {"description": "Windows that it was read in."},
+            "truncated": {"type": "boolean", "description": "Whether the end of the text was left out."},
             "heads": record(heads, heads),
             "answered_by": {
                 "type": "object",

@@ -13,7 +13,8 @@ function make(tag, attributes, ...children) {
 
 // A sentence whose `names` are set as code.
 const prose = text => text.split("`").map((part, i) => i % 2 ? make("code", {}, part) : part);
-const resolved = part => part && part.$ref ? part.$ref.slice(2).split("/").reduce((at, name) => at[name.replaceAll("~1", "/").replaceAll("~0", "~")], whole) : part;
+const step = reference => reference.slice(2).split("/").reduce((at, name) => at[name.replaceAll("~1", "/").replaceAll("~0", "~")], whole);
+const resolved = part => part?.$ref ? resolved(step(part.$ref)) : part;
 const one = schema => schema.oneOf ?? schema.anyOf;
 
 // A type in a few words.
@@ -21,7 +22,7 @@ function type(schema) {
   const s = resolved(schema);
   if (s.const !== undefined) return JSON.stringify(s.const);
   if (s.enum) return s.enum.slice(0, MOST_LABELS).map(each => JSON.stringify(each)).join(" | ") + (s.enum.length > MOST_LABELS ? ` | … (${s.enum.length})` : "");
-  if (one(s)) return one(s).map(type).join(" or ");
+  if (one(s) && !s.properties) return one(s).map(type).join(" or ");
   if (s.type === "array") return s.prefixItems ? `[${s.prefixItems.map(type).join(", ")}]` : s.maxItems === 2 ? `pair of ${type(s.items)}` : `list of ${s.items ? type(s.items) : "anything"}`;
   const limits = [["minimum", "≥"], ["exclusiveMinimum", ">"], ["maximum", "≤"], ["maxLength", "characters ≤"], ["maxItems", "items ≤"]];
   const told = limits.filter(([name]) => s[name] !== undefined).map(([name, sign]) => `${sign} ${s[name]}`);
