@@ -19,7 +19,7 @@ from polyhead.errors import InputError, PolyheadError, nearest
 from polyhead.heads import Embedding, HeadSpec
 from polyhead.prediction import Prediction
 from polyhead.serving.http import problems
-from polyhead.serving.http.bodies import JsonResponse, decoded
+from polyhead.serving.http.bodies import JsonResponse, decoded, length_of
 from polyhead.serving.http.leaving import unless_gone
 from polyhead.serving.http.metrics import refused
 from polyhead.serving.http.problems import MalformedRequest, UnknownModel
@@ -49,6 +49,7 @@ def routes(service: Service) -> list[Route]:
 
     async def embeddings(request: Request) -> Response:
         try:
+            service.check_hope(length_of(request))
             asked = await decoded(request, EmbeddingsRequest, service.settings.max_body)
             return JsonResponse(await unless_gone(request, _embedded(service, asked)))
         except PolyheadError as problem:

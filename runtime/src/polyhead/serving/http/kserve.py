@@ -23,7 +23,7 @@ from polyhead.heads import Classification, Embedding, HeadSpec, MultiLabel, Regr
 from polyhead.heads.base import Result
 from polyhead.prediction import Prediction
 from polyhead.serving.http import problems
-from polyhead.serving.http.bodies import JsonResponse, parsed, read
+from polyhead.serving.http.bodies import JsonResponse, length_of, parsed, read
 from polyhead.serving.http.leaving import unless_gone
 from polyhead.serving.http.metrics import refused
 from polyhead.serving.http.problems import MalformedRequest, UnknownModel
@@ -133,6 +133,7 @@ def _tensor(spec: HeadSpec) -> dict[str, Any]:
 
 async def _infer(service: Service, request: Request) -> Response:
     model = _model(service, request)
+    service.check_hope(length_of(request))
     asked, behind = await _request(request, service.settings.max_body)
     heads, given = model.engine.heads, asked.parameters
     wanted = {each.name: _Form.of(each.parameters, given) for each in asked.outputs}

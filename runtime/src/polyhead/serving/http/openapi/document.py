@@ -174,7 +174,10 @@ class _Components:
         properties: dict[str, Schema] = {
             "tokens": schemas.COUNT | {"description": "Tokens that the encoder read."},
             "windows": schemas.COUNT | {"description": "Windows that it was read in."},
-            "truncated": {"type": "boolean", "description": "Whether the end of the text was left out."},
+            "truncated": {
+                "type": "boolean",
+                "description": "Whether the end of the text was left out.",
+            },
             "heads": record(heads, heads),
             "answered_by": {
                 "type": "object",
