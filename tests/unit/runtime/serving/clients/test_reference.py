@@ -11,7 +11,7 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), flags=
 
 @pytest.mark.parametrize(
     ("snippet", "printed"),
-    zip(SNIPPETS, [r"2 \d+\n", r"\['\w+', '\w+'\]\n"], strict=True),
+    [*zip(SNIPPETS, [r"2 \d+\n", r"\['\w+', '\w+'\]\n"], strict=True)],
     ids=["openai", "triton"],
 )
 def test_a_snippet_prints(serve, demo, capsys, snippet, printed):

@@ -176,7 +176,7 @@ class _Components:
             "windows": schemas.COUNT | {"description": "Windows that it was read in."},
             "truncated": {
                 "type": "boolean",
-                "description": "Whether the end of the text was left out.",
+                "description": "Whether its end was left out.",
             },
             "heads": record(heads, heads),
             "answered_by": {
