@@ -192,12 +192,13 @@ class _Form:
 async def _request(request: Request, most: int) -> tuple[InferRequest, bytes]:
     """What a request says, and the bytes behind."""
     body = await read(request, most)
-    length = request.headers.get(_LENGTH)
-    if length is None:
-        return parsed(body, InferRequest), b""
+    length = request.headers.get(_LENGTH, str(len(body)))
     if not length.isdecimal() or int(length) > len(body):
         raise MalformedRequest(f"{_LENGTH}: found {length[:20]}, the body has {len(body):,} bytes.")
-    return parsed(body[: int(length)], InferRequest), body[int(length) :]
+    found = parsed(body[: int(length)], InferRequest)
+    if found.id is not None and not found.id.isprintable():
+        raise MalformedRequest(f"id: found {found.id[:100]!r}, expected printable characters.")
+    return found, body[int(length) :]
 
 
 def _inputs(given: Mapping[str, Sequence[Any]]) -> list[Any]:

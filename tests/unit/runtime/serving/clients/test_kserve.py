@@ -152,6 +152,7 @@ BROKEN = {
     "no shape": ({"inputs": [{**TEXT, "shape": []}]}, b""),
     "no data": ({"inputs": [{**TEXT, "data": None}]}, b""),
     "bytes of nobody": ({"inputs": [TEXT]}, b"\0\0\0\0"),
+    "half a character": ({"inputs": [TEXT], "id": "\ud800"}, b""),
 }
 for name, size, behind in (
     ("too few bytes", 9, b"\0\0\0\0"),
