@@ -193,7 +193,7 @@ async def _request(request: Request, most: int) -> tuple[InferRequest, bytes]:
     """What a request says, and the bytes behind."""
     body = await read(request, most)
     length = request.headers.get(_LENGTH, str(len(body)))
-    if not length.isdecimal() or int(length) > len(body):
+    if not length.isdecimal() or len(length) > 19 or int(length) > len(body):
         raise MalformedRequest(f"{_LENGTH}: found {length[:20]}, the body has {len(body):,} bytes.")
     found = parsed(body[: int(length)], InferRequest)
     if found.id is not None and not found.id.isprintable():

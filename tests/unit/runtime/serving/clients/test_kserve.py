@@ -177,7 +177,7 @@ def test_a_broken_request_is_told_so(many, name):
     assert answer.json()["error"] == answer.json()["detail"]
 
 
-@pytest.mark.parametrize("length", ["9999", "-1", "x", "²"])
+@pytest.mark.parametrize("length", ["9999", "-1", "x", "²", "9" * 5000], ids=len)
 def test_a_wrong_header_length_is_told_so(many, length):
     headers = {"Inference-Header-Content-Length": length.encode()}
     answer = httpx.post(f"{many}/v2/models/many/infer", content=b"{}", headers=headers)

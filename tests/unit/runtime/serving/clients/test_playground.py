@@ -162,6 +162,46 @@ def test_it_answers_while_one_types(visit, many):
     expect(page.get_by_role("region", name="topic").locator(".best")).to_be_visible()
 
 
+def test_nothing_is_said_of_an_empty_text(visit, many):
+    page = visit(many)
+    ask(page, TEXT)
+    expect(page.locator("#tiles")).to_be_visible()
+    page.get_by_label("Text", exact=True).fill("")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#tiles")).to_be_hidden()
+    expect(page.locator("#answers")).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("region", name="topic")).to_contain_text("billing")
+
+
+def test_a_model_of_many_labels_shows_the_most_probable(visit, many):
+    labels = [f"label {number}" for number in range(700)]
+
+    def more_labels(route):
+        answer = route.fetch()
+        told = answer.json()
+        told["x-polyhead-models"][0]["heads"]["topic"]["labels"] = labels
+        route.fulfill(response=answer, json=told)
+
+    def scored(route):
+        answer = route.fetch()
+        told = answer.json()
+        scores = dict.fromkeys(labels, 0.0005) | {"label 600": 0.65}
+        told["heads"]["topic"] = {"label": "label 600", "score": 0.65, "scores": scores}
+        route.fulfill(response=answer, json=told)
+
+    page = visit(many, "/docs")
+    page.route("**/openapi.json", more_labels)
+    page.route("**/v1/predict", scored)
+    page.goto(many)
+    topic = page.get_by_role("region", name="topic")
+    expect(topic).to_contain_text("… (700)")
+    ask(page, TEXT)
+    expect(topic.get_by_role("meter")).to_have_count(8)
+    assert topic.get_by_role("meter").first.get_attribute("aria-label") == "label 600"
+    topic.get_by_text("all 700 labels").click()
+    expect(topic.get_by_role("meter")).to_have_count(500)
+
+
 def test_heads_and_options_are_part_of_the_request(visit, many):
     page = visit(many)
     for name in ("flags", "urgency", "entities", "embedding"):

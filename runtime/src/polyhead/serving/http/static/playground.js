@@ -35,7 +35,12 @@ async function run() {
   clearTimeout(page.timer);
   page.pending?.abort();
   const bodies = request(), pending = page.pending = new AbortController();
-  if (!bodies.length || !at("text").value) { page.last = page.error = null; draw(); return; }
+  if (!bodies.length || !at("text").value) {
+    page.last = page.error = null;
+    at("answers").setAttribute("aria-busy", "false");
+    draw();
+    return;
+  }
   at("answers").setAttribute("aria-busy", "true");
   try {
     const begun = performance.now();

@@ -1,6 +1,6 @@
 "use strict";
 // One card a head, and the text with what the heads have found in it.
-const SHOWN = 8; // labels of a head before the rest folds
+const SHOWN = 8, MOST = 500; // labels of a head before the rest folds, and with it
 const HUES = [172, 24, 262, 338, 208, 92, 48, 300, 8, 232, 140, 188];
 const hue = (head, label) => HUES[Math.max(0, head.labels.indexOf(label)) % HUES.length];
 
@@ -14,11 +14,11 @@ function bar(label, score, { won = false, limit = null } = {}) {
 
 function bars(head, scores, won) {
   const order = Object.entries(scores).sort((a, b) => b[1] - a[1]);
-  const rows = order.map(([label, score]) => bar(label, score, {
+  const rows = order.slice(0, MOST).map(([label, score]) => bar(label, score, {
     won: won.includes(label), limit: head.thresholds ? head.thresholds[head.labels.indexOf(label)] : null,
   }));
   const found = make("div", { class: "bars" }, ...rows.slice(0, SHOWN));
-  if (rows.length > SHOWN) found.append(make("details", {}, make("summary", {}, words.more(rows.length)), make("div", { class: "bars" }, ...rows.slice(SHOWN))));
+  if (rows.length > SHOWN) found.append(make("details", {}, make("summary", {}, words.more(amount(order.length))), make("div", { class: "bars" }, ...rows.slice(SHOWN))));
   return found;
 }
 
@@ -73,6 +73,7 @@ function card(name, head, result) {
   let inside;
   if (result === undefined) {
     const labels = head.labels.slice(0, 40).map(label => make("li", {}, label));
+    if (head.labels.length > 40) labels.push(make("li", {}, `… (${amount(head.labels.length)})`));
     const about = head.input === "pair" ? words.askFirst : words.about[head.kind];
     inside = [labels.length ? make("ul", { class: "labels" }, ...labels) : "", about ? make("p", { class: "note" }, about) : ""];
   } else {
