@@ -18,7 +18,7 @@ test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch
 	INPUTS=$(or $(INPUTS),500) .venv-lean/bin/$(PYTEST) -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/contract tests/fuzz tests/unit/runtime
 
 # onnx only makes the graphs that the tests run. What is left out depends on no version.
-RUNTIME_TESTS := -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime --ignore-glob='*/serving/test_[!p]*' $(addprefix --ignore=tests/unit/runtime/,test_atomic.py test_terminal.py)
+RUNTIME_TESTS := -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime --ignore-glob='*/serving/test_[!p]*' $(addprefix --ignore=tests/unit/runtime/,serving/clients test_atomic.py test_terminal.py)
 RUNTIME_NEEDS := -e './runtime[hub,serve]' httpx hypothesis onnx pytest pytest-xdist
 test-lowest: .venv-lowest/ready  ## the runtime at the lowest versions that it allows
 	.venv-lowest/bin/$(PYTEST) $(RUNTIME_TESTS)
