@@ -19,7 +19,7 @@ test-lean: .venv-lean/ready  ## the runtime's tests where there is neither torch
 
 # onnx only makes the graphs that the tests run. What is left out depends on no version.
 RUNTIME_TESTS := -o 'pythonpath=runtime/src tests/fuzz tests/e2e' tests/unit/runtime --ignore-glob='*/serving/test_[!p]*' $(addprefix --ignore=tests/unit/runtime/,serving/clients test_atomic.py test_terminal.py)
-RUNTIME_NEEDS := -e './runtime[hub,serve]' httpx hypothesis onnx pytest pytest-xdist
+RUNTIME_NEEDS := -e './runtime[hub,map,serve]' httpx hypothesis onnx pytest pytest-xdist
 test-lowest: .venv-lowest/ready  ## the runtime at the lowest versions that it allows
 	.venv-lowest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
@@ -112,7 +112,7 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 
 .venv-lean/ready: Makefile constraints.txt runtime/pyproject.toml
 	$(PYTHON) -m venv .venv-lean
-	.venv-lean/bin/pip install -c constraints.txt -e './runtime[serve]' hatchling httpx hypothesis jsonschema mypy onnx openai openapi-spec-validator packaging playwright "pyright[nodejs]" pytest pytest-xdist 'tritonclient[http]'
+	.venv-lean/bin/pip install -c constraints.txt -e './runtime[map,serve]' hatchling httpx hypothesis jsonschema mypy onnx openai openapi-spec-validator packaging playwright "pyright[nodejs]" pytest pytest-xdist 'tritonclient[http]'
 	touch $@
 
 .venv-lowest/ready: Makefile constraints-lowest.txt runtime/pyproject.toml

@@ -20,10 +20,10 @@ MEMBERS = {
     "export": ("polyhead_export", None),
     "benchmarks": ("polyhead_bench", None),
 }
-OF_EXTRAS = {"huggingface_hub", "msgspec", "prometheus_client", "starlette", "uvicorn"}
+OF_EXTRAS = {"huggingface_hub", "msgspec", "prometheus_client", "pyarrow", "starlette", "uvicorn"}
 UNSEEN = {"httptools"}
 """What another of them uses, where it is installed."""
-OF_THE_CALLER = {"opentelemetry", "pandas"}
+OF_THE_CALLER = {"fsspec", "opentelemetry", "pandas"}
 """What a function makes for those who have it."""
 SIBLINGS = {
     "runtime": set(),

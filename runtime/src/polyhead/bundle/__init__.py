@@ -10,7 +10,7 @@ from polyhead.bundle.collection import Collection
 from polyhead.bundle.golden import Golden, GoldenExample
 from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
 from polyhead.bundle.measured import Attempt, Certificate, Coverage, Gate, HeadQuality, Reliability
-from polyhead.bundle.reader import Bundle, is_bundle, read, read_parts
+from polyhead.bundle.reader import Bundle, is_bundle, manifest_digest, read, read_parts
 
 __all__ = [
     "Attempt",
@@ -28,6 +28,7 @@ __all__ = [
     "Manifest",
     "Reliability",
     "is_bundle",
+    "manifest_digest",
     "read",
     "read_parts",
 ]

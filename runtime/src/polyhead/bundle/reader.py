@@ -142,6 +142,15 @@ def read_parts(path: str | Path, *, digests: bool = True) -> tuple[Bundle, ...]:
     return atomic.steadily([folder], lambda: _read_parts(folder, digests), checked=digests)
 
 
+def manifest_digest(path: Path) -> str:
+    """Hex SHA-256 of a bundle's manifest, which names all its files by theirs: one model, one text.
+
+    Raises:
+        BundleError: as `read`; other files than the manifest are not looked at.
+    """
+    return compute_digest(_version(path)[0])
+
+
 def _read_parts(path: Path, digests: bool) -> tuple[Bundle, ...]:
     manifests, pages, cascade = _manifests(path / MANIFEST, *_version(path))
     checked: dict[str, tuple[FileEntry, BundleLimit]] = {}

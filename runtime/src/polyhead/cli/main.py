@@ -19,7 +19,7 @@ from polyhead.system.info import __version__
 
 GROUP = "polyhead.commands"
 """Of the entry points that bring the commands of other distributions."""
-BUILT_IN = ("inspect", "push", "run", "serve", "verify")
+BUILT_IN = ("inspect", "map", "push", "run", "serve", "verify")
 OK, USAGE = 0, 2
 SIGNALLED = 128
 """Added to the number of the signal that ended a command: 130 for Ctrl-C, 143 for SIGTERM."""
@@ -78,6 +78,10 @@ def command(name: str) -> Command | None:
         from polyhead.cli import inspect
 
         return inspect
+    if name == "map":
+        from polyhead.cli import map
+
+        return map
     if name == "push":
         from polyhead.cli import push
 

@@ -143,24 +143,34 @@ class ProgressLine:
     On a terminal one line is written again and again; elsewhere there is a line now and then.
     """
 
-    def __init__(self, lines: int | None, *, shown: bool = True, rewrite: bool = True) -> None:
+    def __init__(
+        self,
+        lines: int | None,
+        *,
+        shown: bool = True,
+        rewrite: bool = True,
+        word: str = "text",
+    ) -> None:
         """Begin to count.
 
         Args:
             lines: of the file that is read; None where nobody knows.
             shown: False for no line at all.
             rewrite: whether one line may be written again and again.
+            word: what is counted.
         """
+        self._word = word
         self._lines, self._begun, self._last = lines, time.monotonic(), 0.0
         self._shown = shown and _log.isEnabledFor(logging.INFO)
         self._rewrite = rewrite and sys.stderr.isatty()
         self._texts, self._width = 0, 0
 
-    def update(self, texts: int, line: int) -> None:
-        """So many texts were done, and the file was read up to this line."""
+    def update(self, texts: int, line: int, lines: int | None = None) -> None:
+        """So many texts were done, and the file was read up to this line, of `lines` if given."""
+        self._lines = self._lines if lines is None else lines
         self._texts = texts
         seconds = time.monotonic() - self._begun
-        told = f"{counted(texts, 'text')}, {texts / max(seconds, 1e-3):,.0f}/s"
+        told = f"{counted(texts, self._word)}, {texts / max(seconds, 1e-3):,.0f}/s"
         if self._lines is not None and line:
             share = min(1.0, line / self._lines)
             told += f", {share:.0%}, {_clock(seconds / share - seconds)} left"
@@ -176,7 +186,7 @@ class ProgressLine:
         if kind is None and self._texts:
             seconds = time.monotonic() - self._begun
             rate = self._texts / max(seconds, 1e-3)
-            self._tell(f"{counted(self._texts, 'text')} in {_clock(seconds)}, {rate:,.0f}/s")
+            self._tell(f"{counted(self._texts, self._word)} in {_clock(seconds)}, {rate:,.0f}/s")
             if self._shown and self._rewrite:
                 sys.stderr.write("\n")
 

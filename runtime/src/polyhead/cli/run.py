@@ -108,7 +108,7 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     rows, lines = _rows(arguments)
     heads = arguments.heads.split(",") if arguments.heads else None
-    options = _options(arguments.option)
+    options = head_options(arguments.option)
     # Not one line of progress where answers go to the same terminal.
     alone = arguments.output is not None or not sys.stdout.isatty()
     page = sys.stdout.isatty() and not arguments.json
@@ -218,7 +218,7 @@ def _utf8(argument: str) -> str:
         return argument
 
 
-def _options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+def head_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     """``summary.k=2`` as ``{"summary": {"k": 2}}``; a value is JSON, or a text as it is."""
     found: dict[str, dict[str, Any]] = {}
     for item in given:

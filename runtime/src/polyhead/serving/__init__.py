@@ -1,8 +1,12 @@
-"""Comes in: single requests of many callers. Goes out: their predictions, and statistics."""
+"""Comes in: requests of many callers, files, batches. Goes out: their predictions, and statistics.
+
+`Worker` answers batches of the engines that spread a job over machines, such as Ray and Spark.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from polyhead.engine import Engine
+    from polyhead.serving.jobs.worker import Worker
+
+__all__ = ["Worker", "app"]
+
+# It needs pyarrow, an extra.
+_LATER = {"Worker": "polyhead.serving.jobs.worker"}
 
 
 def app(
@@ -51,3 +61,13 @@ def require_extra(*modules: str) -> None:
                 f"{name.replace('_', '-')} is not installed, and serving over HTTP needs it. Run"
                 " 'pip install \"polyhead[serve]\"'."
             )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
