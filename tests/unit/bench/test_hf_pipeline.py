@@ -3,7 +3,7 @@
 import pytest
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 from polyhead_models import checkpoint as checkpoints
 
 TEXTS = ["The parcel was 3 days late.", "", "Thanks, 5 stars!"]
@@ -26,7 +26,7 @@ def checkpoint(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker(checkpoint):
-    with Worker("hf-pipeline", checkpoint, threads=1) as worker:
+    with PeerProcess("hf-pipeline", checkpoint, threads=1) as worker:
         yield worker
 
 
@@ -50,4 +50,4 @@ def test_special_tokens_in_a_text_are_what_the_checkpoint_reads_them_as(worker, 
 
 def test_a_peer_with_no_pipeline_at_all_is_a_fault(checkpoint):
     with pytest.raises(PeerFault, match="no head has a pipeline; there are some for class"):
-        Worker("hf-pipeline", checkpoint, threads=1, options={"heads": ["embedding"]})
+        PeerProcess("hf-pipeline", checkpoint, threads=1, options={"heads": ["embedding"]})

@@ -14,7 +14,7 @@ from polyhead_bench import environments, metrics, peers
 from polyhead_bench.agreement import agreement
 from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 from polyhead_bench.peers import padded
 from polyhead_bench.report.tables import troubles
 from polyhead_bench.run import run
@@ -184,7 +184,7 @@ def test_peers_in_environments_answer_as_pytorch(several, expected, name):
         home = environments.python(several.environments, spec.environment)
     except PeerFault as fault:
         pytest.skip(str(fault))
-    with Worker(
+    with PeerProcess(
         name,
         several.folder(spec.model, heads),
         threads=2,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from polyhead_bench.errors import BenchError, PeerFault
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 
 READY = (
     '{"ready": true, "schedules": ["s"], "callers": 1, "concurrent": true, "info": {},'
@@ -58,7 +58,7 @@ worker.main(*sys.argv[3:])
 @pytest.fixture(scope="module")
 def worker(models):
     """One that goes on living: for requests that it answers."""
-    with Worker("polyhead-int8", models.bundle, threads=2) as worker:
+    with PeerProcess("polyhead-int8", models.bundle, threads=2) as worker:
         yield worker
 
 
@@ -70,7 +70,7 @@ def test_a_worker_answers_every_text_with_a_time_and_answers_by_head(worker):
 
 
 def test_a_worker_tells_its_start_its_size_and_how_it_goes_about_lists(models):
-    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+    with PeerProcess("polyhead-int8", models.bundle, threads=1) as worker:
         ready, memory = worker.ready, worker.ask("memory")
     assert 0 < ready["marks"]["loaded"] < ready["marks"]["answered"] < ready["marks"]["process"]
     assert ready["disk"] == sum(path.stat().st_size for path in models.bundle.iterdir())
@@ -104,7 +104,7 @@ def test_a_worker_answers_again_and_any_text(worker):
 
 
 def test_the_process_is_gone_afterwards(models):
-    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+    with PeerProcess("polyhead-int8", models.bundle, threads=1) as worker:
         assert worker._process.poll() is None
     assert worker._process.poll() is not None
 
@@ -112,7 +112,7 @@ def test_the_process_is_gone_afterwards(models):
 def test_the_process_is_gone_after_an_error_of_the_caller(models):
     with (
         pytest.raises(KeyboardInterrupt),
-        Worker("polyhead-int8", models.bundle, threads=1) as worker,
+        PeerProcess("polyhead-int8", models.bundle, threads=1) as worker,
     ):
         raise KeyboardInterrupt
     assert worker._process.poll() is not None
@@ -123,25 +123,25 @@ def test_the_process_is_gone_after_an_error_of_the_caller(models):
 )
 def test_a_missing_folder_is_told_in_the_peers_last_words(tmp_path, peer, message):
     with pytest.raises(PeerFault, match=f"'{peer}' ended with code 1: .*none: {message}"):
-        Worker(peer, tmp_path / "none", threads=1)
+        PeerProcess(peer, tmp_path / "none", threads=1)
 
 
 def test_a_worker_that_could_not_start_leaves_no_pipe_open(tmp_path):
     with pytest.raises(PeerFault):
-        Worker("polyhead-int8", tmp_path / "none", threads=1)
+        PeerProcess("polyhead-int8", tmp_path / "none", threads=1)
     gc.collect()  # an open pipe would warn here, and warnings are errors
 
 
 def test_a_text_that_the_peer_refuses_is_told_in_its_last_words(models):
     with (
         pytest.raises(PeerFault, match="WrongInput: input 0: found a pair"),
-        Worker("polyhead-int8", models.bundle, threads=1) as worker,
+        PeerProcess("polyhead-int8", models.bundle, threads=1) as worker,
     ):
         worker.ask("single", texts=[("late", "late")])
 
 
 def test_a_worker_that_was_killed_is_told_with_a_guess_why(models):
-    worker = Worker("polyhead-int8", models.bundle, threads=1)
+    worker = PeerProcess("polyhead-int8", models.bundle, threads=1)
     worker._process.kill()
     worker._process.wait()
     with (
@@ -153,7 +153,7 @@ def test_a_worker_that_was_killed_is_told_with_a_guess_why(models):
 
 def test_a_peer_that_hangs_at_its_start_is_stopped_after_the_limit(script, tmp_path):
     with pytest.raises(PeerFault, match=r"did not answer within 0.5 s; it was stopped"):
-        Worker(
+        PeerProcess(
             "noisy", tmp_path, threads=1, python=script("import time\ntime.sleep(600)"), limit_s=0.5
         )
 
@@ -164,7 +164,7 @@ def test_a_peer_that_hangs_over_a_text_is_stopped_after_the_limit(script, tmp_pa
         print('{READY}', flush=True)
         time.sleep(600)
     """
-    with Worker("noisy", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
+    with PeerProcess("noisy", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
         worker._limit = 0.5
         with pytest.raises(PeerFault, match="did not answer within"):
             worker.ask("single", texts=["late"])
@@ -174,7 +174,7 @@ def test_a_peer_that_hangs_over_a_text_is_stopped_after_the_limit(script, tmp_pa
 @pytest.mark.parametrize("line", ["hello", "[1, 2]", "{", "\\x00"], ids=repr)
 def test_what_is_no_message_is_told(script, tmp_path, line):
     with pytest.raises(PeerFault, match="expected a JSON object"):
-        Worker("noisy", tmp_path, threads=1, python=script(f"print('{line}', flush=True)"))
+        PeerProcess("noisy", tmp_path, threads=1, python=script(f"print('{line}', flush=True)"))
 
 
 def test_a_peer_that_crashes_is_told_with_its_last_words(script, tmp_path):
@@ -186,7 +186,7 @@ def test_a_peer_that_crashes_is_told_with_its_last_words(script, tmp_path):
     """
     with (
         pytest.raises(PeerFault, match="ended with code 1: the disk is on fire"),
-        Worker("noisy", tmp_path, threads=1, python=script(code)) as worker,
+        PeerProcess("noisy", tmp_path, threads=1, python=script(code)) as worker,
     ):
         worker.ask("single", texts=["late"])
 
@@ -202,7 +202,7 @@ def test_what_libraries_print_does_not_break_the_messages(script, tmp_path):
                 return super().answer(text)
     """)
     )
-    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+    with PeerProcess("noisy", tmp_path, threads=1, python=python) as worker:
         found = worker.ask("single", texts=["late"], answers=True)
     assert found["answers"] == [{"topic": {"label": "late"}}]
 
@@ -217,13 +217,13 @@ def test_a_peer_that_says_much_on_standard_error_does_not_block(script, tmp_path
                 return super().answer(text)
     """)
     )
-    with Worker("noisy", tmp_path, threads=1, python=python, limit_s=60) as worker:
+    with PeerProcess("noisy", tmp_path, threads=1, python=python, limit_s=60) as worker:
         assert len(worker.ask("single", texts=["late"] * 3)["ms"]) == 3
 
 
 def test_a_peer_that_does_not_exist_names_the_nearest(tmp_path):
     with pytest.raises(BenchError, match=r"no peer 'torhc'.*'torch'"):
-        Worker("torhc", tmp_path, threads=1)
+        PeerProcess("torhc", tmp_path, threads=1)
 
 
 def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
@@ -234,7 +234,7 @@ def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
         keys = ("schedules", "callers", "concurrent", "info", "marks", "rss", "disk")
         print(json.dumps({**told, **dict.fromkeys(keys, 0)}), flush=True)
     """
-    with Worker("noisy", tmp_path, threads=3, python=script(code)) as worker:
+    with PeerProcess("noisy", tmp_path, threads=3, python=script(code)) as worker:
         expected = {
             "OMP_NUM_THREADS": "3",
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -246,7 +246,7 @@ def test_the_environment_tells_threads_and_no_spinning(script, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
 def test_a_worker_may_use_as_many_cpus_as_threads(models):
-    with Worker("polyhead-int8", models.bundle, threads=1) as worker:
+    with PeerProcess("polyhead-int8", models.bundle, threads=1) as worker:
         assert len(os.sched_getaffinity(worker._process.pid)) == 1
         assert worker.ready["info"]["cpus"] == sorted(os.sched_getaffinity(worker._process.pid))
     assert worker.ready["info"]["versions"].keys() >= {"numpy", "onnxruntime"}
@@ -254,7 +254,7 @@ def test_a_worker_may_use_as_many_cpus_as_threads(models):
 
 def test_torch_answers_the_same_with_padding(models):
     texts = ["Thanks!", "The parcel was 3 days late.", "Thanks, 5 stars!", ""]
-    with Worker("torch", models.checkpoint, threads=1) as worker:
+    with PeerProcess("torch", models.checkpoint, threads=1) as worker:
         alone = worker.ask("single", texts=texts, answers=True)["answers"]
         for schedule in ("batch 32, arrival order", "batch 32, sorted"):
             found = worker.ask("offline", texts=texts, schedule=schedule, answers=True)["answers"]
@@ -279,7 +279,7 @@ def test_an_answer_to_something_else_is_told(script, tmp_path, said, message):
         time.sleep(600)
     """
     with (
-        Worker("odd", tmp_path, threads=1, python=script(code)) as worker,
+        PeerProcess("odd", tmp_path, threads=1, python=script(code)) as worker,
         pytest.raises(PeerFault, match=message),
     ):
         worker.ask("single", texts=["x"])
@@ -288,12 +288,12 @@ def test_an_answer_to_something_else_is_told(script, tmp_path, said, message):
 def test_a_start_without_the_expected_keys_is_told(script, tmp_path):
     code = "import time; print('{}', flush=True); time.sleep(600)"
     with pytest.raises(PeerFault, match="without marks, rss, disk, schedules, callers, concurrent"):
-        Worker("odd", tmp_path, threads=1, python=script(code))
+        PeerProcess("odd", tmp_path, threads=1, python=script(code))
 
 
 def test_a_process_that_reads_nothing_is_stopped_at_the_limit(script, tmp_path):
     code = f"import time; print('{READY}', flush=True); time.sleep(600)"
-    with Worker("odd", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
+    with PeerProcess("odd", tmp_path, threads=1, python=script(code), limit_s=20) as worker:
         worker._limit = 0.2
         with pytest.raises(PeerFault, match="did not answer within"):
             worker.ask("single", texts=["x" * 1_000_000])
@@ -307,7 +307,7 @@ def test_what_the_process_started_ends_with_it(script, tmp_path):
         print('{READY}', flush=True)
         time.sleep(600)
     """
-    with Worker("odd", tmp_path, threads=1, python=script(code)):
+    with PeerProcess("odd", tmp_path, threads=1, python=script(code)):
         pid = int((tmp_path / "pid").read_text())
     # The child is nobody's any more: it is gone, or waits to be collected.
     state = Path(f"/proc/{pid}/stat")
@@ -349,7 +349,7 @@ def test_a_reload_that_fails_is_an_error(script, tmp_path):
                 return {"topic": {"label": text}}
     """)
     )
-    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+    with PeerProcess("noisy", tmp_path, threads=1, python=python) as worker:
         found = worker.ask("load", texts=["good"], callers=1, calls=5, reload=60)
     assert (found["calls"], found["errors"], found["different"]) == (5, 1, 0)
 
@@ -367,7 +367,7 @@ def test_errors_and_other_answers_under_load_are_counted(script, tmp_path):
                 return {"topic": {"label": text if number < 20 else f"{text} {number}"}}
     """)
     )
-    with Worker("noisy", tmp_path, threads=1, python=python) as worker:
+    with PeerProcess("noisy", tmp_path, threads=1, python=python) as worker:
         found = worker.ask("load", texts=["good", "bad"], callers=1, calls=50)
     assert found["calls"] == 50
     assert found["errors"] > 0

@@ -24,7 +24,7 @@ _QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_H
 _SHOWN = 200
 
 
-class Worker:
+class PeerProcess:
     """One peer in a process of its own; a context manager that ends the process."""
 
     def __init__(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 
 
 class Roster:
@@ -19,11 +19,11 @@ class Roster:
     """
 
     def __init__(self) -> None:
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, PeerProcess] = {}
         self.faults: dict[str, str] = {}
         self._stack = ExitStack()
 
-    def add(self, name: str, start: Callable[[], Worker]) -> None:
+    def add(self, name: str, start: Callable[[], PeerProcess]) -> None:
         """Start a peer."""
         try:
             self.workers[name] = self._stack.enter_context(start())

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyhead_bench import environments, peers
 from polyhead_bench.convert.cache import Models
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 from polyhead_bench.scenarios.context import RunSettings
 
 
@@ -19,7 +19,7 @@ class Starter:
     models: Models
     settings: RunSettings
 
-    def start(self, name: str, options: Mapping[str, Any]) -> Worker:
+    def start(self, name: str, options: Mapping[str, Any]) -> PeerProcess:
         """A worker of a peer.
 
         Args:
@@ -40,7 +40,7 @@ class Starter:
             home["python"] = environments.python(cache, spec.environment)
             home["packages"] = environments.packages(cache, spec.environment)
         folder = self.models.folder(spec.model, heads, pruned="heads" in options)
-        return Worker(
+        return PeerProcess(
             name,
             folder,
             **home,

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyhead.text.encoding import Input
 from polyhead_bench.convert.cache import Models
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 from polyhead_bench.harness.roster import Roster
 from polyhead_bench.texts import AskedTexts, TextSource
 
@@ -75,7 +75,7 @@ class Context:
     texts: AskedTexts
     source: TextSource
     fixed: Mapping[int, tuple[Input, ...]]
-    start: Callable[[str, Mapping[str, Any]], Worker]
+    start: Callable[[str, Mapping[str, Any]], PeerProcess]
     expected: Sequence[Mapping[str, Any]] | None = None
     found: dict[str, Any] = field(default_factory=dict)
 

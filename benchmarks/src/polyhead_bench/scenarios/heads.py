@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyhead_bench.errors import PeerFault
-from polyhead_bench.harness.process import Worker
+from polyhead_bench.harness.process import PeerProcess
 from polyhead_bench.scenarios.context import Context
 
 _PEERS = ("polyhead-int8", "separate-int8")
@@ -42,7 +42,7 @@ def measure(context: Context) -> dict[str, Any]:
 
 def _started(
     context: Context, names: Sequence[str], stack: ExitStack
-) -> dict[tuple[str, int], Worker]:
+) -> dict[tuple[str, int], PeerProcess]:
     workers = {}
     for name in names:
         for count in range(1, len(context.settings.heads) + 1):

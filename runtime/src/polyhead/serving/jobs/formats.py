@@ -8,10 +8,10 @@ from typing import Any
 
 from polyhead.serving.jobs.line_rows import CsvRows, JsonRows
 from polyhead.serving.jobs.parquet_rows import ParquetRows
-from polyhead.serving.jobs.sources import Source
+from polyhead.serving.jobs.sources import RowSource
 from polyhead.serving.jobs.storage import located
 
-_Reader = Callable[[Any, str, Sequence[str], Sequence[str] | None], Source]
+_Reader = Callable[[Any, str, Sequence[str], Sequence[str] | None], RowSource]
 _READERS: dict[str, _Reader] = {
     ".parquet": ParquetRows,
     ".jsonl": JsonRows,
@@ -22,7 +22,7 @@ ENDINGS = tuple(_READERS)
 
 
 @contextmanager
-def opened(path: str, read: Sequence[str], keep: Sequence[str] | None) -> Iterator[Source]:
+def opened(path: str, read: Sequence[str], keep: Sequence[str] | None) -> Iterator[RowSource]:
     """The rows of a file.
 
     Args:

@@ -44,7 +44,7 @@ class LineRows(ABC):
         self.kept = pa.schema([])
 
     def pieces(self, rows: int) -> list[Piece]:
-        """As `Source` says; reads the file once, some 200 MB of it in a second."""
+        """As `RowSource` says; reads the file once, some 200 MB of it in a second."""
         found, first, begin, count, inside, last = [], 0, self._start, 0, 0, b""
         self._file.seek(self._start)
         position = self._start
@@ -69,7 +69,7 @@ class LineRows(ABC):
         return found
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
-        """As `Source` says."""
+        """As `RowSource` says."""
         numbers: list[int] = []
         texts: list[Input | InputError] = []
         records: list[bytes] = []
@@ -89,7 +89,7 @@ class LineRows(ABC):
             yield self._chunk(numbers, texts, rows, records)
 
     def texts(self, piece: Piece) -> Iterator[Sequence[Input | InputError | None]]:
-        """As `Source` says."""
+        """As `RowSource` says."""
         for _, record in self._numbered(piece):
             yield [self._parsed(record)[0]]
 

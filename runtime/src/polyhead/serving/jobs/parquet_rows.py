@@ -55,12 +55,12 @@ class ParquetRows:
         self.kept = pa.schema([schema.field(n) for n in kept_names(keep, schema.names, where)])
 
     def pieces(self, rows: int) -> list[Piece]:
-        """As `Source` says."""
+        """As `RowSource` says."""
         total = self._file.metadata.num_rows
         return [Piece(first, min(rows, total - first)) for first in range(0, total, rows)]
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
-        """As `Source` says."""
+        """As `RowSource` says."""
         first = piece.first
         for batch in self._batches(piece, [*self._read, *self.kept.names]):
             texts = inputs([batch.column(name).to_pylist() for name in self._read])
@@ -70,7 +70,7 @@ class ParquetRows:
             first += len(texts)
 
     def texts(self, piece: Piece) -> Iterator[Sequence[Input | InputError | None]]:
-        """As `Source` says."""
+        """As `RowSource` says."""
         for batch in self._batches(piece, self._read):
             yield inputs([batch.column(name).to_pylist() for name in self._read])
 

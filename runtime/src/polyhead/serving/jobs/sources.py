@@ -56,7 +56,7 @@ class Chunk:
     record: Callable[[int], Any]
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """A file in some format, open for reading."""
 
     kept: pa.Schema
