@@ -126,18 +126,23 @@ class ResultColumns:
             found.append(pa.array(cut, pa.bool_()))
         return found
 
-    def refuse_clash(self, others: Iterable[str]) -> None:
-        """See that no column of the input has the name of one of these.
 
-        Raises:
-            InvalidSetting: names it.
-        """
-        both = set(self.schema.names).intersection(others)
-        if both:
-            raise InvalidSetting(
-                f"the column {min(both)!r} is one of the input and one of the answers. Give the"
-                " answers a prefix, or do not keep that column of the input."
-            )
+def refuse_clash(own: Iterable[str], others: Iterable[str]) -> None:
+    """See that no column of answers covers another one.
+
+    Args:
+        own: names of the columns of answers.
+        others: names of all others.
+
+    Raises:
+        InvalidSetting: names it.
+    """
+    both = set(own).intersection(others)
+    if both:
+        raise InvalidSetting(
+            f"the column {min(both)!r} is there already, and answers would have one of that name."
+            " Give the answers a prefix, or leave out that column of the input."
+        )
 
 
 def reason(problem: PolyheadError) -> str:

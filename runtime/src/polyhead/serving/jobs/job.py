@@ -113,11 +113,11 @@ def _planned(
 ) -> JobState:
     """The state to go on from, in which all inputs are planned; it is written before anything."""
     names = folder.names()
-    if STATE in names and not restart:
-        state = JobState.read(folder)
-        state.refuse_other(bundle, settings)
-    else:
-        state = JobState.new(bundle, settings)
+    state = JobState.new(bundle, settings)
+    before = JobState.read(folder) if STATE in names and not restart else state
+    if any(shard.done and before.part(n) in names for n, shard in enumerate(before.shards)):
+        before.refuse_other(bundle, settings)
+        state = before
     for file in state.new_inputs(found):
         with opened(file.path, settings.read, settings.keep) as source:
             state.add(file, source.pieces(settings.shard_rows))

@@ -17,6 +17,7 @@ from polyhead.errors import InputError, InvalidSetting, InvalidText
 from polyhead.serving.jobs.sources import (
     ALL,
     CHUNK_BYTES,
+    CHUNK_RECORD_BYTES,
     CHUNK_ROWS,
     Chunk,
     Piece,
@@ -74,7 +75,7 @@ class LineRows(ABC):
         texts: list[Input | InputError] = []
         records: list[bytes] = []
         rows: list[Sequence[Any]] = []
-        size = 0
+        size = read = 0
         for number, record in self._numbered(piece):
             text, kept = self._parsed(record)
             numbers.append(number)
@@ -82,9 +83,10 @@ class LineRows(ABC):
             records.append(record)
             rows.append(kept)
             size += len(record)
-            if size >= CHUNK_BYTES or len(rows) == CHUNK_ROWS:
+            read += 0 if isinstance(text, InputError) else len("".join(text))
+            if read >= CHUNK_BYTES or size >= CHUNK_RECORD_BYTES or len(rows) == CHUNK_ROWS:
                 yield self._chunk(numbers, texts, rows, records)
-                numbers, texts, rows, records, size = [], [], [], [], 0
+                numbers, texts, rows, records, size, read = [], [], [], [], 0, 0
         if rows:
             yield self._chunk(numbers, texts, rows, records)
 

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from polyhead.errors import InputError
 from polyhead.serving.jobs.sources import (
     CHUNK_BYTES,
+    CHUNK_RECORD_BYTES,
     CHUNK_ROWS,
     Chunk,
     Piece,
@@ -89,7 +90,7 @@ class ParquetRows:
         skip, left = begin - before, piece.rows
         try:
             for batch in self._file.iter_batches(
-                self._rows_at_once(groups),
+                self._rows_at_once(groups, names),
                 row_groups=groups,
                 columns=list(dict.fromkeys(names)),
                 use_threads=False,
@@ -104,15 +105,19 @@ class ParquetRows:
         except (pa.ArrowException, OSError) as problem:
             raise InputError(f"{self._where}: cannot be read: {problem}") from problem
 
-    def _rows_at_once(self, groups: Sequence[int]) -> int:
-        """So many that their texts have `CHUNK_BYTES`, by what the file says of their size."""
-        size = rows = 0
+    def _rows_at_once(self, groups: Sequence[int], names: Sequence[str]) -> int:
+        """So many that they have about the bytes of a chunk, by what the file says of sizes."""
+        texts = records = rows = 0
         for group in map(self._file.metadata.row_group, groups):
             rows += group.num_rows
             for column in map(group.column, range(group.num_columns)):
-                if column.path_in_schema in self._read:
-                    size += column.total_uncompressed_size
-        return max(1, min(CHUNK_ROWS, rows * CHUNK_BYTES // max(size, 1)))
+                name = column.path_in_schema.partition(".")[0]
+                if name in self._read:
+                    texts += column.total_uncompressed_size
+                elif name in names:
+                    records += column.total_uncompressed_size
+        bounds = (CHUNK_BYTES, texts), (CHUNK_RECORD_BYTES, texts + records)
+        return max(1, min(CHUNK_ROWS, *(rows * most // max(size, 1) for most, size in bounds)))
 
 
 def _record(batch: pa.RecordBatch, row: int) -> Any:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from polyhead.engine import Engine
 from polyhead.errors import GraphError, InputError, PolyheadError
 from polyhead.prediction import Prediction
-from polyhead.serving.jobs.columns import ResultColumns, reason
+from polyhead.serving.jobs.columns import ResultColumns, reason, refuse_clash
 from polyhead.serving.jobs.formats import opened
 from polyhead.serving.jobs.sources import Chunk, InputFile, Piece
 from polyhead.serving.jobs.state import JobSettings, ShardCounts
@@ -109,7 +109,8 @@ class ShardWriter:
 
     def _schema(self, kept: pa.Schema, file: InputFile) -> pa.Schema:
         own = [pa.field(FILE, pa.string()), pa.field(ROW, pa.int64())]
-        self._columns.refuse_clash([FILE, ROW, *kept.names])
+        refuse_clash(self._columns.schema.names, [FILE, ROW, *kept.names])
+        refuse_clash([FILE, ROW], kept.names)
         about = {**self._about, "polyhead.input": _text(plain(file))}
         return pa.schema([*own, *kept, *self._columns.schema], metadata=about)
 

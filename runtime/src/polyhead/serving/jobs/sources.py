@@ -13,9 +13,9 @@ from polyhead.errors import InputError, InvalidSetting, nearest
 from polyhead.serving.jobs.storage import located
 from polyhead.text.encoding import Input
 
-CHUNK_ROWS, CHUNK_BYTES = 2048, 2**18
-"""Most rows that are in memory at once, and about most bytes of their texts: a million characters
-take 300 MB to answer."""
+CHUNK_ROWS, CHUNK_BYTES, CHUNK_RECORD_BYTES = 2048, 2**18, 2**23
+"""Most rows that are in memory at once, and about most bytes of their texts, of which a million
+take 300 MB to answer, and of all their columns."""
 ALL = "all"
 """In place of the names of kept columns."""
 ID = "id"

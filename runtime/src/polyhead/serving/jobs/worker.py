@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from polyhead.engine import Engine, OnOverflow, Options
 from polyhead.errors import InputError, InvalidSetting, PolyheadError, nearest
 from polyhead.loading import load
 from polyhead.prediction import Prediction
-from polyhead.serving.jobs.columns import ResultColumns, reason
+from polyhead.serving.jobs.columns import ResultColumns, reason, refuse_clash
 from polyhead.serving.jobs.sources import inputs
 
 ERROR = "error"
@@ -24,8 +24,8 @@ ERROR = "error"
 class Worker:
     """Answers batches of rows: the same rows come back with columns of answers.
 
-    Picklable and cheap to make: the bundle is loaded when a process answers its first batch, once.
-    Made for Ray Data's `map_batches`, Spark's `mapInArrow` and `mapInPandas`, and their like: start
+    Picklable and cheap to make: the bundle is loaded when a process answers its first batch, once,
+    however many copies of the worker come to it. Made for Ray Data's `map_batches`, Spark's `mapInArrow` and `mapInPandas`, and their like: start
     as many processes as there are cores, and leave one thread to each.
     """
 
@@ -62,8 +62,7 @@ class Worker:
         names = heads if heads is None or isinstance(heads, str) else tuple(heads)
         self._asked: dict[str, Any] = {"heads": names, "options": options}
         self._prefix = prefix
-        self._load: dict[str, Any] = {"threads": threads, "on_overflow": on_overflow}
-        self._bundle = str(bundle)
+        self._load = (str(bundle), names, threads, on_overflow)
 
     def __call__(self, batch: Any) -> Any:
         """Answer a batch.
@@ -110,7 +109,7 @@ class Worker:
 
     @cached_property
     def _engine(self) -> Engine:
-        return load(self._bundle, **self._load)
+        return _loaded(*self._load)
 
     @cached_property
     def _columns(self) -> ResultColumns:
@@ -132,7 +131,8 @@ class Worker:
                     f"batch: no column {name!r}; there is {known}.{nearest(name, names)}"
                 )
         schema = self.schema
-        self._columns.refuse_clash(names)
+        refuse_clash(schema.names, names)
+        refuse_clash(self._columns.schema.names, [schema.names[-1]])
         texts = inputs([found[name] for name in self._read])
         answers = self._engine.predict(texts, errors="return", **self._asked)
         good = [each if isinstance(each, Prediction) else None for each in answers]
@@ -144,6 +144,14 @@ class Worker:
                 strict=True,
             )
         )
+
+
+@lru_cache(maxsize=2)
+def _loaded(
+    bundle: str, heads: str | tuple[str, ...] | None, threads: int, on_overflow: OnOverflow
+) -> Engine:
+    """Of this process: some engines send it a copy of the worker with every task."""
+    return load(bundle, heads=heads, threads=threads, on_overflow=on_overflow)
 
 
 def _numpy(column: pa.Array) -> np.ndarray[Any, Any]:

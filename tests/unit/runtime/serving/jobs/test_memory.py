@@ -1,0 +1,48 @@
+"""Memory does not grow with the file: the peak of a job's process, measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+JOB = """
+import json, resource, sys
+from polyhead.serving.jobs import job
+from polyhead.serving.jobs.state import JobSettings
+
+bundle, path, output = sys.argv[1:]
+if __name__ == "__main__":
+    job.run(bundle, [path], output, JobSettings(keep=("load",)), processes=1)
+    both = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    json.dump([resource.getrusage(who).ru_maxrss for who in both], sys.stdout)
+"""
+
+
+@pytest.fixture
+def peaks(command, many_heads, write_rows, tmp_path):
+    """Kilobytes of the job and of its process, at most, over a file of so many rows."""
+    script = tmp_path / "job.py"
+    script.write_text(JOB)
+
+    def measured(rows, ending):
+        # A row group of all rows, in which none is like another: 10 MB, or 100.
+        made = [{"text": f"{n} late", "load": f"{n:10}" * 1_000} for n in range(rows)]
+        path = write_rows(tmp_path / f"{rows}.{ending}", made)
+        (words, environment), output = command, tmp_path / f"out-{rows}-{ending}"
+        done = subprocess.run(
+            [words[0], script, many_heads, path, output],
+            env=environment,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    return measured
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux")
+def test_a_file_of_ten_times_the_size_takes_no_more(peaks, ending):
+    small, large = peaks(1_000, ending), peaks(10_000, ending)
+    for few, many in zip(small, large, strict=True):
+        assert many <= 1.2 * few
