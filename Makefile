@@ -101,6 +101,9 @@ shrink-demo: demo general  ## the demo's checkpoint shrunk and measured, against
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student,torch,ort-textbook,optimum-int8,openvino-int8 --scenarios single,offline --limit 60 --rounds 4 --check -o $(REPORT)/shrink
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student --scenarios shapes --threads 1 --check -o $(REPORT)/shrink-graphs
 
+bench-map: demo  ## batch jobs: rate, memory, ten kills, against limits; ROWS=1000000 takes an hour
+	$(BIN)/python -m polyhead_bench.map_job build/demo/bundle --rows $(or $(ROWS),1000000)
+
 bench-combine: demo  ## two encoders in one engine against one after the other, against limits
 	$(BENCH) --peers two-encoders,two-encoders-in-turn --threads 2 --scenarios single --limit 60 --rounds 15 --check -o $(REPORT)/combine
 
@@ -127,4 +130,4 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service general shrink-demo bench-combine
+.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-map general shrink-demo bench-combine

@@ -35,10 +35,15 @@ written.
 --format optimum writes one head as a folder for Optimum's ORTModelForSequenceClassification or
 ORTModelForTokenClassification instead of a bundle: fp32, with attention_mask. It needs no data.
 
+--format triton writes a model for the repository of a Triton server, models/NAME/ say: config.pbtxt
+and, in 1/, the bundle and what the server's Python backend runs. The inputs are TEXT, and QUERY for
+pairs; the outputs are the columns of Prediction.to_row. Heads of one kind of input only.
+
 Examples:
   polyhead export checkpoint/ -o bundle/
   polyhead export checkpoint/ -o bundle/ --heads intent,slots --also-heads intent --also padded,cuda
   polyhead export checkpoint/ -o folder/ --format optimum --heads sentiment
+  polyhead export checkpoint/ -o models/support --format triton
   polyhead export next/ -o bundle-2/ --calibrated-as bundle/
   polyhead export imported/ -o bundle/ --texts texts.jsonl --field question,context
 """
@@ -148,7 +153,10 @@ def _add_graphs(parser: argparse.ArgumentParser) -> None:
         help="of an int8 graph: onnxruntime's CPU provider, or standard ONNX only (ort-cpu)",
     )
     parser.add_argument(
-        "--format", choices=["bundle", "optimum"], default="bundle", help="what to write (bundle)"
+        "--format",
+        choices=["bundle", "optimum", "triton"],
+        default="bundle",
+        help="what to write (bundle)",
     )
 
 
@@ -159,9 +167,11 @@ def execute(arguments: argparse.Namespace) -> int:
         return _optimum(arguments)
     from polyhead_export.pipeline import export
     from polyhead_export.texts import read_file
+    from polyhead_export.triton import folder
     from polyhead_models import config
 
-    manifest = export(
+    write = folder.write if arguments.format == "triton" else export
+    manifest = write(
         arguments.checkpoint,
         arguments.output,
         _settings(arguments),

@@ -25,8 +25,9 @@ class Worker:
     """Answers batches of rows: the same rows come back with columns of answers.
 
     Picklable and cheap to make: the bundle is loaded when a process answers its first batch, once,
-    however many copies of the worker come to it. Made for Ray Data's `map_batches`, Spark's `mapInArrow` and `mapInPandas`, and their like: start
-    as many processes as there are cores, and leave one thread to each.
+    however many copies of the worker come to it. Made for Ray Data's `map_batches`, Spark's
+    `mapInArrow` and `mapInPandas`, and their like: start as many processes as there are cores, and
+    leave one thread to each.
     """
 
     def __init__(

@@ -1,0 +1,30 @@
+"""A folder of Parquet answered by Spark: each Python worker loads the bundle once.
+
+    pip install "polyhead[map]" pyspark
+    spark-submit batch.py bundle/ mails/ answers/
+
+Give each executor's core one Python worker (`spark.task.cpus` is 1, as usual) and leave
+`spark.python.worker.reuse` on, so that an engine answers many tasks.
+"""
+
+import sys
+
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+from polyhead.serving import Worker
+
+
+def main(bundle: str, source: str, target: str) -> None:
+    """Answer every row; those that cannot be have the reason in the column `error`."""
+    spark = SparkSession.builder.appName("polyhead").getOrCreate()
+    worker = Worker(bundle, text="text")
+    rows = spark.read.parquet(source)
+    schema = StructType([*rows.schema, *from_arrow_schema(worker.schema)])
+    rows.mapInArrow(lambda batches: map(worker, batches), schema).write.parquet(target)
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
