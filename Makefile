@@ -29,9 +29,10 @@ test-newest:  ## the runtime at the newest versions there are, which may fail an
 	.venv-newest/bin/pip list
 	.venv-newest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
-test-release: .venv/ready  ## what CI leaves out: peers, emulated CPUs (needs qemu-user; for ARM Debian's apt, too), labelled data (POLYHEAD_DATA=…)
+test-release: .venv/ready .venv-ray/ready .venv-spark/ready  ## what CI leaves out: peers, Ray and Spark (which needs java), emulated CPUs (needs qemu-user; for ARM Debian's apt, too), labelled data (POLYHEAD_DATA=…)
 	$(BIN)/polyhead bench setup
 	POLYHEAD_PEERS=build/peers POLYHEAD_INDEX=1 $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/e2e/test_distributions.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
+	POLYHEAD_RAY=$(CURDIR)/.venv-ray/bin/python POLYHEAD_SPARK=$(CURDIR)/.venv-spark/bin/python $(BIN)/python -m pytest tests/e2e/test_ray_and_spark.py
 	$(BIN)/python tests/e2e/aarch64.py tests/data/bundle
 
 fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
@@ -122,6 +123,15 @@ bench-combine: demo  ## two encoders in one engine against one after the other, 
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install -c constraints-lowest.txt $(RUNTIME_NEEDS)
 	touch $@
+
+# What they need is theirs to say. A source tree of the runtime is on their path.
+.venv-ray/ready .venv-spark/ready: .venv-%/ready: Makefile runtime/pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install "./runtime[map]" pandas $($*-needs)
+	touch $@
+
+ray-needs := "ray[data,serve]==2.60.0"
+spark-needs := pyspark==4.3.0
 
 .venv4/ready: Makefile constraints-transformers4.txt runtime/pyproject.toml models/pyproject.toml export/pyproject.toml
 	$(PYTHON) -m venv .venv4

@@ -45,7 +45,7 @@ class LineRows(ABC):
         self.kept = pa.schema([])
 
     def pieces(self, rows: int) -> list[Piece]:
-        """As `RowSource` says; reads the file once, some 200 MB of it in a second."""
+        """As `RowSource` says; reads the file once."""
         found, first, begin, count, inside, last = [], 0, self._start, 0, 0, b""
         self._file.seek(self._start)
         position = self._start

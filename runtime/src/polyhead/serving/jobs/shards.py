@@ -165,7 +165,11 @@ class _RowGroups:
     """Writes tables as row groups of a good size."""
 
     def __init__(self, stream: Any, schema: pa.Schema) -> None:
-        self._writer = parquet.ParquetWriter(stream, schema, compression="zstd")
+        # A dictionary of the numbers of vectors would be as large as they are.
+        flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        self._writer = parquet.ParquetWriter(
+            stream, schema, compression="zstd", use_dictionary=flat
+        )
         self._tables: list[pa.Table] = []
 
     def write(self, table: pa.Table) -> None:
