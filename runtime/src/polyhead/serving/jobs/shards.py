@@ -65,7 +65,7 @@ class ShardWriter:
             tell: is told how many rows were done since it was last told.
 
         Raises:
-            InputError: when the input cannot be read, or lacks a column.
+            InputError: when the input cannot be read, lacks a column, or has changed.
             GraphError: when the graph fails.
             OSError: when the output cannot be written.
         """
@@ -91,6 +91,8 @@ class ShardWriter:
                 count, answered = len(answers), len(table)
                 counts += ShardCounts(count, answered, count - answered, computed)
                 tell(count)
+            if InputFile.at(file.path) != file:
+                raise InputError("changed since the job was planned. Run it again.")
             if not side:  # of a run before
                 self._output.remove(names[1])
         return counts

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from polyhead import InvalidSetting, load
+from polyhead import InputError, InvalidSetting, load
 from polyhead.bundle import manifest_digest
 from polyhead.serving.jobs import shards
 
@@ -183,6 +183,20 @@ def test_a_kept_column_is_never_covered(write_rows, write_shards, folder, tmp_pa
     if name == "topic":
         write_shards(path, keep=(name,), prefix="our_")
         assert folder.rows()[0]["topic"] == "b"
+
+
+def test_a_file_that_changes_meanwhile_has_no_answers(
+    write_rows, write_shards, folder, engine_of_many_heads, tmp_path
+):
+    class Late(Asked):
+        def predict(self, texts, **asked):
+            write_rows(path, [{"text": "another"}])
+            return super().predict(texts, **asked)
+
+    path = write_rows(tmp_path / "in.csv", [{"text": "a"}])
+    with pytest.raises(InputError, match="changed since the job was planned"):
+        write_shards(path, Late(engine_of_many_heads))
+    assert not folder.parts()
 
 
 def test_an_error_leaves_no_file(write_rows, write_shards, folder, engine_of_many_heads, tmp_path):
