@@ -12,8 +12,11 @@ Example:
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import signal
+import sys
+import threading
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -114,6 +117,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         if workers == 1:
             server.serve(Service(served, settings), listener, started=lambda: output.progress(told))
+            _leave_what_computes()
             return 0
         output.progress(told)
         parent = os.getpid()
@@ -124,6 +128,18 @@ def execute(arguments: argparse.Namespace) -> int:
             server.serve(service, listener, parent=parent)
 
         return WorkerProcesses(work, workers, settings.grace).run()
+
+
+def _leave_what_computes() -> None:
+    """End the process here where a thread of a batcher still computes.
+
+    If the interpreter ended first, that thread would end within C++ code, which aborts the process.
+    """
+    if any(thread.name.startswith("polyhead-") for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _settings(arguments: argparse.Namespace) -> ServiceSettings:
