@@ -1,7 +1,10 @@
 """A folder of Parquet answered by Ray Data: an actor a core, each with an engine of one thread.
 
     pip install "polyhead[map]" "ray[data]"
-    python batch.py bundle/ mails/ answers/ --processes 16 --checkpoint checkpoint/
+    python batch.py bundle/ mails/ answers/ --checkpoint checkpoint/
+
+One core stays free: the actors keep theirs to the end, and Ray reads and writes files in tasks that
+need one, too. With all cores taken by actors nothing would ever be read.
 
 With --checkpoint a run that was ended goes on where it was: Ray notes the rows that are written by
 their column `id`, which no two rows may share, and passes them over next time.
@@ -22,9 +25,11 @@ def main() -> None:
     parser.add_argument("rows")
     parser.add_argument("answers")
     parser.add_argument("--text", default="text")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, help="actors (as many as cores, but one)")
     parser.add_argument("--checkpoint")
     given = parser.parse_args()
+    ray.init()
+    cores = int(ray.cluster_resources()["CPU"])
     if given.checkpoint:
         ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
             id_column="id", checkpoint_path=given.checkpoint
@@ -34,7 +39,7 @@ def main() -> None:
         Worker,
         fn_constructor_args=(given.bundle,),
         fn_constructor_kwargs={"text": given.text},
-        compute=ray.data.ActorPoolStrategy(size=given.processes),
+        compute=ray.data.ActorPoolStrategy(size=given.processes or max(1, cores - 1)),
         num_cpus=1,
         batch_size=2048,
         batch_format="pyarrow",

@@ -17,7 +17,7 @@ import polyhead
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [f"where is my {noun} {n} ?" for n in range(50) for noun in ("lamp", "kettle", "phone")]
-PATIENCE_S = 300
+PATIENCE_S = 900
 
 
 def python_of(name):
