@@ -8,7 +8,9 @@ Give each executor's core one Python worker (`spark.task.cpus` is 1, as usual) a
 """
 
 import sys
+from collections.abc import Iterable, Iterator
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
@@ -22,8 +24,21 @@ def main(bundle: str, source: str, target: str) -> None:
     worker = Worker(bundle, text="text")
     rows = spark.read.parquet(source)
     schema = StructType([*rows.schema, *from_arrow_schema(worker.schema)])
-    rows.mapInArrow(lambda batches: map(worker, batches), schema).write.parquet(target)
+
+    def answered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            found = worker(batch)
+            yield found.cast(pa.schema(map(with_plain_list, found.schema)))
+
+    rows.mapInArrow(answered, schema).write.parquet(target)
     spark.stop()
+
+
+def with_plain_list(field: pa.Field) -> pa.Field:
+    """The same, as Spark knows no lists of a fixed size, which vectors are."""
+    if not pa.types.is_fixed_size_list(field.type):
+        return field
+    return field.with_type(pa.list_(field.type.value_type))
 
 
 if __name__ == "__main__":
