@@ -102,6 +102,9 @@ shrink-demo: demo general  ## the demo's checkpoint shrunk and measured, against
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student,torch,ort-textbook,optimum-int8,openvino-int8 --scenarios single,offline --limit 60 --rounds 4 --check -o $(REPORT)/shrink
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student --scenarios shapes --threads 1 --check -o $(REPORT)/shrink-graphs
 
+bench-serve: demo  ## HTTP against the engine in process: latency, rate, overload, start, against limits
+	$(BIN)/python -m polyhead_bench.served build/demo/bundle
+
 bench-map: demo  ## batch jobs: rate, memory, ten kills, against limits; ROWS=1000000 takes an hour
 	$(BIN)/python -m polyhead_bench.map_job build/demo/bundle --rows $(or $(ROWS),1000000)
 
@@ -140,4 +143,4 @@ spark-needs := pyspark==4.3.0
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-map general shrink-demo bench-combine
+.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-serve bench-map general shrink-demo bench-combine

@@ -121,7 +121,7 @@ def _rate_of_predict(given: argparse.Namespace, texts: Sequence[str]) -> float:
         [sys.executable, "-c", _PREDICT, given.bundle, str(given.processes)],
         input=json.dumps(texts),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     return float(done.stdout)
@@ -131,7 +131,7 @@ def _start(given: argparse.Namespace, folder: Path, target: str) -> subprocess.P
     words = ["map", given.bundle, folder / "in.parquet", "-o", folder / target, "--json", "--quiet"]
     options = ["--processes", given.processes, "--shard-rows", given.shard_rows]
     command = [sys.executable, "-m", "polyhead", *map(str, [*words, *options])]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
 
 
 def _run_alone(given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
@@ -155,8 +155,8 @@ def _run_alone(given: argparse.Namespace, folder: Path) -> tuple[float, float, f
 def _resident(pid: int) -> int:
     """Pages in memory of a process and of those that it started."""
     try:
-        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        own = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     except OSError:  # it ended
         return 0
     return own + sum(_resident(int(child)) for child in children)

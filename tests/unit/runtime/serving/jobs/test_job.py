@@ -236,9 +236,13 @@ def test_what_it_says_without_pyarrow(command, many_heads, tmp_path):
 def test_an_interrupted_job_ends_its_processes(command, many_heads, inputs, folder, number):
     words, environment = command
     job_words = ["map", many_heads, *inputs, "-o", folder.path, "--shard-rows", "1"]
-    process = subprocess.Popen(
-        [*words, *map(str, job_words)], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
+    try:
+        process = subprocess.Popen(
+            [*words, *map(str, job_words)], env=environment, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     while not folder.parts():
         time.sleep(0.01)
     process.send_signal(number)
