@@ -35,11 +35,12 @@ READMES = ["README.md", "README.zh-CN.md"]
 GUIDES = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))
 MEMBERS = ["benchmarks/README.md", "export/README.md", "models/README.md", "runtime/README.md"]
 PAGES = [*READMES, "CONTRIBUTING.md", *MEMBERS, *GUIDES]
-WITH_OTHER_HEADS = {"docs/guides/pairs.md"}
-"""Their snippets need heads of every kind: tests/unit/runtime/test_guides.py runs them."""
+RUN_ELSEWHERE = {"docs/guides/pairs.md", "docs/reference/http.md"}
+"""Their snippets need heads of every kind, or a server: tests/unit/runtime/test_guides.py and
+tests/unit/runtime/serving/clients/test_reference.py run them."""
 
 
-@pytest.mark.parametrize("page", sorted({*GUIDES} - WITH_OTHER_HEADS))
+@pytest.mark.parametrize("page", sorted({*GUIDES} - RUN_ELSEWHERE))
 def test_the_python_snippets_of_a_page_run(page, tmp_path, monkeypatch):
     """In their order, each page in a folder with a bundle, `bundle/`, and the same again."""
     monkeypatch.chdir(tmp_path)
