@@ -87,14 +87,14 @@ bench-service: demo  ## lists, start, memory, answers under load, against limits
 	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-padded,optimum-int8 --scenarios offline,startup,memory,concurrency --limit 1500 --rounds 6 --check -o $(REPORT)/service
 	$(BENCH) --heads topic --peers polyhead-int8,polyhead-int8-all-threads --scenarios lengths -o $(REPORT)/threads
 
-# Twenty minutes, once: a small MiniLM of no task, where `polyhead shrink --start` begins for any.
+# Half an hour, once: a small MiniLM of no task, where `polyhead shrink --start` begins for any.
 TEXTS ?= build/texts.txt
 general: .venv/ready  ## the small MiniLM in build/general; POLYHEAD_DATA=… or TEXTS=…
 	test -e $(TEXTS) || $(BIN)/python models/recipes/texts.py $(filter-out %/xsid.toml %/assistant.toml,$(wildcard models/recipes/*.toml)) -o $(TEXTS)
 	test -d build/minilm || $(BIN)/polyhead import sentence-transformers/all-MiniLM-L6-v2 -o build/minilm
 	test -d build/general || $(BIN)/polyhead shrink build/minilm -o build/minilm-student --texts $(TEXTS) --layers 3 --ffn 960 --attention-heads 8 --steps 4000 1 --max-distance 1 --save-general build/general --resume
 
-shrink-demo: demo general  ## the demo's checkpoint shrunk and measured, against limits, half an hour
+shrink-demo: demo general  ## the demo's checkpoint shrunk and measured, against limits, an hour with `general`
 	$(BIN)/polyhead shrink build/demo/checkpoint -o build/demo/student --texts $(TEXTS) --start build/general --steps 0 4000 --resume
 	test -d build/demo/student-bundle || $(BIN)/polyhead export build/demo/student -o build/demo/student-bundle
 	$(BIN)/polyhead evaluate build/demo/bundle build/demo/data/demo.toml

@@ -71,7 +71,7 @@ def _cascade(report: Mapping[str, Any]) -> str:
     times, found = report["milliseconds"], []
     for head, verdict in report["heads"].items():
         if (own := verdict["cascade"]) is not None:
-            share = (times["student"] + own["asked"] * times["teacher"]) / times["teacher"]
+            share = _mean_ms(times, own) / times["teacher"]
             shares = [f"{100 * each:.1f}%" for each in (own["asked"], own["changed"])]
             found.append([head, own["value"], *shares, f"{share:.2f}"])
     if not found:
@@ -81,6 +81,11 @@ def _cascade(report: Mapping[str, Any]) -> str:
             ("head", "metric", "texts for the teacher", "decisions changed", "mean time"), found
         )
     )
+
+
+def _mean_ms(times: Mapping[str, float], cascade: Mapping[str, float]) -> float:
+    """Milliseconds of a text whose teacher is asked where the student is not sure."""
+    return times["student"] + cascade["asked"] * times["teacher"]
 
 
 def files(report: Mapping[str, Any]) -> dict[str, bytes]:
@@ -131,8 +136,7 @@ def _picture(report: Mapping[str, Any]) -> bytes:
         values = (verdict["student"], verdict["teacher"])
         (line,) = axes.plot((times["student"], times["teacher"]), values, marker="o", label=head)
         if (own := verdict["cascade"]) is not None:
-            at = times["student"] + own["asked"] * times["teacher"]
-            axes.plot(at, own["value"], marker="D", color=line.get_color())
+            axes.plot(_mean_ms(times, own), own["value"], marker="D", color=line.get_color())
     for candidate in report["candidates"]:
         axes.axvline(candidate["milliseconds"], color="0.8", linewidth=0.8, linestyle=":", zorder=0)
     axes.set_xlabel(

@@ -84,14 +84,14 @@ class ShrinkRun:
         """The teacher's shape."""
         return anatomy.shape_of(self.teacher.model.encoder)
 
-    @property
-    def rows(self) -> list[TrainingRow]:
-        """What the task phase reads."""
-        return [*self.labelled, *self.mixed, *self.unlabelled[:_TASK_TEXTS]]
+    def rows(self, steps: int | None = None) -> list[TrainingRow]:
+        """What the task phase reads, in so many steps; None for as many as there may be."""
+        most = None if steps is None else steps * _TOKENS // _SHORT
+        return [*self.labelled, *self.mixed[:most], *self.unlabelled[:_TASK_TEXTS][:most]]
 
     def sample(self, count: int, *, seed: int = 0) -> list[TrainingRow]:
         """Some of `rows`, always the same."""
-        rows = self.rows
+        rows = self.rows()
         chosen = np.random.default_rng((self.settings.seed, seed)).permutation(len(rows))[:count]
         return [rows[i] for i in chosen]
 
@@ -209,7 +209,7 @@ def _maker(
 def _trial(run: ShrinkRun, made: Checkpoint, standing: Standing) -> float:
     """The mean loss after a few steps, on texts that it did not learn from."""
     teacher = LiveTeacher(run.teacher.model, standing.states)
-    rows = run.sample(len(run.rows), seed=1)
+    rows = run.sample(len(run.rows()), seed=1)
     held_out, rows = rows[:_TRIED_ON], rows[_TRIED_ON:] or rows
     phase = Phase("trial of layers", _TRIAL, _TOKENS, _GENERAL_RATE, run.settings.seed)
     _learn(run, phase, made, rows, teacher)
@@ -246,7 +246,7 @@ def count_steps(run: ShrinkRun, small: Checkpoint, standing: Standing) -> tuple[
     if not file.is_file():
         teacher = LiveTeacher(run.teacher.model, standing.states)
         phase = Phase("how long a step takes", _PROBE, _TOKENS, _GENERAL_RATE, run.settings.seed)
-        rows = run.sample(len(run.rows))
+        rows = run.sample(len(run.rows()))
         seconds = _learn(run, phase, copy.deepcopy(small), rows, teacher) / _PROBE
         fit = 60 * run.settings.minutes / seconds
         general = _GENERAL_SHARE if run.unlabelled and run.settings.start is None else 0.0
@@ -272,8 +272,7 @@ def general_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: 
 
 def task_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: int) -> None:
     """Answers of all heads as well; changes the student in place."""
-    specs, most = run.teacher.model.specs, steps * _TOKENS // _SHORT
-    rows = [*run.labelled, *run.mixed[:most], *run.unlabelled[: min(_TASK_TEXTS, most)]]
+    specs, rows = run.teacher.model.specs, run.rows(steps)
     teacher = outputs.keep(
         run.folder / "teacher",
         rows,

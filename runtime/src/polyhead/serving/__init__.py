@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "app"]
 
-# It needs pyarrow, an extra.
-_LATER = {"Worker": "polyhead.serving.jobs.worker"}
-
 
 def app(
     bundle: str | Path | Sequence[str | Path] | Mapping[str, str | Path | Engine],
@@ -64,9 +61,9 @@ def require_extra(*modules: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name != "Worker":  # which needs pyarrow, an extra
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return import_module("polyhead.serving.jobs.worker").Worker
 
 
 def __dir__() -> list[str]:
