@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -174,34 +175,40 @@ async def _overload(port: int, texts: Sequence[str]) -> tuple[float, float]:
     """The share of the capacity that is answered in time, and milliseconds of a refusal.
 
     The capacity is what `_CALLERS` get who ask again as soon as they are answered. Then requests
-    come by a clock, whatever becomes of others, and are timed from when they were due.
+    come by a clock, whatever becomes of others, and are timed from when they were due. No two texts
+    are the same: equal ones that wait together would be computed once.
     """
-    requests = [_request({"text": f"{number} {text}"}) for number, text in enumerate(texts)]
+    numbers = itertools.count()
+
+    def request() -> bytes:
+        number = next(numbers)
+        return _request({"text": f"{number} {texts[number % len(texts)]}"})
+
     free = [await _client(port) for _ in range(_CALLERS)]
     end, done = time.perf_counter() + _SECONDS / 2, 0
 
-    async def again(client: _Client, first: int) -> None:
+    async def again(client: _Client) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            done += await client.ask(requests[first % len(requests)]) == 200
-            first += 1
+            status = await client.ask(request())  # others count meanwhile
+            done += status == 200
 
-    await asyncio.gather(*(again(client, 13 * i) for i, client in enumerate(free)))
+    await asyncio.gather(*map(again, free))
     capacity = done / (_SECONDS / 2)
     rate = _TIMES_CAPACITY * capacity
     found: list[tuple[int, float]] = []
 
-    async def one(number: int, due: float) -> None:
+    async def one(due: float) -> None:
         client = free.pop() if free else await _client(port)
-        status = await client.ask(requests[number % len(requests)])
+        status = await client.ask(request())
         found.append((status, time.perf_counter() - due))
         free.append(client)
 
     waiting, start = [], time.perf_counter()
-    for number, at in enumerate(arrivals(int(rate * _SECONDS), rate=rate, seed=1)):
+    for at in arrivals(int(rate * _SECONDS), rate=rate, seed=1):
         if (early := start + at - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        waiting.append(asyncio.ensure_future(one(number, start + at)))
+        waiting.append(asyncio.ensure_future(one(start + at)))
     await asyncio.gather(*waiting)
     seconds = time.perf_counter() - start
     in_time = sum(status == 200 and 1e3 * took <= _DEADLINE_MS for status, took in found)
