@@ -108,9 +108,25 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_student(
         shrink(trained, target, settings(texts=(text_file,)))
     with pytest.raises(CheckpointError, match="other settings"):
         shrink(trained, target, settings(texts=(text_file,), seed=3), resume=True)
+    minutes = tmp_path / ".student.partial" / "minutes.json"
+    assert json.loads(minutes.read_text(encoding="utf-8"))["task phase"] > 0
+    minutes.write_text('{"task phase": 7}', encoding="utf-8")
     done = shrink(trained, target, settings(texts=(text_file,)), resume=True)
     assert_equal_weights(done.path, made.path)
+    assert 7 <= done.report["minutes"]["task phase"] < 14
     assert not (tmp_path / ".student.partial").exists()
+
+
+def test_a_run_that_starts_anew_takes_up_nothing(made, trained, text_file, stopped_at, tmp_path):
+    target = tmp_path / "student"
+    with stopped_at("task, step", nth=5):
+        shrink(trained, target, settings(texts=(text_file,), seed=3))
+    shutil.move(text_file, gone := text_file.with_suffix(".gone"))
+    with pytest.raises(CheckpointError, match="interrupted"):  # before a text is read
+        shrink(trained, target, settings())
+    shutil.move(gone, text_file)
+    done = shrink(trained, target, settings(texts=(text_file,)), overwrite=True)
+    assert_equal_weights(done.path, made.path)
 
 
 def test_a_finished_student_is_kept_if_it_is_up_to_date(made, trained, text_file):

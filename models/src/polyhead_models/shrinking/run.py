@@ -95,8 +95,11 @@ def shrink(
     if target.exists() and not overwrite:
         return _finished(target, identity, resume=resume)
     target = atomic.replaceable(target)
+    state.check(target, identity, resume=resume, overwrite=overwrite)
     transformers.set_seed(settings.seed)
     run = _read(checkpoints.load(source), names, settings, state.partial_folder(target))
+    if resume:
+        run.take_up_minutes()
     with run.timed("plan"):
         planned = stages.plan(run)
     # What cannot be done is known by now, and leaves no state behind.
@@ -223,7 +226,7 @@ def _made(
         "candidates": [{**plain(c), "milliseconds": 1e3 * costs.seconds(c.shape)} for c in ranked],
         "texts": {"labelled": len(run.labelled), "unlabelled": len(run.unlabelled)},
         "heads": {name: plain(verdict) for name, verdict in verdicts.items()},
-        "minutes": run.minutes,
+        "minutes": {step: round(minutes, 2) for step, minutes in run.minutes.items()},
     }
 
 

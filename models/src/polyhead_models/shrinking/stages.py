@@ -46,6 +46,7 @@ _GENERAL_RATE, _TASK_RATE = 2e-3, 1e-3
 _GENERAL_SHARE = 0.6  # of the time, where there are unlabelled texts
 _WATCHED = 400  # validation texts
 _FEW = 20  # weights for each token
+_MINUTES = "minutes.json"
 
 
 @dataclass
@@ -119,10 +120,20 @@ class ShrinkRun:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Count the minutes of a step."""
+        """Count the minutes of a step, with those of a run that was stopped in it."""
         start = time.perf_counter()
-        yield
-        self.minutes[step] = round((time.perf_counter() - start) / 60, 2)
+        try:
+            yield
+        finally:
+            before = self.minutes.get(step, 0.0)
+            self.minutes[step] = before + (time.perf_counter() - start) / 60
+            if self.folder.is_dir():
+                atomic.write(self.folder / _MINUTES, json.dumps(self.minutes))
+
+    def take_up_minutes(self) -> None:
+        """Count on from those of the run that this one goes on with."""
+        if (file := self.folder / _MINUTES).is_file():
+            self.minutes = json.loads(file.read_text(encoding="utf-8"))
 
 
 def plan(run: ShrinkRun) -> tuple[EncoderShape, LayerCosts, list[Candidate]]:

@@ -135,19 +135,40 @@ def _locked(partial: Path) -> int | None:
 
 
 def _claim(partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-    file = partial / _STATE
-    if file.is_file() and not overwrite:
-        if not resume:
-            raise CheckpointError(
-                f"{partial}: an interrupted run is here. Go on with --resume, or start anew with"
-                " --overwrite."
-            )
-        _check_same_run(partial, json.loads(file.read_text(encoding="utf-8")), _run(identity))
+    if _interrupted(partial, identity, resume=resume, overwrite=overwrite):
         return
-    file.unlink(missing_ok=True)  # first, so that what is left after a kill is no run
-    for left in partial.glob("checkpoint-*"):
-        shutil.rmtree(left)
-    atomic.write(file, json.dumps(_run(identity)))
+    (partial / _STATE).unlink(missing_ok=True)  # first: what is left after a kill is no run
+    for left in partial.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != _LOCK:
+            left.unlink()
+    atomic.write(partial / _STATE, json.dumps(_run(identity)))
+
+
+def _interrupted(
+    partial: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> bool:
+    """Whether there is a run to go on with."""
+    file = partial / _STATE
+    if overwrite or not file.is_file():
+        return False
+    if not resume:
+        raise CheckpointError(
+            f"{partial}: an interrupted run is here. Go on with --resume, or start anew with"
+            " --overwrite."
+        )
+    _check_same_run(partial, json.loads(file.read_text(encoding="utf-8")), _run(identity))
+    return True
+
+
+def check(target: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Refuse now what `claimed` would refuse after long work.
+
+    Raises:
+        CheckpointError: when another run is interrupted there, or the same without `resume`.
+    """
+    _interrupted(partial_folder(target), identity, resume=resume, overwrite=overwrite)
 
 
 def clear(target: Path) -> None:
