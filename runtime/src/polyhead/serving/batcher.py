@@ -27,6 +27,7 @@ from polyhead.prediction import Prediction
 from polyhead.serving.admission import Admission
 from polyhead.serving.pace import FIRST_BATCH, LONGEST_BATCH_S, Pace
 from polyhead.serving.queue import (
+    Answer,
     BatchAnswers,
     Pending,
     QueueEntry,
@@ -174,42 +175,39 @@ class Batcher:
             counters.rejected += len(entries)
             raise
         counters.requests += len(entries)
-        asked: list[tuple[QueueEntry, asyncio.Future[Prediction]]] = []
+        asked: list[tuple[QueueEntry, Answer]] = []
         for new in entries:
             entry = self._in_flight.get(new.key, new)  # one text may be there twice
             entry.deadline = max(entry.deadline, now + limit)
-            future: asyncio.Future[Prediction] = loop.create_future()
+            future: Answer = loop.create_future()
             self._join(entry, future)
             asked.append((entry, future))
+        timer = None if limit == inf else loop.call_later(limit, _expire, asked)
         try:
-            if asked:
-                futures = [future for _, future in asked]
-                await asyncio.wait(futures, timeout=None if limit == inf else limit)
-            return [self._ended(entry, future, limit) for entry, future in asked]
+            for _, future in asked:  # each is there at once when its batch has ended
+                await future
+            return [self._ended(entry, future.result(), limit) for entry, future in asked]
         except asyncio.CancelledError:
             counters.cancelled += len(asked)
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             for entry, future in asked:
                 self._leave(entry, future)
 
     def _ended(
-        self, entry: QueueEntry, future: asyncio.Future[Prediction], limit: float
+        self, entry: QueueEntry, found: Prediction | Exception | None, limit: float
     ) -> Prediction | Exception:
-        """What became of a request after `limit` seconds, counted."""
-        if not future.done():
-            self._counters.expired += 1
-            return DeadlineExceeded(
+        """What became of a request, None after `limit` seconds; counted."""
+        if found is None:
+            found = DeadlineExceeded(
                 f"no answer after deadline_ms={limit * 1e3:g}; the request"
                 f" {'was being computed' if entry.started else 'still waited for its turn'}."
                 " Answer 504, send shorter texts, or allow more time or threads."
             )
-        self._counters.count_end(future)
-        problem = future.exception()
-        if problem is None:
-            return future.result()
-        assert isinstance(problem, Exception)  # as `QueueEntry.settle` sees to
-        return problem
+        self._counters.count_end(found)
+        return found
 
     @property
     def engine(self) -> Engine:
@@ -218,7 +216,12 @@ class Batcher:
 
     def stats(self) -> BatcherStats:
         """What happened so far, as plain numbers; may be called from any thread."""
-        return self._counters.snapshot(waiting=self._pending.waiters, running=len(self._running))
+        return self._counters.snapshot(waiting=self.waiting, running=len(self._running))
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a thread now."""
+        return self._pending.waiters
 
     def expected_wait_s(self) -> float:
         """Seconds until a thread has time for a new text of up to 16,000 characters."""
@@ -294,7 +297,7 @@ class Batcher:
             )
         return self._loop
 
-    def _join(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
+    def _join(self, entry: QueueEntry, future: Answer) -> None:
         """A caller waits for an entry, a new one or one that is in flight."""
         if entry.waiters:
             self._counters.shared += 1
@@ -306,7 +309,7 @@ class Batcher:
             self._pending.waiters += 1
             self._wake()
 
-    def _leave(self, entry: QueueEntry, future: asyncio.Future[Prediction]) -> None:
+    def _leave(self, entry: QueueEntry, future: Answer) -> None:
         """A caller is gone; an entry for which nobody waits is forgotten."""
         if future in entry.waiters:
             entry.waiters.remove(future)
@@ -318,8 +321,6 @@ class Batcher:
                 if not entry.started:
                     self._pending.remove(entry)
                     self._wake()
-        if not future.cancel():
-            future.exception()  # seen, even when the caller was cancelled in the same moment
 
     def _forget(self, entry: QueueEntry) -> None:
         """No later request joins it."""
@@ -451,6 +452,13 @@ class Batcher:
         for entry in entries:
             self._forget(entry)
             entry.settle(problem)
+
+
+def _expire(asked: Iterable[tuple[QueueEntry, Answer]]) -> None:
+    """End the waiting of a request whose time is over."""
+    for _, future in asked:
+        if not future.done():
+            future.set_result(None)
 
 
 def _no_thread(problem: Exception) -> QueueFull:

@@ -25,6 +25,10 @@ _LONG = 16_384
 _TEXT = 64
 
 
+Answer = asyncio.Future[Prediction | Exception | None]
+"""What a request waits for; None when its time is over."""
+
+
 @dataclass(frozen=True)
 class BatchAnswers:
     """What a thread brings back.
@@ -70,7 +74,7 @@ class QueueEntry:
     arrived: float
     work: int
     deadline: float = -inf
-    waiters: set[asyncio.Future[Prediction]] = field(default_factory=set)
+    waiters: set[Answer] = field(default_factory=set)
     started: bool = False
     wanted: bool = True
 
@@ -80,16 +84,14 @@ class QueueEntry:
         return self.work > _LONG
 
     def settle(self, found: Prediction | BaseException) -> None:
-        """Give the answer, or the error, to everyone who waits."""
+        """Give the answer, or the error, to everyone who still waits."""
         if isinstance(found, BaseException) and (
             isinstance(found, StopIteration) or not isinstance(found, Exception)
-        ):  # what no future takes, and what would end the event loop or look like a cancellation
+        ):  # what would end a coroutine or the event loop, or look like a cancellation
             cause, found = found, RuntimeError(f"the engine raised {type(found).__name__}")
             found.__cause__ = cause
         for future in self.waiters:
-            if isinstance(found, BaseException):
-                future.set_exception(found)
-            else:
+            if not future.done():  # its caller was cancelled, or its time is over
                 future.set_result(found)
         self.waiters.clear()
 

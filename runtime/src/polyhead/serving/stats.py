@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -142,15 +141,14 @@ class Counters(BatcherStats):
         self.group_tokens += shape.groups * shape.batch_tokens
         self.batch_tokens = shape.batch_tokens
 
-    def count_end(self, future: asyncio.Future[Prediction]) -> None:
+    def count_end(self, found: Prediction | Exception) -> None:
         """A request ended with an answer or an error."""
-        problem = future.exception()
-        if problem is None:
-            self.answered += 1
-        elif isinstance(problem, DeadlineExceeded):
+        if isinstance(found, DeadlineExceeded):
             self.expired += 1
-        else:
+        elif isinstance(found, Exception):
             self.errors += 1
+        else:
+            self.answered += 1
 
     def snapshot(self, *, waiting: int, running: int) -> BatcherStats:
         """The numbers now."""
