@@ -98,7 +98,7 @@ class Batcher:
             threads=max(_LEAST_THREADS, int(info["threads"])),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool = DaemonThreads()
+        self._pool = DaemonThreads(partial(_unwanted, self._running))
         self._woken: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._closed = False
@@ -250,9 +250,7 @@ class Batcher:
                 self._wake()
                 await asyncio.wait(asked, timeout=grace)
         finally:
-            computed = [entry for batch in self._running for entry in batch.entries]
-            for entry in computed:
-                entry.wanted = False
+            computed = _unwanted(self._running)
             self._fail([*self._pending.clear(), *computed], problem)
             try:
                 await self._stopped(_STOPPING_S)
@@ -452,6 +450,14 @@ class Batcher:
         for entry in entries:
             self._forget(entry)
             entry.settle(problem)
+
+
+def _unwanted(running: Iterable[RunningBatch]) -> list[QueueEntry]:
+    """Have threads leave what they compute; what that is."""
+    computed = [entry for batch in list(running) for entry in batch.entries]
+    for entry in computed:
+        entry.wanted = False
+    return computed
 
 
 def _expire(asked: Iterable[tuple[QueueEntry, Answer]]) -> None:
