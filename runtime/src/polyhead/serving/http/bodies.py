@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from polyhead.errors import PolyheadError
@@ -63,7 +63,12 @@ async def read(request: Request, most: int) -> bytes:
     parts, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
+            more = True
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone("the client hung up.")
+                part, more = message.get("body", b""), message.get("more_body", False)
                 size += len(part)
                 if size > most:
                     raise BodyTooLarge(too_large)
@@ -72,8 +77,6 @@ async def read(request: Request, most: int) -> bytes:
         raise BodyTimeout(
             f"the body did not come within {_BODY_SECONDS:g} s. Send it at once."
         ) from None
-    except ClientDisconnect:
-        raise ClientGone("the client hung up.") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection
 from hashlib import sha256
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polyhead.serving.http import problems, tracing
@@ -55,11 +54,10 @@ class Front:
             nonlocal answering
             if message["type"] == "http.response.start":
                 answering = True
-                found = MutableHeaders(raw=message["headers"])
-                seconds = time.perf_counter() - begun
-                found["Server-Timing"] = f"total;dur={seconds * 1e3:.2f}"
-                if trace:
-                    found["traceparent"] = trace.decode()
+                milliseconds = 1e3 * (time.perf_counter() - begun)
+                own = [(b"server-timing", b"total;dur=%.2f" % milliseconds)]
+                own += [(b"traceparent", trace)] if trace else []
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         metrics = self._service.metrics

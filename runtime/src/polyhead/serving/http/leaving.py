@@ -11,6 +11,9 @@ from starlette.requests import Request
 from polyhead.errors import BatcherClosed
 from polyhead.serving.http.problems import ClientGone
 
+# What is answered within this time, as short texts are, is answered before anyone could leave.
+_SOON_S = 0.02
+
 T = TypeVar("T")
 
 
@@ -21,15 +24,40 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
         ClientGone: when the client hung up.
         BatcherClosed: when the server ended this request, its time of grace being over.
     """
-    answering = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(request.receive())
+    watch = _Watch(request)
+    timer = asyncio.get_running_loop().call_later(_SOON_S, watch.begin)
     try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not answering.done():
-            raise ClientGone("the client hung up.")
-        return answering.result()
+        return await work
     except asyncio.CancelledError:
+        if watch.gone:
+            watch.answering.uncancel()
+            raise ClientGone("the client hung up.") from None
         raise BatcherClosed("the time of grace is over.") from None
     finally:
-        answering.cancel()
-        leaving.cancel()
+        timer.cancel()
+        watch.end()
+
+
+class _Watch:
+    """Cancels the task that made it when its client hangs up."""
+
+    def __init__(self, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.answering, self.gone = task, False
+        self._request = request
+        self._leaving: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Look from now on."""
+        self._leaving = asyncio.ensure_future(self._left())
+
+    def end(self) -> None:
+        """Look no more."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    async def _left(self) -> None:
+        await self._request.receive()
+        self.gone = True
+        self.answering.cancel()

@@ -6,6 +6,7 @@ With ``PROMETHEUS_MULTIPROC_DIR`` in the environment all processes that have it 
 from __future__ import annotations
 
 import os
+from collections import Counter as Tally
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -145,10 +146,10 @@ class Metrics:
         self._batch_texts.labels(model).observe(len(report.found))
         self._tokens.labels(model).inc(report.shape.tokens)
         self._windows.labels(model).inc(report.shape.windows)
-        for found in report.found:
-            self._texts.labels(model, _outcome(found)).inc()
-            if isinstance(found, Prediction) and found.truncated:
-                self._truncated.labels(model).inc()
+        for outcome, count in Tally(map(_outcome, report.found)).items():
+            self._texts.labels(model, outcome).inc(count)
+        cut = sum(isinstance(found, Prediction) and found.truncated for found in report.found)
+        self._truncated.labels(model).inc(cut)
 
     def text(self) -> bytes:
         """All as Prometheus reads them; of all processes where they count together."""

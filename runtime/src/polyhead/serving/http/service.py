@@ -178,12 +178,12 @@ class Service:
         return self.metrics.head_set(heads, () if heads is None else [*model.engine.heads])
 
     def _count(self, name: str, report: BatchReport) -> None:
-        model = self._models[name]
-        self.metrics.batch(name, self._head_set(model, report.heads), report)
-        self.metrics.waiting(name, model.batcher.stats().waiting)
+        if (model := self._models.get(name)) is not None:
+            self.metrics.batch(name, self._head_set(model, report.heads), report)
+            self.metrics.waiting(name, model.batcher.waiting)
 
     async def __aenter__(self) -> Self:
-        settings, found = self.settings, self._models
+        settings, found, loop = self.settings, self._models, asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             for name, served in self._served.items():
                 if isinstance(served, str | Path):
@@ -194,7 +194,8 @@ class Service:
                     engine,
                     max_queue=settings.max_queue,
                     deadline_ms=settings.deadline_ms,
-                    observe=partial(self._count, name),
+                    # In a turn of its own, by which the answers are on their way.
+                    observe=partial(loop.call_soon, self._count, name),
                 )
                 stack.push_async_callback(batcher.aclose, drain=False)
                 await batcher.__aenter__()
