@@ -111,5 +111,6 @@ def _slowly(body: bytes, kind: type[T]) -> T:
         return msgspec.convert(parse_json(body.decode(), "body", MalformedRequest), kind)
     except PolyheadError as problem:
         raise problem.with_traceback(None) from None
-    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as problem:
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as problem:
+        # Half a surrogate pair in a name or a setting is no UTF-8 either.
         raise MalformedRequest(f"body: not valid JSON in UTF-8: {problem}.") from None

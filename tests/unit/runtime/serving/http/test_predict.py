@@ -165,9 +165,28 @@ def test_a_bug_is_a_problem_without_a_stack_trace(client_of, stand_in, caplog, r
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "\ud800"},
+        {"offsets": "\ud800"},
+        {"heads": ["\ud800"]},
+        {"options": {"\ud800": {}}},
+        {"options": {"topic": {"\ud800": 1}}},
+        {"\ud800": 1},
+    ],
+    ids=ascii,
+)
+def test_half_a_character_in_a_name_is_the_callers_fault(client, body):
+    for path in ("/v1/predict", "/v1/tokenize"):
+        answer = client.post(path, content=json.dumps({"text": "a", **body}).encode())
+        assert answer.status_code in (400, 404, 422), answer.text
+
+
+WORDS = st.text(st.characters(exclude_categories=()))  # halves of characters too
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(WORDS, parts, max_size=3),
     max_leaves=8,
 )
 FIELDS = ("text", "query", "texts", "heads", "options", "offsets", "deadline_ms", "model")
