@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 # A browser or a balancer may keep a connection so long without a request.
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
-# The event loop waits so long for Python's lock when a thread decodes answers meanwhile, and a
-# request has several turns of it. Python's own 5 ms were two thirds of the time of a refusal.
+# The event loop waits so long for Python's lock, in each turn, while a thread tokenises or decodes.
+# Python's own is 5 ms, and a request has several turns.
 _SWITCH_S = 0.0005
 
 

@@ -177,13 +177,17 @@ class Service:
     def _head_set(self, model: ServedModel, heads: Sequence[str] | None) -> str:
         return self.metrics.head_set(heads, () if heads is None else [*model.engine.heads])
 
+    def _count_later(self, name: str, report: BatchReport) -> None:
+        """In a turn of its own, by which the answers are on their way."""
+        asyncio.get_running_loop().call_soon(self._count, name, report)
+
     def _count(self, name: str, report: BatchReport) -> None:
         if (model := self._models.get(name)) is not None:
             self.metrics.batch(name, self._head_set(model, report.heads), report)
             self.metrics.waiting(name, model.batcher.waiting)
 
     async def __aenter__(self) -> Self:
-        settings, found, loop = self.settings, self._models, asyncio.get_running_loop()
+        settings, found = self.settings, self._models
         async with AsyncExitStack() as stack:
             for name, served in self._served.items():
                 if isinstance(served, str | Path):
@@ -194,8 +198,7 @@ class Service:
                     engine,
                     max_queue=settings.max_queue,
                     deadline_ms=settings.deadline_ms,
-                    # In a turn of its own, by which the answers are on their way.
-                    observe=partial(loop.call_soon, self._count, name),
+                    observe=partial(self._count_later, name),
                 )
                 stack.push_async_callback(batcher.aclose, drain=False)
                 await batcher.__aenter__()
