@@ -30,12 +30,12 @@ test-newest:  ## the runtime at the newest versions there are, which may fail an
 	.venv-newest/bin/$(PYTEST) $(RUNTIME_TESTS)
 
 test-release: .venv/ready .venv-ray/ready .venv-spark/ready  ## what CI leaves out: peers, Ray and Spark (which needs java), emulated CPUs (needs qemu-user; for ARM Debian's apt, too), labelled data (POLYHEAD_DATA=…)
-	$(BIN)/polyhead bench setup
+	$(BIN)/polyhead bench setup optimum openvino
 	POLYHEAD_PEERS=build/peers POLYHEAD_INDEX=1 $(BIN)/python -m pytest tests/unit/bench/test_peers.py tests/unit/export/test_peers.py tests/unit/export/test_imported_minilm.py tests/e2e/test_emulated_cpu.py tests/e2e/test_distributions.py tests/unit/models/test_formats_real.py tests/unit/models/test_text_heads_real.py tests/unit/models/test_recipes.py
 	POLYHEAD_RAY=$(CURDIR)/.venv-ray/bin/python POLYHEAD_SPARK=$(CURDIR)/.venv-spark/bin/python $(BIN)/python -m pytest tests/e2e/test_ray_and_spark.py
 	$(BIN)/python tests/e2e/aarch64.py tests/data/bundle
 
-fuzz: .venv/ready  ## load and predict with 20,000 inputs; INPUTS=… SEED=…
+fuzz: .venv/ready  ## load, predict and serve with 20,000 inputs; INPUTS=… SEED=…
 	INPUTS=$(or $(INPUTS),20000) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz
 
 faults: .venv/ready  ## attacks on the runtime and its writers that take minutes; BUNDLE=… (default: a small one)
@@ -64,7 +64,7 @@ ifdef QUICK
 	$(BENCH) --heads topic,sentiment --peers polyhead-int8,separate-int8 --scenarios heads --limit 50 --rounds 3 -o $(REPORT)/heads
 	$(BENCH) --heads embedding --peers $(VECTORS) --scenarios single,offline --limit 60 --rounds 3 -o $(REPORT)/embedding
 else
-	-$(BIN)/polyhead bench setup
+	-$(BIN)/polyhead bench setup optimum openvino
 	$(BENCH) --heads topic --peers $(ONE) --scenarios single,offline --limit 60 --rounds 4 -o $(REPORT)/one-head
 	$(BENCH) --heads topic --peers $(SERVING) --scenarios lengths,server,startup,profile --limit 60 --rounds 2 -o $(REPORT)/serving
 	$(BENCH) --peers polyhead-int8,separate-int8,torch --scenarios single,offline,heads,profile --limit 60 --rounds 4 -o $(REPORT)/heads
@@ -102,8 +102,9 @@ shrink-demo: demo general  ## the demo's checkpoint shrunk and measured, against
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student,torch,ort-textbook,optimum-int8,openvino-int8 --scenarios single,offline --limit 60 --rounds 4 --check -o $(REPORT)/shrink
 	$(BENCH) --student build/demo/student-bundle --heads $(or $(HEADS),topic,sentiment,entities) --peers polyhead-int8,polyhead-student --scenarios shapes --threads 1 --check -o $(REPORT)/shrink-graphs
 
-bench-serve: demo  ## HTTP against the engine in process: latency, rate, overload, start, against limits
-	$(BIN)/python -m polyhead_bench.served build/demo/bundle
+bench-serve: demo  ## HTTP against the engine in process, and against infinity: latency, rate, overload, start, against limits
+	-$(BIN)/polyhead bench setup infinity
+	$(BIN)/python -m polyhead_bench.served build/demo/bundle --checkpoint build/demo/checkpoint
 
 bench-map: demo  ## batch jobs: rate, memory, ten kills, against limits; ROWS=1000000 takes an hour
 	$(BIN)/python -m polyhead_bench.map_job build/demo/bundle --rows $(or $(ROWS),1000000)

@@ -1,6 +1,6 @@
-"""`polyhead serve` against its own engine in process: latency, rate, overload, start.
+"""`polyhead serve` against its own engine in process, and against infinity.
 
-    python -m polyhead_bench.served build/demo/bundle
+    python -m polyhead_bench.served build/demo/bundle --checkpoint build/demo/checkpoint
 
 Prints a table with pass or fail; the exit code is 1 where something failed. The client is this
 process, the server another one on the same cores.
@@ -9,7 +9,6 @@ process, the server another one on the same cores.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import json
 import subprocess
@@ -17,17 +16,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from polyhead.cli import output
-from polyhead_bench.harness.open_loop import arrivals
+from polyhead_bench import infinity, overload
+from polyhead_bench.convert.cache import Models
+from polyhead_bench.errors import PeerFault
+from polyhead_bench.harness.http import Caller, request
 from polyhead_bench.texts import SYNTHETIC, asked_of
 
-_ADDED_MS, _SHARE, _IN_TIME, _START_MS = 0.7, 0.85, 0.8, 600.0
-_DEADLINE_MS, _TIMES_CAPACITY, _CALLERS, _SECONDS = 500, 3.0, 24, 8.0
+_ADDED_MS, _SHARE, _IN_TIME, _START_MS, _TIMES_PEER = 0.7, 0.85, 0.8, 600.0, 3.0
+_DEADLINE_MS, _TIMES_CAPACITY, _SECONDS = 500, 3.0, 8.0
+_PATH = "/v1/predict"
 _ROUNDS, _STARTS, _BATCH = 5, 7, 32
 
 _IN_PROCESS = """
@@ -50,72 +52,104 @@ with polyhead.load(path, threads=int(threads)) as engine:
 """
 
 
-@dataclass
-class _Client(asyncio.Protocol):
-    """One connection, one request at a time; as little work as a client can do."""
-
-    received: bytes = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._answer: asyncio.Future[int] | None = None
-
-    def data_received(self, data: bytes) -> None:
-        """Wait for all that the head announces."""
-        self.received += data
-        head, found, body = self.received.partition(b"\r\n\r\n")
-        if not found or self._answer is None:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(body) >= length:
-            self.received, answer, self._answer = b"", self._answer, None
-            answer.set_result(int(head[9:12]))
-
-    async def ask(self, request: bytes) -> int:
-        """The status of the answer."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
-
-
 def main() -> int:
     """Measure, and say what passed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="behind the bundle, for the peer")
+    parser.add_argument("--environments", type=Path, default=Path("build/peers"))
+    parser.add_argument("--cache", type=Path, default=Path("build/bench"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--texts", type=int, default=320)
     given = parser.parse_args()
     texts = [str(text) for text in asked_of(given.bundle, SYNTHETIC, limit=given.texts).inputs]
-    added, shares = [], []
-    for _ in range(_ROUNDS):  # interleaved, so that both meet the same machine
-        alone, rate = _in_process(given, texts)
-        with _server(given) as (port, _):
-            served, served_rate = asyncio.run(_one_caller(port, texts))
-        added.append(1e3 * (served - alone))
-        shares.append(served_rate / rate)
-    with _server(given) as (port, _):
-        in_time, refused_ms = asyncio.run(_overload(port, texts))
+    rows = [*_one_by_one(given, texts), *_overloaded(given, texts)]
     starts = []
     for _ in range(_STARTS):
         with _server(given) as (_, seconds):
             starts.append(1e3 * seconds)
-    measured = (
-        ("one text over HTTP, p50, added to in process, ms", added, "<=", _ADDED_MS),
-        (f"texts/s in requests of {_BATCH}, share of engine.predict", shares, ">=", _SHARE),
-        (f"answered in time at {_TIMES_CAPACITY:g}x capacity, share", [in_time], ">=", _IN_TIME),
-        ("start to ready, ms", starts, "<=", _START_MS),
-    )
-    rows = []
-    for what, values, sign, goal in measured:
-        middle = float(np.median(values))
-        passed = middle <= goal if sign == "<=" else middle >= goal
-        shown = f"{middle:.2f} ({min(values):.2f} to {max(values):.2f})"
-        rows.append((what, shown, f"{sign} {goal:g}", "pass" if passed else "fail"))
-    rows.append(("a refusal, p50, ms", f"{refused_ms:.2f}", "", ""))
+    rows.append(_row("start to ready, ms", starts, "<=", _START_MS))
+    rows += _against_peer(given, texts)
     output.write(output.table(["what", "measured", "goal", ""], rows))
     return 0 if all(row[-1] != "fail" for row in rows) else 1
+
+
+Row = tuple[str, str, str, str]
+
+
+def _row(what: str, values: Sequence[float], sign: str, goal: float) -> Row:
+    """Median and range, and whether the median reaches its goal."""
+    middle = float(np.median(values))
+    passed = middle <= goal if sign == "<=" else middle >= goal
+    shown = f"{middle:.2f} ({min(values):.2f} to {max(values):.2f})"
+    return what, shown, f"{sign} {goal:g}", "pass" if passed else "fail"
+
+
+def _one_by_one(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
+    """Over HTTP against in process, interleaved, so that both meet the same machine."""
+    added, shares = [], []
+    for _ in range(_ROUNDS):
+        alone, rate = _in_process(given, texts)
+        with _server(given) as (port, _):
+            served, served_rate = _one_caller(port, texts)
+        added.append(1e3 * (served - alone))
+        shares.append(served_rate / rate)
+    what = f"texts/s in requests of {_BATCH}, share of engine.predict"
+    return [
+        _row("one text over HTTP, p50, added to in process, ms", added, "<=", _ADDED_MS),
+        _row(what, shares, ">=", _SHARE),
+    ]
+
+
+def _overloaded(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
+    """Far more than it can answer; no two texts are the same, as equal ones are computed once."""
+    numbers = itertools.count()
+
+    def bodies(count: int) -> list[bytes]:
+        some = itertools.islice(numbers, count)
+        return [request(_PATH, {"text": f"{n} {texts[n % len(texts)]}"}) for n in some]
+
+    with _server(given) as (port, _):
+        _one_caller(port, texts[:_BATCH])
+        asked = overload.measure(port, bodies, times=_TIMES_CAPACITY, seconds=_SECONDS)
+    in_time = asked.in_time(_DEADLINE_MS / 1e3)
+    refused = 1e3 * float(np.median(asked.times_s(429) or [np.nan]))
+    statuses = ", ".join(f"{status}: {asked.share(status):.2f}" for status in (200, 429, 504))
+    return [
+        _row(
+            f"answered in time at {_TIMES_CAPACITY:g}x capacity, share", [in_time], ">=", _IN_TIME
+        ),
+        ("a refusal, p50, ms", f"{refused:.2f}", "", ""),
+        ("statuses then, shares", statuses, "", ""),
+        ("cores that the client takes of the server's, then", f"{asked.own:.2f}", "", ""),
+    ]
+
+
+def _against_peer(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
+    """Embeddings, in requests of 32 from four callers; left out where the peer is not installed."""
+    what = "embeddings/s over infinity's"
+    models = Models(
+        bundle=given.bundle,
+        checkpoint=given.checkpoint,
+        cache=given.cache,
+        environments=given.environments,
+    )
+    name = given.bundle.resolve().name
+    try:
+        with infinity.server(models, given.threads) as theirs, _server(given) as (port, _):
+            found = infinity.compared((port, name), theirs, texts, rounds=_ROUNDS)
+    except PeerFault as fault:
+        return [(what, f"left out: {fault}", f">= {_TIMES_PEER:g}", "")]
+    ours, other = found.rates
+    return [
+        _row(what, found.ratios, ">=", _TIMES_PEER),
+        (
+            "embeddings/s, ours and infinity's; least cosine",
+            f"{ours:.0f}, {other:.0f}; {found.cosine:.4f}",
+            "",
+            "",
+        ),
+    ]
 
 
 def _in_process(given: argparse.Namespace, texts: Sequence[str]) -> tuple[float, float]:
@@ -145,75 +179,24 @@ def _server(given: argparse.Namespace) -> Iterator[tuple[int, float]]:
         process.communicate()
 
 
-def _request(body: object) -> bytes:
-    content = json.dumps(body).encode()
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(content)}\r\n\r\n"
-    return head.encode() + content
-
-
-async def _client(port: int) -> _Client:
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(_Client, "127.0.0.1", port))[1]
-
-
-async def _one_caller(port: int, texts: Sequence[str]) -> tuple[float, float]:
+def _one_caller(port: int, texts: Sequence[str]) -> tuple[float, float]:
     """As `_in_process`, over HTTP."""
-    client, times = await _client(port), []
-    for text in texts:
-        request = _request({"text": text})
+    caller, times = Caller(port), []
+    try:
+        for text in texts:
+            sent = request(_PATH, {"text": text})
+            begun = time.perf_counter()
+            status, _ = caller.ask(sent)
+            times.append(time.perf_counter() - begun)
+            assert status == 200
+        firsts = range(0, len(texts), _BATCH)
+        lists = [request(_PATH, {"texts": texts[i : i + _BATCH]}) for i in firsts]
         begun = time.perf_counter()
-        assert await client.ask(request) == 200
-        times.append(time.perf_counter() - begun)
-    lists = [_request({"texts": texts[i : i + _BATCH]}) for i in range(0, len(texts), _BATCH)]
-    begun = time.perf_counter()
-    for request in lists:
-        assert await client.ask(request) == 200
-    return float(np.median(times)), len(texts) / (time.perf_counter() - begun)
-
-
-async def _overload(port: int, texts: Sequence[str]) -> tuple[float, float]:
-    """The share of the capacity that is answered in time, and milliseconds of a refusal.
-
-    The capacity is what `_CALLERS` get who ask again as soon as they are answered. Then requests
-    come by a clock, whatever becomes of others, and are timed from when they were due. No two texts
-    are the same: equal ones that wait together would be computed once.
-    """
-    numbers = itertools.count()
-
-    def request() -> bytes:
-        number = next(numbers)
-        return _request({"text": f"{number} {texts[number % len(texts)]}"})
-
-    free = [await _client(port) for _ in range(_CALLERS)]
-    end, done = time.perf_counter() + _SECONDS / 2, 0
-
-    async def again(client: _Client) -> None:
-        nonlocal done
-        while time.perf_counter() < end:
-            status = await client.ask(request())  # others count meanwhile
-            done += status == 200
-
-    await asyncio.gather(*map(again, free))
-    capacity = done / (_SECONDS / 2)
-    rate = _TIMES_CAPACITY * capacity
-    found: list[tuple[int, float]] = []
-
-    async def one(due: float) -> None:
-        client = free.pop() if free else await _client(port)
-        status = await client.ask(request())
-        found.append((status, time.perf_counter() - due))
-        free.append(client)
-
-    waiting, start = [], time.perf_counter()
-    for at in arrivals(int(rate * _SECONDS), rate=rate, seed=1):
-        if (early := start + at - time.perf_counter()) > 0:
-            await asyncio.sleep(early)
-        waiting.append(asyncio.ensure_future(one(start + at)))
-    await asyncio.gather(*waiting)
-    seconds = time.perf_counter() - start
-    in_time = sum(status == 200 and 1e3 * took <= _DEADLINE_MS for status, took in found)
-    refused = [1e3 * took for status, took in found if status == 429]
-    return in_time / seconds / capacity, float(np.median(refused)) if refused else float("nan")
+        for sent in lists:
+            assert caller.ask(sent)[0] == 200
+        return float(np.median(times)), len(texts) / (time.perf_counter() - begun)
+    finally:
+        caller.close()
 
 
 if __name__ == "__main__":
