@@ -136,7 +136,7 @@ def _against_peer(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
     )
     name = given.bundle.resolve().name
     try:
-        with infinity.server(models, given.threads) as theirs, _server(given) as (port, _):
+        with infinity.server(models, given.threads) as theirs, _server(given, 60_000) as (port, _):
             found = infinity.compared((port, name), theirs, texts, rounds=_ROUNDS)
     except PeerFault as fault:
         return [(what, f"left out: {fault}", f">= {_TIMES_PEER:g}", "")]
@@ -163,10 +163,12 @@ def _in_process(given: argparse.Namespace, texts: Sequence[str]) -> tuple[float,
 
 
 @contextmanager
-def _server(given: argparse.Namespace) -> Iterator[tuple[int, float]]:
+def _server(
+    given: argparse.Namespace, deadline_ms: float = _DEADLINE_MS
+) -> Iterator[tuple[int, float]]:
     """A served bundle: its port, and the seconds from its start until it was ready."""
     command = [sys.executable, "-m", "polyhead", "serve", str(given.bundle), "--port", "0"]
-    command += ["--threads", str(given.threads), "--deadline-ms", str(_DEADLINE_MS)]
+    command += ["--threads", str(given.threads), "--deadline-ms", str(deadline_ms)]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stderr is not None
