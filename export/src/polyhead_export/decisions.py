@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from polyhead.heads import HeadSpec, decoder
-from polyhead.heads.base import softmax, tempered_odds
+from polyhead.heads.base import sigmoid, softmax, tempered_odds
+from polyhead.heads.compress import PRICE, WORDS, best
 from polyhead.heads.multilabel import THRESHOLD
+from polyhead.heads.summary import means
+from polyhead.text import words
 from polyhead.text.encoding import Encoding
 from polyhead_models.metrics import METRICS
 
@@ -22,13 +26,14 @@ SAME = 0.99
 """Vectors with this cosine, or a larger one, are the same."""
 
 # Their decision is a set of items, each right or wrong by itself, as in their metric.
-_OF_ITEMS = ("tokens.v1", "multilabel.v1")
+_OF_ITEMS = ("tokens.v1", "multilabel.v1", "compress.v1")
 _OF_TEXTS = ("classification.v1", "answer.v1", "summary.v1")
 CHOOSING = (*_OF_ITEMS, *_OF_TEXTS)
 """Kinds whose decisions have a next best choice; see `margin`."""
 
 _ONE_SIDED = 0.05
 _MOST_SHIFT = 50.0
+_FORCE = 1e6  # more than any sum of probabilities
 
 Margin = Callable[[Any], float]
 """How much more probable one of a text's decisions is than its next best choice, 0 to 1."""
@@ -77,8 +82,9 @@ def compare(
 ) -> Changes:
     """Count decisions that differ between two models on the same texts.
 
-    A decision is what a text gets. A `tokens` head decides about each span and a `multilabel` head
-    about each label: in a text with thirty spans one of them is not all. Of a span that has become
+    A decision is what a text gets. A `tokens` head decides about each span, a `multilabel` head
+    about each label and a `compress` head about each piece that it keeps: in a text with thirty
+    spans one of them is not all. Of a span that has become
     another both models have one alone: that is one decision. An `embedding` is changed where the
     cosine of both vectors is below 0.99: a mean would hide the few texts that int8 moves far. For
     numbers, which decide nothing, 1 minus the kind's agreement, the concordance, as if it were a
@@ -128,6 +134,8 @@ def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Enc
       before and behind, where another tag would make another span of it |
     | answer | the best span or "no answer" less the next, with the threshold of the head |
     | summary | the last sentence that is taken less the first that is not |
+    | compress | of each piece: what the whole loses, in the sum of its words' probabilities, when
+      one of its words is left out, or the one before or behind is kept |
 
     Kinds that are not among `CHOOSING` have no near ties.
 
@@ -148,6 +156,8 @@ def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Enc
     (temperature,) = spec.temperature or (1.0,)
     if spec.kind == "tokens.v1":
         return _span_margin(logits / temperature, encoding)
+    if spec.kind == "compress.v1":
+        return _piece_margin(spec, logits, encoding)
     choices: list[float] = []
     if spec.kind == "classification.v1":
         choices = list(decode(logits, encoding).scores.values())
@@ -165,6 +175,35 @@ def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Enc
     first, *second = heapq.nlargest(2, choices) or [math.inf]
     found = first - second[0] if second else math.inf
     return lambda _: found
+
+
+def _piece_margin(spec: HeadSpec, logits: NDArray[np.float32], encoding: Encoding) -> Margin:
+    """Of a piece `(start, end)`, from logits `(tokens, 1)`."""
+    spans = words.split(encoding.text)
+    gains = sigmoid(means(logits[:, 0], encoding, spans))
+    sizes = np.ones((3, len(spans)), dtype=np.int64)
+    limit = spec.words or WORDS
+
+    def worth(forced: NDArray[np.float64]) -> float:
+        """The best sum of probabilities, less the price of the pieces, when gains are these."""
+        kept = best(forced, sizes, limit)
+        return float(gains[kept].sum()) - PRICE * (1 + int((np.diff(kept) > 1).sum()))
+
+    @functools.cache
+    def loss(word: int) -> float:
+        """By the other choice for one word."""
+        forced = gains.copy()
+        forced[word] += -_FORCE if word in chosen else _FORCE
+        return math.inf if len(spans) == 1 else worth(gains) - worth(forced)
+
+    def of(piece: tuple[int, int]) -> float:
+        start, end = piece
+        inside = [i for i, (first, last) in enumerate(spans) if last > start and first < end]
+        around = range(max(0, inside[0] - 1), min(len(spans), inside[-1] + 2))
+        return min(map(loss, around))
+
+    chosen = set(best(gains, sizes, limit).tolist())
+    return of
 
 
 def _span_margin(logits: NDArray[np.float32], encoding: Encoding) -> Margin:

@@ -19,6 +19,7 @@ _TASKS = {
     "tokens.v1": "token-classification",
     "answer.v1": "question-answering",
     "summary.v1": "summarization",
+    "compress.v1": "summarization",
     "embedding.v1": "feature-extraction",
 }
 

@@ -15,21 +15,26 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
 from polyhead.heads import (
     Classification,
+    Compressed,
     Entities,
+    HeadSpec,
     MultiLabel,
     Regression,
     Sentence,
     Span,
     Summary,
 )
+from polyhead.heads.compress import WORDS
 from polyhead.text import sentences
 from polyhead.text.encoding import flat
 from polyhead_models.data import tagging
 from polyhead_models.data.examples import Example
+from polyhead_models.heads.compress import CompressNetwork, Shortened
 from polyhead_models.heads.multilabel import Reference as LabelSet
 from polyhead_models.heads.summary import Salient
 from polyhead_models.heads.tokens import Reference as Spans
 from polyhead_models.metrics import METRICS
+from polyhead_models.metrics.compress import BOUNDS
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CONTEXT = 2
@@ -48,7 +53,8 @@ def baseline(
     Tokens: for each word, TF-IDF of the character n-grams of itself and of its neighbours, one BIO
     tag a word. Summaries: the sentences whose TF-IDF vectors are nearest to the text's (Radev et
     al. 2004), as many as training texts have on average; the metrics of the first sentences are
-    next to it, as ``first_…``.
+    next to it, as ``first_…``. Shorter versions: one such sentence; next to it what is in
+    `polyhead_models.metrics.compress.BOUNDS`, as ``lead_…``, ``sentence_…`` and ``oracle_…``.
 
     Returns:
         None for kinds that have no baseline, and where the training texts have no word to count.
@@ -67,6 +73,8 @@ def baseline(
             if not _NO_WORD.search(str(problem)):
                 raise
             return None
+    if kind == "compress.v1":
+        return {**found, **_bounds(asked, expected, targets)}
     if kind != "summary.v1":
         return found
     first = [_summary(text, range(_count(targets))) for text in asked]
@@ -114,8 +122,32 @@ def _summaries(
     texts: Strings, targets: Sequence[Salient], asked: Strings, seed: int
 ) -> list[Summary]:
     """The sentences that are nearest to the text's own vector."""
-    words = TfidfVectorizer(sublinear_tf=True).fit(texts)
-    count, found = _count(targets), []
+    return _nearest(texts, asked, _count(targets))
+
+
+def _shorter(
+    texts: Strings, targets: Sequence[Shortened], asked: Strings, seed: int
+) -> list[Compressed]:
+    """The sentence that is nearest to the text's own vector."""
+    return [Compressed(each.text, ()) for each in _nearest(texts, asked, 1)]
+
+
+def _bounds(
+    asked: Strings, expected: Sequence[Shortened], targets: Sequence[Shortened]
+) -> dict[str, float]:
+    """Metrics of what a shorter version is held against."""
+    spec = HeadSpec(kind="compress.v1", output="", max_tokens=3)
+    limit = CompressNetwork.fitted(spec, targets).words or WORDS
+    found = {}
+    for name, made in BOUNDS.items():
+        results = [made(text, short, limit) for text, short in zip(asked, expected, strict=True)]
+        metrics = METRICS["compress.v1"].score(results, expected)
+        found |= {f"{name}_{metric}": value for metric, value in metrics.items()}
+    return found
+
+
+def _nearest(texts: Strings, asked: Strings, count: int) -> list[Summary]:
+    words, found = TfidfVectorizer(sublinear_tf=True).fit(texts), []
     for text in asked:
         vectors = words.transform([text[start:end] for start, end in sentences.split(text)])
         cosines = np.asarray((vectors @ words.transform([text]).T).todense()).ravel()
@@ -137,6 +169,7 @@ def _summary(text: str, rows: Sequence[int]) -> Summary:
 
 _ANSWERS: dict[str, Callable[..., Sequence[Any]]] = {
     "classification.v1": _classification,
+    "compress.v1": _shorter,
     "multilabel.v1": _multilabel,
     "regression.v1": _regression,
     "summary.v1": _summaries,

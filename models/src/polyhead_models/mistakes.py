@@ -16,7 +16,7 @@ from polyhead.system.schema import plain
 from polyhead_models.evaluation import Answered, sums
 from polyhead_models.metrics.labels import LABELLED
 
-_KINDS = (*LABELLED, "answer.v1", "summary.v1", "regression.v1")
+_KINDS = (*LABELLED, "answer.v1", "summary.v1", "compress.v1", "regression.v1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Mistake:
         head: name of the head.
         text: what the head read; a pair as a list.
         gold: what the row says: a label, a list of labels, spans or texts, a number.
-        answer: what the head said, in the same form; of answers and summaries the one text.
+        answer: what the head said, in the same form; of answers, summaries and
+            shorter versions the one text.
         score: how sure the head was, 0 to 1: of its label or answer, or of the worst of several;
             None for kinds without, and where spans are missing and none is wrong.
     """

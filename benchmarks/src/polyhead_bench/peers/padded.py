@@ -27,7 +27,7 @@ SCHEDULES = tuple(ORDERS)
 _SIDE_BY_SIDE = ", workers of one thread"
 SIDE_BY_SIDE = tuple(name + _SIDE_BY_SIDE for name in SCHEDULES if "arrival" not in name)
 """More of them, a thread a batch, with as many threads in all."""
-PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1"})
+PER_TOKEN = frozenset({"tokens.v1", "answer.v1", "summary.v1", "compress.v1"})
 """Kinds of heads whose logits are `(tokens, …)`, so that those of padding have to go."""
 
 Run = Callable[[Feeds], Sequence[Any]]

@@ -68,6 +68,8 @@ class HeadConfig:
         summaries: key of a summary in other words, or of a list of them, with which ROUGE compares;
             None compares with the marked sentences.
         sentences: of a summary when a call does not say how many; None takes the kind's own.
+        words: of a shortened text at most, when a call sets no limit; None takes the median of the
+            short texts.
         dimensions: sizes to which an embedding may be cut, and is trained to be; empty for its full
             size only.
         hold: weight of the term that holds an embedding to the vectors of the untouched encoder,
@@ -92,6 +94,7 @@ class HeadConfig:
     longest: int | None = None
     summaries: str | None = None
     sentences: int | None = None
+    words: int | None = None
     dimensions: tuple[int, ...] = ()
     hold: float = 5.0
 
@@ -105,7 +108,7 @@ class HeadConfig:
             )
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
         ranges.check(self, "at least 0", "loss_weight", "stride", "hold")
-        ranges.check(self, "at least 1", "longest", "sentences")
+        ranges.check(self, "at least 1", "longest", "sentences", "words")
         if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
         self._check_data()
@@ -189,6 +192,8 @@ _ALIASES = {
     "sentence-similarity": "embedding",
     "feature-extraction": "embedding",
     "summarization": "summary",
+    "compression": "compress",
+    "sentence-compression": "compress",
     "score": "regression",
     "rating": "regression",
 }
@@ -202,6 +207,7 @@ _KEYS_OF = {
     "longest": ("answer.v1",),
     "summaries": ("summary.v1",),
     "sentences": ("summary.v1",),
+    "words": ("compress.v1",),
     "dimensions": ("embedding.v1",),
     "hold": ("embedding.v1",),
 }

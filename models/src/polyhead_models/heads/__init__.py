@@ -9,6 +9,7 @@ from polyhead.system.plugins import Registry
 from polyhead_models.heads.answer import AnswerNetwork
 from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.classification import ClassificationNetwork
+from polyhead_models.heads.compress import CompressNetwork
 from polyhead_models.heads.embedding import EmbeddingNetwork
 from polyhead_models.heads.multilabel import MultiLabelNetwork
 from polyhead_models.heads.regression import RegressionNetwork
@@ -26,6 +27,7 @@ _BUILT_IN: dict[str, type[HeadNetwork]] = {
         TokensNetwork,
         AnswerNetwork,
         SummaryNetwork,
+        CompressNetwork,
         EmbeddingNetwork,
     )
 }

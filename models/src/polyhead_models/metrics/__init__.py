@@ -10,6 +10,7 @@ from polyhead.system.plugins import Registry
 from polyhead_models.metrics.answer import AnswerMetric
 from polyhead_models.metrics.base import Metric
 from polyhead_models.metrics.classification import ClassificationMetric
+from polyhead_models.metrics.compress import CompressMetric
 from polyhead_models.metrics.embedding import EmbeddingMetric
 from polyhead_models.metrics.multilabel import MultiLabelMetric
 from polyhead_models.metrics.regression import RegressionMetric
@@ -25,6 +26,7 @@ _BUILT_IN: dict[str, Metric] = {
     "tokens.v1": TokensMetric(),
     "answer.v1": AnswerMetric(),
     "summary.v1": SummaryMetric(),
+    "compress.v1": CompressMetric(),
     "embedding.v1": EmbeddingMetric(),
 }
 METRICS = Registry(

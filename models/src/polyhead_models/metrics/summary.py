@@ -27,13 +27,21 @@ class SummaryMetric(DecisionMetric):
 
     def score(self, results: Sequence[Summary], references: Sequence[Salient]) -> dict[str, float]:
         """Means over the texts; a text that has nothing to compare with counts as 0."""
-        scorer = RougeScorer(_KINDS, tokenizer=_Words())
-        found: dict[str, list[float]] = {kind: [] for kind in _KINDS}
-        for result, reference in zip(results, references, strict=True):
-            scores = [scorer.score(text, result.text) for text in reference.texts]
-            for kind, values in found.items():
-                values.append(max((score[kind].fmeasure for score in scores), default=0.0))
-        return {kind: float(np.mean(values)) for kind, values in found.items()}
+        return rouge([result.text for result in results], [each.texts for each in references])
+
+
+def rouge(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Means over the texts of ROUGE-1, ROUGE-2 and ROUGE-L, each with the nearest reference.
+
+    A text without a reference counts as 0. Both hold at least one item.
+    """
+    scorer = RougeScorer(_KINDS, tokenizer=_Words())
+    found: dict[str, list[float]] = {kind: [] for kind in _KINDS}
+    for text, known in zip(texts, references, strict=True):
+        scores = [scorer.score(reference, text) for reference in known]
+        for kind, values in found.items():
+            values.append(max((score[kind].fmeasure for score in scores), default=0.0))
+    return {kind: float(np.mean(values)) for kind, values in found.items()}
 
 
 class _Words(Tokenizer):  # type: ignore[misc]  # rouge-score has no types

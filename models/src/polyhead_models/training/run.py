@@ -205,6 +205,7 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
             dimensions=head.dimensions,
             longest=head.longest,
             sentences=head.sentences,
+            words=head.words,
         )
         try:
             specs[name] = network.fitted(spec, references[name])

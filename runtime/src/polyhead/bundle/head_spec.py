@@ -45,6 +45,8 @@ class HeadSpec:
         longest: of such a head: most tokens of an answer; None where the kind has none.
         sentences: of a head that makes summaries: how many when a call does not say; None takes the
             kind's own number.
+        words: of a head that shortens texts: most words when a call sets no limit; None takes the
+            kind's own number.
         scheme: of a head that labels tokens, what its tags are: ``"bio"`` (the first token of a
             span and those behind have tags of their own), ``"iob"`` (the same, but a span may also
             begin without its first tag), ``"io"`` (one tag a label; neighbours with one label are
@@ -68,6 +70,7 @@ class HeadSpec:
     no_answer: float | None = None
     longest: int | None = None
     sentences: int | None = None
+    words: int | None = None
     scheme: Literal["bio", "iob", "io", "words"] = "bio"
 
     def __post_init__(self) -> None:
@@ -80,7 +83,7 @@ class HeadSpec:
             _check_scale(self.scale)
         if any(size < 1 for size in self.dimensions):
             raise ValueError(f"dimensions: found {list(self.dimensions)}, expected 1 or more each.")
-        for name in ("longest", "sentences"):
+        for name in ("longest", "sentences", "words"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}: found {value}, expected at least 1.")
         if self.no_answer is not None and not math.isfinite(self.no_answer):

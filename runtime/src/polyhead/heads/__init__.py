@@ -12,6 +12,7 @@ from polyhead.errors import ManifestError, UnknownKind
 from polyhead.heads.answer import Answer, AnswerDecoder, AnswerSpan
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
+from polyhead.heads.compress import CompressDecoder, Compressed, Kept
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
 from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
@@ -24,10 +25,12 @@ __all__ = [
     "Answer",
     "AnswerSpan",
     "Classification",
+    "Compressed",
     "Decoder",
     "Embedding",
     "Entities",
     "HeadSpec",
+    "Kept",
     "MultiLabel",
     "Regression",
     "Result",
@@ -44,6 +47,7 @@ _BUILT_IN: dict[str, type[Decoder]] = {
     "tokens.v1": TokensDecoder,
     "answer.v1": AnswerDecoder,
     "summary.v1": SummaryDecoder,
+    "compress.v1": CompressDecoder,
     "embedding.v1": EmbeddingDecoder,
 }
 DECODERS = Registry(_BUILT_IN, group="polyhead.heads", what="decoder", needs=("decode",))

@@ -32,6 +32,7 @@ _PARTS: dict[str, tuple[tuple[str, pa.DataType], ...]] = {
         ("no_answer", _SCORE),
     ),
     "summary.v1": (("sentences", pa.list_(pa.struct(_PLACE))),),
+    "compress.v1": (("text", pa.string()), ("spans", pa.list_(pa.struct(_PLACE)))),
 }
 """By kind of heads the attributes of its result that become columns; the first is the answer."""
 

@@ -5,11 +5,13 @@ Made from the head's spec: its labels are an enum, its sizes are those that it w
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polyhead.heads import HeadSpec
+from polyhead.heads.compress import MOST
 
 Schema = dict[str, Any]
 
@@ -97,6 +99,13 @@ def _summary(spec: HeadSpec) -> Schema:
     return record({"sentences": _spans({}, "The most salient ones, in the order of the text.")})
 
 
+def _compress(spec: HeadSpec) -> Schema:
+    text: Schema = {"type": "string", "description": "The kept pieces; empty when no word fits."}
+    return record(
+        {"text": text, "spans": _spans({}, "In the order of the text; they never touch.")}
+    )
+
+
 def _embedding(spec: HeadSpec) -> Schema:
     vector = {"type": "array", "items": {"type": "number"}, "minItems": 1}
     return record({"vector": vector | {"description": "Of length 1, unless all are 0."}})
@@ -109,6 +118,7 @@ RESULTS: Mapping[str, Callable[[HeadSpec], Schema]] = {
     "tokens.v1": _tokens,
     "answer.v1": _answer,
     "summary.v1": _summary,
+    "compress.v1": _compress,
     "embedding.v1": _embedding,
 }
 """What a head of each built-in kind answers."""
@@ -118,7 +128,10 @@ OPTIONS: Mapping[str, Callable[[HeadSpec], Schema]] = {
     "top": lambda _: COUNT | {"description": "Most scores in the result."},
     "n": lambda _: COUNT | {"description": "Most candidates in the result."},
     "k": lambda spec: COUNT | {"description": "Most sentences."},
-    "ratio": lambda _: _RATIO | {"description": "Share of the sentences, in place of `k`."},
+    "ratio": lambda _: _RATIO | {"description": "Share of the sentences or words, as a limit."},
+    "words": lambda _: COUNT | {"maximum": MOST, "description": "Most words."},
+    "characters": lambda _: COUNT | {"maximum": MOST, "description": "Most characters."},
+    "sentences": lambda _: COUNT | {"description": "Words of so many sentences at most."},
     "dimensions": lambda spec: {
         "type": "integer",
         "enum": list(spec.dimensions),
@@ -126,6 +139,8 @@ OPTIONS: Mapping[str, Callable[[HeadSpec], Schema]] = {
     },
 }
 """The options of the built-in kinds."""
+
+_LIMITS = ("k", "words", "characters", "ratio")  # a call gives one of them
 
 
 def result(spec: HeadSpec) -> Schema:
@@ -146,7 +161,9 @@ def options(spec: HeadSpec, names: Iterable[str]) -> Schema:
     # Sizes of a head that was trained for none but its full one: nothing can be given.
     taken = [name for name in names if name != "dimensions" or spec.dimensions]
     found = record({name: OPTIONS[name](spec) for name in taken}, optional=taken)
-    return found | ({"not": {"required": ["k", "ratio"]}} if "ratio" in taken else {})
+    both = itertools.combinations((name for name in taken if name in _LIMITS), 2)
+    refused = [{"required": list(two)} for two in both]
+    return found | ({"not": {"anyOf": refused}} if refused else {})
 
 
 def component(name: str, taken: Iterable[str]) -> str:

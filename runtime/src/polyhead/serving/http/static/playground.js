@@ -104,7 +104,7 @@ function drawTiles(found) {
 
 function drawText(last, results) {
   const marked = Object.entries(results).map(([name, result]) => [name, marks(name, page.heads[name], result)]);
-  const spanned = Object.keys(results).filter(name => ["tokens.v1", "answer.v1", "summary.v1"].includes(page.heads[name].kind));
+  const spanned = Object.keys(results).filter(name => ["tokens.v1", "answer.v1", "summary.v1", "compress.v1"].includes(page.heads[name].kind));
   at("reading").hidden = !last || !spanned.length;
   if (at("reading").hidden) return;
   const shown = marked.filter(([name]) => !page.hidden.has(name)).flatMap(([, all]) => all);

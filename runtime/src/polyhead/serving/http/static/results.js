@@ -63,6 +63,7 @@ const SHOWS = {
     best(r.text || words.noAnswer, percent(r.score), !r.text),
     r.candidates.length > 1 ? spans(r.candidates) : "", make("div", { class: "bars" }, bar(words.noAnswerScore, r.no_answer))],
   "summary.v1": (head, r) => [spans(r.sentences)],
+  "compress.v1": (head, r) => [make("p", { dir: "auto" }, r.text || words.none)],
   "embedding.v1": (head, r) => [drawing(r.vector), make("p", { class: "note" }, words.numbers(amount(r.vector.length)))],
 };
 
@@ -88,7 +89,7 @@ function columns(cards) {
   const found = [make("div"), make("div")], high = [0, 0];
   for (const { head, element, order } of cards) {
     const i = high[0] <= high[1] ? 0 : 1;
-    high[i] += { "tokens.v1": 7, "summary.v1": 6, "answer.v1": 5, "embedding.v1": 4 }[head.kind] ?? 4 + Math.min(SHOWN, head.labels.length);
+    high[i] += { "tokens.v1": 7, "summary.v1": 6, "compress.v1": 5, "answer.v1": 5, "embedding.v1": 4 }[head.kind] ?? 4 + Math.min(SHOWN, head.labels.length);
     element.style.order = order;
     found[i].append(element);
   }
@@ -99,6 +100,7 @@ function columns(cards) {
 function marks(name, head, result) {
   if (head.kind === "tokens.v1") return result.spans.map(s => ({ ...s, name, kind: "label", tag: s.label, hue: hue(head, s.label) }));
   if (head.kind === "summary.v1") return result.sentences.map(s => ({ ...s, name, kind: "sentence", hue: 45 }));
+  if (head.kind === "compress.v1") return result.spans.map(s => ({ ...s, name, kind: "label", hue: 208 }));
   if (head.kind === "answer.v1" && result.text) return [{ ...result, name, kind: "answer", hue: 172 }];
   return [];
 }

@@ -18,8 +18,8 @@ const WORDS = {
     done: n => `${n} ${n === 1 ? "head has" : "heads have"} answered.`,
     unreachable: "The server cannot be reached", unreachableNext: "Is it still running? The page asks again with the next text.",
     retry: s => `Try again in ${s} s.`, noAnswerYet: "// Answer a text first.",
-    kinds: { "classification.v1": "one label", "multilabel.v1": "labels", "regression.v1": "number", "tokens.v1": "spans", "answer.v1": "answer", "summary.v1": "summary", "embedding.v1": "vector" },
-    about: { "embedding.v1": "A vector, for search and clustering.", "summary.v1": "The sentences that say most.", "regression.v1": "A number.", "answer.v1": "Where in the text a question is answered." },
+    kinds: { "classification.v1": "one label", "multilabel.v1": "labels", "regression.v1": "number", "tokens.v1": "spans", "answer.v1": "answer", "summary.v1": "summary", "compress.v1": "shorter text", "embedding.v1": "vector" },
+    about: { "embedding.v1": "A vector, for search and clustering.", "summary.v1": "The sentences that say most.", "compress.v1": "The words that say most.", "regression.v1": "A number.", "answer.v1": "Where in the text a question is answered." },
   },
   zh: {
     other: "English", title: "试验台", skip: "跳到结果", docs: "接口文档",
@@ -37,8 +37,8 @@ const WORDS = {
     done: n => `${n} 个任务头已给出结果。`,
     unreachable: "无法连接服务器", unreachableNext: "它还在运行吗？输入下一段文本时会再次请求。",
     retry: s => `请在 ${s} 秒后重试。`, noAnswerYet: "// 请先分析一段文本。",
-    kinds: { "classification.v1": "单标签", "multilabel.v1": "多标签", "regression.v1": "数值", "tokens.v1": "片段", "answer.v1": "答案", "summary.v1": "摘要", "embedding.v1": "向量" },
-    about: { "embedding.v1": "用于检索和聚类的向量。", "summary.v1": "最能概括全文的句子。", "regression.v1": "一个数值。", "answer.v1": "问题的答案在文中的位置。" },
+    kinds: { "classification.v1": "单标签", "multilabel.v1": "多标签", "regression.v1": "数值", "tokens.v1": "片段", "answer.v1": "答案", "summary.v1": "摘要", "compress.v1": "缩写", "embedding.v1": "向量" },
+    about: { "embedding.v1": "用于检索和聚类的向量。", "summary.v1": "最能概括全文的句子。", "compress.v1": "最能概括全文的词语。", "regression.v1": "一个数值。", "answer.v1": "问题的答案在文中的位置。" },
   },
 };
 let words = WORDS[navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"];

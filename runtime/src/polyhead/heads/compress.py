@@ -1,0 +1,242 @@
+"""compress.v1: a shorter version of a text, made of nothing but words of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyhead.bundle.head_spec import HeadSpec
+from polyhead.errors import InvalidSetting
+from polyhead.heads.base import TextSpan, plain, sigmoid
+from polyhead.heads.summary import means
+from polyhead.system.schema import whole_number
+from polyhead.text import words as words_of
+from polyhead.text.encoding import Encoding
+
+WORDS = 20
+"""Most words when neither the call nor the head says."""
+
+MOST = 2_000
+"""The largest limit, in words or characters."""
+
+PRICE = 0.2
+"""What a piece costs, in probability, so that words stay together."""
+
+_MOST_CELLS = 2**22  # of the search's tables, 32 MiB each
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(TextSpan):
+    """A kept piece of the text: neighbouring words with all that stands between them.
+
+    `score` is how sure it is that its words should be kept, their mean.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """A shorter version of a text.
+
+    Attributes:
+        text: the pieces in the order of the text, a blank between two of them; none before a
+            Chinese or Japanese character. Empty when no word of the text fits.
+        spans: the pieces, which never touch.
+    """
+
+    text: str
+    spans: tuple[Kept, ...]
+
+    @property
+    def decision(self) -> tuple[tuple[int, int], ...]:
+        """Start and end of every piece."""
+        return tuple((s.start, s.end) for s in self.spans)
+
+    def with_offsets(self, place: Callable[[int], int]) -> Compressed:
+        """The same pieces with other offsets."""
+        moved = (replace(s, start=place(s.start), end=place(s.end)) for s in self.spans)
+        return replace(self, spans=tuple(moved))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"text": self.text, "spans": [plain(span) for span in self.spans]}
+
+    def __str__(self) -> str:
+        return repr(self.text) if self.spans else "(none)"
+
+
+class CompressDecoder:
+    """A word's logit is the mean of its tokens' logits; the best words within a budget are kept.
+
+    The sum of their probabilities is highest, less a price for each piece, so that words stay
+    together: a Viterbi search with two states, kept or not, for each size up to the budget.
+    """
+
+    width = 1
+    options = ("words", "characters", "ratio", "sentences")
+
+    def __init__(self, spec: HeadSpec) -> None:
+        self._words = min(spec.words or WORDS, MOST)
+
+    def decode(
+        self,
+        logits: NDArray[np.float32],
+        encoding: Encoding,
+        *,
+        words: int | None = None,
+        characters: int | None = None,
+        ratio: float | None = None,
+        sentences: int | None = None,
+    ) -> Compressed:
+        """Logits `(tokens, 1)`, float32, into the words that are kept; no word gives none.
+
+        Args:
+            logits: of each token; of several windows that count in which it is farthest from
+                an edge.
+            encoding: the text; `polyhead.text.words` splits it.
+            words: most words, 1 to 2,000; the head's own number when no limit is given. A Chinese
+                or Japanese character counts as one.
+            characters: instead, most characters of the result, 1 to 2,000.
+            ratio: instead, the share of the words, above 0 to 1; at least one is kept.
+            sentences: words of so many sentences at most, at least 1: those whose words are most
+                probable on average. None takes words of the whole text.
+
+        Raises:
+            InvalidSetting: when two limits are given, or a value is out of its range.
+        """
+        text, spans = encoding.text, words_of.split(encoding.text)
+        limit = _limit(len(spans), self._words, words, characters, ratio)
+        if sentences is not None:
+            whole_number("sentences", sentences)
+        scores = sigmoid(means(logits[:, 0], encoding, spans))
+        read = _read(text, spans, scores, sentences, most_words=_MOST_CELLS // limit)
+        sizes = _sizes(text, spans, read, in_characters=characters is not None)
+        kept = read[best(scores[read], sizes, limit)]
+        return assembled(text, spans, scores, kept)
+
+
+def best(
+    gains: NDArray[np.float64], sizes: NDArray[np.int64], limit: int, price: float = PRICE
+) -> NDArray[np.int64]:
+    """The words to keep: those whose gains, less a price for each piece, have the highest sum.
+
+    Viterbi with two states, kept or not, for all that may be used of the limit; words that follow
+    one another are one piece. Something is kept where any word fits.
+
+    Args:
+        gains: of each word, float64 `(words,)`.
+        sizes: what each word uses of the limit, 1 or more, int64 `(3, words)`: as the first word of
+            all, as the first of a later piece, and next to the word before it; this is 0 where the
+            two are no neighbours.
+        limit: the most that may be used.
+        price: of a piece.
+
+    Returns:
+        Indices of the words in their order, int64.
+    """
+    count = len(gains)
+    # By what is used, and a word's number: the highest sum whose last word it is, and whose last
+    # word is no later. Words count from 1; nothing is used in row 0, which no word reaches.
+    kept, reached = np.full((2, limit + 1, count + 1), -np.inf)
+    words, near = np.arange(count), sizes[2] > 0
+    gap = np.maximum(words - near, 0)  # the last word that may stand before the gap before a word
+
+    def ways(used: int, word: Any) -> NDArray[np.float64]:
+        """What may stand before a word, or before each of several: nothing, a gap, a neighbour."""
+        opening, starting, going = sizes[:, word]
+        first = np.where(opening == used, 0.0, -np.inf) - price
+        apart = reached[np.maximum(used - starting, 0), gap[word]] - price
+        behind = kept[np.where(near[word], np.maximum(used - going, 0), 0), word]
+        return np.stack([first, apart, behind])
+
+    for used in range(1, limit + 1) if count else ():
+        kept[used, 1:] = gains + ways(used, words).max(axis=0)
+        reached[used] = np.maximum.accumulate(kept[used])
+    if kept.max() == -np.inf:
+        return np.zeros(0, dtype=np.int64)
+    used, last = divmod(int(kept[:, 1:].argmax()), count)
+    found = [last]
+    while way := int(ways(used, last).argmax()):
+        used -= int(sizes[way, last])
+        last = last - 1 if way == 2 else int(kept[used, 1 : gap[last] + 1].argmax())
+        found.append(last)
+    return np.array(found[::-1], dtype=np.int64)
+
+
+def _limit(
+    count: int, default: int, words: int | None, characters: int | None, ratio: float | None
+) -> int:
+    """The most words, or characters where they are given; at least 1."""
+    given = {"words": words, "characters": characters, "ratio": ratio}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        found = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise InvalidSetting(f"{found}: give one of them.")
+    if ratio is not None:
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+            raise InvalidSetting(f"ratio={ratio!r}: expected a number above 0 and at most 1.")
+        return min(max(1, round(ratio * count)), MOST)
+    for name, value in given.items():
+        return whole_number(name, value, most=MOST)
+    return default
+
+
+def _read(
+    text: str,
+    spans: list[tuple[int, int]],
+    scores: NDArray[np.float64],
+    sentences: int | None,
+    most_words: int,
+) -> NDArray[np.int64]:
+    """Indices of the words to choose from: those of the best sentences, or of all of them."""
+    if sentences is None and len(spans) <= most_words:
+        return np.arange(len(spans))
+    from polyhead.text import sentences as rules  # late: its patterns take 7% of polyhead's import
+
+    bounds = np.array(rules.split(text), dtype=np.int64).reshape(-1, 2)
+    owner = np.searchsorted(bounds[:, 0], [start for start, _ in spans], side="right") - 1
+    counts = np.bincount(owner, minlength=len(bounds))
+    sums = np.bincount(owner, weights=scores, minlength=len(bounds))
+    ranked = np.argsort(-sums / np.maximum(counts, 1), kind="stable")[:sentences]
+    fitting = max(1, int(np.searchsorted(np.cumsum(counts[ranked]), most_words, side="right")))
+    return np.flatnonzero(np.isin(owner, ranked[:fitting]))[:most_words]
+
+
+def _sizes(
+    text: str, spans: list[tuple[int, int]], read: NDArray[np.int64], *, in_characters: bool
+) -> NDArray[np.int64]:
+    """What `best` takes: 1 for each word, or its characters with what stands before it."""
+    sizes = np.ones((3, len(read)), dtype=np.int64)
+    if in_characters and len(read):
+        chosen = np.array(spans, dtype=np.int64)[read]
+        sizes[:] = chosen[:, 1] - chosen[:, 0]
+        sizes[1] += [not words_of.stands_alone(text[start]) for start in chosen[:, 0].tolist()]
+        sizes[2, 1:] += chosen[1:, 0] - chosen[:-1, 1]
+    sizes[2, 1:][np.diff(read) > 1] = 0  # a sentence that is not read is between
+    return sizes
+
+
+def assembled(
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    scores: NDArray[np.float64],
+    kept: NDArray[np.int64],
+) -> Compressed:
+    """The result of words that are kept.
+
+    Args:
+        text: any text.
+        spans: `(start, end)` of its words, in order.
+        scores: of each word, `(words,)`, 0 to 1.
+        kept: indices of words, in order; those that follow one another are one piece.
+    """
+    pieces, joined = [], ""
+    for run in np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1) if len(kept) else ():
+        start, end = spans[run[0]][0], spans[run[-1]][1]
+        piece = text[start:end]
+        joined += piece if not joined or words_of.stands_alone(piece[0]) else f" {piece}"
+        pieces.append(Kept(piece, start, end, float(scores[run].mean())))
+    return Compressed(joined, tuple(pieces))
