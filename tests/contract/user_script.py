@@ -19,11 +19,13 @@ from polyhead import (
     Batcher,
     BatcherStats,
     Classification,
+    Compressed,
     Embedding,
     Engine,
     Entities,
     HeadSpec,
     InputError,
+    Kept,
     MultiLabel,
     Prediction,
     Regression,
@@ -57,6 +59,9 @@ def shown(prediction: Prediction) -> str:
         elif isinstance(result, Summary):
             sentences: tuple[Sentence, ...] = result.sentences
             lines.append(" ".join(sentence.text for sentence in sentences))
+        elif isinstance(result, Compressed):
+            pieces: tuple[Kept, ...] = result.spans
+            lines.append(f"{result.text} {len(pieces)}")
         elif isinstance(result, Embedding):
             vector: NDArray[float32] = result.vector
             lines.append(str(vector.shape))

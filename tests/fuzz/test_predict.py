@@ -37,8 +37,18 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=6,
 )
-NAMES = ("topic", "flags", "urgency", "entities", "match", "answer", "summary", "embedding")
-SETTINGS = ("n", "k", "ratio", "dimensions", "threshold", "extra")
+NAMES = (
+    "topic",
+    "flags",
+    "urgency",
+    "entities",
+    "match",
+    "answer",
+    "summary",
+    "embedding",
+    "short",
+)
+SETTINGS = ("n", "k", "ratio", "words", "characters", "dimensions", "threshold", "extra")
 HEADS = st.none() | st.lists(st.sampled_from((*NAMES, "topics", "")), max_size=4) | JUNK
 OPTIONS = (
     st.none()

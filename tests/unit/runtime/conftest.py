@@ -145,7 +145,15 @@ MANY_HEADS = {
         max_tokens=24,
         dimensions=(2, 4),
     ),
+    "short": HeadSpec(
+        kind="compress.v1",
+        output="logits/short",
+        activation="sigmoid",
+        max_tokens=24,
+        words=5,
+    ),
 }
+LATER = {"short": 1}  # per token, too; drawn last, so that the others keep their weights
 PER_TOKEN = {"entities": 5, "answer": 2, "summary": 1}
 PER_TEXT = {"topic": 3, "flags": 2, "urgency": 1, "match": 2}
 """Outputs of the heads that answer per token and per text; the embedding has 8."""
@@ -265,7 +273,7 @@ def _graph_of_many_heads(small: onnx.ModelProto) -> onnx.ModelProto:
         "type_embeddings": random.normal(size=(2, 8)).astype(np.float32),
         **{
             f"{head}.weight": random.normal(size=(8, width)).astype(np.float32)
-            for head, width in {**PER_TOKEN, **PER_TEXT}.items()
+            for head, width in {**PER_TOKEN, **PER_TEXT, **LATER}.items()
         },
     }
     nodes = [
@@ -278,10 +286,12 @@ def _graph_of_many_heads(small: onnx.ModelProto) -> onnx.ModelProto:
     ]
     nodes += [
         helper.make_node("MatMul", [source, f"{head}.weight"], [f"logits/{head}"])
-        for source, heads in (("states", PER_TOKEN), ("logits/embedding", PER_TEXT))
+        for source, heads in (("states", {**PER_TOKEN, **LATER}), ("logits/embedding", PER_TEXT))
         for head in heads
     ]
-    shapes = {f"logits/{head}": ["batch", "tokens", n] for head, n in PER_TOKEN.items()}
+    shapes = {
+        f"logits/{head}": ["batch", "tokens", n] for head, n in {**PER_TOKEN, **LATER}.items()
+    }
     shapes |= {f"logits/{head}": ["batch", n] for head, n in PER_TEXT.items()}
     shapes["logits/embedding"] = ["batch", 8]
     inputs = ("input_ids", "token_type_ids")

@@ -12,7 +12,7 @@ from polyhead.heads import decoder
 
 LONG = "the parcel was late . " * 20
 PAIR = ("who was late ?", "né Oslo 東京 . " * 20)
-FOR_TEXTS = ["topic", "flags", "urgency", "entities", "summary", "embedding"]
+FOR_TEXTS = ["topic", "flags", "urgency", "entities", "summary", "embedding", "short"]
 WORDS = ("the", "parcel", "was", "late", "Oslo", "né", "東京", "👍", ".", "?")
 
 

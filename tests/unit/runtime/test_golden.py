@@ -47,6 +47,7 @@ def test_a_head_is_checked_on_the_inputs_that_it_reads(many_heads):
     assert found.passed
     assert {check.head: check.texts for check in found.heads} == {
         **dict.fromkeys(("topic", "flags", "urgency", "entities", "summary", "embedding"), 3),
+        "short": 3,
         **dict.fromkeys(("match", "answer"), 3),
     }
     assert all(check.same_decisions == check.texts for check in found.heads)

@@ -285,12 +285,13 @@ class TestRow:
         row = text.to_row()
         assert list(row) == [
             *("text", "topic", "topic_score", "flags", "urgency", "entities", "summary"),
-            "embedding",
+            *("embedding", "short"),
         ]
         assert (row["topic"], row["topic_score"]) == (text["topic"].label, text["topic"].score)
         assert row["flags"] == list(text["flags"].labels)
         assert row["summary"] == text["summary"].to_dict()["sentences"]
         assert len(row["embedding"]) == 8
+        assert row["short"] == text["short"].text != ""
         assert json.loads(json.dumps(row)) == row
         pair = engine_of_many_heads(("is anna late?", "Anna lives in Oslo")).to_row()
         assert list(pair) == [

@@ -44,6 +44,8 @@ def spans(prediction):
         yield from ((s.text, s.start, s.end) for s in results["entities"].spans)
     if "summary" in results:
         yield from ((s.text, s.start, s.end) for s in results["summary"].sentences)
+    if "short" in results:
+        yield from ((s.text, s.start, s.end) for s in results["short"].spans)
     if "answer" in results:
         answer = results["answer"]
         yield from ((s.text, s.start, s.end) for s in (answer, *answer.candidates))

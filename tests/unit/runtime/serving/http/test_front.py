@@ -116,7 +116,7 @@ def test_metrics_by_head_set_and_outcome(client_of, many_heads):
 
 def test_strangers_cannot_bring_forth_metrics_without_end(client_of, many_heads):
     client = client_of({"many": many_heads})
-    names = ["topic", "flags", "urgency", "entities", "summary", "embedding"]
+    names = ["topic", "flags", "urgency", "entities", "summary", "embedding", "short"]
     for number in range(80):
         heads = [name for place, name in enumerate(names) if number >> place & 1]
         client.post("/v1/predict", json={"text": "a", "heads": [*heads, *["topic"] * number]})
