@@ -15,6 +15,7 @@ from polyhead.heads import (
     Span,
     decoder,
 )
+from polyhead.heads.compress import PRICE
 from polyhead.text.encoding import Encoding
 from polyhead_export.decisions import Changes, compare, margin
 from polyhead_models.heads.answer import AnswerSpans
@@ -174,6 +175,19 @@ def test_the_margin_of_a_summary_is_the_last_sentence_that_is_taken_less_the_nex
     assert len(result.sentences) == 2
     sigmoid = [1 / (1 + math.exp(-x)) for x in (1.0, 0.5)]
     assert of(result.decision) == pytest.approx(sigmoid[0] - sigmoid[1], abs=1e-6)
+
+
+def test_the_margin_of_a_piece_is_what_another_choice_for_a_word_costs():
+    text = "a b c d e"
+    odds = [0.9, 0.8, 0.3, 0.1, 0.35]
+    values = np.repeat([math.log(p / (1 - p)) for p in odds], 2)[:9]
+    spec = head("compress.v1", words=3)
+    of, result = margin_of(spec, np.array([0.0, *values, 0.0])[:, None], text)
+    assert result.decision == ((0, 5),)
+    # "a b c" is worth 2.0 less a piece; "a b" and "e" 2.05 less two, "a b" alone 1.7.
+    assert of((0, 5)) == pytest.approx(0.3 - 0.35 + PRICE, abs=1e-6)
+    alone, result = margin_of(spec, np.array([0.0, 5.0, 0.0])[:, None], "a")
+    assert alone(*result.decision) > 1
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,14 @@ PAIR = ("question", "text")
 HEADS = {
     "topic": HeadConfig(kind="classification", data="mail", target="topic"),
     "gist": HeadConfig(kind="summary", data="mail", target="gist", sentences=1),
+    "short": HeadConfig(kind="compress", data="mail", target="short", words=4),
     "tags": HeadConfig(kind="multilabel", data="mail", target="tags"),
     "days": HeadConfig(kind="regression", data="mail", target="days", hidden=(16,)),
     "embedding": HeadConfig(kind="embedding"),
     "answer": HeadConfig(kind="answer", data="mail", text=PAIR, target="answers"),
     "fits": HeadConfig(kind="classification", data="mail", text=PAIR, target="fits"),
 }
-TEXTS = ("topic", "gist", "tags", "days", "embedding")
+TEXTS = ("topic", "gist", "short", "tags", "days", "embedding")
 LONG = "The parcel to Oslo was 3 days late. Thanks, 5 stars from Lima! " * 4
 
 
@@ -48,6 +49,7 @@ def learnt(make_config, tmp_path_factory):
             row["answers"] = [answer] if index % 2 == 0 else []
             row["fits"] = ("yes", "no")[index % 2]
             row["gist"] = [{"start": 0, "end": len(row["text"])}]
+            row["short"] = " ".join(row["text"].split()[:: 1 + index % 2][:4])
             row["tags"] = sorted({row["topic"], row["text"].split()[0]} - {"praise"})
             row["days"] = 1000 + index % 7
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -163,6 +165,7 @@ def test_quality_is_measured_for_every_head(bundle):
     assert {name: q.metric for name, q in quality.items()} == {
         "topic": "accuracy",
         "gist": "rouge1",
+        "short": "rouge1",
         "tags": "micro_f1",
         "days": "pearson",
         "embedding": None,

@@ -6,6 +6,7 @@ import pytest
 from polyhead.heads import (
     Answer,
     Classification,
+    Compressed,
     Embedding,
     Entities,
     MultiLabel,
@@ -16,6 +17,7 @@ from polyhead.heads import (
 )
 from polyhead_models.evaluation import paired
 from polyhead_models.heads.answer import AnswerSpans
+from polyhead_models.heads.compress import Shortened
 from polyhead_models.heads.summary import Salient
 from polyhead_models.metrics import METRICS
 
@@ -54,6 +56,10 @@ def summary(random):
     return Salient((), (words(random),))
 
 
+def shortened(random):
+    return Shortened((words(random),), 9)
+
+
 def score(random):
     return float(random.uniform(-1, 1))
 
@@ -67,6 +73,7 @@ def twins(cosine):
 RESULTS = {
     "answer.v1": (answer, lambda ref: Answer(ref.texts[0], 0, 1, 1.0, 0.0, -1.0, ())),
     "summary.v1": (summary, lambda ref: Summary((Sentence(ref.texts[0], 0, 1, 1.0),))),
+    "compress.v1": (shortened, lambda ref: Compressed(ref.texts[0], ())),
     "embedding.v1": (score, twins),
     "classification.v1": (classification, lambda label: Classification(label, 1.0, {})),
     "multilabel.v1": (multilabel, lambda labels: MultiLabel(labels, {})),

@@ -85,10 +85,16 @@ def kind(name, **more):
                 ("tokens", "summaries", "x"),
                 ("summary", "longest", 3),
                 ("answer", "dimensions", [8]),
+                ("summary", "words", 8),
+                ("compress", "sentences", 2),
             )
         ),
         pytest.param({**ANSWER, "longest": 0}, "longest: found 0, expected at least 1", id="l0"),
         pytest.param(kind("summary", sentences=0), "sentences: found 0, expected", id="s0"),
+        pytest.param(kind("compress", words=0), "words: found 0, expected at least 1", id="w0"),
+        pytest.param(
+            kind("compress", text=PAIR), "'compress' reads a lone text: name one key", id="compress"
+        ),
         pytest.param({**VECTOR, "dimensions": [0]}, "dimensions: found [0], expected", id="d0"),
         pytest.param(
             {**ANSWER, "stride": -1}, "stride: found -1, expected at least 0", id="stride"
@@ -167,6 +173,12 @@ def test_a_stride_as_long_as_a_text_is_refused(made):
             {"text": ["Anna.", "Late."], "x": [1, 0], "tldr": [3]},
             "'x': found the summaries [3], expected a text or a list of them",
             id="summaries",
+        ),
+        pytest.param(
+            kind("compress"),
+            {"text": "Anna.", "x": ["late", "!"]},
+            "'x': found the short text '!', expected one with words",
+            id="short",
         ),
     ],
 )

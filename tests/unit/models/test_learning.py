@@ -92,6 +92,23 @@ def test_summaries(learn):
     assert len(engine(" ".join(rows[0]["text"]))["it"].sentences) == 2
 
 
+def test_shorter_versions(learn):
+    # What is kept hangs on the word before, in another sentence.
+    rows = [
+        {
+            "text": f"The parcel was late {DIGITS[n % 8]}. Thanks, Anna lives in {LETTERS[n // 4]}!",
+            "short": f"parcel {DIGITS[n % 8]}. Anna in {LETTERS[n // 4]}",
+        }
+        for n in range(32)
+    ]
+    found, engine = learn(rows, kind="compress", target="short")
+    assert found.metric == "rouge1"
+    assert found.value > 0.9
+    assert engine.heads["it"].words == 5
+    spans = engine(rows[0]["text"])["it"].spans
+    assert all(rows[0]["text"][s.start : s.end] == s.text for s in spans)
+
+
 def test_the_relation_of_two_texts(learn):
     # Both have the same words together: only who says what makes the difference.
     rows = [

@@ -6,6 +6,7 @@ import pytest
 from polyhead.heads import (
     Answer,
     Classification,
+    Compressed,
     Embedding,
     Entities,
     MultiLabel,
@@ -17,6 +18,7 @@ from polyhead.heads.summary import Sentence
 from polyhead_models.data.examples import Example
 from polyhead_models.evaluation import Answered
 from polyhead_models.heads.answer import AnswerSpans
+from polyhead_models.heads.compress import Shortened
 from polyhead_models.heads.summary import Salient
 from polyhead_models.mistakes import mistakes, write
 
@@ -80,6 +82,15 @@ def told(text, score=0.5):
             "Anna lives.",
             None,
             id="summary",
+        ),
+        pytest.param(
+            "compress.v1",
+            Compressed("Anna lives", ()),
+            Shortened(("Bo sings.",), 4),
+            ["Bo sings."],
+            "Anna lives",
+            None,
+            id="shorter",
         ),
         pytest.param(*("regression.v1", Regression(2.5), 1.0, 1.0, 2.5, None), id="regression"),
     ],
