@@ -16,5 +16,5 @@ def test_the_snippets_of_the_guide_to_pairs_run(many_heads, tmp_path, monkeypatc
     for snippet in snippets:
         exec(compile(snippet, PAGE.name, "exec"), names)
     printed = capsys.readouterr().out.splitlines()
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     assert printed[-1] == "(4,)"

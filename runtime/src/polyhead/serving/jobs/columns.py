@@ -77,7 +77,10 @@ class ResultColumn:
 
 
 class ResultColumns:
-    """The columns of all asked heads, in the engine's order, named as in `Prediction.to_row`."""
+    """The columns of all asked heads, in the engine's order.
+
+    Named as in `Prediction.to_row`, which leaves out the pieces of shorter versions.
+    """
 
     def __init__(
         self,
