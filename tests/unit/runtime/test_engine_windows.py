@@ -66,6 +66,7 @@ def test_logits_have_a_row_a_window_or_a_row_a_token(engine):
         "answer": [(0,), (24 * pair, 2), (0,)],
         "summary": [(24 * text, 1), (0,), (3, 1)],
         "embedding": [(text, 8), (0,), (8,)],
+        "short": [(24 * text, 1), (0,), (3, 1)],
     }
     assert {a.dtype for a in itertools.chain(*found.values())} == {np.dtype(np.float32)}
 
