@@ -92,12 +92,12 @@ def test_every_token_has_the_code_of_its_word(head, wordpiece):
 def test_windows_have_the_codes_of_the_whole_text(head, wordpiece):
     reference = SHORTER.reference("Anna was late", TEXT)
     (whole,) = wordpiece.encode([TEXT])
-    parts = whole.windowed(8, 2)
+    parts = whole.windowed(6, 2)
     body = head.target(reference, whole)[1:-1]
     found = head.targets(reference, parts)
     assert len(found) == len(parts.firsts) > 2
     for first, target in zip(parts.firsts, found, strict=True):
-        assert target.tolist() == [IGNORED, *body[first : first + 6].tolist(), IGNORED]
+        assert target.tolist() == [IGNORED, *body[first : first + 4].tolist(), IGNORED]
 
 
 def test_the_loss_is_that_of_words(head):
