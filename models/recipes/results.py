@@ -36,6 +36,15 @@ the sentences whose TF-IDF vectors are nearest to the text's.
 
 {metrics}
 
+## Shorter versions
+
+ROUGE as F1, against the nearest of the short texts; Chinese by characters. "First words" are as many
+as the head's limit. "Best sentence" is the whole sentence that is nearest to a short text: nothing
+that is picked does better. "Best words" are those that training would keep. `kept` is the share of the
+text's words.
+
+{shorter}
+
 ## Exported
 
 What `polyhead export` made without an option, on the same test rows. "Changed" are the validation
@@ -56,6 +65,14 @@ Seconds are those of the run, validation included, on the machine that trained.
 - metrics: {cpu}; {libraries}
 """
 METRICS = ["recipe", "head", "metric", "test", "baseline", "test texts", "training texts"]
+FIGURES = ("rouge1", "rouge2", "rougeL", "kept")
+HELD_AGAINST = {
+    "first words": "lead_",
+    "sentence by TF-IDF": "",
+    "best sentence": "sentence_",
+    "best words": "oracle_",
+}
+SHORTER = ["recipe", "head", "what", *FIGURES]
 EXPORTED = ["recipe", "head", "graph", "metric", "fp32", "exported"]
 EXPORTED += ["changed %", "near ties", "gate", "ECE", "ECE after", "temperature"]
 TRAINING = ["recipe", "encoder", "seconds", "epochs", "best epoch", "precision", "seed"]
@@ -168,6 +185,17 @@ def exported_rows(recipe: dict[str, Any]) -> Iterator[list[Any]]:
         ]
 
 
+def shorter_rows(recipe: dict[str, Any]) -> Iterator[list[Any]]:
+    """What a recipe's heads that shorten reach, and what they are held against."""
+    for name, head in recipe["heads"].items():
+        if head["kind"] == "compress.v1":
+            rows = {"the head": head["test"]}
+            for what, start in HELD_AGAINST.items() if head["baseline"] else ():
+                rows[what] = {each: head["baseline"][start + each] for each in FIGURES}
+            for what, found in rows.items():
+                yield [recipe["recipe"], name, what, *(found[each] for each in FIGURES)]
+
+
 def page(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     metrics = [
@@ -189,6 +217,9 @@ def page(report: dict[str, Any]) -> str:
     libraries = [f"{name} {number}" for name, number in report["evaluated_with"].items()]
     return PAGE.format(
         metrics=output.markdown_table(METRICS, metrics),
+        shorter=output.markdown_table(
+            SHORTER, [row for recipe in report["recipes"] for row in shorter_rows(recipe)]
+        ),
         exported=output.markdown_table(
             EXPORTED, [row for recipe in report["recipes"] for row in exported_rows(recipe)]
         ),

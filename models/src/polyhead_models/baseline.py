@@ -18,6 +18,7 @@ from polyhead.heads import (
     Compressed,
     Entities,
     HeadSpec,
+    Kept,
     MultiLabel,
     Regression,
     Sentence,
@@ -129,7 +130,11 @@ def _shorter(
     texts: Strings, targets: Sequence[Shortened], asked: Strings, seed: int
 ) -> list[Compressed]:
     """The sentence that is nearest to the text's own vector."""
-    return [Compressed(each.text, ()) for each in _nearest(texts, asked, 1)]
+    found = []
+    for summary in _nearest(texts, asked, 1):
+        pieces = tuple(Kept(s.text, s.start, s.end, s.score) for s in summary.sentences)
+        found.append(Compressed(summary.text, pieces))
+    return found
 
 
 def _bounds(

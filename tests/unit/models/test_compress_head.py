@@ -175,4 +175,5 @@ def test_the_baseline_is_a_sentence_with_the_bounds_beside_it():
     found = baseline("compress.v1", "it", rows, rows)
     assert found["rouge1"] == pytest.approx(2 * 3 / (3 + 7))
     assert found["oracle_rouge1"] == 1
+    assert found["kept"] == pytest.approx(7 / 9)
     assert {"lead_rouge1", "sentence_rougeL", "oracle_kept"} <= found.keys()

@@ -54,3 +54,28 @@ def test_what_was_exported_stands_next_to_the_checkpoint(
     }
     start = "| checkpoint | topic | fp32 | accuracy | 1.0000 | 1.0000 | 0.00 | "
     assert [line for line in page.read_text().splitlines() if line.startswith(start)]
+
+
+def test_a_head_that_shortens_stands_beside_what_it_is_held_against():
+    names = runpy.run_path(str(SCRIPT))
+    figures = dict.fromkeys(names["FIGURES"], 0.5)
+    bounds = {
+        start + figure: float(number)
+        for number, start in enumerate(names["HELD_AGAINST"].values())
+        for figure in figures
+    }
+    heads = {
+        "other": {"kind": "summary.v1"},
+        "it": {"kind": "compress.v1", "test": figures, "baseline": bounds},
+        "alone": {"kind": "compress.v1", "test": figures, "baseline": None},
+    }
+    found = list(names["shorter_rows"]({"recipe": "r", "heads": heads}))
+    assert [row[1:4] for row in found] == [
+        ["it", "the head", 0.5],
+        ["it", "first words", 0.0],
+        ["it", "sentence by TF-IDF", 1.0],
+        ["it", "best sentence", 2.0],
+        ["it", "best words", 3.0],
+        ["alone", "the head", 0.5],
+    ]
+    assert all(len(row) == len(names["SHORTER"]) for row in found)
