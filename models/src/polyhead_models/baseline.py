@@ -143,7 +143,7 @@ def _bounds(
     """Metrics of what a shorter version is held against."""
     spec = HeadSpec(kind="compress.v1", output="", max_tokens=3)
     limit = CompressNetwork.fitted(spec, targets).words or WORDS
-    found = {}
+    found: dict[str, float] = {}
     for name, made in BOUNDS.items():
         results = [made(text, short, limit) for text, short in zip(asked, expected, strict=True)]
         metrics = METRICS["compress.v1"].score(results, expected)
