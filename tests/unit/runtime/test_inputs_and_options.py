@@ -130,6 +130,12 @@ def test_an_unknown_head_in_the_options_is_named(engine):
         pytest.param(
             {"entities": {"k": 1}}, "'entities' has no option 'k'; allowed: none", id="none"
         ),
+        pytest.param(
+            {"short": {"k": 1}},
+            "'short' has no option 'k'; allowed: words, characters, ratio, sentences",
+            id="of_another_head",
+        ),
+        pytest.param({"short": {"words": 0}}, "words=0: expected a whole number", id="no_words"),
         pytest.param({"summary": {5: 1}}, "has no option 5; allowed: k, ratio", id="number"),
         pytest.param({"summary": {"k": 0}}, "k=0: expected", id="k"),
         pytest.param({"summary": {"k": 1, "ratio": 0.5}}, "give one of them", id="both"),

@@ -23,9 +23,6 @@ PIECE = 0.5
 """What a piece of neighbours costs, in words, when a short text is looked for in a long one: an
 article far from all else is then taken only where nothing better is."""
 
-_KEPT_WEIGHT = 1.0
-"""Of a word that is kept, in the loss; one that is not counts 1."""
-
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
@@ -45,7 +42,8 @@ class CompressNetwork(HeadNetwork):
 
     What is to be kept is the longest common subsequence of the text's words and those of a short
     text, whatever their case: see `common`. Of several short texts the one with the longest counts.
-    The loss is the binary cross-entropy of words.
+    The loss is the binary cross-entropy of words, unweighted: the decoder needs probabilities, and
+    takes the best words however rare they are.
     """
 
     kind: ClassVar[str] = "compress.v1"
@@ -81,7 +79,7 @@ class CompressNetwork(HeadNetwork):
         """The log-odds of a token being kept, float32 `(1,)`; each answer counts once more."""
         marks = torch.cat([target[target != IGNORED] for target in targets]) % 2
         kept, every = float(marks.sum()), len(marks)
-        return torch.log(torch.tensor([_KEPT_WEIGHT * (kept + 1) / (every - kept + 1)]))
+        return torch.log(torch.tensor([(kept + 1) / (every - kept + 1)]))
 
     def targets(self, reference: Shortened, encoding: Encoding) -> list[Tensor | None]:
         """The target of each window; the short text is looked for in the whole text."""
@@ -104,11 +102,8 @@ class CompressNetwork(HeadNetwork):
         word, group, counts = torch.unique(found, dim=0, return_inverse=True, return_counts=True)
         sums = logits.new_zeros(len(word), dtype=torch.float32)
         sums = sums.index_add(0, group, logits[..., 0][known].float())
-        return nn.functional.binary_cross_entropy_with_logits(
-            sums / counts,
-            (word[:, 1] % 2).float(),
-            pos_weight=torch.tensor(_KEPT_WEIGHT, device=logits.device),
-        )
+        marks = (word[:, 1] % 2).float()
+        return nn.functional.binary_cross_entropy_with_logits(sums / counts, marks)
 
 
 def wanted(text: str, shorts: Sequence[str]) -> NDArray[np.int64]:

@@ -96,11 +96,12 @@ class CompressDecoder:
         Args:
             logits: of each token; of several windows that count in which it is farthest from
                 an edge.
-            encoding: the text; `polyhead.text.words` splits it.
+            encoding: the text; `polyhead.text.words` splits it. Of a text of more words than
+                4,194,304 divided by the limit, only the best sentences are read.
             words: most words, 1 to 2,000; the head's own number when no limit is given. A Chinese
                 or Japanese character counts as one.
             characters: instead, most characters of the result, 1 to 2,000.
-            ratio: instead, the share of the words, above 0 to 1; at least one is kept.
+            ratio: instead, the share of the words, above 0 to 1; 1 to 2,000 of them.
             sentences: words of so many sentences at most, at least 1: those whose words are most
                 probable on average. None takes words of the whole text.
 
