@@ -107,8 +107,9 @@ def test_labels_numbers_and_spans_are_those_of_the_engine(visit, many, engine):
     expect(urgency.locator(".number")).to_have_text(f"{answer['urgency'].value:.6g}")
     expect(page.locator("#tiles")).to_contain_text(f"{answer.tokens} tokens")
     expect(page.locator("#tiles")).to_contain_text("ms round trip")
-    expect(page.get_by_role("status")).to_have_text("6 heads have answered.")
-    page.get_by_role("checkbox", name="summary").last.uncheck()
+    expect(page.get_by_role("status")).to_have_text("7 heads have answered.")
+    for name in ("summary", "short"):
+        page.get_by_role("checkbox", name=name).last.uncheck()
     assert marked(page, "label") == [span.text for span in answer["entities"].spans]
     assert read(page) == TEXT
 
@@ -121,6 +122,14 @@ def test_an_answer_is_marked_in_its_context(visit, many, engine):
     expect(card.locator(".best strong")).to_have_text(found.text)
     assert "".join(marked(page, "answer")) == found.text
     expect(page.locator("#read .question")).to_have_text("who lives in Oslo?")
+
+
+def test_what_is_kept_is_marked(visit, many, engine):
+    page = visit(many)
+    ask(page, TEXT)
+    short = engine(TEXT)["short"]
+    assert "".join(marked(page, "kept")) == "".join(span.text for span in short.spans) != ""
+    expect(page.get_by_role("region", name="short").locator("p")).to_have_text(short.text)
 
 
 def test_sentences_of_the_summary_are_marked(visit, many, engine):

@@ -100,7 +100,7 @@ function columns(cards) {
 function marks(name, head, result) {
   if (head.kind === "tokens.v1") return result.spans.map(s => ({ ...s, name, kind: "label", tag: s.label, hue: hue(head, s.label) }));
   if (head.kind === "summary.v1") return result.sentences.map(s => ({ ...s, name, kind: "sentence", hue: 45 }));
-  if (head.kind === "compress.v1") return result.spans.map(s => ({ ...s, name, kind: "label", hue: 208 }));
+  if (head.kind === "compress.v1") return result.spans.map(s => ({ ...s, name, kind: "kept", hue: 208 }));
   if (head.kind === "answer.v1" && result.text) return [{ ...result, name, kind: "answer", hue: 172 }];
   return [];
 }
