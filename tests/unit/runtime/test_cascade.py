@@ -217,7 +217,7 @@ def test_a_head_that_one_of_both_has_is_answered_by_that_one(bundle, many_heads)
         found = engine("The parcel was late.", heads=["topic", "embedding", "flags"])
         assert found.answered_by["flags"] == found.answered_by["embedding"] == "teacher"
         assert set(engine.heads) == {"topic", "entities", "embedding"} | {
-            *("flags", "urgency", "match", "answer", "summary")
+            *("flags", "urgency", "match", "answer", "summary", "short")
         }
     with load(many_heads, bundle, cascade={"topic": 0.9}) as engine, load(many_heads) as own:
         found = engine("The parcel was late.")
