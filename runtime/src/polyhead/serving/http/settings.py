@@ -57,7 +57,3 @@ class ServiceSettings:
             raise InvalidSetting(
                 "api_keys: expected keys of printable ASCII characters without blanks around them."
             )
-
-
-def _is_key(key: object) -> bool:
-    return isinstance(key, str) and key.isascii() and key.isprintable() and key.strip() == key != ""
