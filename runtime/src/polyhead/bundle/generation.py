@@ -9,7 +9,7 @@ from polyhead.bundle import limits
 
 MOST_BEAMS = 64
 """Beams that a call may ask for; each has caches of its own."""
-_MOST_PENALTY = 100.0
+MOST_PENALTY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,10 @@ class Generation:
                 f"heads: found {self.heads} of {self.head_size}, together at most"
                 f" {limits.DECODER_WIDTH.most:,} are allowed."
             )
-        if not abs(self.length_penalty) <= _MOST_PENALTY:
+        if not abs(self.length_penalty) <= MOST_PENALTY:
             raise ValueError(
-                f"length_penalty: found {self.length_penalty}, expected -{_MOST_PENALTY:g} to"
-                f" {_MOST_PENALTY:g}."
+                f"length_penalty: found {self.length_penalty}, expected -{MOST_PENALTY:g} to"
+                f" {MOST_PENALTY:g}."
             )
         self._check_tokens()
 
