@@ -7,6 +7,9 @@ from typing import Literal
 
 from polyhead.bundle import limits
 
+OPTIONS = ("max_tokens", "min_tokens", "beams", "length_penalty", "no_repeat", "early_stopping")
+"""Names of the settings that a call may give a head that writes."""
+
 MOST_BEAMS = 64
 """Beams that a call may ask for; each has caches of its own."""
 MOST_PENALTY = 10.0

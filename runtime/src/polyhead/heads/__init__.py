@@ -13,6 +13,7 @@ from polyhead.heads.answer import Answer, AnswerDecoder, AnswerSpan
 from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
+from polyhead.heads.generation import Copied, Generated, GenerationDecoder
 from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.summary import Sentence, Summary, SummaryDecoder
@@ -24,9 +25,11 @@ __all__ = [
     "Answer",
     "AnswerSpan",
     "Classification",
+    "Copied",
     "Decoder",
     "Embedding",
     "Entities",
+    "Generated",
     "HeadSpec",
     "MultiLabel",
     "Regression",
@@ -45,6 +48,7 @@ _BUILT_IN: dict[str, type[Decoder]] = {
     "answer.v1": AnswerDecoder,
     "summary.v1": SummaryDecoder,
     "embedding.v1": EmbeddingDecoder,
+    "generation.v1": GenerationDecoder,
 }
 DECODERS = Registry(_BUILT_IN, group="polyhead.heads", what="decoder", needs=("decode",))
 

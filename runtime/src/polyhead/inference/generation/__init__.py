@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from polyhead.inference.generation.backend import StepBackend
 from polyhead.inference.generation.graphs import DecoderSessions
-from polyhead.inference.generation.options import OPTIONS, SearchOptions
+from polyhead.inference.generation.options import SearchOptions
 from polyhead.inference.generation.search import Written
 from polyhead.inference.generation.writing import Source, Writing, together, write
 
 __all__ = [
-    "OPTIONS",
     "DecoderSessions",
     "SearchOptions",
     "Source",

@@ -9,9 +9,6 @@ from polyhead.bundle.generation import MOST_BEAMS, MOST_PENALTY, Generation
 from polyhead.errors import InvalidSetting
 from polyhead.system.schema import number, whole_number
 
-OPTIONS = ("max_tokens", "min_tokens", "beams", "length_penalty", "no_repeat", "early_stopping")
-"""Names of the settings that a call may give."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:

@@ -88,6 +88,7 @@ class Search:
     Attributes:
         beams: rows that it has in a step.
         done: whether it has its answer.
+        dropped: whether nobody wants its answer any more.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Search:
         self._spec, self._options, self._source = spec, options, source
         self._rules = Rules(spec, options)
         self.beams = options.beams
-        self.done = False
+        self.done = self.dropped = False
         self._length = 0
         shape = self.beams, options.max_tokens + 1
         self._sequences = np.full(shape, spec.start, np.int64)
@@ -226,8 +227,8 @@ class Beams(Search):
                 positions[row, self._length] = place
         last = self._length == self._options.max_tokens
         ends = self._rules.ends(tokens) | last
-        for row in np.flatnonzero(ends[: self.beams]):
-            self._end(float(totals[best[row]]), sequences[row], positions[row])
+        for ending in np.flatnonzero(ends[: self.beams]):
+            self._end(float(totals[best[ending]]), sequences[ending], positions[ending])
         going = np.flatnonzero(~ends)[: self.beams]
         if not len(going):
             self.done = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,17 +105,21 @@ class Writing:
         """Whether all have their answers, or none wants its own any more."""
         return not self._active
 
-    def drop(self, searches: Iterable[Search]) -> None:
-        """Go on without some texts, whose answers stay as they are."""
-        gone = {id(search) for search in searches}
-        self._keep([np.arange(s.beams) for s in self._active], gone)
-
-    def advance(self) -> None:
+    def advance(self, wanted: Callable[[Any], bool] | None = None) -> None:
         """Write one token of each answer.
+
+        Args:
+            wanted: asked for each of `texts` whether its answer still is; None for all.
 
         Raises:
             GraphError: when a graph fails, or gives scores that are no numbers.
         """
+        if wanted is not None:
+            for text, search in zip(self.texts, self.searches, strict=True):
+                search.dropped = search.dropped or not (search.done or wanted(text))
+            gone = {id(search) for search in self._active if search.dropped}
+            if gone:
+                self._keep([np.arange(search.beams) for search in self._active], gone)
         if not self._active:
             return
         if self._caches is None:
@@ -147,12 +151,14 @@ class Writing:
 
     def _begin(self) -> None:
         """What is attended to, once for all steps."""
-        cross = self._backend.cross(np.stack([source.states for source in self._sources]))
-        rows = np.repeat(np.arange(len(self._sources)), self._options.beams)
+        both = zip(self._sources, self.searches, strict=True)
+        sources = [source for source, search in both if not search.dropped]
+        cross = self._backend.cross(np.stack([source.states for source in sources]))
+        rows = np.repeat(np.arange(len(sources)), self._options.beams)
         one_each = self._options.beams == 1
         self._cross = cross if one_each else [array[rows] for array in cross]
         if self._spec.copies:
-            ids = [source.ids for source in self._sources if source.ids is not None]
+            ids = [source.ids for source in sources if source.ids is not None]
             self._ids = np.stack(ids)[rows]
         self._sources = ()
         self._caches = Caches(self._spec, len(rows), self._options.max_tokens)
