@@ -24,7 +24,7 @@ from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.heads.base import Result, decoded
 from polyhead.heads.generation import Generated, GenerationDecoder
 from polyhead.inference.backend import Backend
-from polyhead.inference.generation import SearchOptions, Source, StepBackend, Writing, Written
+from polyhead.inference.generation import SearchOptions, SourceStates, StepBackend, Writing, Written
 from polyhead.inference.generation import together as written_together
 from polyhead.inference.scheduler import Job, Pass
 from polyhead.inference.session import MultiThreadedSession
@@ -99,9 +99,9 @@ class Writer:
     def writings(self, texts: Iterable[Unwritten], search: SearchOptions) -> Iterator[Writing]:
         """The texts in groups that are written together; nothing is computed yet."""
 
-        def source(text: Unwritten) -> Source:
+        def source(text: Unwritten) -> SourceStates:
             read = self.decoder.read(text.encoding)
-            return Source(text.states[read.rows], read.ids)
+            return SourceStates(text.states[read.rows], read.ids)
 
         pairs = ((source(text), text) for text in texts)
         return written_together(self.generation, self.backend, search, pairs)
@@ -217,6 +217,8 @@ class SubModel:
         if graph is not None:
             kept = ("file", "sha256", "precision", "layout", "target")
             found["graph"] = {name: getattr(graph, name) for name in kept}
+        if self.writers:
+            found["decoders"] = {name: each.backend.info() for name, each in self.writers.items()}
         return found
 
 

@@ -425,10 +425,11 @@ class Engine:
                 part.multi_threaded.open()
         most = self._policy.max_characters
         long = ("a " * (model.max_tokens // 2))[: most and most - 1]
+        one = {name: {"max_tokens": 1, "min_tokens": 0} for name in model.writers}
         for kind in {spec.input for spec in model.specs.values()}:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
-            self.predict(both, errors="return")  # no pair has one character at most
-            self.predict(both[1:], errors="return")
+            self.predict(both, options=one, errors="return")  # no pair has one character at most
+            self.predict(both[1:], options=one, errors="return")
         for part in model.parts if model.cascade else ():  # of which a sure student asks no teacher
             with Engine.of(LoadedModel.of((part,)), threads=1, policy=self._policy) as alone:
                 alone.warmup()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_decoders import END, HIDDEN, OTHER_END, START, generation, sessions
 
 from polyhead import GraphError, InvalidSetting
-from polyhead.inference.generation import SearchOptions, Source, Writing, write
+from polyhead.inference.generation import SearchOptions, SourceStates, Writing, write
 
 LENGTHS = (3, 5, 5, 5, 3, 7)
 
@@ -17,7 +17,7 @@ LENGTHS = (3, 5, 5, 5, 3, 7)
 def sources(lengths=LENGTHS, seed=3):
     random = np.random.default_rng(seed)
     return [
-        Source(
+        SourceStates(
             random.normal(size=(length, HIDDEN)).astype(np.float32),
             np.array([-1, *random.integers(3, 9, size=length - 2), -1]),
         )
@@ -261,7 +261,7 @@ def test_finished_rows_are_computed_no_more(plain):
     spec, backend = plain
     counting = Counting(backend)
     random = np.random.default_rng(1)
-    texts = [Source(random.normal(size=(5, HIDDEN)).astype(np.float32)) for _ in range(12)]
+    texts = [SourceStates(random.normal(size=(5, HIDDEN)).astype(np.float32)) for _ in range(12)]
     found = write(spec, counting, texts, max_tokens=30)
     lengths = [len(each.ids) for each in found]
     assert min(lengths) < max(lengths)

@@ -10,12 +10,12 @@ from polyhead.inference.generation.backend import StepBackend
 from polyhead.inference.generation.graphs import DecoderSessions
 from polyhead.inference.generation.options import SearchOptions
 from polyhead.inference.generation.search import Written
-from polyhead.inference.generation.writing import Source, Writing, together, write
+from polyhead.inference.generation.writing import SourceStates, Writing, together, write
 
 __all__ = [
     "DecoderSessions",
     "SearchOptions",
-    "Source",
+    "SourceStates",
     "StepBackend",
     "Writing",
     "Written",

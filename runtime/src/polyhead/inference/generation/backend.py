@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,10 @@ class StepBackend(Protocol):
             that copies log-probabilities; and of that one, how much of the probability is copied
             from each place of the source, `(rows, source)`.
         """
+        ...
+
+    def info(self) -> dict[str, Any]:
+        """What really runs, as plain data."""
         ...
 
 

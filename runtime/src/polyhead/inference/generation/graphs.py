@@ -86,6 +86,10 @@ class DecoderSessions:
         self._step.fill(filled, feeds)
         return scores, copied
 
+    def info(self) -> dict[str, Any]:
+        """See `StepBackend.info`."""
+        return {**self._step.info(), "cross": self._cross.file.name, "step": self._step.file.name}
+
     def _probe(self, hidden: int, where: str) -> None:
         """Two steps: sizes that a graph does not declare are those of its arrays."""
         spec = self._spec

@@ -21,7 +21,7 @@ _SHARED_BYTES = 2**28  # of those of texts that are written together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class SourceStates:
     """What a decoder reads of a text.
 
     Attributes:
@@ -78,7 +78,7 @@ class Writing:
         backend: StepBackend,
         spec: Generation,
         options: SearchOptions,
-        sources: Sequence[Source],
+        sources: Sequence[SourceStates],
         texts: Sequence[Any] = (),
     ) -> None:
         """Nothing is computed yet.
@@ -93,7 +93,7 @@ class Writing:
         self.texts = texts
         self.searches = [_search(spec, options, source.ids) for source in sources]
         self._backend, self._spec, self._options = backend, spec, options
-        self._sources: Sequence[Source] = sources
+        self._sources: Sequence[SourceStates] = sources
         self._active = list(self.searches)
         self._cross: list[Floats] = []
         self._ids: NDArray[np.int64] | None = None
@@ -190,7 +190,7 @@ class Writing:
 
 
 def write(
-    spec: Generation, backend: StepBackend, sources: Sequence[Source], **options: Any
+    spec: Generation, backend: StepBackend, sources: Sequence[SourceStates], **options: Any
 ) -> list[Written]:
     """Write an answer to each source, in their order; equally long ones together.
 
@@ -219,14 +219,14 @@ def together(
     spec: Generation,
     backend: StepBackend,
     options: SearchOptions,
-    texts: Iterable[tuple[Source, Any]],
+    texts: Iterable[tuple[SourceStates, Any]],
 ) -> Iterator[Writing]:
     """Texts in groups whose sources are equally long, of as many rows as are worth it.
 
     Raises:
         InvalidSetting: when the caches of one text would be too large.
     """
-    by_length: dict[int, list[tuple[Source, Any]]] = {}
+    by_length: dict[int, list[tuple[SourceStates, Any]]] = {}
     for source, text in texts:
         by_length.setdefault(len(source.states), []).append((source, text))
     for length, group in by_length.items():

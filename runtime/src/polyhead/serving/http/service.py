@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from polyhead.bundle.generation import OPTIONS
 from polyhead.engine import Engine, Options
 from polyhead.errors import InvalidSetting, PolyheadError, QueueFull, nearest
 from polyhead.heads.generation import Generated
@@ -200,8 +201,11 @@ class Service:
             (head,) = writing
         if (facts := current.get(None)) is not None:
             facts.model, facts.head_set = model.name, self._head_set(model, [head])
-        if clash := sorted({"wanted", "deadline_ms"} & set(options or {})):
-            raise InvalidSetting(f"options: a head has no option {clash[0]!r}.")
+        if unknown := [name for name in options or () if name not in OPTIONS]:
+            raise InvalidSetting(
+                f"options: no head that writes has {unknown[0]!r}; allowed: {', '.join(OPTIONS)}."
+                f"{nearest(unknown[0], OPTIONS)}"
+            )
         limit = self.settings.deadline_ms
         if deadline_ms is not None:
             limit = min(limit, deadline_ms)
