@@ -34,6 +34,7 @@ from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
 
 _WAITING_BYTES = 2**26  # of states
+_UNWRITTEN = Generated("", 0.0, 0, finished=False)
 
 
 class Origin(Protocol):
@@ -251,7 +252,12 @@ class GraphRun(Pass):
         settings: Mapping[str, Any],
         row: int,
     ) -> Result | None:
-        """The result of a head, as by `decoded`; None where it is not sure enough to stand."""
+        """The result of a head, as by `decoded`; None where it is not sure enough to stand.
+
+        Of a head that writes, it is what stands in its place until that is done.
+        """
+        if name in self.writers:
+            return _UNWRITTEN
         result = decoded(name, decoder, logits, encoding, settings, row)
         least = self.thresholds.get(name)
         if least is None:
@@ -380,7 +386,7 @@ class HeadRequest:
         for other in encodings[1:]:
             tokens, windows = max(tokens, len(other.ids)), max(windows, len(other.starts))
             truncated |= other.truncated
-        if len(plan.runs) > 1 or (plan.runs and plan.runs[0].writers):
+        if len(plan.runs) > 1:
             results = {name: results[name] for name in plan.heads}
             answered_by = {n: answered_by[n] for n in plan.heads if n in answered_by}
         return Prediction(first.text, results, tokens, windows, truncated, first.query, answered_by)

@@ -350,7 +350,7 @@ class Engine:
                     encoded[row] = _not_finite(job, logits, row)
                     continue
                 for name, column, decoder in job.run.heads:
-                    if name in results[row] or name in job.run.writers:  # by the student, or later
+                    if name in results[row]:  # by the student
                         continue
                     settings = chosen.get(name, _NO_OPTIONS)
                     answer = job.run.answer(
