@@ -54,6 +54,13 @@ def tiny(folder):
     return spec, sessions(folder, spec, seed=21, scale=1.0)
 
 
+@pytest.fixture(scope="module")
+def often_ending(folder):
+    """Three of its tokens end an answer."""
+    spec = generation(10, end=(1, 2, 3))
+    return spec, sessions(folder, spec, seed=4, scale=0.7)
+
+
 def log_probabilities(decoder, source, tokens):
     """Of what comes after `tokens`: without caches, everything in one step."""
     spec, backend = decoder
@@ -108,6 +115,45 @@ def test_beams_without_end_find_the_best_answer_of_all(tiny, penalty):
         score = best[1] / len(best[0]) ** penalty
         assert found.score == pytest.approx(score, abs=1e-5)
         assert list(found.ids) == best[0]
+
+
+def beams_of_transformers(decoder, source, *, beams, most, penalty, stopping):
+    """`generate` of transformers 5, in plain words: slowly, and without caches."""
+    spec, _ = decoder
+    running, ended = [((), 0.0)], []
+    for length in range(1, most + 1):
+        every = [
+            ((*tokens, token), total + log)
+            for tokens, total in running
+            for token, log in enumerate(log_probabilities(decoder, source, tokens)[0])
+        ]
+        looked_at = sorted(every, key=lambda each: -each[1])[: (1 + len(spec.end)) * beams]
+        ends = [tokens[-1] in spec.end or length == most for tokens, _ in looked_at]
+        for (tokens, total), over in list(zip(looked_at, ends, strict=True))[:beams]:
+            if over:
+                ended.append((tokens, total / length**penalty))
+        ended = sorted(ended, key=lambda each: -each[1])[:beams]
+        running = [each for each, over in zip(looked_at, ends, strict=True) if not over][:beams]
+        if not running:
+            break
+        if len(ended) == beams:
+            reach = most if stopping == "never" and penalty > 0 else length
+            if stopping is True or running[0][1] / reach**penalty <= ended[-1][1]:
+                break
+    return ended[0]
+
+
+@pytest.mark.parametrize("stopping", [True, False, "never"], ids=str)
+@pytest.mark.parametrize("penalty", [-1.0, 0.0, 1.0, 2.0])
+def test_beams_are_those_of_transformers(often_ending, penalty, stopping):
+    for source in sources((3, 4, 5, 6), seed=11):
+        asked = {"beams": 3, "max_tokens": 6, "length_penalty": penalty}
+        [found] = write(*often_ending, [source], early_stopping=stopping, **asked)
+        tokens, score = beams_of_transformers(
+            often_ending, source, beams=3, most=6, penalty=penalty, stopping=stopping
+        )
+        assert found.ids == tokens
+        assert found.score == pytest.approx(score, rel=1e-4)
 
 
 def test_more_beams_may_find_a_better_answer_and_greedy_is_one_beam(decoder):
@@ -219,8 +265,9 @@ def test_where_nothing_may_follow_an_answer_ends_unfinished(folder, beams):
     assert not found.finished
 
 
-def test_copies_are_told_by_their_place_in_the_source(copying):
-    found = write(*copying, sources((7, 9)), max_tokens=20, min_tokens=15)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_copies_are_told_by_their_place_in_the_source(copying, beams):
+    found = write(*copying, sources((7, 9)), max_tokens=20, min_tokens=15, beams=beams)
     told = 0
     for source, answer in zip(sources((7, 9)), found, strict=True):
         assert len(answer.positions) == len(answer.ids)
