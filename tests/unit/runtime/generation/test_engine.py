@@ -4,6 +4,8 @@ import pickle
 import threading
 from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
 
 from polyhead import (
@@ -42,6 +44,21 @@ def test_an_answer_does_not_depend_on_the_list(writing, threads, options):
             alone = engine(text, options=chosen)
             assert alone.results["short"] == found.results["short"]
             assert alone.results["copy"] == found.results["copy"]
+
+
+def test_nor_does_it_where_a_graph_mixes_rows(writing_copy, reseal):
+    path = writing_copy / "short.step.onnx"
+    model = onnx.load(path)
+    nodes = model.graph.node
+    nodes[-1].output[0] = "own"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "rows"))
+    nodes.append(onnx.helper.make_node("ReduceMean", ["own", "rows"], ["mean"], keepdims=1))
+    nodes.append(onnx.helper.make_node("Add", ["own", "mean"], ["scores"]))
+    onnx.save(model, path)
+    reseal(writing_copy)
+    texts = ["anna lives in oslo", "the parcel was late", "thanks anna is late"]  # equally long
+    with load(writing_copy, heads=["short"]) as engine:
+        assert engine.predict(texts) == [engine(text) for text in texts]
 
 
 def test_options_are_of_one_head(writer_engine):

@@ -16,6 +16,9 @@ Floats = NDArray[np.float32]
 class StepBackend(Protocol):
     """Two graphs of onnxruntime, or a PyTorch model.
 
+    One whose rows have other bits together than alone says so by ``rows_alike = False``: then texts
+    are written one at a time.
+
     Arrays of a list are in the order key, value of the decoder's first layer, key, value of its
     second, and so on. Rows of one call have equally long sources and equally many tokens.
     """

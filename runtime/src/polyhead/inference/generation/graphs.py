@@ -14,12 +14,17 @@ from polyhead.inference.generation.backend import Floats, names
 from polyhead.inference.session import OnnxSession
 
 _FLOAT, _INT = "tensor(float)", "tensor(int64)"
+_ROWS = 5  # of which kernels compute some in another way than one
 _Declared = tuple[str, tuple[int | None, ...]]
 """Type and shape of an input or output; None for any size."""
 
 
 class DecoderSessions:
-    """Two sessions, as a `StepBackend`; may be called from many threads, and after a fork."""
+    """Two sessions, as a `StepBackend`; may be called from many threads, and after a fork.
+
+    Attributes:
+        rows_alike: whether an answer's numbers do not depend on the others in its steps.
+    """
 
     def __init__(
         self, spec: Generation, cross: OnnxSession, step: OnnxSession, *, hidden: int, head: str
@@ -54,7 +59,7 @@ class DecoderSessions:
             where = f"{session.file}: the {own} graph of the head {head!r}"
             _check(where, "inputs", taken, session.inputs, session)
             _check(where, "outputs", given, session.outputs, session)
-        self._probe(hidden, f"{step.file}: the step graph of the head {head!r}")
+        self.rows_alike = self._probe(hidden)
 
     def cross(self, states: Floats) -> list[Floats]:
         """See `StepBackend.cross`."""
@@ -90,26 +95,47 @@ class DecoderSessions:
         """See `StepBackend.info`."""
         return {**self._step.info(), "cross": self._cross.file.name, "step": self._step.file.name}
 
-    def _probe(self, hidden: int, where: str) -> None:
-        """Two steps: sizes that a graph does not declare are those of its arrays."""
-        spec = self._spec
-        cross = self.cross(np.zeros((1, 2, hidden), np.float32))
-        shape = 1, spec.heads, 2, spec.head_size
+    def _probe(self, hidden: int) -> bool:
+        """Whether rows have the same bits alone and with others, in two steps of random sources.
+
+        It also finds out sizes that a graph does not declare.
+        """
+        random = np.random.default_rng(0)
+        states = random.normal(size=(_ROWS, 3, hidden)).astype(np.float32)
+        tokens = random.integers(self._spec.vocabulary, size=(2, _ROWS, 1))
+        both = self._two_steps(states, tokens)
+        for row in (0, _ROWS - 1):
+            own = slice(row, row + 1)
+            alone = self._two_steps(states[own], tokens[:, own])
+            if not all(np.array_equal(a[own], b) for a, b in zip(both, alone, strict=True)):
+                return False
+        return True
+
+    def _two_steps(self, states: Floats, tokens: NDArray[np.int64]) -> list[Floats]:
+        """All that the graphs give; their outputs are checked."""
+        spec, rows = self._spec, len(states)
+        cross = self.cross(states)
+        shape = rows, spec.heads, states.shape[1], spec.head_size
         if any(array.shape != shape for array in cross):
             raise GraphError(
                 f"{self._cross.file}: gives arrays of the shape {cross[0].shape}, expected {shape}."
                 " Export the bundle again."
             )
-        past = [np.empty((1, spec.heads, 0, spec.head_size), np.float32) for _ in cross]
-        source = np.array([[-1, spec.start]]) if spec.copies else None
-        for count in (1, 2):
-            present = [
-                np.full((1, spec.heads, count, spec.head_size), np.nan, np.float32) for _ in cross
-            ]
-            scores, _ = self.step(np.array([[spec.start]]), past, cross, source, present)
+        source = tokens[0].repeat(states.shape[1], axis=1) if spec.copies else None
+        past = [np.empty((rows, spec.heads, 0, spec.head_size), np.float32) for _ in cross]
+        found = [*cross]
+        for count, own in enumerate(tokens, 1):
+            shape = rows, spec.heads, count, spec.head_size
+            present = [np.full(shape, np.nan, np.float32) for _ in cross]
+            scores, _ = self.step(np.ascontiguousarray(own), past, cross, source, present)
             if np.isnan(scores).any() or any(np.isnan(array).any() for array in present):
-                raise GraphError(f"{where} gives no numbers for zeros. Export the bundle again.")
+                raise GraphError(
+                    f"{self._step.file}: gives nan for a source of random numbers. Its weights are"
+                    " at fault: train or export again."
+                )
+            found += [scores, *present]
             past = present
+        return found
 
 
 def _check(

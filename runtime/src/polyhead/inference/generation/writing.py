@@ -239,7 +239,7 @@ def together(
                 " the text."
             )
         most = max(1, min(_MOST_ROWS // options.beams, _SHARED_BYTES // size))
-        if spec.copies:
+        if spec.copies or not getattr(backend, "rows_alike", True):
             # onnxruntime's Sigmoid and Log may round a number otherwise in another place of an
             # array (1.32), and rows of single numbers or of a vocabulary change places with mates.
             most = 1
