@@ -20,7 +20,7 @@ from pages import ROOT, blocks, commands, table, text
 
 import polyhead
 from polyhead import errors
-from polyhead.bundle import golden, limits, manifest, measured
+from polyhead.bundle import generation, golden, limits, manifest, measured
 from polyhead.cli.main import command, names
 from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
@@ -35,7 +35,9 @@ READMES = ["README.md", "README.zh-CN.md"]
 GUIDES = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))
 MEMBERS = ["benchmarks/README.md", "export/README.md", "models/README.md", "runtime/README.md"]
 PAGES = [*READMES, "CONTRIBUTING.md", *MEMBERS, *GUIDES]
-RUN_ELSEWHERE = {"docs/guides/pairs.md", "docs/reference/http.md"}
+RUN_ELSEWHERE = {
+    f"docs/{page}.md" for page in ("guides/pairs", "guides/generation", "reference/http")
+}
 """Their snippets need heads of every kind, or a server: tests/unit/runtime/test_guides.py and
 tests/unit/runtime/serving/clients/test_reference.py run them."""
 
@@ -190,6 +192,7 @@ DATACLASSES = [
     ("bundle.md", "### A graph", manifest.Graph),
     ("bundle.md", "### The encoder", manifest.EncoderInfo),
     ("bundle.md", "### A head", HeadSpec),
+    ("bundle.md", "### A decoder", generation.Generation),
     ("bundle.md", "### Quality of a head", measured.HeadQuality),
     ("bundle.md", "### Reliability of a head", measured.Reliability),
     ("bundle.md", "### Coverage", measured.Coverage),

@@ -24,7 +24,10 @@ def reseal(folder: Path, *, files: bool = True) -> None:
     if files:
         for part in [manifest, *_tables(manifest.get("parts"))]:
             of_part = [part.get(name) for name in ("tokenizer", "golden", "card")]
-            for entry in _tables([*of_part, *_tables(part.get("graphs"))]):
+            decoders = part.get("decoders")
+            written = _tables([*decoders.values()]) if isinstance(decoders, dict) else []
+            steps = [each.get(name) for each in written for name in ("cross", "step")]
+            for entry in _tables([*of_part, *_tables(part.get("graphs")), *steps]):
                 _measure(folder, entry)
     path.write_text(json.dumps(digest.with_digest(manifest)), encoding="utf-8")
 

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, Literal
 
 from polyhead._model import SubModel
-from polyhead.bundle.manifest import Graph
+from polyhead.bundle.manifest import FileEntry, Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.bundle.selection import CPU, graph_for
 from polyhead.errors import GraphError, InvalidSetting, ProviderUnavailable
 from polyhead.heads import HeadSpec, decoder
 from polyhead.inference import providers
 from polyhead.inference import threads as thread_budget
+from polyhead.inference.generation import DecoderSessions
 from polyhead.inference.providers import Provider
 from polyhead.inference.session import MultiThreadedSession, OnnxSession
 from polyhead.system.onnx_runtime import ort
@@ -104,6 +105,7 @@ class Assembly:
         self._settings = settings
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
         self._sessions: dict[tuple[str, str], tuple[OnnxSession, MultiThreadedSession | None]] = {}
+        self._decoders: dict[str, OnnxSession] = {}
 
     def sub_model(self, bundle: Bundle, heads: Sequence[str] | None = None) -> SubModel:
         """The sub-model of a bundle that was read without a look at digests; they are checked now.
@@ -136,13 +138,24 @@ class Assembly:
         _check_names(graph.file, bundle.outputs(graph), session.outputs, "outputs")
         specs = {name: spec for name, spec in manifest.heads.items() if name in graph.heads}
         _check_outputs(graph.file, specs, session)
-        if self._settings.verify != "none":
-            for entry in manifest.checked:  # all others; graph and tokenizer are read only once
-                if entry not in (graph, manifest.tokenizer):
-                    bundle.check_digest(entry)
         wanted = {name: spec for name, spec in specs.items() if heads is None or name in heads}
+        steps = {
+            name: self._decoder(bundle, name, spec, session)
+            for name, spec in wanted.items()
+            if spec.generation is not None
+        }
+        if self._settings.verify != "none":
+            opened = [manifest.decoders[name] for name in steps]
+            known = [
+                graph,
+                manifest.tokenizer,
+                *(g for two in opened for g in (two.cross, two.step)),
+            ]
+            for entry in manifest.checked:  # all others; these are read only once
+                if entry not in known:
+                    bundle.check_digest(entry)
         return replace(
-            SubModel.of(session, tokenizer, wanted, manifest.encoder.max_tokens),
+            SubModel.of(session, tokenizer, wanted, manifest.encoder.max_tokens, steps),
             multi_threaded=multi_threaded,
             bundle=bundle,
             graph=graph,
@@ -163,25 +176,51 @@ class Assembly:
     ) -> tuple[OnnxSession, MultiThreadedSession | None]:
         """The session of a graph, and that with several threads for one call."""
         settings, key = self._settings, (provider, graph.sha256)
-        trusted = settings.verify == "none"
         if key in self._sessions:
-            if not trusted:
+            if settings.verify != "none":
                 bundle.check_digest(graph)
             return self._sessions[key]
-        session = OnnxSession(
-            bundle.file(graph),
-            provider=provider,
-            check=None if trusted else partial(bundle.check_digest, graph),
-            intra_op_threads=settings.intra_op,
-            provider_options=settings.provider_options,
-            spin=settings.spin,
-            session_options=settings.session_options,
-        )
+        session = self._opened(bundle, graph, provider, settings.provider_options)
         count, tokens, multi_threaded = settings.for_one_text, settings.intra_op_min_tokens, None
         if provider == CPU and count > 1 and tokens is not None:
             multi_threaded = MultiThreadedSession(session, count, tokens)
         self._sessions[key] = session, multi_threaded
         return self._sessions[key]
+
+    def _decoder(
+        self, bundle: Bundle, head: str, spec: HeadSpec, encoder: OnnxSession
+    ) -> DecoderSessions:
+        """What computes the decoder of a head that writes: on the CPU, beside whatever encoder."""
+        assert spec.generation is not None
+        found, graphs = [], bundle.manifest.decoders[head]
+        for graph in (graphs.cross, graphs.step):
+            if graph.sha256 not in self._decoders:
+                self._decoders[graph.sha256] = self._opened(bundle, graph, CPU)
+            elif self._settings.verify != "none":
+                bundle.check_digest(graph)
+            found.append(self._decoders[graph.sha256])
+        width = encoder.widths[spec.output]
+        hidden = width if isinstance(width, int) else bundle.manifest.encoder.hidden_size
+        return DecoderSessions(spec.generation, *found, hidden=hidden, head=head)
+
+    def _opened(
+        self,
+        bundle: Bundle,
+        graph: FileEntry,
+        provider: str,
+        provider_options: Mapping[str, Any] | None = None,
+    ) -> OnnxSession:
+        settings = self._settings
+        trusted = settings.verify == "none"
+        return OnnxSession(
+            bundle.file(graph),
+            provider=provider,
+            check=None if trusted else partial(bundle.check_digest, graph),
+            intra_op_threads=settings.intra_op,
+            provider_options=provider_options,
+            spin=settings.spin,
+            session_options=settings.session_options,
+        )
 
 
 def _check_outputs(file: str, specs: Mapping[str, HeadSpec], session: OnnxSession) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,18 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.collection import ROLES, TEACHER
+from polyhead.bundle.generation import Generation
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
+from polyhead.errors import ManifestError
 from polyhead.heads import Decoder, HeadSpec, decoder
 from polyhead.heads.base import Result, decoded
+from polyhead.heads.generation import Generated, GenerationDecoder
 from polyhead.inference.backend import Backend
+from polyhead.inference.generation import SearchOptions, SourceStates, StepBackend, Writing, Written
+from polyhead.inference.generation import together as written_together
 from polyhead.inference.scheduler import Job, Pass
 from polyhead.inference.session import MultiThreadedSession
 from polyhead.prediction import Prediction
 from polyhead.text.encoding import Encoding
 from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
+
+_WAITING_BYTES = 2**26  # of states
+_UNWRITTEN = Generated("", 0.0, 0, finished=False)
 
 
 class Origin(Protocol):
@@ -46,6 +54,76 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Writer:
+    """A head that writes: its decoder, and what computes the scores.
+
+    Attributes:
+        generation: what the head says of itself.
+        decoder: makes results of token ids.
+        backend: computes the scores.
+        tokenizer: makes text of token ids.
+    """
+
+    generation: Generation
+    decoder: GenerationDecoder
+    backend: StepBackend
+    tokenizer: Tokenizer
+
+    @classmethod
+    def of(
+        cls, head: str, decoder: GenerationDecoder, backend: StepBackend, tokenizer: Tokenizer
+    ) -> Self:
+        """Put the parts together.
+
+        Raises:
+            ManifestError: when the tokenizer lacks a token that the decoder may write.
+        """
+        spec, known = decoder.generation, tokenizer.vocabulary_size
+        needed = {spec.start, *spec.end, *spec.forced}
+        needed |= set(range(known, spec.vocabulary)) - set(spec.suppressed)
+        if max(needed) >= known:
+            raise ManifestError(
+                f"head {head!r}: its decoder writes or begins with the token {max(needed)}, but the"
+                f" tokenizer has {known:,} tokens. Export the bundle again with the model's own"
+                " tokenizer; tokens that it lacks belong to 'suppressed'."
+            )
+        return cls(spec, decoder, backend, tokenizer)
+
+    def search(self, settings: Mapping[str, Any]) -> SearchOptions:
+        """The settings of a call, checked.
+
+        Raises:
+            InvalidSetting: when one is out of its range.
+        """
+        return SearchOptions.of(self.generation, **settings)
+
+    def writings(self, texts: Iterable[Unwritten], search: SearchOptions) -> Iterator[Writing]:
+        """The texts in groups that are written together; nothing is computed yet."""
+
+        def source(text: Unwritten) -> SourceStates:
+            read = self.decoder.read(text.encoding)
+            return SourceStates(text.states[read.rows], read.ids)
+
+        pairs = ((source(text), text) for text in texts)
+        return written_together(self.generation, self.backend, search, pairs)
+
+    def text(self, written: Written) -> str:
+        """What was written so far."""
+        return self.tokenizer.decode(written.ids)
+
+    def result(self, written: Written, encoding: Encoding) -> Generated:
+        """What was written for a text."""
+        return self.decoder.result(
+            written.ids,
+            written.positions,
+            score=written.score,
+            finished=written.finished,
+            encoding=encoding,
+            tokenizer=self.tokenizer,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class SubModel:
     """Session, tokenizer and heads of one bundle, or of one part of a combined bundle.
 
@@ -59,6 +137,7 @@ class SubModel:
         multi_threaded: the back end with several threads for one call; None where there is none.
         bundle: where it came from; None for a back end that the caller made.
         graph: of the bundle, that the back end runs.
+        writers: the heads that write.
     """
 
     backend: Backend
@@ -70,21 +149,38 @@ class SubModel:
     multi_threaded: MultiThreadedSession | None = None
     bundle: Bundle | None = None
     graph: Graph | None = None
+    writers: Mapping[str, Writer] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, backend: Backend, tokenizer: Tokenizer, heads: Mapping[str, HeadSpec], max_tokens: int
+        cls,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        heads: Mapping[str, HeadSpec],
+        max_tokens: int,
+        steps: Mapping[str, StepBackend] = MappingProxyType({}),
     ) -> SubModel:
         """Put the parts together.
 
         Raises:
-            ManifestError: when a head is of an unknown kind.
+            ManifestError: when a head is of an unknown kind, or writes and has no back end for it.
         """
+        decoders = {name: decoder(name, spec) for name, spec in heads.items()}
+        writers = {}
+        for name, found in decoders.items():
+            if isinstance(found, GenerationDecoder):
+                if name not in steps:
+                    raise ManifestError(
+                        f"head {name!r} writes, and nothing was given that computes its decoder."
+                        " Load a bundle that has its graphs, or give Engine its back end in steps."
+                    )
+                writers[name] = Writer.of(name, found, steps[name], tokenizer)
         return cls(
             backend=backend,
             tokenizer=tokenizer,
             specs=dict(heads),
-            decoders={name: decoder(name, spec) for name, spec in heads.items()},
+            decoders=decoders,
+            writers=writers,
             strides={**dict.fromkeys(KINDS, 0), **strides(heads.values())},
             max_tokens=max_tokens,
         )
@@ -95,6 +191,7 @@ class SubModel:
             self,
             specs={f"{prefix}{name}": spec for name, spec in self.specs.items()},
             decoders={f"{prefix}{name}": found for name, found in self.decoders.items()},
+            writers={f"{prefix}{name}": found for name, found in self.writers.items()},
         )
 
     def reader(self, kind: str) -> InputReader:
@@ -121,6 +218,8 @@ class SubModel:
         if graph is not None:
             kept = ("file", "sha256", "precision", "layout", "target")
             found["graph"] = {name: getattr(graph, name) for name in kept}
+        if self.writers:
+            found["decoders"] = {name: each.backend.info() for name, each in self.writers.items()}
         return found
 
 
@@ -134,6 +233,7 @@ class GraphRun(Pass):
         role: of a cascade, which of the two models it is; None for others.
         thresholds: of a student, by head the confidence from which its answer stands.
         last: whether it waits for the student, and answers only what that has left.
+        writers: those of its heads that write.
     """
 
     reader: int
@@ -141,6 +241,7 @@ class GraphRun(Pass):
     role: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     last: bool = False
+    writers: Mapping[str, Writer] = field(default_factory=dict)
 
     def answer(
         self,
@@ -151,13 +252,63 @@ class GraphRun(Pass):
         settings: Mapping[str, Any],
         row: int,
     ) -> Result | None:
-        """The result of a head, as by `decoded`; None where it is not sure enough to stand."""
+        """The result of a head, as by `decoded`; None where it is not sure enough to stand.
+
+        Of a head that writes, it is what stands in its place until that is done.
+        """
+        if name in self.writers:
+            return _UNWRITTEN
         result = decoded(name, decoder, logits, encoding, settings, row)
         least = self.thresholds.get(name)
         if least is None:
             return result
         plain = decoded(name, decoder, logits, encoding, {}, row) if settings else result
         return result if decoder.confidence(plain) >= least else None
+
+
+@dataclass(frozen=True, eq=False)
+class Unwritten:
+    """A text whose answer a decoder has to write yet.
+
+    Attributes:
+        writer: of the head.
+        rows: the caller's numbers of the text.
+        encoding: its tokens.
+        states: of the encoder, `(tokens, hidden)`, all windows one after another.
+    """
+
+    writer: Writer
+    rows: Sequence[int]
+    encoding: Encoding
+    states: NDArray[np.float32]
+
+
+class WaitingTexts:
+    """Texts that wait to be written, by head, so that equally long ones are written together."""
+
+    def __init__(self) -> None:
+        """None waits yet."""
+        self._texts: dict[str, list[Unwritten]] = {}
+        self._bytes = 0
+
+    @property
+    def many(self) -> bool:
+        """Whether they should be written before more are taken, for the sake of memory."""
+        return self._bytes > _WAITING_BYTES
+
+    def add(self, job: Job[GraphRun], logits: Sequence[NDArray[np.float32]]) -> None:
+        """A text whose states are there, for all heads of its run that write."""
+        for name, column, _ in job.run.heads:
+            if name in job.run.writers:
+                states = logits[column]
+                text = Unwritten(job.run.writers[name], job.rows, job.encoding, states)
+                self._texts.setdefault(name, []).append(text)
+                self._bytes += states.nbytes
+
+    def taken(self) -> Mapping[str, Sequence[Unwritten]]:
+        """All of them, which wait no longer; at least one for each head that is there."""
+        found, self._texts, self._bytes = self._texts, {}, 0
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +426,7 @@ class LoadedModel:
             student's answer stands; empty for others. Of other heads of one name, the last
             sub-model's answers.
         requests: what calls have asked for, resolved.
+        writers: the heads that write.
     """
 
     parts: Sequence[SubModel]
@@ -286,6 +438,7 @@ class LoadedModel:
     origin: Origin | None = None
     cascade: Mapping[str, float] = field(default_factory=dict)
     requests: dict[object, HeadRequest] = field(default_factory=dict)
+    writers: Mapping[str, Writer] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -306,6 +459,7 @@ class LoadedModel:
             source=source,
             origin=origin,
             cascade=cascade,
+            writers={name: found for part in parts for name, found in part.writers.items()},
         )
 
     @property
@@ -328,7 +482,7 @@ class LoadedModel:
 
     def without_sessions(self) -> LoadedModel:
         """What a closed engine still says of itself."""
-        return replace(self, parts=(), requests={})
+        return replace(self, parts=(), requests={}, writers={})
 
     def plan(self, kind: str, heads: Sequence[str]) -> InputPlan:
         """How `heads`, all of which read inputs of this kind, answer them.
@@ -371,6 +525,7 @@ class LoadedModel:
                 role,
                 {} if last else thresholds,
                 last,
+                {n: part.writers[n] for n, _, _ in (*before, *own) if n in part.writers},
             )
         decoders = [decoder for run in runs.values() for _, _, decoder in run.heads]
         offsets = not decoders or any(getattr(d, "needs_offsets", True) for d in decoders)

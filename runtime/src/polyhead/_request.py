@@ -57,11 +57,12 @@ def _refused(wanted: Mapping[str, list[str]], *, by_name: bool) -> dict[str, str
 
 
 def checked_options(options: Options, model: LoadedModel) -> Options:
-    """The settings of single heads; their values are for the heads to check.
+    """The settings of single heads; their values are for the heads to check, later or now.
 
     Raises:
         UnknownHead: for settings of a head that the model does not have.
-        InvalidSetting: for a setting that a head does not have, or of another shape.
+        InvalidSetting: for a setting that a head does not have, or of another shape; or for a value
+            out of its range, of a head that writes.
     """
     if not isinstance(options, Mapping):
         raise InvalidSetting(
@@ -82,4 +83,6 @@ def checked_options(options: Options, model: LoadedModel) -> Options:
                     f"options: the head {head!r} has no option {name!r}; allowed:"
                     f" {', '.join(allowed) or 'none'}.{nearest(str(name), allowed)}"
                 )
+        if head in model.writers:  # writing takes long: not to be refused after the encoder's pass
+            model.writers[head].search(settings)
     return options

@@ -7,20 +7,40 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self, overload
 from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead._model import CascadeCounts, GraphRun, HeadRequest, LoadedModel, Origin, SubModel
+from polyhead._model import (
+    CascadeCounts,
+    GraphRun,
+    HeadRequest,
+    LoadedModel,
+    Origin,
+    SubModel,
+    Unwritten,
+    WaitingTexts,
+)
 from polyhead._request import Options, checked_options, resolve
-from polyhead.errors import EngineClosed, EngineWithoutBundle, GraphError, InputError, PolyheadError
+from polyhead.bundle.head_spec import check_name
+from polyhead.errors import (
+    EngineClosed,
+    EngineWithoutBundle,
+    GraphError,
+    InputError,
+    InvalidSetting,
+    PolyheadError,
+)
 from polyhead.heads import HeadSpec
 from polyhead.heads.base import Result
+from polyhead.heads.generation import Generated
 from polyhead.inference import threads as thread_budget
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
+from polyhead.inference.generation import StepBackend, Writing
 from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
 from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
@@ -73,6 +93,7 @@ class Engine:
         on_overflow: OnOverflow = "window",
         max_characters: int | None = None,
         intra_op_threads: int = 1,
+        steps: Mapping[str, StepBackend] = MappingProxyType({}),
     ) -> None:
         """Wire the parts.
 
@@ -88,12 +109,14 @@ class Engine:
                 error.
             max_characters: longest input, both texts of a pair together; None for no limit.
             intra_op_threads: threads of its own that the back end uses for one call.
+            steps: by head that writes, what computes its decoder.
 
         Raises:
             InvalidSetting: when a number or option is out of its range.
+            ManifestError: for a head that writes, without a back end.
         """
         self._set_up(
-            LoadedModel.of((SubModel.of(backend, tokenizer, heads, max_tokens),)),
+            LoadedModel.of((SubModel.of(backend, tokenizer, heads, max_tokens, steps),)),
             OverflowPolicy(on_overflow, max_characters),
             threads,
             batch_tokens,
@@ -135,6 +158,81 @@ class Engine:
         self._models = PerProcess[WeakSet[LoadedModel]]()
         self._models.get(WeakSet).add(model)
         self._counts = PerProcess[CascadeCounts]()
+
+    def stream(
+        self, text: Input, head: str, *, wanted: Callable[[], bool] | None = None, **options: Any
+    ) -> Iterator[str | Generated]:
+        """Write an answer piece by piece, as it comes.
+
+        Pieces put together are the text of the answer. The search is greedy, whatever the head says
+        of beams; apart from that, the answer is that of ``predict`` with ``beams=1``. Whoever goes
+        away closes the iterator, which ends the work.
+
+        Args:
+            text: a text, or a pair for a head that reads pairs.
+            head: one that writes.
+            wanted: asked before each token whether the answer still is, as after a deadline it is
+                not; must be quick.
+            options: of the head, such as ``max_tokens=50``.
+
+        Returns:
+            Pieces of text, none of them empty, and at last the `Generated`; without that one where
+            the answer was not wanted any more.
+
+        Raises:
+            InputError: when the text, the head or an option cannot be used: now. Of what `predict`
+                raises, the rest comes while the pieces are taken.
+        """
+        model = self._open()
+        check_name(head, model.specs)
+        if head not in model.writers:
+            raise InvalidSetting(
+                f"head={head!r}: a head of the kind {model.specs[head].kind} writes no text piece"
+                f" by piece; those that do: {', '.join(model.writers) or 'none'}."
+            )
+        if options.get("beams", 1) != 1:
+            raise InvalidSetting(
+                f"beams={options['beams']!r}: a stream is written by greedy search, since beams"
+                " change their minds. Ask predict for beams."
+            )
+        chosen = checked_options({head: {**options, "beams": 1}}, model)
+        request = self._request(head, model)
+        encoded = self._encode(check([text], self._policy, request.refused), request)
+        return self._pieces(head, request, encoded, chosen[head], wanted)
+
+    def _pieces(
+        self,
+        head: str,
+        request: HeadRequest,
+        encoded: Sequence[object],
+        settings: Mapping[str, Any],
+        wanted: Callable[[], bool] | None,
+    ) -> Iterator[str | Generated]:
+        unwritten = WaitingTexts()
+        for job, logits in self._computed(request, encoded, {}):
+            assert logits is not None  # as all are wanted
+            if not job.finite:
+                raise _not_finite(job, logits, 0)
+            unwritten.add(job, logits)
+        ((waiting,),) = unwritten.taken().values()
+        writer = waiting.writer
+        (writing,) = writer.writings([waiting], writer.search(settings))
+        (search,) = writing.searches
+        told, before = "", ""
+        while not writing.done:
+            if wanted is not None and not wanted():
+                return
+            self._scheduler.in_a_place(writing.advance)
+            now = writer.text(search.written())
+            # Held back is what the next token may still change, such as half a character.
+            if now.startswith(before) and before.startswith(told) and before != told:
+                yield before[len(told) :]
+                told = before
+            before = now
+        result = writer.result(search.written(), waiting.encoding)
+        if len(result.text) > len(told):
+            yield result.text[len(told) :]
+        yield result
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -240,6 +338,7 @@ class Engine:
             on_encoded()
         results: dict[int, dict[str, Result]] = defaultdict(dict)
         answered_by: dict[int, dict[str, str]] = defaultdict(dict)
+        unwritten = WaitingTexts()
         for job, logits in self._computed(request, encoded, results, wanted):
             for row in job.rows:
                 if logits is None:
@@ -261,6 +360,11 @@ class Engine:
                         results[row][name] = answer
                         if job.run.role is not None:
                             answered_by[row][name] = job.run.role
+            if job.run.writers and logits is not None and job.finite:
+                unwritten.add(job, logits)
+                if unwritten.many:
+                    self._write(unwritten.taken(), chosen, wanted, results, encoded)
+        self._write(unwritten.taken(), chosen, wanted, results, encoded)
         if model.cascade:
             self._counts.get(CascadeCounts).add(model.cascade, answered_by.values())
         return [
@@ -321,10 +425,11 @@ class Engine:
                 part.multi_threaded.open()
         most = self._policy.max_characters
         long = ("a " * (model.max_tokens // 2))[: most and most - 1]
+        one = {name: {"max_tokens": 1, "min_tokens": 0} for name in model.writers}
         for kind in {spec.input for spec in model.specs.values()}:
             both: list[Input] = [("a", "a"), ("a", long)] if kind == "pair" else ["a", long]
-            self.predict(both, errors="return")  # no pair has one character at most
-            self.predict(both[1:], errors="return")
+            self.predict(both, options=one, errors="return")  # no pair has one character at most
+            self.predict(both[1:], options=one, errors="return")
         for part in model.parts if model.cascade else ():  # of which a sure student asks no teacher
             with Engine.of(LoadedModel.of((part,)), threads=1, policy=self._policy) as alone:
                 alone.warmup()
@@ -450,6 +555,34 @@ class Engine:
         except TypeError:  # a name that is no text
             found = None
         return found or resolve(heads, model)
+
+    def _write(
+        self,
+        texts: Mapping[str, Sequence[Unwritten]],
+        chosen: Options,
+        wanted: Wanted | None,
+        results: dict[int, dict[str, Result]],
+        encoded: list[Any],
+    ) -> None:
+        """Have decoders write what heads wait for; a text that is not wanted any more gets None."""
+
+        def is_wanted(text: Unwritten) -> bool:
+            return wanted is None or any(map(wanted, text.rows))
+
+        def step(writing: Writing) -> bool:
+            writing.advance(is_wanted)
+            return writing.done
+
+        for name, waiting in texts.items():
+            writer = waiting[0].writer
+            search = writer.search(chosen.get(name, _NO_OPTIONS))
+            for writing in self._scheduler.in_turns(writer.writings(waiting, search), step):
+                for text, found in zip(writing.texts, writing.searches, strict=True):
+                    for row in text.rows:
+                        if found.dropped:
+                            encoded[row] = None
+                        else:
+                            results[row][name] = writer.result(found.written(), text.encoding)
 
     def _computed(
         self,

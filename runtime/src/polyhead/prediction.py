@@ -93,7 +93,8 @@ class Prediction(Mapping[str, Any]):
         classification has the label as `h`, and `h_score`; multilabel the list of labels;
         regression the number; tokens the list of spans, each a dict; answer the text, empty without
         an answer, and `h_start`, `h_end`, `h_score` and `h_no_answer`; summary the list of
-        sentences; compress the text; embedding the list of numbers.
+        sentences; compress the text; embedding the list of numbers; generation the text, and
+        `h_score`, `h_tokens`, `h_finished` and `h_truncated`.
         """
         row: dict[str, Any] = {} if self.query is None else {"query": self.query}
         row["text"] = self.text

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import onnx
 import pytest
+import small_decoders
 from onnx import TensorProto, helper, numpy_helper
 from resealing import reseal as reseal_bundle
 
@@ -234,6 +235,74 @@ def cascade(many_heads: Path, teacher: Path, tmp_path_factory: pytest.TempPathFa
         )
         writer.write_manifest(staged, whole)
     return folder
+
+
+@pytest.fixture(scope="session")
+def writing(
+    make_bundle: Callable[..., Path],
+    graph: onnx.ModelProto,
+    wordpiece: Tokenizer,
+    edit_json: Callable[[Path, Edit], None],
+    reseal: Callable[[Path], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A bundle with a head that classifies and two that write, one of which can copy."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    shape = ["batch", "tokens", 8]
+    model.graph.output.append(helper.make_tensor_value_info("states", TensorProto.FLOAT, shape))
+    folder = make_bundle(tmp_path_factory.mktemp("writing") / "bundle", model=model)
+    vocabulary, special = wordpiece.vocabulary_size, wordpiece.vocabulary
+    tokens = {"start": special["[CLS]"], "end": (special["[SEP]"],), "suppressed": (0, 1, 4)}
+    heads, entries = {}, {}
+    for name, copies, seed in (("short", False, 12), ("copy", True, 8)):
+        windows = "all" if copies else "first"
+        spec = small_decoders.generation(vocabulary, **tokens, copies=copies, windows=windows)
+        heads[name] = HeadSpec(
+            kind="generation.v1", output="states", max_tokens=24, stride=4, generation=spec
+        )
+        entries[name] = {}
+        for kind, made in (
+            ("cross", small_decoders.cross_graph(spec)),
+            ("step", small_decoders.step_graph(spec, seed)),
+        ):
+            onnx.save(made, folder / f"{name}.{kind}.onnx")
+            entries[name][kind] = {
+                **plain(digest.entry(folder / f"{name}.{kind}.onnx")),
+                "precision": "fp32",
+            }
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["heads"] = {**manifest["heads"], **plain(heads)}
+        manifest["graphs"][0]["heads"] += list(heads)
+        manifest["decoders"] = entries
+
+    edit_json(folder / "manifest.json", change)
+    reseal(folder)
+    golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
+    texts = [example["text"] for example in golden["examples"]]
+    golden["tolerance"]["model.onnx"].update(dict.fromkeys(heads, 1e-4))
+    with load(folder) as engine:
+        logits, answers = engine.logits(texts), engine.predict(texts)
+    for row, example in enumerate(golden["examples"]):
+        for name in heads:
+            example["logits"][name] = logits[name][row].tolist()
+            example["results"][name] = answers[row][name].to_dict()
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    reseal(folder)
+    return folder
+
+
+@pytest.fixture
+def writing_copy(writing: Path, tmp_path: Path) -> Path:
+    """One of the test's own, to damage."""
+    return Path(shutil.copytree(writing, tmp_path / "writing"))
+
+
+@pytest.fixture(scope="session")
+def writer_engine(writing: Path) -> Iterator[Engine]:
+    with load(writing, threads=1) as engine:
+        yield engine
 
 
 def _write_golden(folder: Path, reseal: Callable[[Path], None]) -> None:

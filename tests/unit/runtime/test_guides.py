@@ -1,20 +1,40 @@
-"""The guide to pairs: its snippets run with heads of every kind."""
+"""The guides to pairs and to heads that write: their snippets run."""
 
 import re
 import shutil
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "guides" / "pairs.md"
+import pytest
+
+GUIDES = Path(__file__).parents[3] / "docs" / "guides"
 
 
-def test_the_snippets_of_the_guide_to_pairs_run(many_heads, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def printed_by(tmp_path, monkeypatch, capsys):
+    """Number of a guide's snippets, and the lines that they print with a bundle."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(many_heads, tmp_path / "bundle")
-    source = PAGE.read_text(encoding="utf-8")
-    snippets = re.findall(r"^```python\n(.*?)^```$", source, flags=re.DOTALL | re.MULTILINE)
-    names: dict[str, object] = {}
-    for snippet in snippets:
-        exec(compile(snippet, PAGE.name, "exec"), names)
-    printed = capsys.readouterr().out.splitlines()
-    assert len(snippets) == 3
+
+    def run(page, bundle):
+        shutil.copytree(bundle, tmp_path / "bundle")
+        source = (GUIDES / page).read_text(encoding="utf-8")
+        snippets = re.findall(r"^```python\n(.*?)^```$", source, flags=re.DOTALL | re.MULTILINE)
+        names: dict[str, object] = {}
+        for snippet in snippets:
+            exec(compile(snippet, page, "exec"), names)
+        return len(snippets), capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_the_snippets_of_the_guide_to_pairs_run(many_heads, printed_by):
+    snippets, printed = printed_by("pairs.md", many_heads)
+    assert snippets == 3
     assert printed[-1] == "(4,)"
+
+
+def test_the_snippets_of_the_guide_to_heads_that_write_run(writing, printed_by):
+    snippets, printed = printed_by("generation.md", writing)
+    assert snippets == 2
+    assert printed[1] in ("billing", "delivery", "praise")
+    assert len(printed) > 5
+    assert printed[-1] in ("True", "False")

@@ -7,8 +7,16 @@ several sub-models (format version 2).
 from __future__ import annotations
 
 from polyhead.bundle.collection import Collection
+from polyhead.bundle.generation import Generation
 from polyhead.bundle.golden import Golden, GoldenExample
-from polyhead.bundle.manifest import EncoderInfo, FileEntry, Graph, Manifest
+from polyhead.bundle.manifest import (
+    DecoderGraph,
+    DecoderGraphs,
+    EncoderInfo,
+    FileEntry,
+    Graph,
+    Manifest,
+)
 from polyhead.bundle.measured import Attempt, Certificate, Coverage, Gate, HeadQuality, Reliability
 from polyhead.bundle.reader import Bundle, is_bundle, manifest_digest, read, read_parts
 
@@ -18,9 +26,12 @@ __all__ = [
     "Certificate",
     "Collection",
     "Coverage",
+    "DecoderGraph",
+    "DecoderGraphs",
     "EncoderInfo",
     "FileEntry",
     "Gate",
+    "Generation",
     "Golden",
     "GoldenExample",
     "Graph",

@@ -6,10 +6,12 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from polyhead.bundle.generation import Generation
 from polyhead.errors import UnknownHead, nearest
+from polyhead.system import schema
 
 _COLDEST, _HOTTEST = 0.01, 100.0
 
@@ -52,6 +54,7 @@ class HeadSpec:
             begin without its first tag), ``"io"`` (one tag a label; neighbours with one label are
             one span) or ``"words"`` (the same, within a word). Ours are trained as ``"bio"``, the
             others are imported.
+        generation: of a head that writes: its decoder; None for other kinds.
     """
 
     kind: str
@@ -72,6 +75,7 @@ class HeadSpec:
     sentences: int | None = None
     words: int | None = None
     scheme: Literal["bio", "iob", "io", "words"] = "bio"
+    generation: Generation | None = field(default=None, metadata=schema.OPTIONAL)
 
     def __post_init__(self) -> None:
         _check_labels(self.labels)

@@ -67,6 +67,10 @@ STRUCTURE_BYTES = BundleLimit(
     "72 kB, MiniLM's; about 10 MB with notes of PyTorch at each operator",
 )
 
+DECODER_LAYERS = BundleLimit("layers of a decoder", 128, "24, T5-large's")
+DECODER_WIDTH = BundleLimit("width of all attention heads of a layer", 65_536, "16,384, T5-11b's")
+ANSWER_TOKENS = BundleLimit("tokens of an answer", 16_384, "1,024, BART's and mBART's")
+
 COMMAS = BundleLimit("commas in a tokenizer", 2_200_000, "about 1,420,000, mmBERT's")
 COMPONENTS = BundleLimit("components in one part of a tokenizer", 16, "7, ALBERT's normalizer")
 COMPONENT_CHARACTERS = BundleLimit(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from polyhead.bundle.head_spec import HeadSpec
 from polyhead.bundle.measured import Certificate, Gate, HeadQuality, Reliability
+from polyhead.system import schema
 
 FORMAT: Literal["polyhead-bundle"] = "polyhead-bundle"
 VERSION = 1
@@ -63,6 +64,31 @@ class Graph(FileEntry):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecoderGraph(FileEntry):
+    """One of the two ONNX graphs of a head that writes.
+
+    Attributes:
+        precision: of the linear layers.
+    """
+
+    precision: Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderGraphs:
+    """The graphs of a head that writes.
+
+    Attributes:
+        cross: the encoder's states into the keys and values that each layer of the decoder attends
+            to; runs once for a text.
+        step: the last tokens, and keys and values of all before, into the scores of the next token.
+    """
+
+    cross: DecoderGraph
+    step: DecoderGraph
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderInfo:
     """The encoder behind the graphs.
 
@@ -113,6 +139,7 @@ class Manifest:
         special_tokens: how special tokens in texts are read.
         reliability: of scores, by head; heads that were not measured, or that give no score that is
             right or wrong, are absent.
+        decoders: graphs of the heads that write, by head.
     """
 
     format: Literal["polyhead-bundle"]
@@ -131,6 +158,7 @@ class Manifest:
     calibration: FileEntry | None = None
     special_tokens: SpecialTokens = "parse"
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
+    decoders: Mapping[str, DecoderGraphs] = field(default_factory=dict, metadata=schema.OPTIONAL)
 
     def __post_init__(self) -> None:
         if not self.graphs:
@@ -140,6 +168,12 @@ class Manifest:
         for graph in self.graphs:
             if unknown := set(graph.heads) - set(self.heads):
                 raise ValueError(f"graphs: {graph.file} names unknown heads {sorted(unknown)}.")
+        writing = [name for name, spec in self.heads.items() if spec.generation is not None]
+        if sorted(self.decoders) != sorted(writing):
+            raise ValueError(
+                f"decoders: found graphs for {sorted(self.decoders)}, expected them for the heads"
+                f" that write, {sorted(writing)}."
+            )
         names = [entry.file for entry in self.files]
         if len(set(names)) != len(names):
             raise ValueError(f"files: duplicate names in {names}.")
@@ -148,7 +182,8 @@ class Manifest:
     def checked(self) -> tuple[FileEntry, ...]:
         """Every file that the manifest vouches for."""
         calibration = () if self.calibration is None else (self.calibration,)
-        return (self.tokenizer, self.golden, *calibration, *self.graphs)
+        decoders = (each for two in self.decoders.values() for each in (two.cross, two.step))
+        return (self.tokenizer, self.golden, *calibration, *self.graphs, *decoders)
 
     @property
     def pages(self) -> tuple[FileEntry, ...]:

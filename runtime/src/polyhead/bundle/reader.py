@@ -218,6 +218,11 @@ def _limits(manifest: Manifest) -> list[tuple[FileEntry, BundleLimit]]:
         (manifest.golden, limits.GOLDEN_BYTES),
         (manifest.calibration, limits.CALIBRATION_BYTES),
         *((graph, limits.GRAPH_BYTES) for graph in manifest.graphs),
+        *(
+            (each, limits.GRAPH_BYTES)
+            for g in manifest.decoders.values()
+            for each in (g.cross, g.step)
+        ),
     ]
     return [(entry, limit) for entry, limit in found if entry is not None]
 

@@ -90,7 +90,12 @@ def _labels(manifest: Manifest) -> list[str]:
 def _holds(manifest: Manifest, entry: FileEntry) -> str:
     if isinstance(entry, Graph):
         return f"{entry.precision} graph, {entry.layout} layout, for {entry.target}"
-    known = {
+    decoders = {
+        graph.file: f"{graph.precision} graph, {part} of the decoder of {head}"
+        for head, graphs in manifest.decoders.items()
+        for part, graph in (("cross", graphs.cross), ("step", graphs.step))
+    }
+    known = decoders | {
         manifest.tokenizer.file: "tokenizer",
         manifest.golden.file: "golden answers",
         manifest.card.file: "model card, yours to edit",

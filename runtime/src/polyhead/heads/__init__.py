@@ -14,6 +14,7 @@ from polyhead.heads.base import Decoder, Result
 from polyhead.heads.classification import Classification, ClassificationDecoder
 from polyhead.heads.compress import CompressDecoder, Compressed, Kept
 from polyhead.heads.embedding import Embedding, EmbeddingDecoder
+from polyhead.heads.generation import Copied, Generated, GenerationDecoder
 from polyhead.heads.multilabel import MultiLabel, MultiLabelDecoder
 from polyhead.heads.regression import Regression, RegressionDecoder
 from polyhead.heads.summary import Sentence, Summary, SummaryDecoder
@@ -26,9 +27,11 @@ __all__ = [
     "AnswerSpan",
     "Classification",
     "Compressed",
+    "Copied",
     "Decoder",
     "Embedding",
     "Entities",
+    "Generated",
     "HeadSpec",
     "Kept",
     "MultiLabel",
@@ -49,6 +52,7 @@ _BUILT_IN: dict[str, type[Decoder]] = {
     "summary.v1": SummaryDecoder,
     "compress.v1": CompressDecoder,
     "embedding.v1": EmbeddingDecoder,
+    "generation.v1": GenerationDecoder,
 }
 DECODERS = Registry(_BUILT_IN, group="polyhead.heads", what="decoder", needs=("decode",))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from queue import Empty
 from typing import Generic, TypeVar
 
@@ -33,6 +34,7 @@ Arrays = Sequence[NDArray[np.float32]]
 Wanted = Callable[[int], bool]
 """Says by the number of a text whether its answer is still wanted; any thread calls it."""
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +169,34 @@ class Scheduler:
                     logits = _joined([parts[i] for i in range(count)])
                     del missing[id(job)]
                 yield job, logits
+
+    def in_a_place(self, function: Callable[[], T]) -> T:
+        """Call it here, when a place is free."""
+        return self._workers().in_a_place(function)
+
+    def in_turns(self, tasks: Iterable[K], step: Callable[[K], bool]) -> Iterator[K]:
+        """Do tasks of many steps side by side; gives each when it is done.
+
+        A step is one turn at a place: those of other calls come between.
+
+        Args:
+            tasks: taken as others are done, so that few are in memory.
+            step: does the next step of a task, and says whether that was the last.
+
+        Raises:
+            Exception: what `step` raised; no step runs any more by then.
+        """
+        workers, waiting = self._workers(), iter(tasks)
+        running = list(islice(waiting, self.workers))
+        while running:
+            if len(running) == 1:
+                ended = [workers.in_a_place(step, running[0])]
+            else:
+                ended = list(workers.side_by_side(step, running))
+            done = [task for task, last in zip(running, ended, strict=True) if last]
+            running = [task for task, last in zip(running, ended, strict=True) if not last]
+            yield from done
+            running += islice(waiting, self.workers - len(running))
 
     def spread(self, function: Callable[[range], list[T]], count: int) -> list[T]:
         """What `function` gives for `range(count)`, computed in strips by the worker threads.

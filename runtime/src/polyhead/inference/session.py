@@ -76,14 +76,15 @@ class OnnxSession:
         self._file = GraphFile(path, check)
         self._session = PerProcess[ort.InferenceSession]()
         session = self._session.get(self._make)
-        self.inputs = tuple(node.name for node in session.get_inputs())
-        outputs = session.get_outputs()
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        self.inputs = tuple(node.name for node in inputs)
         self.outputs = tuple(node.name for node in outputs)
-        self.types = {node.name: node.type for node in outputs}
+        self.types = {node.name: node.type for node in (*inputs, *outputs)}
+        self.shapes = {node.name: tuple(node.shape) for node in (*inputs, *outputs)}
         self.widths = {node.name: node.shape[-1] if node.shape else None for node in outputs}
 
     def run(
-        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[np.int64]]
+        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[np.float32]]:
         """Logits for a batch; see `polyhead.inference.backend.Backend.run`.
 
@@ -99,6 +100,34 @@ class OnnxSession:
                 f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
             ) from problem
         return results
+
+    def fill(self, outputs: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]]) -> None:
+        """Run the graph with its results in the caller's arrays.
+
+        Args:
+            outputs: C-contiguous arrays by output name, of the shapes that the graph gives.
+            feeds: C-contiguous arrays by input name.
+
+        Raises:
+            GraphError: when onnxruntime fails, as for another shape.
+            BundleError: as `run`.
+        """
+        session = self._session.made.get(os.getpid()) or self._session.get(self._make)
+        binding = session.io_binding()
+        for arrays, bind in ((feeds, binding.bind_input), (outputs, binding.bind_output)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as problem:
+            raise GraphError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
+            ) from problem
+
+    @property
+    def file(self) -> Path:
+        """Where the graph was read."""
+        return self._path
 
     def info(self) -> dict[str, Any]:
         """Provider, version and options that are in use."""

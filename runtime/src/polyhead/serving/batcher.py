@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 from polyhead.engine import Engine, Options
 from polyhead.errors import BatcherClosed, DeadlineExceeded, QueueFull
+from polyhead.heads.generation import Generated
 from polyhead.prediction import Prediction
 from polyhead.serving.admission import Admission
 from polyhead.serving.pace import FIRST_BATCH, LONGEST_BATCH_S, Pace
@@ -36,12 +37,15 @@ from polyhead.serving.queue import (
     entry_for,
 )
 from polyhead.serving.stats import BatcherStats, BatchReport, Counters
+from polyhead.serving.streams import Streams
 from polyhead.serving.threads import DaemonThreads
 from polyhead.system.schema import number, whole_number
 from polyhead.text.encoding import Input
 
 # A second thread even for one core: a text of many windows must not hold up all others.
 _LEAST_THREADS = 2
+# Open streams for each thread that computes: they have their turns one after the other.
+_STREAMS = 8
 # How long closing waits for threads that were told to stop: some groups, or a text's tokenising.
 _STOPPING_S = 0.5
 
@@ -99,6 +103,7 @@ class Batcher:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = DaemonThreads(partial(_unwanted, self._running))
+        self._streams = Streams(engine, _STREAMS * max(_LEAST_THREADS, int(info["threads"])))
         self._woken: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._closed = False
@@ -196,6 +201,36 @@ class Batcher:
             for entry, future in asked:
                 self._leave(entry, future)
 
+    async def stream(
+        self,
+        text: Input,
+        head: str,
+        *,
+        deadline_ms: float | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[str | Generated]:
+        """Write an answer piece by piece, as `Engine.stream` does; the event loop never waits.
+
+        Beside batches: each token is computed in its turn. Close the iterator to end the work.
+
+        Args:
+            text: as for `Engine.stream`.
+            head: one that writes.
+            deadline_ms: milliseconds to the last piece; None for those of the batcher.
+            options: of the head.
+
+        Raises:
+            InputError: when the text, the head or an option cannot be used.
+            QueueFull: when too many streams are open.
+            DeadlineExceeded: when `deadline_ms` are over before the answer is whole.
+            BatcherClosed: outside of ``async with``, or when it ends before the answer is whole.
+        """
+        self._open()
+        limit = self._deadline if deadline_ms is None else _seconds(deadline_ms)
+        async with aclosing(self._streams.pieces(text, head, options, limit)) as pieces:
+            async for piece in pieces:
+                yield piece
+
     def _ended(
         self, entry: QueueEntry, found: Prediction | Exception | None, limit: float
     ) -> Prediction | Exception:
@@ -249,7 +284,10 @@ class Batcher:
             elif asked := [f for entry in self._in_flight.values() for f in entry.waiters]:
                 self._wake()
                 await asyncio.wait(asked, timeout=grace)
+            if drain:
+                await self._streams.ended(grace)
         finally:
+            self._streams.stop()
             computed = _unwanted(self._running)
             self._fail([*self._pending.clear(), *computed], problem)
             try:

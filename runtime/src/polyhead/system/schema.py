@@ -23,6 +23,9 @@ from polyhead.system.lines import read_lines
 
 T = TypeVar("T")
 
+OPTIONAL: Mapping[str, Any] = types.MappingProxyType({"optional": True})
+"""Metadata of a dataclass's field that `plain` leaves out where it has its default value."""
+
 # In one JSON file. An empty list is 3 bytes there and 64 in memory. The largest known: about
 # 580,000, the merges of mmBERT's tokenizer.
 _MOST_TABLES = 2**20
@@ -74,12 +77,22 @@ def _hints(cls: Hashable) -> dict[str, Any]:
 def plain(value: object) -> Any:
     """The inverse of `parse`: dataclasses, tuples and mappings into what `json` writes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("optional") and _is_default(f, getattr(value, f.name)))
+        }
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     return value
+
+
+def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(value == field.default_factory())
+    return bool(value == field.default)
 
 
 def _finite(digits: str) -> float:

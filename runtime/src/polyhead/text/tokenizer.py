@@ -126,6 +126,11 @@ class Tokenizer:
         """Ids by token, added tokens included."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens; ids that there are not are passed over."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
         """Tokenise `inputs`; an empty list gives an empty list, an empty text special tokens only.
 

@@ -23,6 +23,7 @@ from polyhead.serving.http import (
     openapi,
     pages,
     predict,
+    stream,
     tokenize,
 )
 from polyhead.serving.http.bodies import ProblemResponse
@@ -32,7 +33,7 @@ from polyhead.serving.http.problems import MethodNotAllowed, NotFound
 from polyhead.serving.http.service import Service, names_for
 from polyhead.serving.http.settings import ServiceSettings
 
-_MODULES = (predict, tokenize, embeddings, kserve, health, admin, openapi, pages)
+_MODULES = (predict, stream, tokenize, embeddings, kserve, health, admin, openapi, pages)
 """Each has ``routes(service)``, asked in this order, and says with ``PUBLIC`` which of its paths
 need no API key."""
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from polyhead.bundle.generation import OPTIONS
 from polyhead.engine import Engine, Options
 from polyhead.errors import InvalidSetting, PolyheadError, QueueFull, nearest
+from polyhead.heads.generation import Generated
 from polyhead.loading import load
 from polyhead.prediction import Prediction
 from polyhead.serving.batcher import Batcher
@@ -163,6 +165,52 @@ class Service:
             inputs, heads=heads, options=options, deadline_ms=limit
         )
         return list(_on_purpose(found))
+
+    def stream(
+        self,
+        name: str | None,
+        text: Input,
+        head: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        deadline_ms: float | None = None,
+    ) -> tuple[str, str, AsyncGenerator[str | Generated]]:
+        """An answer piece by piece.
+
+        Args:
+            name: of the model; None for the first.
+            text: one, or a pair.
+            head: one that writes; None for the only one of the model.
+            options: of the head.
+            deadline_ms: as for `answer`.
+
+        Returns:
+            Names of model and head, and the pieces, of which the first raises what is wrong.
+
+        Raises:
+            UnknownModel: for a name that is not served.
+            InvalidSetting: when no head was named, and there is not just one that writes.
+        """
+        model = self.model(name)
+        if head is None:
+            writing = [n for n, spec in model.engine.heads.items() if spec.generation is not None]
+            if len(writing) != 1:
+                raise InvalidSetting(
+                    "head: found none, expected one that writes; this model has"
+                    f" {', '.join(writing) or 'none'}."
+                )
+            (head,) = writing
+        if (facts := current.get(None)) is not None:
+            facts.model, facts.head_set = model.name, self._head_set(model, [head])
+        if unknown := [name for name in options or () if name not in OPTIONS]:
+            raise InvalidSetting(
+                f"options: no head that writes has {unknown[0]!r}; allowed: {', '.join(OPTIONS)}."
+                f"{nearest(unknown[0], OPTIONS)}"
+            )
+        limit = self.settings.deadline_ms
+        if deadline_ms is not None:
+            limit = min(limit, deadline_ms)
+        pieces = model.batcher.stream(text, head, deadline_ms=limit, **(options or {}))
+        return model.name, head, pieces
 
     async def reload(self, name: str | None = None) -> None:
         """Read the bundles again, of one model or of all; until that is done the old ones answer.

@@ -10,6 +10,7 @@ import msgspec
 from polyhead.errors import PolyheadError
 from polyhead.serving.http import problems
 from polyhead.serving.http.problems import MalformedRequest
+from polyhead.text.encoding import Input
 
 T = TypeVar("T")
 
@@ -52,6 +53,18 @@ class TextsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 "body: 'query' belongs to one 'text'. Among 'texts' a pair is a list [query, text]."
             )
         return self.texts
+
+    def single(self) -> Input:
+        """The text, or the pair, of a route that answers one.
+
+        Raises:
+            MalformedRequest: unless there is exactly that.
+        """
+        if self.text is None or self.texts is not None:
+            raise MalformedRequest(
+                "body: expected 'text', with the 'query' of a pair; not 'texts'."
+            )
+        return self.text if self.query is None else (self.query, self.text)
 
 
 def in_places(

@@ -33,6 +33,13 @@ _PARTS: dict[str, tuple[tuple[str, pa.DataType], ...]] = {
     ),
     "summary.v1": (("sentences", pa.list_(pa.struct(_PLACE))),),
     "compress.v1": (("text", pa.string()), ("spans", pa.list_(pa.struct(_PLACE)))),
+    "generation.v1": (
+        ("text", pa.string()),
+        ("score", _SCORE),
+        ("tokens", pa.int32()),
+        ("finished", pa.bool_()),
+        ("truncated", pa.bool_()),
+    ),
 }
 """By kind of heads the attributes of its result that become columns; the first is the answer."""
 

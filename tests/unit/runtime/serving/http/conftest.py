@@ -117,6 +117,19 @@ def client(many_heads):
         yield client
 
 
+@pytest.fixture(scope="module")
+def writing_client():
+    """A client of a server of a bundle with heads that write: `with writing_client(bundle)`."""
+
+    @contextmanager
+    def opened(bundle):
+        app = polyhead.serving.app({"writer": bundle}, threads=1)
+        with running(app) as url, client_at(url) as client:
+            yield client
+
+    return opened
+
+
 @pytest.fixture
 def ask_all():
     """Sends bodies to a server at the same time; gives the answers in their order."""

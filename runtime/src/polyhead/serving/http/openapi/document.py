@@ -19,7 +19,7 @@ from polyhead.serving.http.service import ServedModel, Service
 from polyhead.serving.http.settings import ServiceSettings
 from polyhead.system.info import __version__
 
-_OWN = ("PredictRequest", "PredictResponse", "TokenizeRequest")
+_OWN = ("PredictRequest", "PredictResponse", "TokenizeRequest", "StreamRequest")
 
 
 def document(service: Service) -> dict[str, Any]:
@@ -30,17 +30,19 @@ def document(service: Service) -> dict[str, Any]:
     """
     models = list(service.models.values())
     components: dict[str, Schema] = {}
-    requests, texts, answers = [], [], []
+    requests, texts, answers, streams = [], [], [], []
     for model in models:
         parts = _Components(model, components, alone=len(models) == 1)
         named = model is not models[0]
         requests.append(parts.request(service.settings, named=named))
         texts.append(parts.tokenizing(service.settings, named=named))
         answers += parts.answers()
+        streams += parts.streaming(service.settings, named=named)
     shared = {
         "PredictRequest": _any_of(requests),
         "PredictResponse": _any_of(answers),
         "TokenizeRequest": _any_of(texts),
+        **({"StreamRequest": _any_of(streams)} if streams else {}),
         **SHARED,
     }
     found: dict[str, Any] = {
@@ -51,7 +53,7 @@ def document(service: Service) -> dict[str, Any]:
             "description": "One encoder pass, many answers: " + _names(models) + ".",
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths([model.name for model in models], service.settings),
+        "paths": paths([m.name for m in models], service.settings, streams=bool(streams)),
         "components": {"schemas": shared | components, "responses": RESPONSES},
         "x-polyhead-models": [
             {"name": model.name, "heads": dict(_described(model.engine.heads))} for model in models
@@ -90,6 +92,11 @@ def _options(spec: HeadSpec) -> tuple[str, ...]:
         return ()
 
 
+def _deadline(settings: ServiceSettings) -> Schema:
+    waits = f"Milliseconds that the caller waits, at most {settings.deadline_ms:g}."
+    return {"type": "number", "exclusiveMinimum": 0, "description": waits}
+
+
 def _any_of(found: list[Schema]) -> Schema:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
@@ -125,12 +132,7 @@ class _Components:
                 " text.",
             },
             "options": record(options, options),
-            "deadline_ms": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "description": "Milliseconds that the caller waits, at most"
-                f" {settings.deadline_ms:g}.",
-            },
+            "deadline_ms": _deadline(settings),
         }
         return self._add("Request", self._of_texts(properties, named=named))
 
@@ -138,6 +140,23 @@ class _Components:
         """Which texts may be tokenised."""
         properties = self._texts(settings)
         return self._add("Texts", self._of_texts(properties, named=named))
+
+    def streaming(self, settings: ServiceSettings, *, named: bool) -> list[Schema]:
+        """What may be asked of each head that writes, piece by piece."""
+        found = []
+        writing = {n: spec for n, spec in self._heads.items() if spec.generation is not None}
+        for name, spec in writing.items():
+            taken = [option for option in _options(spec) if option != "beams"]
+            texts = self._texts(settings)
+            properties = {key: texts[key] for key in ("text", "query", "model", "offsets")}
+            properties["head"] = {"type": "string", "const": name}
+            properties["options"] = schemas.options(spec, taken)
+            properties["deadline_ms"] = _deadline(settings)
+            required = {"text", *(("model",) if named else ())}
+            required |= {"head"} if len(writing) > 1 else set()
+            schema = record(properties, properties.keys() - required)
+            found.append(self._add(f"Stream.{name}", schema))
+        return found
 
     def _texts(self, settings: ServiceSettings) -> dict[str, Schema]:
         """The part of a body that says which texts are meant."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from polyhead.bundle.generation import MOST_BEAMS, MOST_PENALTY
 from polyhead.heads import HeadSpec
 from polyhead.heads.compress import MOST
 
@@ -111,6 +112,37 @@ def _embedding(spec: HeadSpec) -> Schema:
     return record({"vector": vector | {"description": "Of length 1, unless all are 0."}})
 
 
+def _generation(spec: HeadSpec) -> Schema:
+    copied = record(
+        {"text": {"type": "string"}}
+        | dict.fromkeys(("start", "end", "written_start", "written_end"), _OFFSET)
+    )
+    return record(
+        {
+            "text": {"type": "string", "description": "What was written."},
+            "score": {"type": "number", "description": "Mean log-probability of its tokens."},
+            "tokens": {"type": "integer", "minimum": 0},
+            "finished": {"type": "boolean", "description": "Whether no limit ended it."},
+            "copied": {
+                "type": "array",
+                "items": copied,
+                "description": "Parts of the text, and where they are in what was written.",
+            },
+            "truncated": {"type": "boolean", "description": "Whether the end was not read."},
+        }
+    )
+
+
+def _up_to(most: int, least: int, description: str) -> Schema:
+    found: Schema = {"type": "integer", "minimum": least, "maximum": most}
+    return found | {"description": description}
+
+
+def _most(spec: HeadSpec) -> int:
+    """Most tokens that a head writes."""
+    return 1 if spec.generation is None else spec.generation.max_tokens
+
+
 RESULTS: Mapping[str, Callable[[HeadSpec], Schema]] = {
     "classification.v1": _classification,
     "multilabel.v1": _multilabel,
@@ -120,6 +152,7 @@ RESULTS: Mapping[str, Callable[[HeadSpec], Schema]] = {
     "summary.v1": _summary,
     "compress.v1": _compress,
     "embedding.v1": _embedding,
+    "generation.v1": _generation,
 }
 """What a head of each built-in kind answers."""
 
@@ -136,6 +169,23 @@ OPTIONS: Mapping[str, Callable[[HeadSpec], Schema]] = {
         "type": "integer",
         "enum": list(spec.dimensions),
         "description": "Keep the first so many numbers.",
+    },
+    "max_tokens": lambda spec: _up_to(_most(spec), 1, "Most tokens that are written."),
+    "min_tokens": lambda spec: _up_to(_most(spec), 0, "Tokens before which no end is written."),
+    "beams": lambda _: _up_to(MOST_BEAMS, 1, "Answers that grow side by side; 1 is greedy."),
+    "length_penalty": lambda _: {
+        "type": "number",
+        "minimum": -MOST_PENALTY,
+        "maximum": MOST_PENALTY,
+        "description": "Above 0 favours long answers among the beams.",
+    },
+    "no_repeat": lambda spec: _up_to(
+        _most(spec), 0, "No run of so many tokens comes twice; 0 for no limit."
+    ),
+    "early_stopping": lambda _: {
+        "enum": [True, False, "never"],
+        "description": "When beams end: at once with enough answers, when no better one is likely,"
+        " or when there can be none.",
     },
 }
 """The options of the built-in kinds."""

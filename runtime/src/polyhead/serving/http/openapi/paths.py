@@ -87,8 +87,29 @@ _HTML = {"text/html": {"schema": TEXT}}
 _PLAIN = {"text/plain": {"schema": TEXT}}
 
 
-def paths(models: Sequence[str], settings: ServiceSettings) -> dict[str, Any]:
-    """All routes; those with a model in the path name the models."""
+_STREAM = {
+    "/v1/stream": {
+        "post": _operation(
+            "answers",
+            "An answer as it is written: events with its pieces, and at last one with the result",
+            {"text/event-stream": {"schema": TEXT}},
+            takes="StreamRequest",
+            failures=_WORK,
+        )
+    }
+}
+
+
+def paths(
+    models: Sequence[str], settings: ServiceSettings, *, streams: bool = False
+) -> dict[str, Any]:
+    """All routes; those with a model in the path name the models.
+
+    Args:
+        models: served names.
+        settings: of the server.
+        streams: whether a head writes.
+    """
     found = {
         "/v1/predict": {
             "post": _operation(
@@ -108,6 +129,7 @@ def paths(models: Sequence[str], settings: ServiceSettings) -> dict[str, Any]:
                 failures=[status for status in _WORK if status != HTTPStatus.GATEWAY_TIMEOUT],
             )
         },
+        **(_STREAM if streams else {}),
         **_openai(),
         **_kserve(models),
         "/livez": {"get": _operation("server", "Whether it runs", "Live", public=True)},

@@ -104,7 +104,7 @@ function drawTiles(found) {
 
 function drawText(last, results) {
   const marked = Object.entries(results).map(([name, result]) => [name, marks(name, page.heads[name], result)]);
-  const spanned = Object.keys(results).filter(name => ["tokens.v1", "answer.v1", "summary.v1", "compress.v1"].includes(page.heads[name].kind));
+  const spanned = Object.keys(results).filter(name => ["tokens.v1", "answer.v1", "summary.v1", "compress.v1"].includes(page.heads[name].kind) || results[name].copied?.length);
   at("reading").hidden = !last || !spanned.length;
   if (at("reading").hidden) return;
   const shown = marked.filter(([name]) => !page.hidden.has(name)).flatMap(([, all]) => all);
@@ -138,7 +138,7 @@ function drawHeads() {
   at("heads").replaceChildren(...Object.entries(page.heads).map(([name, head]) => make("label", { title: head.kind },
     make("input", { type: "checkbox", name, checked: true, onchange: run }), name)));
   at("question-field").hidden = !Object.values(page.heads).some(head => head.input === "pair");
-  const fields = Object.entries(page.heads).flatMap(([name, head]) => Object.entries(head.options ?? {}).map(([option, schema]) =>
+  const fields = Object.entries(page.heads).flatMap(([name, head]) => Object.entries(head.options ?? {}).filter(([, schema]) => schema.type || !schema.enum).map(([option, schema]) =>
     make("label", { title: schema.description ?? "" }, `${name}: ${option}`, make("input", { type: "number", "data-head": name, "data-option": option,
       min: schema.minimum ?? 0, max: schema.maximum ?? null, step: schema.type === "integer" ? 1 : .05, oninput: typed }))));
   at("settings").hidden = !fields.length;

@@ -64,6 +64,8 @@ const SHOWS = {
     r.candidates.length > 1 ? spans(r.candidates) : "", make("div", { class: "bars" }, bar(words.noAnswerScore, r.no_answer))],
   "summary.v1": (head, r) => [spans(r.sentences)],
   "compress.v1": (head, r) => [make("p", { dir: "auto" }, r.text || words.none)],
+  "generation.v1": (head, r) => [best(r.text || words.none, r.finished ? "" : words.cut, !r.text),
+    r.copied.length ? make("p", { class: "note" }, words.copiedParts(amount(r.copied.length))) : ""],
   "embedding.v1": (head, r) => [drawing(r.vector), make("p", { class: "note" }, words.numbers(amount(r.vector.length)))],
 };
 
@@ -101,6 +103,7 @@ function marks(name, head, result) {
   if (head.kind === "tokens.v1") return result.spans.map(s => ({ ...s, name, kind: "label", tag: s.label, hue: hue(head, s.label) }));
   if (head.kind === "summary.v1") return result.sentences.map(s => ({ ...s, name, kind: "sentence", hue: 45 }));
   if (head.kind === "compress.v1") return result.spans.map(s => ({ ...s, name, kind: "kept", hue: 208 }));
+  if (head.kind === "generation.v1") return result.copied.map(s => ({ ...s, name, kind: "answer", hue: 208 }));
   if (head.kind === "answer.v1" && result.text) return [{ ...result, name, kind: "answer", hue: 172 }];
   return [];
 }
@@ -117,7 +120,7 @@ function annotated(text, found) {
     if (!open.length) { pieces.push(part); continue; }
     const inner = open.reduce((a, b) => b.end - b.start < a.end - a.start ? b : a);
     const piece = make("mark", { class: `piece ${[...new Set(open.map(m => m.kind))].join(" ")}`, "--hue": inner.hue,
-      "data-starts": open.map(m => m.start).join(" "), title: open.map(m => `${m.name}${m.tag ? ": " + m.tag : ""} ${percent(m.score)}`).join("\n") }, part);
+      "data-starts": open.map(m => m.start).join(" "), title: open.map(m => `${m.name}${m.tag ? ": " + m.tag : ""} ${m.score === undefined ? "" : percent(m.score)}`).join("\n") }, part);
     for (const m of open) if (m.tag && m.end === edges[i + 1]) piece.append(make("span", { class: "tag", "--hue": m.hue }, m.tag));
     pieces.push(piece);
   }
