@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import safetensors.torch
@@ -18,12 +19,14 @@ from polyhead.bundle.digest import sha256
 from polyhead.engine import OnOverflow
 from polyhead.heads import HeadSpec
 from polyhead.system import atomic
-from polyhead.system.schema import parse, plain, read_json
+from polyhead.system.schema import OPTIONAL, parse, plain, read_json
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data.sources import digest
 from polyhead_models.errors import CheckpointError
+from polyhead_models.generation.shape import DecoderShape
+from polyhead_models.generation.starting import Beginning
 from polyhead_models.heads import NETWORKS, HeadNetwork
 from polyhead_models.model import MultiHeadModel, TorchBackend
 
@@ -55,6 +58,7 @@ class Description:
         data: SHA-256 of the training and validation files, by ``source.split``, and of what the
             heads' teachers are, by ``head.teacher``.
         provenance: versions of the libraries, for people.
+        decoders: what the decoders of heads that write are made of, by head.
     """
 
     format: Literal["polyhead-checkpoint"] = "polyhead-checkpoint"
@@ -66,6 +70,7 @@ class Description:
     continued: tuple[int, ...] = ()
     data: Mapping[str, str]
     provenance: Mapping[str, Any]
+    decoders: Mapping[str, DecoderShape] = field(default_factory=dict, metadata=OPTIONAL)
 
     def trained_with(self, **settings: Any) -> Description:
         """The description with other settings under ``[training]``."""
@@ -197,6 +202,7 @@ def _load(path: Path, trust_remote_code: bool) -> Checkpoint:
         ),
         description.heads,
         description.config.heads,
+        description.decoders,
     )
     try:
         model.load_state_dict(safetensors.torch.load_file(str(path / WEIGHTS)))
@@ -221,10 +227,36 @@ def encoder(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedMo
     return encoders.load(name, trust_remote_code=trust_remote_code)
 
 
+def decoder(name: str) -> Beginning | None:
+    """The decoder of a checkpoint's head that writes with the encoder's own; None without one.
+
+    Raises:
+        CheckpointError: when the checkpoint cannot be read.
+    """
+    found = load(name)
+    for head, network in found.model.networks.items():
+        if found.description.config.heads[head].decoder == "own":
+            shape, generation = found.description.decoders[head], network.spec.generation
+            assert generation is not None
+            state = network.get_submodule("decoder").state_dict()
+            return Beginning(shape, generation, state)
+    return None
+
+
 def assemble(
-    encoder: PreTrainedModel, specs: Mapping[str, HeadSpec], configs: Mapping[str, HeadConfig]
+    encoder: PreTrainedModel,
+    specs: Mapping[str, HeadSpec],
+    configs: Mapping[str, HeadConfig],
+    decoders: Mapping[str, DecoderShape] = MappingProxyType({}),
 ) -> MultiHeadModel:
-    """An encoder and fresh heads into a model."""
+    """An encoder and fresh heads into a model.
+
+    Args:
+        encoder: of the transformers library.
+        specs: what the heads are.
+        configs: how they are made.
+        decoders: of heads that write, what their decoders are made of.
+    """
     heads: dict[str, HeadNetwork] = {
         name: NETWORKS[spec.kind](
             spec,
@@ -232,6 +264,7 @@ def assemble(
             depth=encoder.config.num_hidden_layers + 1,
             hidden=configs[name].hidden,
             dropout=configs[name].dropout,
+            **({"decoder": decoders[name]} if name in decoders else {}),
         )
         for name, spec in specs.items()
     }

@@ -22,6 +22,7 @@ from polyhead.errors import BundleError
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import parts
 from polyhead_models.errors import EncoderError
+from polyhead_models.generation import families
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +91,15 @@ def load(name: str, *, trust_remote_code: bool = False) -> tuple[PreTrainedModel
             config = transformers.AutoConfig.from_pretrained(
                 place, trust_remote_code=trust_remote_code
             )
-            encoder = transformers.AutoModel.from_pretrained(
-                place,
-                attn_implementation=_attention(config),
-                dtype=torch.float32,
-                trust_remote_code=trust_remote_code,
+            encoder = (
+                families.encoder_of(families.load(place, attention=_attention(config)))
+                if families.has_decoder(config)
+                else transformers.AutoModel.from_pretrained(
+                    place,
+                    attn_implementation=_attention(config),
+                    dtype=torch.float32,
+                    trust_remote_code=trust_remote_code,
+                )
             )
         tokenizer = _tokenizer(place, trust_remote_code=trust_remote_code)
         if (last := max(tokenizer.vocabulary.values())) >= encoder.config.vocab_size:
@@ -149,11 +154,15 @@ def build(config: dict[str, Any], *, code_of: str | None = None) -> PreTrainedMo
             made = transformers.AutoConfig.from_pretrained(locate(code_of), trust_remote_code=True)
             made.update(settings)
         with quiet():
-            encoder: PreTrainedModel = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
-                made,
-                attn_implementation=_attention(made),
-                dtype=torch.float32,
-                trust_remote_code=code_of is not None,
+            encoder: PreTrainedModel = (
+                families.build_encoder(made, _attention(made))
+                if families.has_decoder(made)
+                else transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
+                    made,
+                    attn_implementation=_attention(made),
+                    dtype=torch.float32,
+                    trust_remote_code=code_of is not None,
+                )
             )
         if kept is not None:
             if kept not in range(1, made.num_attention_heads + 1):
@@ -194,9 +203,11 @@ def capacity(encoder: PreTrainedModel) -> int | None:
     Families after RoBERTa count positions from the padding id on, which takes some places away.
     """
     for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+        if name.endswith(("position_embeddings", "embed_positions")) and isinstance(
+            module, nn.Embedding
+        ):
             taken = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - taken
+            return module.num_embeddings - int(getattr(module, "offset", taken))
     for name, buffer in encoder.named_buffers():
         if name.endswith("position_ids"):  # DeBERTa cuts its positions out of it all the same
             return buffer.shape[-1]

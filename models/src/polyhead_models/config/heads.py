@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from polyhead.errors import nearest
+from polyhead.system.schema import OPTIONAL
 from polyhead_models.config import ranges
 from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.heads.layers import Dense
+
+GENERATION = GenerationNetwork.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,26 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         ranges.check(self, "above 0 to 1", "weight")
         ranges.check(self, "more than 0", "temperature")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """``[heads.NAME.decoder]``: a new decoder, for a head that writes.
+
+    Attributes:
+        layers: of the decoder, at least 1.
+        heads: of each attention; None takes as many as the encoder has.
+        inner: width of the feed-forward part; None takes four times the encoder's.
+        copies: whether it can copy tokens of the text, so that names and numbers come through.
+    """
+
+    layers: int = 2
+    heads: int | None = None
+    inner: int | None = None
+    copies: bool = True
+
+    def __post_init__(self) -> None:
+        ranges.check(self, "at least 1", "layers", "heads", "inner")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +88,8 @@ class HeadConfig:
             pairs, have the largest of theirs.
         tags: what the tags on words are, for a head of kind tokens: ``"spans"`` (BIO and its kin)
             or ``"words"``: each tag is of its word alone, such as a part of speech.
-        longest: most tokens of an answer; None takes the kind's own.
+        longest: most tokens of an answer; None takes the kind's own. A new decoder learns no
+            longer ones.
         summaries: key of a summary in other words, or of a list of them, with which ROUGE compares;
             None compares with the marked sentences.
         sentences: of a summary when a call does not say how many; None takes the kind's own.
@@ -74,6 +99,8 @@ class HeadConfig:
             size only.
         hold: weight of the term that holds an embedding to the vectors of the untouched encoder,
             from which other heads drag it away; 0 leaves it free.
+        decoder: of a head that writes: ``"own"`` is the one that the encoder came with, in a family
+            such as T5 or BART; a table makes a new one.
     """
 
     kind: str
@@ -97,6 +124,7 @@ class HeadConfig:
     words: int | None = None
     dimensions: tuple[int, ...] = ()
     hold: float = 5.0
+    decoder: Literal["own"] | DecoderConfig | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if self.versioned_kind not in NETWORKS:
@@ -123,8 +151,19 @@ class HeadConfig:
             raise ValueError(f"class_weights: found {dict(self.class_weights)}, expected above 0.")
         if any(size < 1 for size in self.dimensions):
             raise ValueError(f"dimensions: found {list(self.dimensions)}, expected 1 or more each.")
+        if network.kind == GENERATION:
+            self._check_decoder()
         if (self.pooling is not None) and network.default_pooling is None:
             raise ValueError(f"pooling: a head of kind {self.kind!r} answers per token.")
+
+    def _check_decoder(self) -> None:
+        if self.decoder is None:
+            raise ValueError(
+                f'decoder: a head of kind {self.kind!r} needs it: "own" for the one that the'
+                " encoder came with, or a table for a new one, such as { layers = 2 }."
+            )
+        if self.hidden:
+            raise ValueError(f"hidden: a head of kind {self.kind!r} has no such key.")
 
     def _check_data(self) -> None:
         network, keys = NETWORKS[self.versioned_kind], self.keys
@@ -149,7 +188,8 @@ class HeadConfig:
     @property
     def untaught(self) -> str | None:
         """Why the head is of no use: it has nothing to learn from; None when it is of use."""
-        of_use = self.data is not None or NETWORKS[self.versioned_kind].untrained
+        able = NETWORKS[self.versioned_kind].untrained or self.decoder == "own"
+        of_use = self.data is not None or able
         return None if of_use else self._needs
 
     @property
@@ -194,6 +234,9 @@ _ALIASES = {
     "summarization": "summary",
     "compression": "compress",
     "sentence-compression": "compress",
+    "seq2seq": "generation",
+    "text2text-generation": "generation",
+    "translation": "generation",
     "score": "regression",
     "rating": "regression",
 }
@@ -201,14 +244,15 @@ _ALIASES = {
 
 _KEYS_OF = {
     "class_weights": ("classification.v1", "multilabel.v1"),
-    "label_smoothing": ("classification.v1", "tokens.v1"),
+    "label_smoothing": ("classification.v1", "tokens.v1", GENERATION),
     "teacher": ("classification.v1", "multilabel.v1", "regression.v1", "tokens.v1"),
     "tags": ("tokens.v1",),
-    "longest": ("answer.v1",),
+    "longest": ("answer.v1", GENERATION),
     "summaries": ("summary.v1",),
     "sentences": ("summary.v1",),
     "words": ("compress.v1",),
     "dimensions": ("embedding.v1",),
     "hold": ("embedding.v1",),
+    "decoder": (GENERATION,),
 }
 """Keys that only some kinds have."""

@@ -11,6 +11,7 @@ from polyhead_models.heads.base import HeadNetwork
 from polyhead_models.heads.classification import ClassificationNetwork
 from polyhead_models.heads.compress import CompressNetwork
 from polyhead_models.heads.embedding import EmbeddingNetwork
+from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.heads.multilabel import MultiLabelNetwork
 from polyhead_models.heads.regression import RegressionNetwork
 from polyhead_models.heads.summary import SummaryNetwork
@@ -29,6 +30,7 @@ _BUILT_IN: dict[str, type[HeadNetwork]] = {
         SummaryNetwork,
         CompressNetwork,
         EmbeddingNetwork,
+        GenerationNetwork,
     )
 }
 NETWORKS = Registry(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models.data.tagging import Words
 from polyhead_models.heads.layers import Hidden, LayerReader, last_width, stack
 
@@ -201,6 +202,9 @@ class HeadNetwork(nn.Module, ABC):
             None for kinds that begin at 0.
         """
         return None
+
+    def read_with(self, tokenizer: Tokenizer) -> None:  # noqa: B027  (most kinds need none)
+        """Give the tokenizer to kinds whose targets are texts, before `targets` is called."""
 
     @abstractmethod
     def target(self, reference: Any, encoding: Encoding) -> Tensor:

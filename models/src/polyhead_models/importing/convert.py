@@ -22,7 +22,7 @@ from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config, EncoderConfig, HeadConfig
 from polyhead_models.heads import HeadNetwork
 from polyhead_models.heads.layers import ActivationName, Dense
-from polyhead_models.importing import labels, sentences, tokenizing
+from polyhead_models.importing import labels, sentences, tokenizing, writing
 from polyhead_models.importing import original as originals
 from polyhead_models.importing.labels import NEVER, HeadMeaning
 from polyhead_models.importing.original import Parts
@@ -72,6 +72,8 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     checkpoints.refuse_existing(target)
     source = Source.find(name)
     source.review(options)
+    if source.writes:
+        return _import_writing(source, target, options)
     original, parts = originals.model(source, options)
     tokenizer, reference = tokenizing.read(source, options)
     compared = tokenizing.check(tokenizer, reference, where=source.name)
@@ -100,6 +102,14 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     )
     rows = head.meaning.rows
     difference = originals.check(original, reference, made, rows, where=source.name)
+    with atomic.folder(target) as folder:
+        checkpoints.save(folder, made, {})
+    return ImportedCheckpoint(target, title, spec, source.architecture, compared, difference)
+
+
+def _import_writing(source: Source, target: Path, options: ImportOptions) -> ImportedCheckpoint:
+    made, compared, difference = writing.checkpoint(source, options, _provenance(source))
+    ((title, spec),) = made.description.heads.items()
     with atomic.folder(target) as folder:
         checkpoints.save(folder, made, {})
     return ImportedCheckpoint(target, title, spec, source.architecture, compared, difference)

@@ -13,6 +13,7 @@ from typing import Any
 
 from polyhead.errors import SourceError, nearest
 from polyhead.system.schema import read_json
+from polyhead_models.generation import families
 
 JSON_LIMIT = 256 * 2**20
 
@@ -34,6 +35,9 @@ WEIGHTS: Keys = {
     "position_embedding_type": (None, "absolute", "rotary"),
 }
 """Of config.json, where the weights are imported; a graph has all this in it."""
+
+WRITING: Keys = {key: allowed for key, allowed in WEIGHTS.items() if key != "is_encoder_decoder"}
+"""The same, of a model with a decoder of its own that is imported, too."""
 
 TOKENIZER: Keys = {"auto_map": _UNSET}
 
@@ -86,7 +90,8 @@ _WAYS = {
     " another folder, and import that.",
     "modality_config": "polyhead reads texts, without a chat template.",
     "truncate_dim": "Set it to null, and cut the vectors yourself.",
-    "is_encoder_decoder": "It has a decoder, and polyhead runs encoders; import one such as BERT.",
+    "is_encoder_decoder": "Of models with a decoder polyhead knows *ForConditionalGeneration of"
+    f" {', '.join(families.FAMILIES)}, and MarianMTModel; import one of these, or an encoder.",
 }
 _SETFIT = (
     "SetFit's classifier is a pickle, which polyhead does not read. Take this file away to import"

@@ -19,6 +19,7 @@ from polyhead.bundle.manifest import SpecialTokens
 from polyhead.errors import SourceError
 from polyhead.system.schema import read_json
 from polyhead_models import encoder as encoders
+from polyhead_models.generation import families
 from polyhead_models.importing import declarations
 
 Pooling = Literal["cls", "mean", "max"]
@@ -128,9 +129,8 @@ class Source:
         place = encoders.locate(name)
         top = Path(place) if Path(place).is_dir() else _fetched(name)
         found = cls.at(top, str(top.resolve()) if Path(name).is_dir() else name)
-        declarations.check(
-            found.config, declarations.WEIGHTS, where=str(found.folder / "config.json")
-        )
+        weights = declarations.WRITING if found.writes else declarations.WEIGHTS
+        declarations.check(found.config, weights, where=str(found.folder / "config.json"))
         return found
 
     @classmethod
@@ -170,6 +170,13 @@ class Source:
         """Name of the class whose weights these are; None when config.json does not say."""
         found = self.config.get("architectures") or [None]
         return str(found[0]) if isinstance(found, list) and found[0] else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a whole encoder-decoder model of a family that is known here."""
+        known = self.config.get("model_type") in families.FAMILIES
+        named = (self.architecture or "").endswith(("ForConditionalGeneration", "MTModel"))
+        return known and named and not self.modules
 
     @property
     def is_cross_encoder(self) -> bool:

@@ -12,6 +12,7 @@ from polyhead_models.metrics.base import Metric
 from polyhead_models.metrics.classification import ClassificationMetric
 from polyhead_models.metrics.compress import CompressMetric
 from polyhead_models.metrics.embedding import EmbeddingMetric
+from polyhead_models.metrics.generation import GenerationMetric
 from polyhead_models.metrics.multilabel import MultiLabelMetric
 from polyhead_models.metrics.regression import RegressionMetric
 from polyhead_models.metrics.summary import SummaryMetric
@@ -28,6 +29,7 @@ _BUILT_IN: dict[str, Metric] = {
     "summary.v1": SummaryMetric(),
     "compress.v1": CompressMetric(),
     "embedding.v1": EmbeddingMetric(),
+    "generation.v1": GenerationMetric(),
 }
 METRICS = Registry(
     _BUILT_IN,

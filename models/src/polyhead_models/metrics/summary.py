@@ -27,18 +27,23 @@ class SummaryMetric(DecisionMetric):
 
     def score(self, results: Sequence[Summary], references: Sequence[Salient]) -> dict[str, float]:
         """Means over the texts; a text that has nothing to compare with counts as 0."""
-        return rouge([result.text for result in results], [each.texts for each in references])
+        return rouge([r.text for r in results], [reference.texts for reference in references])
 
 
 def rouge(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Means over the texts of ROUGE-1, ROUGE-2 and ROUGE-L, each with the nearest reference.
+    """ROUGE-1, ROUGE-2 and ROUGE-L of texts, each against the nearest of its references.
 
-    A text without a reference counts as 0. Both hold at least one item.
+    Args:
+        texts: at least one.
+        references: of each text, in the same order; where there is none, all are 0.
+
+    Returns:
+        Means over the texts, 0 to 1.
     """
     scorer = RougeScorer(_KINDS, tokenizer=_Words())
     found: dict[str, list[float]] = {kind: [] for kind in _KINDS}
-    for text, known in zip(texts, references, strict=True):
-        scores = [scorer.score(reference, text) for reference in known]
+    for text, own in zip(texts, references, strict=True):
+        scores = [scorer.score(reference, text) for reference in own]
         for kind, values in found.items():
             values.append(max((score[kind].fmeasure for score in scores), default=0.0))
     return {kind: float(np.mean(values)) for kind, values in found.items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polyhead_models.config import TeacherConfig
 from polyhead_models.data.steps import Schedule
 from polyhead_models.errors import ConfigError
+from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.model import MultiHeadModel
 
 
@@ -127,9 +128,14 @@ def optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW with a rate for the encoder and one for the rest; no decay for biases and norms.
 
+    A decoder that came with the encoder has the encoder's rate.
+
     Fused: its step takes a quarter of the time on a CPU.
     """
-    encoder = {id(parameter) for parameter in objective.model.encoder.parameters()}
+    heads = objective.model.networks.values()
+    own = [h.decoder for h in heads if isinstance(h, GenerationNetwork) and h.pretrained]
+    trained: list[nn.Module] = [objective.model.encoder, *own]
+    encoder = {id(parameter) for module in trained for parameter in module.parameters()}
     rates = (schedule.head_learning_rate, schedule.learning_rate)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in objective.parameters():

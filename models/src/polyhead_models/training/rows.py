@@ -63,6 +63,8 @@ def training_rows(checkpoint: Checkpoint, train_set: Sequence[Example]) -> list[
     that answer per text learn from the first.
     """
     networks = checkpoint.model.networks
+    for network in networks.values():
+        network.read_with(checkpoint.tokenizer)
     engine = checkpoint.engine()
     encodings = encoded(engine, train_set, [example.text for example in train_set])
     twins = encoded(engine, train_set, [example.twin or "" for example in train_set])

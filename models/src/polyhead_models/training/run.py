@@ -12,11 +12,13 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
+from transformers import PreTrainedModel
 
 from polyhead.errors import nearest
 from polyhead.heads import DECODERS, HeadSpec
 from polyhead.system import atomic
 from polyhead.system.schema import plain
+from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import checkpoint as checkpoints
 from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
@@ -26,7 +28,10 @@ from polyhead_models.data.bad_rows import MOST, BadRows
 from polyhead_models.data.examples import Example
 from polyhead_models.data.steps import schedule
 from polyhead_models.errors import ConfigError, DataError
+from polyhead_models.generation import starting
+from polyhead_models.generation.starting import Beginning
 from polyhead_models.heads import NETWORKS
+from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.heads.layers import last_width
 from polyhead_models.metrics import METRICS
 from polyhead_models.model import MultiHeadModel
@@ -169,7 +174,11 @@ def prepare(
             NETWORKS[spec.kind].outputs(spec, width)
         except ValueError as problem:
             raise ConfigError(f"heads.{name}: {problem}.") from problem
-    model = checkpoints.assemble(encoder, specs, config.heads)
+    begun = _decoders(config, encoder, tokenizer)
+    specs |= {n: replace(specs[n], generation=each.generation) for n, each in begun.items()}
+    shapes = {name: each.shape for name, each in begun.items()}
+    model = checkpoints.assemble(encoder, specs, config.heads, shapes)
+    _start_decoders(model, begun)
     _set_losses(config, model, data.references(config, train_set))
     return Checkpoint(
         model=model,
@@ -180,8 +189,49 @@ def prepare(
             config=config,
             data=identity["data"],
             provenance=checkpoints.versions(),
+            decoders=shapes,
         ),
     )
+
+
+def _decoders(
+    config: Config, encoder: PreTrainedModel, tokenizer: Tokenizer
+) -> dict[str, Beginning]:
+    """What the decoders of heads that write begin with.
+
+    Raises:
+        ConfigError: when one cannot be had; names the head.
+    """
+    found, name = {}, config.encoder.name
+    for title, head in config.heads.items():
+        try:
+            if head.decoder == "own":
+                taken = checkpoints.decoder(name) if checkpoints.is_checkpoint(Path(name)) else None
+                taken = taken or starting.own(name, tokenizer)
+                found[title] = starting.limited(taken, head)
+            elif head.decoder is not None:
+                found[title] = starting.new(encoder, tokenizer, head)
+        except ConfigError as problem:
+            raise ConfigError(f"heads.{title}: {problem}") from problem
+    return found
+
+
+def _start_decoders(model: MultiHeadModel, begun: Mapping[str, Beginning]) -> None:
+    """Give decoders the weights that they begin with."""
+    embedding = model.encoder.get_input_embeddings().weight.detach()  # type: ignore[no-untyped-call, operator]
+    for name, beginning in begun.items():
+        network = model.networks[name]
+        assert isinstance(network, GenerationNetwork)
+        if beginning.weights is not None:
+            network.decoder.load_state_dict(beginning.weights)
+        elif embedding.shape[1] == beginning.shape.width:
+            network.start_from(embedding)
+        else:
+            logger.warning(
+                "%s: its decoder begins without the encoder's embeddings, whose vectors have %d"
+                " numbers where the decoder's have %d",
+                *(name, embedding.shape[1], beginning.shape.width),
+            )
 
 
 def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
@@ -203,7 +253,7 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
             max_tokens=config.encoder.max_tokens,
             stride=stride,
             dimensions=head.dimensions,
-            longest=head.longest,
+            longest=None if head.decoder else head.longest,
             sentences=head.sentences,
             words=head.words,
         )
@@ -221,6 +271,8 @@ def _set_losses(
     for name, network in model.networks.items():
         head, labels = config.heads[name], network.spec.labels
         network.label_smoothing = head.label_smoothing
+        if isinstance(network, GenerationNetwork):
+            network.pretrained = head.decoder == "own"
         weights = head.class_weights
         if weights == "balanced":
             factors = network.balanced(labels, references[name])
