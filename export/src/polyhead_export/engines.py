@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polyhead import Engine
 from polyhead.inference.backend import Backend
 from polyhead.inference.session import OnnxSession
+from polyhead_export import decoders
 from polyhead_export.passes.padding_mask import ATTENTION_MASK
 from polyhead_models.checkpoint import Checkpoint
 
@@ -60,7 +61,7 @@ def engine_over(
 
     Args:
         checkpoint: that the graph was made of.
-        path: of the graph.
+        path: of the graph; the decoders of heads that write are in the same folder.
         heads: those that it has.
         padded: whether it is in the padded layout; its rows are padded then.
     """
@@ -70,4 +71,6 @@ def engine_over(
         pad = getattr(checkpoint.model.encoder.config, "pad_token_id", None)
         session = PaddedBackend(session, max_tokens=max_tokens, pad=int(pad or 0))
     specs = {name: checkpoint.model.specs[name] for name in heads}
-    return Engine(session, checkpoint.tokenizer, specs, max_tokens=max_tokens)
+    hidden = int(checkpoint.model.encoder.config.hidden_size)
+    steps = decoders.sessions(path.parent, specs, hidden)
+    return Engine(session, checkpoint.tokenizer, specs, max_tokens=max_tokens, steps=steps)

@@ -21,6 +21,7 @@ _TASKS = {
     "summary.v1": "summarization",
     "compress.v1": "summarization",
     "embedding.v1": "feature-extraction",
+    "generation.v1": "text2text-generation",
 }
 
 

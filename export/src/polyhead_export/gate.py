@@ -248,12 +248,12 @@ def select_plan(
     Raises:
         GateError: when a head fails in the best plan, too; shows what was tried.
     """
-    best = _tried(first, compare, limits)
+    best = tried_plan(first, compare, limits)
     tried = [best]
     for stage in stages:
         idle = 0
         for plan in () if best.within else stage(best):
-            tried.append(_tried(plan, compare, limits))
+            tried.append(tried_plan(plan, compare, limits))
             idle += 1
             if tried[-1].loss < best.loss:
                 best, idle = tried[-1], 0
@@ -276,7 +276,10 @@ def select_plan(
     return SelectedPlan(best.plan, best.comparison, gate, _outcome(tried, best))
 
 
-def _tried(plan: Plan, compare: Callable[[Plan], GraphComparison], limits: Limits) -> TriedPlan:
+def tried_plan(
+    plan: Plan, compare: Callable[[Plan], GraphComparison], limits: Limits
+) -> TriedPlan:
+    """Make the graph of a plan, run the validation texts through it, and hold it to the limits."""
     comparison = compare(plan)
     attempt = judge(plan.name, comparison.quality, limits, exact=plan.float_graph)
     logger.info(_summary(attempt))

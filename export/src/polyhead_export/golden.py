@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead import Engine
+from polyhead import Engine, Prediction
 from polyhead.bundle import Golden, GoldenExample
 from polyhead.system.schema import plain
 from polyhead.text.encoding import Encoding, Input, flat
@@ -42,6 +42,7 @@ def write_golden(
     texts: Sequence[Input],
     *,
     least: Mapping[str, float] | None = None,
+    steps: Mapping[str, str] | None = None,
 ) -> list[Encoding]:
     """Write `golden.json`.
 
@@ -52,6 +53,8 @@ def write_golden(
         texts: at least one.
         least: by file name, a share of a head's largest logit, or of 1 where that is smaller, that
             is tolerated in any case: for graphs made for another machine than this one.
+        steps: by head that writes, the file of its decoder's steps: its tolerance is the share of
+            these texts that the first engine writes another answer to.
 
     Returns:
         The texts that were written: those that the encoder reads whole.
@@ -65,7 +68,8 @@ def write_golden(
         tolerance={
             file: _tolerance(engine, kept, expected, (least or {}).get(file, 0.0))
             for file, engine in exported.items()
-        },
+        }
+        | _rewritten(next(iter(exported.values())), kept, predictions, steps or {}),
         examples=tuple(
             GoldenExample(
                 text=encoding.input,
@@ -81,6 +85,19 @@ def write_golden(
     )
     path.write_text(text + "\n", encoding="utf-8")
     return encodings
+
+
+def _rewritten(
+    engine: Engine, texts: Sequence[Input], expected: Sequence[Prediction], steps: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for head, file in steps.items():
+        rows = [i for i, item in enumerate(texts) if isinstance(item, str)]
+        answers = engine.predict([texts[i] for i in rows], heads=[head])
+        pairs = ((a[head], expected[i][head]) for a, i in zip(answers, rows, strict=True))
+        changed = [a.decision != b.decision for a, b in pairs]
+        found[file] = {head: sum(changed) / max(1, len(changed))}
+    return found
 
 
 def _short(value: Any) -> Any:

@@ -16,13 +16,14 @@ from typing import Any
 import onnx_ir as ir
 
 from polyhead import Engine
-from polyhead.bundle import Certificate, EncoderInfo, Graph, Manifest, writer
+from polyhead.bundle import Certificate, DecoderGraphs, EncoderInfo, Graph, Manifest, writer
 from polyhead.bundle.digest import entry, sha256
 from polyhead.bundle.manifest import FORMAT, VERSION
 from polyhead.text.encoding import Encoding
 from polyhead_export import graphs, parity, pictures, texts, variants
 from polyhead_export.card import card
 from polyhead_export.card_facts import card_facts
+from polyhead_export.decoders import DecoderFiles, lower_decoders
 from polyhead_export.deployed import DeployedBundle
 from polyhead_export.engines import engine_over
 from polyhead_export.errors import WeightsError
@@ -128,13 +129,18 @@ class ExportPipeline:
     def run(self, folder: Path) -> Manifest:
         """All stages, into a folder that is to become the bundle."""
         traced = self.trace(folder)
+        decoders = DecoderFiles(self.checkpoint.model, folder)
+        decoders.write()
         calibrated = self.calibrate(traced)
-        selected = self.gate(calibrated, folder)
+        selected = self.gate(calibrated, folder, decoders)
         scored = self.temper(selected.comparison)
         written = self.variants(folder, selected.plan)
-        golden = self.golden(folder, [each.graph for each in written])
+        steps = {name: two.step.file for name, two in decoders.entries.items()}
+        golden = self.golden(folder, [each.graph for each in written], steps)
         certificate = self.certify(folder, [each.graph for each in written], golden)
-        manifest = self.manifest(folder, calibrated, selected, scored, written, certificate)
+        manifest = self.manifest(
+            folder, calibrated, selected, scored, written, certificate, decoders.entries
+        )
         return self.write(folder, manifest, golden)
 
     def trace(self, folder: Path) -> ir.Model:
@@ -174,8 +180,13 @@ class ExportPipeline:
             known=known,
         )
 
-    def gate(self, calibrated: Calibrated | None, folder: Path) -> SelectedPlan:
-        """The fastest graph that is within the limits; it is in the folder then."""
+    def gate(
+        self, calibrated: Calibrated | None, folder: Path, decoders: DecoderFiles
+    ) -> SelectedPlan:
+        """The fastest graph that is within the limits; it is in the folder then.
+
+        Decoders are float while it is looked for, and int8 then where nothing is lost by it.
+        """
         measured, split, limits = self.texts.measured, self.texts.split, self.settings.limits
         logger.info("running %s texts of the %s split in PyTorch", f"{len(measured):,}", split)
         engine = self.checkpoint.engine()
@@ -204,6 +215,8 @@ class ExportPipeline:
             sentence += f". A text takes {slower:.2f} times the CPU time of {first.name}"
         logger.info("%s.", sentence)
         made.keep(selected.plan)
+        if decoders and self.settings.precision != "fp32":
+            selected = lower_decoders(decoders, selected, compare, self.settings)
         if self.deployed is not None:
             with made.engine(selected.plan) as exported:
                 self.deployed.require_same(exported, inputs(measured))
@@ -248,8 +261,16 @@ class ExportPipeline:
         )
         return [WrittenGraph(first, {}), *further]
 
-    def golden(self, folder: Path, entries: Sequence[Graph]) -> list[Encoding]:
-        """Write the PyTorch model's answers to a few texts; returns these texts."""
+    def golden(
+        self, folder: Path, entries: Sequence[Graph], steps: Mapping[str, str]
+    ) -> list[Encoding]:
+        """Write the PyTorch model's answers to a few texts; returns these texts.
+
+        Args:
+            folder: of the bundle.
+            entries: its graphs.
+            steps: by head that writes, the file of its decoder's steps.
+        """
         kinds = {spec.input for spec in self.checkpoint.model.specs.values()}
         selected = golden_texts(inputs(self.texts.measured), kinds, seed=self.settings.seed)
         # A GPU adds up in another order than the CPU that these were compared on: on an H200 the
@@ -257,7 +278,7 @@ class ExportPipeline:
         least = {g.file: variants.FP16_TOLERANCE for g in entries if g.precision == "fp16"}
         exported = {g.file: self._engine(folder, g) for g in entries}
         reference = self.checkpoint.engine()
-        return write_golden(folder / _GOLDEN, reference, exported, selected, least=least)
+        return write_golden(folder / _GOLDEN, reference, exported, selected, least=least, steps=steps)
 
     def certify(
         self, folder: Path, entries: Sequence[Graph], golden: Sequence[Encoding]
@@ -276,6 +297,7 @@ class ExportPipeline:
         scored: Mapping[str, TemperedHead],
         written: Sequence[WrittenGraph],
         certificate: Certificate,
+        decoders: Mapping[str, DecoderGraphs],
     ) -> Manifest:
         """Write tokenizer, calibration and picture; what the bundle says of itself, card aside."""
         plan, quality, gate = selected.plan, selected.comparison.quality, selected.gate
@@ -304,6 +326,7 @@ class ExportPipeline:
             calibration=None if calibrated is None else entry(folder / _CALIBRATION),
             special_tokens=tokenizer.special_tokens,
             reliability=reliability | {name: head.reliability for name, head in scored.items()},
+            decoders=decoders,
         )
 
     def write(self, folder: Path, manifest: Manifest, golden: Sequence[Encoding]) -> Manifest:

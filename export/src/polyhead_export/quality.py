@@ -22,6 +22,7 @@ from polyhead_models.metrics.chance import chance
 
 _CHUNK = 256
 _SAMPLE, _LEAST = 64, 1e-6
+_NO_LOGITS = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ class ReferenceModel:
         for name in heads:
             rows = self._rows[name]
             some = rows[:: -(-len(rows) // _SAMPLE)]
+            if self.heads[name].generation is not None:
+                texts = engine.predict([self._inputs[i] for i in some], heads=[name])
+                own = zip(some, texts, strict=True)
+                found += [
+                    float(p[name].decision != self._answers.predictions[i][name].decision)
+                    for i, p in own
+                ]
+                continue
             own = engine.logits([self._inputs[i] for i in some])[name]
             found += [
                 _moved(self.heads[name].kind, self._answers.logits[name][i], logits)
@@ -117,16 +126,25 @@ class ReferenceModel:
         return float(np.mean(found))
 
     def _ask(self, engine: Engine, label: str) -> ModelAnswers:
-        """Run each text once, and decode with the encodings of the PyTorch model's run."""
-        logits = _logits(engine, self._inputs, label)
-        decoders = {name: decoder(name, spec) for name, spec in self.heads.items()}
+        """Run each text once, and decode with the encodings of the PyTorch model's run.
+
+        Heads that write are asked by themselves: their answers are not in any logits.
+        """
+        writing = [n for n, spec in self.heads.items() if spec.generation is not None]
+        others = {n: spec for n, spec in self.heads.items() if n not in writing}
+        logits = _logits(engine, list(others), self._inputs, label)
+        logits |= {name: [_NO_LOGITS] * len(self._inputs) for name in writing}
+        decoders = {name: decoder(name, spec) for name, spec in others.items()}
+        written = iter(_written(engine, writing, self._encodings, label))
         predictions = []
         for i, encoding in enumerate(self._encodings):
             results = {
                 name: decoders[name].decode(logits[name][i], encoding)
-                for name, spec in self.heads.items()
+                for name, spec in others.items()
                 if spec.input == encoding.kind
             }
+            if writing and encoding.kind == "text":
+                results |= next(written).results
             windows = len(encoding.starts)
             predictions.append(Prediction(encoding.text, results, len(encoding), windows))
         scored = answered(self.heads, self._examples, predictions)
@@ -246,14 +264,30 @@ def _reads_queries(spec: HeadSpec) -> bool:
     return spec.kind == "embedding.v1" and spec.input == "text"
 
 
+def _written(
+    engine: Engine, heads: Sequence[str], encodings: Sequence[Encoding], label: str
+) -> list[Prediction]:
+    """What heads that write answer to the texts among the inputs."""
+    texts = [encoding.text for encoding in encodings if heads and encoding.kind == "text"]
+    found: list[Prediction] = []
+    with tqdm(total=len(texts), desc=f"{label}, writing", unit="text", leave=False) as bar:
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts[start : start + _CHUNK]
+            found += engine.predict(chunk, heads=heads)
+            bar.update(len(chunk))
+    return found
+
+
 def _logits(
-    engine: Engine, texts: Sequence[Input], label: str
+    engine: Engine, heads: Sequence[str], texts: Sequence[Input], label: str
 ) -> dict[str, list[NDArray[np.float32]]]:
-    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engine.heads}
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in heads}
+    if not heads:
+        return found
     with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            for name, rows in engine.logits(chunk).items():
+            for name, rows in engine.logits(chunk, heads=heads).items():
                 found[name] += rows
             bar.update(len(chunk))
     return found

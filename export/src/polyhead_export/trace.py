@@ -6,9 +6,10 @@ import ast
 import collections
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -90,6 +91,42 @@ def trace(model: MultiHeadModel, *, padded: bool = False) -> Traced:
     _name_after_modules(graph)
     common.ClearMetadataAndDocStringPass()(graph)
     return Traced(graph, _operators(program))
+
+
+def traced_quietly(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    dimensions: tuple[Any, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> ir.Model:
+    """Trace a module by itself, its nodes named after its parts.
+
+    Args:
+        module: in evaluation mode.
+        arguments: of its `forward`.
+        dimensions: which of their dimensions are dynamic.
+        inputs: their names in the graph.
+        outputs: names of what it returns.
+
+    Raises:
+        Exception: of many kinds, when the exporter cannot.
+    """
+    with _quiet():
+        program = torch.export.export(module, arguments, dynamic_shapes=dimensions)
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            verbose=False,
+        )
+    if converted is None:
+        raise ValueError("the exporter returned nothing")
+    _name_after_modules(converted.model)
+    common.ClearMetadataAndDocStringPass()(converted.model)
+    return converted.model
 
 
 class _Flat(nn.Module):

@@ -25,9 +25,11 @@ from polyhead_models import encoder as encoders
 from polyhead_models.config import Config, HeadConfig
 from polyhead_models.data.sources import digest
 from polyhead_models.errors import CheckpointError
+from polyhead_models.generation.backend import TorchStepBackend
 from polyhead_models.generation.shape import DecoderShape
 from polyhead_models.generation.starting import Beginning
 from polyhead_models.heads import NETWORKS, HeadNetwork
+from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.model import MultiHeadModel, TorchBackend
 
 VERSION = 1
@@ -106,6 +108,11 @@ class Checkpoint:
             threads=1,
             batch_tokens=2048,
             on_overflow=on_overflow,
+            steps={
+                name: TorchStepBackend(network.decoder)
+                for name, network in self.model.networks.items()
+                if isinstance(network, GenerationNetwork)
+            },
         )
 
 

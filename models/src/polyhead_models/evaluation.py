@@ -264,7 +264,7 @@ def sums(kind: str, results: Sequence[Any], references: Sequence[Any]) -> list[N
         return [np.array(right), np.array([float(len(a) + len(b)) for a, b in sets])]
     if kind == "classification.v1":
         return [np.array([float(a.label == b) for a, b in pairs]), np.ones(len(pairs))]
-    if kind in ("answer.v1", "summary.v1", "compress.v1"):  # a mean over texts
+    if kind in ("answer.v1", "summary.v1", "compress.v1", "generation.v1"):  # a mean over texts
         metric = METRICS[kind]
         values = [metric.score([a], [b])[str(metric.primary)] for a, b in pairs]
         return [np.array(values), np.ones(len(pairs))]

@@ -16,7 +16,7 @@ from polyhead.system.schema import plain
 from polyhead_models.evaluation import Answered, sums
 from polyhead_models.metrics.labels import LABELLED
 
-_KINDS = (*LABELLED, "answer.v1", "summary.v1", "compress.v1", "regression.v1")
+_KINDS = (*LABELLED, "answer.v1", "summary.v1", "compress.v1", "generation.v1", "regression.v1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,8 @@ def _mistake(kind: str, head: str, row: Answered) -> Mistake:
     elif kind == "regression.v1":
         answer = result.value
     else:
-        gold, answer = plain(reference.texts), result.text
+        gold = plain(getattr(reference, "texts", reference))
+        answer = result.text
     return Mistake(
         where=row.example.where,
         head=head,

@@ -136,6 +136,12 @@ def _write(opened: Sequence[_Opened], target: Path) -> Description:
         config=config,
         data=data,
         provenance={**checkpoints.versions(), _PARTS: _origins(opened)},
+        decoders={
+            name: shape
+            for one in opened
+            for name, before in one.names.items()
+            if (shape := one.checkpoint.description.decoders.get(before)) is not None
+        },
     )
     made = Checkpoint(MultiHeadModel(first.model.encoder, networks), first.tokenizer, description)
     metrics = _metrics(opened)

@@ -47,7 +47,7 @@ def student(teacher: Checkpoint, encoder: PreTrainedModel, standing: Standing) -
         layers = spec.layers if isinstance(spec.layers, str) else standing.place(spec.layers)
         specs[name] = replace(spec, layers=layers)
         configs[name] = replace(configs[name], layers=layers, teacher=None)
-    model = checkpoints.assemble(encoder, specs, configs)
+    model = checkpoints.assemble(encoder, specs, configs, teacher.description.decoders)
     for name, network in model.networks.items():
         weights = teacher.model.networks[name].state_dict()
         if "reader.weights" in weights:
