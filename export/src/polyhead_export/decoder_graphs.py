@@ -178,9 +178,7 @@ def _feeds(shape: DecoderShape, sizes: tuple[int, int, int, int]) -> list[NDArra
     arrays: list[NDArray[Any]] = [random.integers(0, shape.vocabulary, (rows, new))]
     for tokens in (past, source):
         size = (rows, shape.heads, tokens, shape.head_size)
-        arrays += [
-            random.standard_normal(size).astype(np.float32) for _ in range(2 * shape.layers)
-        ]
+        arrays += [random.standard_normal(size).astype(np.float32) for _ in range(2 * shape.layers)]
     if shape.copies:
         arrays.append(random.integers(-1, shape.vocabulary, (rows, source)))
     return arrays

@@ -276,9 +276,7 @@ def select_plan(
     return SelectedPlan(best.plan, best.comparison, gate, _outcome(tried, best))
 
 
-def tried_plan(
-    plan: Plan, compare: Callable[[Plan], GraphComparison], limits: Limits
-) -> TriedPlan:
+def tried_plan(plan: Plan, compare: Callable[[Plan], GraphComparison], limits: Limits) -> TriedPlan:
     """Make the graph of a plan, run the validation texts through it, and hold it to the limits."""
     comparison = compare(plan)
     attempt = judge(plan.name, comparison.quality, limits, exact=plan.float_graph)

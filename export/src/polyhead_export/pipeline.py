@@ -278,7 +278,9 @@ class ExportPipeline:
         least = {g.file: variants.FP16_TOLERANCE for g in entries if g.precision == "fp16"}
         exported = {g.file: self._engine(folder, g) for g in entries}
         reference = self.checkpoint.engine()
-        return write_golden(folder / _GOLDEN, reference, exported, selected, least=least, steps=steps)
+        return write_golden(
+            folder / _GOLDEN, reference, exported, selected, least=least, steps=steps
+        )
 
     def certify(
         self, folder: Path, entries: Sequence[Graph], golden: Sequence[Encoding]

@@ -98,12 +98,18 @@ class Checkpoint:
     tokenizer: Tokenizer
     description: Description
 
-    def engine(self, *, on_overflow: OnOverflow = "window") -> Engine:
-        """An engine over the PyTorch model: one worker, since torch has threads of its own."""
+    def engine(self, *, on_overflow: OnOverflow = "window", writing: bool = True) -> Engine:
+        """An engine over the PyTorch model: one worker, since torch has threads of its own.
+
+        Args:
+            on_overflow: see `Engine`.
+            writing: whether it has the heads that write; they take long.
+        """
+        found = self.model.specs.items()
         return Engine(
             TorchBackend(self.model),
             self.tokenizer,
-            self.model.specs,
+            {name: spec for name, spec in found if writing or spec.generation is None},
             max_tokens=self.description.config.encoder.max_tokens,
             threads=1,
             batch_tokens=2048,
@@ -111,7 +117,7 @@ class Checkpoint:
             steps={
                 name: TorchStepBackend(network.decoder)
                 for name, network in self.model.networks.items()
-                if isinstance(network, GenerationNetwork)
+                if writing and isinstance(network, GenerationNetwork)
             },
         )
 

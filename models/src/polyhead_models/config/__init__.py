@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyhead_models.config.data import SPLITS, DataConfig
-from polyhead_models.config.heads import HeadConfig, TeacherConfig
+from polyhead_models.config.heads import DecoderConfig, HeadConfig, TeacherConfig
 from polyhead_models.config.whole import CardConfig, Config, EncoderConfig, TrainingConfig, load
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "CardConfig",
     "Config",
     "DataConfig",
+    "DecoderConfig",
     "EncoderConfig",
     "HeadConfig",
     "TeacherConfig",

@@ -14,8 +14,7 @@ from transformers import PreTrainedModel
 from polyhead.bundle import Generation
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_models import encoder as encoders
-from polyhead_models.config import HeadConfig
-from polyhead_models.config.heads import DecoderConfig
+from polyhead_models.config import DecoderConfig, HeadConfig
 from polyhead_models.errors import ConfigError
 from polyhead_models.generation import families
 from polyhead_models.generation.shape import DecoderShape

@@ -24,12 +24,12 @@ class GenerationMetric(DecisionMetric):
     ) -> dict[str, float]:
         """Means over the texts."""
         same = [
-            any(_words(result.text) == _words(text) for text in texts)
+            any(_joined(result.text) == _joined(text) for text in texts)
             for result, texts in zip(results, references, strict=True)
         ]
         found = rouge([result.text for result in results], references)
         return {**found, "exact": float(np.mean(same))}
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
+def _joined(text: str) -> str:
+    return "".join(text.split())

@@ -167,7 +167,7 @@ class MultiHeadTrainer(transformers.Trainer):
             if held:
                 self.train_dataset = with_vectors(model, rows, held, self._collate)
             if processes.index() == 0:
-                said = answers(untouched.engine(), self._examples, label="untouched")
+                said = answers(untouched.engine(writing=False), self._examples, label="untouched")
                 self._untouched = Untouched.of(model.specs, self._examples, said)
 
     def get_train_dataloader(self) -> DataLoader[Any]:

@@ -51,8 +51,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "pegasus": ("pegasus", BART | {"scale_embedding": True, "decoder_start_token_id": 0}),
     "marian": (
         "marian",
-        BART
-        | {"scale_embedding": True, "decoder_vocab_size": 300, "decoder_start_token_id": 0},
+        BART | {"scale_embedding": True, "decoder_vocab_size": 300, "decoder_start_token_id": 0},
     ),
 }
 
