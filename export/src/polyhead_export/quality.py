@@ -12,7 +12,7 @@ from tqdm import tqdm
 from polyhead import Engine, Prediction
 from polyhead.bundle import HeadQuality
 from polyhead.heads import HeadSpec, decoder
-from polyhead.text.encoding import Input
+from polyhead.text.encoding import Encoding, Input
 from polyhead_export.decisions import CHOOSING, Changes, Margin, compare, margin
 from polyhead_export.temperatures import LabelledLogits, with_temperature
 from polyhead_models.data.examples import Example

@@ -203,7 +203,7 @@ class HeadNetwork(nn.Module, ABC):
         """
         return None
 
-    def read_with(self, tokenizer: Tokenizer) -> None:  # noqa: B027  (most kinds need none)
+    def read_with(self, tokenizer: Tokenizer) -> None:
         """Give the tokenizer to kinds whose targets are texts, before `targets` is called."""
 
     @abstractmethod
