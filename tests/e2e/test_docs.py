@@ -184,6 +184,7 @@ DATACLASSES = [
     ("configuration.md", "## `[data.NAME]`", config.DataConfig),
     ("configuration.md", "## `[heads.NAME]`", config.HeadConfig),
     ("configuration.md", "### A layer of `hidden`", Dense),
+    ("configuration.md", "## `[heads.NAME.decoder]`", config.DecoderConfig),
     ("configuration.md", "## `[heads.NAME.teacher]`", config.TeacherConfig),
     ("configuration.md", "## `[training]`", config.TrainingConfig),
     ("configuration.md", "## `[card]`", config.CardConfig),

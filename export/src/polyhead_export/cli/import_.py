@@ -6,8 +6,9 @@ ONNX back end, or one of its .onnx files) becomes a bundle.
 SOURCE with PyTorch weights (a folder that save_pretrained wrote, or the id of a repository on the
 hub) becomes a checkpoint, which 'polyhead export' makes a bundle of. Known are
 *ForSequenceClassification (one label, several labels or a number), *ForTokenClassification and
-*ForQuestionAnswering of the common encoder families, encoders without a head, and folders of
-sentence-transformers.
+*ForQuestionAnswering of the common encoder families, encoders without a head, folders of
+sentence-transformers, and, with the decoder that writes, *ForConditionalGeneration of T5, mT5,
+BART, mBART and Pegasus, and MarianMTModel.
 
 Labels, special tokens and weights are kept. Token ids are compared with those of the transformers
 library on real texts, and so are the logits of PyTorch weights. What the files say is obeyed, or

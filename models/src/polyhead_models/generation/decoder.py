@@ -35,6 +35,8 @@ _FRESH = 0.02  # standard deviation of fresh weights, as in BERT
 class Decoder(nn.Module):
     """The layers, and what makes scores of tokens of their last vectors."""
 
+    distances: Tensor | None
+
     def __init__(self, shape: DecoderShape) -> None:
         """Make a decoder with random weights."""
         super().__init__()
@@ -146,6 +148,7 @@ class Decoder(nn.Module):
         )
         if self.shape.positions != "relative":
             return unseen[None, None]
+        assert self.distances is not None
         table = self.positions.weight[self.distances]
         return table[distance.clamp(0, self.shape.farthest)].permute(2, 0, 1)[None] + unseen
 
@@ -293,7 +296,8 @@ def _paired(arrays: Sequence[Tensor]) -> list[Memory]:
 
 def _split(x: Tensor, shape: DecoderShape) -> Tensor:
     """`(batch, tokens, heads * head_size)` into `(batch, heads, tokens, head_size)`."""
-    return x.unflatten(-1, (shape.heads, shape.head_size)).transpose(1, 2)
+    parts: Tensor = x.unflatten(-1, (shape.heads, shape.head_size))  # type: ignore[no-untyped-call]
+    return parts.transpose(1, 2)
 
 
 def _norm(shape: DecoderShape) -> nn.Module:

@@ -91,7 +91,7 @@ def build_encoder(config: PretrainedConfig, attention: str) -> PreTrainedModel:
 
 def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """The encoder of a model of such a family; it reads ids and a mask, and gives hidden states."""
-    found: PreTrainedModel = model.get_encoder()  # type: ignore[no-untyped-call, operator]
+    found: PreTrainedModel = model.get_encoder()
     return found
 
 
