@@ -111,12 +111,10 @@ class ReferenceModel:
             rows = self._rows[name]
             some = rows[:: -(-len(rows) // _SAMPLE)]
             if self.heads[name].generation is not None:
-                texts = engine.predict([self._inputs[i] for i in some], heads=[name])
-                own = zip(some, texts, strict=True)
-                found += [
-                    float(p[name].decision != self._answers.predictions[i][name].decision)
-                    for i, p in own
-                ]
+                answers = engine.predict([self._inputs[i] for i in some], heads=[name])
+                expected = (self._answers.predictions[i] for i in some)
+                both = zip(answers, expected, strict=True)
+                found += [float(a[name].decision != b[name].decision) for a, b in both]
                 continue
             own = engine.logits([self._inputs[i] for i in some])[name]
             found += [

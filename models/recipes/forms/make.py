@@ -1,7 +1,8 @@
 """20,000 sentences with a date and an amount, and both in a normal form; with a small encoder.
 
     python models/recipes/forms/make.py forms-data
-    POLYHEAD_DATA=$PWD/forms-data polyhead train models/recipes/forms/forms.toml -o checkpoints/forms
+    export POLYHEAD_DATA=$PWD/forms-data
+    polyhead train models/recipes/forms/forms.toml -o checkpoints/forms
 
 The encoder has random weights and a tokenizer in which each digit is a token: it learns with the
 decoder. The same seed gives the same files.

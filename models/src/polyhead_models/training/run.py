@@ -218,7 +218,7 @@ def _decoders(
 
 def _start_decoders(model: MultiHeadModel, begun: Mapping[str, Beginning]) -> None:
     """Give decoders the weights that they begin with."""
-    embedding = model.encoder.get_input_embeddings().weight.detach()  # type: ignore[no-untyped-call, operator]
+    embedding = model.encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
     for name, beginning in begun.items():
         network = model.networks[name]
         assert isinstance(network, GenerationNetwork)
