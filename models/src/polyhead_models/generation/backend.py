@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from polyhead_models.generation.decoder import Decoder, Memory
+from polyhead_models.generation.decoder import DecoderStack, Memory
 
 Floats = NDArray[np.float32]
 
@@ -19,8 +19,8 @@ class TorchStepBackend:
     """See `polyhead.inference.generation`: the same search in training as over a bundle."""
 
     def __init__(self, decoder: nn.Module) -> None:
-        """Use a `Decoder` as it is now; it is put in evaluation mode for each call."""
-        assert isinstance(decoder, Decoder)
+        """Use a `DecoderStack` as it is now; it is put in evaluation mode for each call."""
+        assert isinstance(decoder, DecoderStack)
         self._decoder = decoder
 
     def cross(self, states: Floats) -> list[Floats]:

@@ -32,7 +32,7 @@ _LEAST = 1e-30
 _FRESH = 0.02  # standard deviation of fresh weights, as in BERT
 
 
-class Decoder(nn.Module):
+class DecoderStack(nn.Module):
     """The layers, and what makes scores of tokens of their last vectors."""
 
     distances: Tensor | None
@@ -251,7 +251,7 @@ class RmsNorm(nn.Module):
 class Cross(nn.Module):
     """The module of the cross graph: states into keys and values, layer by layer."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: DecoderStack) -> None:
         """Use the layers of `decoder`."""
         super().__init__()
         self.decoder = decoder
@@ -264,7 +264,7 @@ class Cross(nn.Module):
 class Step(nn.Module):
     """The module of the step graph: tokens and caches into the scores of what comes next."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: DecoderStack) -> None:
         """Use the layers of `decoder`."""
         super().__init__()
         self.decoder = decoder

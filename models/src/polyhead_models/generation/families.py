@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from polyhead.bundle import Generation, limits
-from polyhead_models.generation.decoder import Decoder
+from polyhead_models.generation.decoder import DecoderStack
 from polyhead_models.generation.shape import DecoderShape
 
 FAMILIES = ("t5", "mt5", "bart", "mbart", "pegasus", "marian")
@@ -111,14 +111,14 @@ def load(place: str, *, attention: str = "eager") -> PreTrainedModel:
     return made.eval()  # type: ignore[no-any-return]
 
 
-def decoder_of(model: PreTrainedModel) -> Decoder:
+def decoder_of(model: PreTrainedModel) -> DecoderStack:
     """The decoder of a model with its language-model head, as ours with the same weights.
 
     Raises:
         ValueError: when it has a part that is not known here; says which.
     """
     shape = _shape(model)
-    made = Decoder(shape)
+    made = DecoderStack(shape)
     made.load_state_dict(_state(model, shape))
     made.eval()
     return made

@@ -15,7 +15,7 @@ from polyhead.bundle import Generation
 from polyhead.heads import HeadSpec
 from polyhead.text.encoding import Encoding
 from polyhead.text.tokenizer import Tokenizer
-from polyhead_models.generation.decoder import NOT_COPIED, Cross, Decoder, Step
+from polyhead_models.generation.decoder import NOT_COPIED, Cross, DecoderStack, Step
 from polyhead_models.generation.shape import DecoderShape
 from polyhead_models.heads.base import IGNORED, HeadNetwork
 from polyhead_models.heads.layers import Hidden
@@ -70,7 +70,7 @@ class GenerationNetwork(HeadNetwork):
         if decoder is None or decoder.width != width:
             found = "none" if decoder is None else f"one of width {decoder.width}"
             raise ValueError(f"decoder: found {found}, expected one of width {width}")
-        self.decoder = Decoder(decoder)
+        self.decoder = DecoderStack(decoder)
         self.pretrained = False
         self._tokenizer: Tokenizer | None = None
         self._told = False

@@ -16,7 +16,7 @@ from polyhead_models import encoder as encoders
 from polyhead_models.checkpoint import Checkpoint, Description
 from polyhead_models.config import Config, EncoderConfig, HeadConfig
 from polyhead_models.generation import families, starting
-from polyhead_models.generation.decoder import Decoder
+from polyhead_models.generation.decoder import DecoderStack
 from polyhead_models.heads.generation import GenerationNetwork
 from polyhead_models.importing import tokenizing
 from polyhead_models.importing.original import TOLERANCE
@@ -110,7 +110,7 @@ def _load(source: Source) -> Any:
 
 
 @torch.inference_mode()
-def _check(original: Any, made: Checkpoint, decoder: Decoder, *, where: str) -> float:
+def _check(original: Any, made: Checkpoint, decoder: DecoderStack, *, where: str) -> float:
     """Compare logits of an answer of random tokens to each of some texts.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from polyhead.inference.generation import Source, write
+from polyhead.inference.generation import SourceStates, write
 from polyhead_models import encoder as encoders
 from polyhead_models.generation import families
 from polyhead_models.generation.backend import TorchStepBackend
@@ -67,7 +67,7 @@ def test_answers_are_those_of_generate(writing: Any, settings: str) -> None:
     random = np.random.default_rng(2)
     texts = [torch.from_numpy(random.integers(3, 290, (1, n))) for n in (1, 5, 5, 9)]
     encoder = families.encoder_of(writing)
-    sources = [Source(encoder(input_ids=ids).last_hidden_state[0].numpy()) for ids in texts]
+    sources = [SourceStates(encoder(input_ids=ids).last_hidden_state[0].numpy()) for ids in texts]
     found = write(spec, TorchStepBackend(decoder), sources, max_tokens=TOKENS, **asked)
     for ids, written in zip(texts, found, strict=True):
         theirs = {THEIRS[name]: value for name, value in asked.items()}

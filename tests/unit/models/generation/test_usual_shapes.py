@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from polyhead.inference.generation import Source, write
+from polyhead.inference.generation import SourceStates, write
 from polyhead_models.generation import families
 from polyhead_models.generation.backend import TorchStepBackend
 
@@ -44,7 +44,7 @@ def test_tokens_are_equal(family: str, beams: int) -> None:
     random, encoder = np.random.default_rng(0), families.encoder_of(model)
     for _ in range(INPUTS):
         ids = torch.from_numpy(random.integers(5, 30_000, (1, random.integers(4, 40))))
-        source = Source(encoder(input_ids=ids).last_hidden_state[0].numpy())
+        source = SourceStates(encoder(input_ids=ids).last_hidden_state[0].numpy())
         backend = TorchStepBackend(decoder)
         (found,) = write(spec, backend, [source], max_tokens=TOKENS, beams=beams)
         expected = model.generate(ids, max_new_tokens=TOKENS, num_beams=beams, do_sample=False)
