@@ -17,6 +17,7 @@ from polyhead.bundle import (
     Bundle,
     Certificate,
     Collection,
+    DecoderGraphs,
     FileEntry,
     Gate,
     Golden,
@@ -204,6 +205,8 @@ def _part(
         for graph in manifest.graphs
     )
     files = {old.file: new.file for old, new in zip(manifest.graphs, graphs, strict=True)}
+    decoders = {name: _decoder(bundle, two, store) for name, two in manifest.decoders.items()}
+    files |= {two.step.file: decoders[n].step.file for n, two in manifest.decoders.items()}
     golden = json.dumps(plain(_golden(bundle.golden(), prefix, files)), ensure_ascii=False)
     picture = manifest.picture  # which may be gone, as the card may
     there = picture is not None and bundle.file(picture).exists()
@@ -224,7 +227,17 @@ def _part(
         calibration=_copied(bundle, manifest.calibration, store),
         gate=None if manifest.gate is None else _gate(manifest.gate, prefix),
         certificate=_certificate(manifest, files, stored),
+        decoders=_prefixed(decoders, prefix),
     )
+
+
+def _decoder(bundle: Bundle, two: DecoderGraphs, store: FileStore) -> DecoderGraphs:
+    """The graphs of a head that writes, in the new folder."""
+    cross, step = (
+        replace(each, **vars(store.put(bundle.file(each), each.file)))
+        for each in (two.cross, two.step)
+    )
+    return DecoderGraphs(cross=cross, step=step)
 
 
 def _certificate(

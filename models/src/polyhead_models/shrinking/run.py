@@ -90,6 +90,12 @@ def shrink(
     for head in heads or ():
         if head not in known:
             raise ShrinkError(f"{source}: no head {head!r}; it has {', '.join(known)}.")
+    if writing := [head for head in heads or known if known[head].generation is not None]:
+        raise ShrinkError(
+            f"{source}: the head {writing[0]!r} writes; its decoder reads the states of this"
+            " encoder and no others. Name the other heads, or take this one out with 'polyhead"
+            " heads remove'."
+        )
     names = [name for name in known if heads is None or name in heads]
     identity = settings.identity(source, names)
     if target.exists() and not overwrite:

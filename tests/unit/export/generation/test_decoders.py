@@ -19,6 +19,7 @@ from polyhead.heads import HeadSpec
 from polyhead.system.schema import parse
 from polyhead.text.tokenizer import Tokenizer
 from polyhead_export import decoder_graphs, graphs
+from polyhead_export.combining import combine
 from polyhead_export.decoders import DecoderFiles, sessions
 from polyhead_export.errors import ParityError
 from polyhead_export.gate import Limits
@@ -231,6 +232,10 @@ def test_a_bundle_writes_what_the_checkpoint_does_and_without_that_head_nothing_
     with checkpoints.load(source).engine() as trained, polyhead.load(tmp_path / "float") as own:
         for text in (*TEXTS, ""):
             assert own(text)["write"].text == trained(text)["write"].text
+        expected = own(TEXTS[0])["write"].text
+    combine([(tmp_path / "float", "x_")], tmp_path / "combined")
+    with polyhead.load(tmp_path / "combined", verify="golden") as combined:
+        assert combined(TEXTS[0])["x_write"].text == expected
     alone = replace(float_settings, heads=("topic",))
     manifest = export(source, tmp_path / "alone", alone, examples=texts)
     assert manifest.decoders == {}

@@ -22,6 +22,7 @@ from polyhead_models import checkpoint, config
 from polyhead_models.data.steps import schedule
 from polyhead_models.errors import ConfigError
 from polyhead_models.generation import starting
+from polyhead_models.generation.backend import TorchStepBackend
 from polyhead_models.generation.decoder import NOT_COPIED, Step
 from polyhead_models.generation.shape import DecoderShape
 from polyhead_models.heads.base import IGNORED
@@ -304,3 +305,24 @@ def test_metrics_compare_with_the_nearest_reference() -> None:
     found = METRICS["generation.v1"].score(results, [("2026-11-29",), ("a cat", "the late parcel")])
     assert found["exact"] == 0.5
     assert found["rougeL"] == pytest.approx(np.mean([1.0, 0.8]))
+
+
+def test_it_learns_in_bf16_too() -> None:
+    head, states = network(), torch.randn(2, 7, WIDTH)
+    batch = head.collate(rows((6, 3), (4, 5)), 7)
+    plain = head.loss(states, batch).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = head.train().loss(states, batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(plain, rel=0.05)
+    backend = TorchStepBackend(head.decoder)
+    with torch.autocast("cpu", torch.bfloat16):
+        cross = backend.cross(states[:, :4].numpy())
+        past = [np.zeros((2, HEADS, 0, SIZE), np.float32)] * 4
+        present = [np.zeros((2, HEADS, 1, SIZE), np.float32) for _ in past]
+        source = np.full((2, 4), 7)
+        scores, copied = backend.step(np.array([[2], [2]]), past, cross, source, present)
+    assert head.decoder.training
+    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-3)
+    assert copied is not None
+    assert all(array.any() for array in present)
