@@ -72,7 +72,13 @@ class Streams:
         self._gone.add(gone)
         self._idle.clear()
         try:
-            Thread(target=write, name="polyhead-stream", daemon=True).start()
+            try:
+                Thread(target=write, name="polyhead-stream", daemon=True).start()
+            except RuntimeError as problem:
+                raise QueueFull(
+                    f"the system has no thread for this answer: {problem}. Answer 503 and let the"
+                    " caller try again later."
+                ) from problem
             while True:
                 each = await found.get()
                 if isinstance(each, BaseException):

@@ -169,6 +169,20 @@ def test_too_many_streams_are_refused(writer_engine):
     assert run(slow, scenario) == 1
 
 
+def test_without_a_thread_a_stream_is_refused(writer_engine, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def scenario(batcher):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(QueueFull, match="no thread for this answer"):
+                await anext(batcher.stream(TEXT, "short"))
+        return await anext(batcher.stream(TEXT, "short"))
+
+    assert run(writer_engine, scenario)
+
+
 def test_what_is_wrong_is_raised_before_the_first_piece(writer_engine):
     async def scenario(batcher):
         for head, options, error in (
