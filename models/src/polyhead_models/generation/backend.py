@@ -62,6 +62,11 @@ class TorchStepBackend:
         share = None if copied is None else copied[:, 0].float().cpu().numpy()
         return scores[:, 0].float().cpu().numpy(), share
 
+    def info(self) -> dict[str, Any]:
+        """Version and device that are in use."""
+        device = self._decoder.embedding.weight.device
+        return {"backend": "torch", "torch": torch.__version__, "provider": device.type}
+
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         device = self._decoder.embedding.weight.device
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
