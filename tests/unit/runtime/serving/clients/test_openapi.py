@@ -168,11 +168,13 @@ def test_all_routes_are_described(demo, keys):
         re.sub(r":\w+}", "}", route.path): route.methods - {"HEAD"}
         for route in application(service).routes
     }
-    told = paths(["tiny"], service.settings)
+    told = paths(["tiny"], service.settings, streams=True)
     assert {
         path: {name.upper() for name in methods if name != "parameters"}
         for path, methods in told.items()
     } == routes
+    # Nothing to stream where no head writes.
+    assert told.keys() - paths(["tiny"], service.settings).keys() == {"/v1/stream"}
 
 
 def test_models_with_the_same_heads_are_told_apart(serve, demo, many_heads):
@@ -188,10 +190,12 @@ def test_models_with_the_same_heads_are_told_apart(serve, demo, many_heads):
         check_request(document, {**only_second, "model": "b"})
 
 
-def test_every_built_in_kind_has_a_schema_for_its_options(many_heads):
-    with polyhead.load(many_heads, threads=1) as engine:
-        kinds = {spec.kind for spec in engine.heads.values()}
-        assert kinds == set(schemas.RESULTS)
+def test_every_built_in_kind_has_a_schema_for_its_options(many_heads, writing):
+    kinds = set()
+    for bundle in (many_heads, writing):
+        with polyhead.load(bundle, threads=1) as engine:
+            kinds |= {spec.kind for spec in engine.heads.values()}
+    assert kinds == set(schemas.RESULTS)
 
 
 def test_names_of_heads_become_names_of_components():
