@@ -285,7 +285,8 @@ def _logits(
     with tqdm(total=len(texts), desc=label, unit="text", leave=False) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            for name, rows in engine.logits(chunk, heads=heads).items():
-                found[name] += rows
+            given = engine.logits(chunk)
+            for name in heads:
+                found[name] += given[name]
             bar.update(len(chunk))
     return found

@@ -9,6 +9,7 @@ from polyhead.heads import (
     Compressed,
     Embedding,
     Entities,
+    Generated,
     MultiLabel,
     Regression,
     Sentence,
@@ -60,6 +61,10 @@ def shortened(random):
     return Shortened((words(random),), 9)
 
 
+def written(random):
+    return (words(random),)
+
+
 def score(random):
     return float(random.uniform(-1, 1))
 
@@ -74,6 +79,7 @@ RESULTS = {
     "answer.v1": (answer, lambda ref: Answer(ref.texts[0], 0, 1, 1.0, 0.0, -1.0, ())),
     "summary.v1": (summary, lambda ref: Summary((Sentence(ref.texts[0], 0, 1, 1.0),))),
     "compress.v1": (shortened, lambda ref: Compressed(ref.texts[0], ())),
+    "generation.v1": (written, lambda texts: Generated(texts[0], -1.0, 3, True)),
     "embedding.v1": (score, twins),
     "classification.v1": (classification, lambda label: Classification(label, 1.0, {})),
     "multilabel.v1": (multilabel, lambda labels: MultiLabel(labels, {})),
