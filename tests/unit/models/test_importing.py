@@ -203,7 +203,10 @@ def test_what_is_no_encoder_is_named(other, load, name):
 def test_an_encoder_with_a_decoder_is_named_by_its_key(other, load):
     folder = other("BartModel", BART)
     edit(folder, is_encoder_decoder=True)
-    with pytest.raises(SourceError, match=r"is_encoder_decoder: found True.*polyhead knows \*ForConditionalGeneration of t5"):
+    with pytest.raises(
+        SourceError,
+        match=r"is_encoder_decoder: found True.*polyhead knows \*ForConditionalGeneration of t5",
+    ):
         load(folder)
 
 

@@ -24,6 +24,7 @@ from polyhead_models.shrinking import (
     reports,
     rounding,
     shrink,
+    stages,
     texts,
 )
 from polyhead_models.shrinking.anatomy import EncoderShape
@@ -182,6 +183,17 @@ def test_a_student_may_start_where_another_one_was(trained, text_file, costs, tm
     found = shrink(trained, tmp_path / "second", later)
     assert anatomy.shape_of(checkpoints.load(found.path).model.encoder) == EncoderShape(**SMALL)
     assert found.report["student"]["steps"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "factor"), [(1, 64, 1.0), (3, 384, 1.0), (3, 768, 0.5), (12, 768, 0.125)]
+)
+def test_larger_students_learn_at_smaller_rates(layers, hidden, factor):
+    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 2}
+    encoder = encoders.build(
+        {"model_type": "bert", "vocab_size": 8, "intermediate_size": 8, **sizes}
+    )
+    assert stages.gentler(SimpleNamespace(model=MultiHeadModel(encoder, {}))) == factor
 
 
 def test_a_student_may_be_shrunk_again(made, costs, tmp_path):

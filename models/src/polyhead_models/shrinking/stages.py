@@ -299,7 +299,7 @@ def task_phase(run: ShrinkRun, small: Checkpoint, standing: Standing, steps: int
     _learn(run, phase, small, rows, teacher, keep=True)
 
 
-def _gentler(small: Checkpoint) -> float:
+def gentler(small: Checkpoint) -> float:
     """Factor of the rates, which were tried on three layers of 384: more or wider ones diverge.
 
     Of matrices the rate goes with one over the width (Yang et al. 2022, arXiv 2203.03466); a
@@ -320,7 +320,7 @@ def _learn(
     keep: bool = False,
 ) -> float:
     """Train a student in place; where the run keeps its state, say how its heads are doing."""
-    phase = replace(phase, learning_rate=phase.learning_rate * _gentler(small))
+    phase = replace(phase, learning_rate=phase.learning_rate * gentler(small))
     labelled = {name for row in run.labelled for name in row.targets}
     trained = [name for name in small.model.specs if name in labelled]
     return learn(

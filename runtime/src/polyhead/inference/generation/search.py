@@ -6,6 +6,7 @@ could follow. Nothing here knows of other texts, so that an answer cannot depend
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ class Rules:
         return np.isin(tokens, self._ends)
 
 
-class Search:
+class Search(ABC):
     """One text's answers so far.
 
     Attributes:
@@ -108,6 +109,7 @@ class Search:
         """What the decoder reads next, int64 `(beams,)`."""
         return self._sequences[:, self._length]
 
+    @abstractmethod
     def advance(
         self, scores: NDArray[np.float32], copied: NDArray[np.float32] | None
     ) -> NDArray[np.int64]:
@@ -120,11 +122,10 @@ class Search:
         Returns:
             Of which row each beam is the continuation from now on, `(beams,)`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self) -> Written:
         """The answer, or the best so far."""
-        raise NotImplementedError
 
     def _copied_from(
         self, token: int, log_probability: float, copied: NDArray[np.float32], before: int
