@@ -78,11 +78,7 @@ def import_model(name: str, target: Path, options: ImportOptions) -> ImportedChe
     tokenizer, reference = tokenizing.read(source, options)
     compared = tokenizing.check(tokenizer, reference, where=source.name)
     encoder = originals.encoder(original, source)
-    if (last := max(tokenizer.vocabulary.values())) >= encoder.config.vocab_size:
-        raise SourceError(
-            f"{source.name}: its tokenizer has ids up to {last}, but its embeddings only"
-            f" {encoder.config.vocab_size} rows."
-        )
+    tokenizing.check_ids(tokenizer, encoder.config.vocab_size, where=source.name)
     head = _head(source, original, parts, options)
     max_tokens = source.max_tokens(encoders.capacity(encoder), options.max_tokens) or _LONGEST
     title, spec = head.meaning.title(options), head.meaning.spec(options, max_tokens)

@@ -69,6 +69,18 @@ def read(source: Source, options: ImportOptions) -> tuple[Tokenizer, PreTrainedT
     return Tokenizer.from_json(json.dumps(state), source.special_tokens), original
 
 
+def check_ids(tokenizer: Tokenizer, rows: int, *, where: str) -> None:
+    """Refuse a tokenizer with ids beyond the rows of its model's embeddings.
+
+    Raises:
+        SourceError: names both.
+    """
+    if (last := max(tokenizer.vocabulary.values())) >= rows:
+        raise SourceError(
+            f"{where}: its tokenizer has ids up to {last}, but its embeddings only {rows} rows."
+        )
+
+
 def check(ours: Tokenizer, original: PreTrainedTokenizerBase, *, where: str) -> int:
     """Compare ids, and of pairs token types, on `TEXTS` and on texts with every special token.
 

@@ -58,11 +58,7 @@ def checkpoint(
             f"{source.name}: {str(problem).rstrip('.')}. See config.json and"
             " generation_config.json."
         ) from problem
-    if known > encoder.config.vocab_size:
-        raise SourceError(
-            f"{source.name}: its tokenizer has ids up to {known - 1}, but its embeddings only"
-            f" {encoder.config.vocab_size} rows."
-        )
+    tokenizing.check_ids(tokenizer, encoder.config.vocab_size, where=source.name)
     limit = source.max_tokens(encoders.capacity(encoder), options.max_tokens) or _LONGEST
     title = options.head or "generation"
     spec = HeadSpec(
