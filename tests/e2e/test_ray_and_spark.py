@@ -119,15 +119,16 @@ def test_ray_serve(committed, tmp_path):
         "sys.stdout.write('ready\\n'); sys.stdout.flush()\n"
         "sys.stdin.read()\n"
     )
-    process = subprocess.Popen(
-        [python_of("RAY"), "-c", code],
-        env=surroundings(BUNDLE=str(committed), REPLICAS="1"),
-        cwd=ROOT / "examples" / "ray",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "log").open("wb"),
-        text=True,
-    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [python_of("RAY"), "-c", code],
+            env=surroundings(BUNDLE=str(committed), REPLICAS="1"),
+            cwd=ROOT / "examples" / "ray",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     try:
         while "ready" not in (line := process.stdout.readline()):
             assert line, (tmp_path / "log").read_text()
