@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 COUNTS = {"train": 20_000, "validation": 1_000, "test": 1_000}
 SEED = 20
@@ -135,7 +135,7 @@ def make(folder: Path) -> None:
         pad_token_id=0,
     )
     BertModel(config).save_pretrained(folder / "encoder")
-    made.save(str(folder / "encoder" / "tokenizer.json"))
+    PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(folder / "encoder")
 
 
 if __name__ == "__main__":

@@ -278,4 +278,22 @@ def fast_tokenizer(place: str, *, trust_remote_code: bool = False) -> PreTrained
     if Path(place).is_dir() and not any((Path(place) / name).is_file() for name in names):
         # Some classes of transformers 5 then make one of five special tokens.
         raise ValueError(f"it has none of the files {', '.join(names)}")
+    _check_kept(Path(place) / "tokenizer.json", made)
     return made
+
+
+def _check_kept(file: Path, made: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that is not the folder's: transformers 5 makes many of a vocabulary alone.
+
+    Where nothing names a class, it takes the one that belongs to the kind of encoder.
+    """
+    if not file.is_file():
+        return
+    states = file.read_text(encoding="utf-8"), made.backend_tokenizer.to_str()
+    meant, got = (json.loads(state).get("model", {}).get("type") for state in states)
+    if meant is not None and meant != got:
+        raise ValueError(
+            f"its tokenizer.json has a {meant} model, of which transformers makes a {got} model as"
+            f" {type(made).__name__}. Add a tokenizer_config.json with"
+            ' {"tokenizer_class": "PreTrainedTokenizerFast"}'
+        )
