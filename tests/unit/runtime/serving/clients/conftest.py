@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ import uvicorn
 import polyhead.serving
 
 
-@contextmanager
-def running(bundle: Any, **settings: Any) -> Iterator[str]:
+def running(bundle: Any, **settings: Any) -> AbstractContextManager[str]:
     """Answers at the address that it gives."""
-    app = polyhead.serving.app(bundle, threads=1, **settings)
+    return running_app(polyhead.serving.app(bundle, threads=1, **settings))
+
+
+@contextmanager
+def running_app(app: Any) -> Iterator[str]:
+    """The same for any application."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -43,6 +47,12 @@ def no_proxy() -> Iterator[None]:
 def serve() -> Callable[..., Any]:
     """Serves a bundle, or several: ``with serve(bundle, api_keys=("k",)) as address``."""
     return running
+
+
+@pytest.fixture(scope="session")
+def serve_app() -> Callable[..., Any]:
+    """Serves an application: ``with serve_app(app) as address``."""
+    return running_app
 
 
 @pytest.fixture(scope="module")

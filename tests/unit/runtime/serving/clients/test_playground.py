@@ -2,10 +2,12 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -320,3 +322,23 @@ def test_a_page_is_one_file(name):
     assert not re.search(r'<link rel="stylesheet"|<script src|https?://(?!www\.w3\.org)', html)
     assert len(re.findall("<style>|<script>", html)) == policy.count("sha256-")
     assert "unsafe" not in policy
+
+
+def test_the_page_of_the_example_shows_what_one_call_gives(visit, serve_app, writing, monkeypatch):
+    monkeypatch.setenv("BUNDLE", str(writing))
+    example = Path(__file__).parents[5] / "examples" / "inbox" / "page.py"
+    with serve_app(runpy.run_path(str(example))["app"]) as address:
+        page = visit(address)
+        page.get_by_label("A message").fill(f"{TEXT} {MARKUP}")
+        with page.expect_response("**/v1/predict"):
+            page.get_by_role("button", name="Read it").click()
+        with polyhead.load(writing, threads=1) as engine:
+            answer = engine(f"{TEXT} {MARKUP}")
+        shown = page.locator("#answers dd").all_inner_texts()
+    told = dict(zip(answer, shown, strict=True))
+    assert told["topic"].startswith(answer["topic"].label)
+    assert told["short"].removesuffix(" …") == answer["short"].text
+    for span in answer["entities"].spans:
+        assert f"{span.text} {span.label}" in told["entities"]
+    for piece in answer["copy"].copied:
+        assert piece.text in told["copy"]

@@ -3,8 +3,10 @@
 import argparse
 import json
 import re
+import runpy
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -15,6 +17,7 @@ from polyhead.serving.http.problems import RequestError, status_of
 
 ROOT = Path(__file__).parents[5]
 EXAMPLES = ROOT / "examples" / "serve"
+INBOX = ROOT / "examples" / "inbox"
 GUIDE = (ROOT / "docs" / "guides" / "http.md").read_text(encoding="utf-8")
 
 
@@ -84,3 +87,25 @@ def test_the_image_runs_what_there_is():
     program, command, *words = json.loads(entry)
     assert (program, command) == ("polyhead", "serve")
     assert parsed(words).host == "0.0.0.0"
+
+
+def test_a_note_is_the_topic_and_what_is_looked_up(tmp_path):
+    runpy.run_path(str(INBOX / "notes.py"))["write"](tmp_path / "inbox")
+    rows = (tmp_path / "inbox" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 400
+    for row in map(json.loads, rows):
+        topic, _, facts = row["note"].partition(": ")
+        assert topic == row["topic"].replace("_", " ")
+        assert all(fact in row["text"] for fact in facts.split(", "))
+    assert any(json.loads(row)["note"].count(", ") == 2 for row in rows)
+
+
+def test_one_call_of_the_inbox_classifies_extracts_and_sums_up(writing, run_app, monkeypatch):
+    monkeypatch.setenv("BUNDLE", str(writing))
+    with run_app(runpy.run_path(str(INBOX / "page.py"))["app"]) as url:
+        assert "<title>Inbox</title>" in httpx.get(url, trust_env=False).text
+        body = {"text": "Anna lives in Oslo."}
+        found = httpx.post(f"{url}/api/v1/predict", json=body, trust_env=False, timeout=60)
+    assert {"label", "spans", "finished"} <= {
+        key for a in found.json()["heads"].values() for key in a
+    }
