@@ -85,9 +85,9 @@ class DecoderFiles:
             scores: whether the linear that gives the scores is int8, too.
         """
         for name, both in self._float.items():
-            vocabulary = self._networks[name].decoder.shape.vocabulary
+            shape = self._networks[name].decoder.shape
             for part, traced in zip(_PARTS, both, strict=True):
-                kept = None if scores else vocabulary
+                kept = None if scores else shape.shortlist or shape.vocabulary
                 model = _quantised(traced, kept)
                 model = graphs.lowered(model) if target == "ort-cpu" else model
                 graphs.save(model, path(self._folder, name, part, "int8"))

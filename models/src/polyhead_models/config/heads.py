@@ -47,15 +47,18 @@ class DecoderConfig:
         heads: of each attention; None takes as many as the encoder has.
         inner: width of the feed-forward part; None takes four times the encoder's.
         copies: whether it can copy tokens of the text, so that names and numbers come through.
+        shortlist: most tokens that it generates, at least 1: the end, and those that training
+            targets have most often. All others it can only copy. None for all.
     """
 
     layers: int = 2
     heads: int | None = None
     inner: int | None = None
     copies: bool = True
+    shortlist: int | None = None
 
     def __post_init__(self) -> None:
-        ranges.check(self, "at least 1", "layers", "heads", "inner")
+        ranges.check(self, "at least 1", "layers", "heads", "inner", "shortlist")
 
 
 @dataclass(frozen=True, kw_only=True)

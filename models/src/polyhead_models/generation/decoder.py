@@ -29,6 +29,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
 }
 _LEAST = 1e-30
+_NEVER = -1e9
 _FRESH = 0.02  # standard deviation of fresh weights, as in BERT
 
 
@@ -36,6 +37,7 @@ class DecoderStack(nn.Module):
     """The layers, and what makes scores of tokens of their last vectors."""
 
     distances: Tensor | None
+    shortlist: Tensor | None
 
     def __init__(self, shape: DecoderShape) -> None:
         """Make a decoder with random weights."""
@@ -62,6 +64,14 @@ class DecoderStack(nn.Module):
         if shape.positions == "fixed":
             self.positions.weight.requires_grad = False
         self.register_buffer("distances", _buckets(shape), persistent=False)
+        kept = None if shape.shortlist is None else torch.arange(shape.shortlist)
+        self.register_buffer("shortlist", kept)
+
+    @torch.no_grad()
+    def generate_only(self, tokens: Tensor) -> None:
+        """Set the shortlist: ids, int64 `(shortlist,)`."""
+        assert self.shortlist is not None
+        self.shortlist.copy_(tokens)
 
     def cross(self, states: Tensor) -> list[Memory]:
         """The encoder's states, `(batch, source, width)`, as keys and values of each layer."""
@@ -119,11 +129,13 @@ class DecoderStack(nn.Module):
         """
         shape = self.shape
         weight = self.embedding.weight if shape.tied else self.output.weight
+        if self.shortlist is not None:
+            weight = weight[self.shortlist]
         logits = functional.linear(vectors, weight)
         if shape.score_bias:
             logits = logits + self.score_bias
         if not shape.copies or source is None:
-            return logits, None
+            return self._spread(logits, _NEVER), None
         query = _split(self.pointer(vectors), shape)
         products = (query @ cross[0].transpose(2, 3)).sum(dim=1).float()
         copied = (source != NOT_COPIED)[:, None, :].to(products.dtype)
@@ -133,7 +145,15 @@ class DecoderStack(nn.Module):
         share = share * torch.sigmoid(self.gate(vectors).float())
         generated = torch.softmax(logits.float(), dim=-1) * (1.0 - share.sum(-1, keepdim=True))
         ids = source.clamp(min=0)[:, None, :].expand(-1, vectors.shape[1], -1)
-        return torch.log(generated.scatter_add(2, ids, share).clamp(min=_LEAST)), share
+        both = self._spread(generated, 0.0).scatter_add(2, ids, share)
+        return torch.log(both.clamp(min=_LEAST)), share
+
+    def _spread(self, values: Tensor, other: float) -> Tensor:
+        """Values of the tokens that are generated, at their places among all, `(…, vocabulary)`."""
+        if self.shortlist is None:
+            return values
+        every = values.new_full((*values.shape[:-1], self.shape.vocabulary), other)
+        return every.index_copy(2, self.shortlist, values)
 
     @property
     def _layers(self) -> list[DecoderLayer]:

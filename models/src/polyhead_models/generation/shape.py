@@ -35,6 +35,7 @@ class DecoderShape:
         tied: whether scores are products with the embedding.
         score_bias: whether each score has a bias, which is not trained.
         copies: whether it can copy tokens of the source (See et al. 2017).
+        shortlist: how many tokens it generates, of all that it reads and may copy; None for all.
         dropout: in training.
     """
 
@@ -62,4 +63,5 @@ class DecoderShape:
     tied: bool = True
     score_bias: bool = False
     copies: bool = False
+    shortlist: int | None = None
     dropout: float = 0.1

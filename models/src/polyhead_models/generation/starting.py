@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -34,11 +36,13 @@ class Beginning:
         shape: what it is made of.
         generation: how it writes.
         weights: of the encoder's own; None for a new one.
+        shortlist: ids of the tokens that a new one generates, int64; None for all.
     """
 
     shape: DecoderShape
     generation: Generation
     weights: Mapping[str, Tensor] | None = None
+    shortlist: Tensor | None = None
 
 
 def own(encoder: str, tokenizer: Tokenizer) -> Beginning:
@@ -83,11 +87,19 @@ def limited(beginning: Beginning, head: HeadConfig) -> Beginning:
     return replace(beginning, generation=generation)
 
 
-def new(encoder: PreTrainedModel, tokenizer: Tokenizer, head: HeadConfig) -> Beginning:
+def new(
+    encoder: PreTrainedModel, tokenizer: Tokenizer, head: HeadConfig, targets: Iterable[str]
+) -> Beginning:
     """A decoder with random weights but for its embedding, which is the encoder's.
 
     It writes the encoder's tokens: begins after the special token before a text, or the one behind
     where there is none before, and ends with the one behind.
+
+    Args:
+        encoder: whose states it reads.
+        tokenizer: of the encoder.
+        head: what is asked for.
+        targets: what it is to write in training; read for a shortlist only.
 
     Raises:
         ConfigError: when the tokenizer puts no special token behind a text, or the heads do not fit
@@ -108,6 +120,11 @@ def new(encoder: PreTrainedModel, tokenizer: Tokenizer, head: HeadConfig) -> Beg
             f"decoder: heads: found {heads}, expected a divisor of the encoder's width, {width}."
         )
     longest = head.longest or LONGEST
+    shortlist = None
+    if asked.shortlist is not None:
+        counts = Counter(i for e in tokenizer.encode([*targets]) for i in e.ids[e.body].tolist())
+        often = [token for token, _ in counts.most_common() if token != frame[-1]]
+        shortlist = torch.tensor(sorted([frame[-1], *often[: asked.shortlist - 1]]))
     shape = DecoderShape(
         vocabulary=known_tokens(tokenizer),
         width=width,
@@ -119,6 +136,7 @@ def new(encoder: PreTrainedModel, tokenizer: Tokenizer, head: HeadConfig) -> Beg
         attention_scale=(width // heads) ** -0.5,
         embedding_norm=True,
         copies=asked.copies,
+        shortlist=None if shortlist is None else len(shortlist),
         dropout=head.dropout,
     )
     generation = Generation(
@@ -134,7 +152,7 @@ def new(encoder: PreTrainedModel, tokenizer: Tokenizer, head: HeadConfig) -> Beg
         copies=shape.copies,
         windows="all",
     )
-    return Beginning(shape, generation)
+    return Beginning(shape, generation, shortlist=shortlist)
 
 
 def known_tokens(tokenizer: Tokenizer) -> int:

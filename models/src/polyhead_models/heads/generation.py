@@ -147,6 +147,8 @@ class GenerationNetwork(HeadNetwork):
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of the tokens that are known, with label smoothing; 0 for none.
 
+        What a decoder with a shortlist can neither generate nor copy does not count.
+
         Args:
             logits: the states, `(batch, tokens, width)`.
             targets: as `collate` makes them.
@@ -164,12 +166,21 @@ class GenerationNetwork(HeadNetwork):
         vectors, _ = self.decoder(before, (), cross, source != IGNORED)
         copied = source.masked_fill(source == IGNORED, NOT_COPIED)
         scores, _ = self.decoder.scores(vectors, cross[-1], copied)
-        return functional.cross_entropy(
-            scores.float().flatten(0, 1),
-            labels.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=self.label_smoothing,
-        )
+        return self._cross_entropy(scores.float(), labels, copied)
+
+    def _cross_entropy(self, scores: Tensor, labels: Tensor, copied: Tensor) -> Tensor:
+        """The mean over tokens that can be written; smoothing spreads over those it generates."""
+        counted, shortlist = labels != IGNORED, self.decoder.shortlist
+        if shortlist is not None:
+            written = torch.isin(labels, shortlist)
+            if self.decoder.shape.copies:
+                written |= (labels[:, :, None] == copied[:, None, :]).any(dim=2)
+            counted &= written
+        logs = functional.log_softmax(scores, dim=-1)[counted]
+        right = logs.gather(1, labels[counted][:, None])[:, 0]
+        every = logs if shortlist is None else logs[:, shortlist]
+        smooth = self.label_smoothing
+        return -((1 - smooth) * right + smooth * every.mean(dim=1)).sum() / max(1, len(right))
 
     def cross(self) -> nn.Module:
         """States into keys and values; see `polyhead_models.generation.decoder.Cross`."""

@@ -174,12 +174,13 @@ def prepare(
             NETWORKS[spec.kind].outputs(spec, width)
         except ValueError as problem:
             raise ConfigError(f"heads.{name}: {problem}.") from problem
-    begun = _decoders(config, encoder, tokenizer)
+    references = data.references(config, train_set)
+    begun = _decoders(config, encoder, tokenizer, references)
     specs |= {n: replace(specs[n], generation=each.generation) for n, each in begun.items()}
     shapes = {name: each.shape for name, each in begun.items()}
     model = checkpoints.assemble(encoder, specs, config.heads, shapes)
     _start_decoders(model, begun)
-    _set_losses(config, model, data.references(config, train_set))
+    _set_losses(config, model, references)
     return Checkpoint(
         model=model,
         tokenizer=tokenizer.reading(config.encoder.special_tokens),
@@ -195,7 +196,10 @@ def prepare(
 
 
 def _decoders(
-    config: Config, encoder: PreTrainedModel, tokenizer: Tokenizer
+    config: Config,
+    encoder: PreTrainedModel,
+    tokenizer: Tokenizer,
+    references: Mapping[str, Sequence[Any]],
 ) -> dict[str, Beginning]:
     """What the decoders of heads that write begin with.
 
@@ -210,7 +214,8 @@ def _decoders(
                 taken = taken or starting.own(name, tokenizer)
                 found[title] = starting.limited(taken, head)
             elif head.decoder is not None:
-                found[title] = starting.new(encoder, tokenizer, head)
+                targets = [texts[0] for texts in references.get(title, ())]
+                found[title] = starting.new(encoder, tokenizer, head, targets)
         except ConfigError as problem:
             raise ConfigError(f"heads.{title}: {problem}") from problem
     return found
@@ -222,6 +227,8 @@ def _start_decoders(model: MultiHeadModel, begun: Mapping[str, Beginning]) -> No
     for name, beginning in begun.items():
         network = model.networks[name]
         assert isinstance(network, GenerationNetwork)
+        if beginning.shortlist is not None:
+            network.decoder.generate_only(beginning.shortlist)
         if beginning.weights is not None:
             network.decoder.load_state_dict(beginning.weights)
         elif embedding.shape[1] == beginning.shape.width:

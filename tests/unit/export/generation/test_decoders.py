@@ -38,6 +38,7 @@ from polyhead_models.model import MultiHeadModel
 WIDTH, HEADS, SIZE, WORDS = 16, 4, 4, 50
 SHAPES: dict[str, dict[str, Any]] = {
     "copies": {"copies": True},
+    "shortlist": {"copies": True, "shortlist": 12},
     "relative": {
         "positions": "relative",
         "norm": "rms",
@@ -175,7 +176,7 @@ def source(wordpiece_json: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
             kind="generation", data="x", target="y", decoder=DecoderConfig(layers=1), longest=6
         ),
     }
-    begun = starting.new(encoder, tokenizer, heads["write"])
+    begun = starting.new(encoder, tokenizer, heads["write"], ())
     specs = {
         "topic": HeadSpec(
             kind="classification.v1",

@@ -165,6 +165,46 @@ def test_the_loss_is_the_one_of_each_token_by_itself(copies: bool) -> None:
     assert float(head.loss(states, batch)) != pytest.approx(plain, rel=1e-4)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("copies", [True, False])
+def test_of_a_shortlist_others_are_only_copied(copies: bool) -> None:
+    head, states = network(copies=copies, shortlist=4), torch.randn(1, 3, WIDTH)
+    head.decoder.generate_only(torch.tensor([3, 8, 9, 20]))
+    vectors, _ = head.decoder(torch.tensor([[2]]), (), cross := head.decoder.cross(states))
+    scores, _ = head.decoder.scores(vectors, cross[-1], torch.tensor([[NOT_COPIED, 8, 30]]))
+    found = torch.softmax(scores[0, 0], -1)
+    written = [3, 8, 9, 20, *([30] if copies else [])]
+    assert float(found[written].sum()) == pytest.approx(1, abs=1e-5)
+    assert (found[written] > 1e-4).all()
+
+
+@torch.inference_mode()
+def test_the_loss_leaves_out_what_a_shortlist_can_not_write() -> None:
+    head, states = network(shortlist=4), torch.randn(1, 3, WIDTH)
+    head.decoder.generate_only(torch.tensor([3, 8, 9, 20]))
+    head.label_smoothing = 0.2
+    targets = torch.tensor([[[NOT_COPIED, 8, 30, IGNORED], [9, 30, 40, 3]]])
+    before, cross = torch.tensor([[2, 9, 30, 40]]), head.decoder.cross(states)
+    vectors, _ = head.decoder(before, (), cross)
+    scores, _ = head.decoder.scores(vectors, cross[-1], targets[:, 0, :3])
+    logs = torch.log_softmax(scores[0], -1)[[0, 1, 3]]  # 40 stands nowhere
+    right = logs[torch.arange(3), torch.tensor([9, 30, 3])]
+    expected = -(0.8 * right + 0.2 * logs[:, [3, 8, 9, 20]].mean(-1)).mean()
+    assert float(head.loss(states, targets)) == pytest.approx(float(expected), rel=1e-4)
+    targets[0, 1] = 40
+    assert float(head.loss(states, targets)) == 0.0
+
+
+def test_a_shortlist_has_the_end_and_what_targets_have_most_often(wordpiece: Tokenizer) -> None:
+    decoder, ids = config.DecoderConfig(shortlist=3), wordpiece.vocabulary
+    head = config.HeadConfig(**{**TASK, "decoder": decoder})
+    texts = ["the parcel was late", "the parcel", "the thanks"]
+    begun = starting.new(_over(network()).encoder, wordpiece, head, texts)
+    assert begun.shortlist is not None
+    assert set(begun.shortlist.tolist()) == {ids["[SEP]"], ids["the"], ids["parcel"]}
+    assert begun.shape.shortlist == 3
+
+
 def test_a_batch_without_a_target_costs_nothing() -> None:
     head, states = network(), torch.randn(2, 7, WIDTH, requires_grad=True)
     loss = head.loss(states, head.collate([None, None], 7))
@@ -210,9 +250,10 @@ def test_it_trains_beside_another_head_and_a_stopped_run_ends_the_same(
     stopped_at: Callable[..., AbstractContextManager[None]],
     tmp_path: Path,
 ) -> None:
+    task = {**TASK, "target": "form", "decoder": {"layers": 1, "shortlist": 20}}
     settings: dict[str, Any] = {
         "training": {"epochs": 16, "batch_tokens": 128, "learning_rate": 3e-3},
-        "heads": {"rewrite": {**TASK, "target": "form"}, "entities": None, "embedding": None},
+        "heads": {"rewrite": task, "entities": None, "embedding": None},
     }
     made = config.load(write_config(tmp_path, **settings))
     for file in (tmp_path / "data").iterdir():
@@ -274,7 +315,7 @@ def test_a_tokenizer_without_an_end_token_is_refused(wordpiece_json: str) -> Non
     tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
     head = config.HeadConfig(**{**TASK, "decoder": config.DecoderConfig()})
     with pytest.raises(ConfigError, match="no special token behind a text"):
-        starting.new(_over(network()).encoder, tokenizer, head)
+        starting.new(_over(network()).encoder, tokenizer, head, ())
 
 
 def test_an_own_decoder_learns_at_the_rate_of_the_encoder() -> None:
