@@ -119,6 +119,20 @@ def test_what_is_copied_is_probable_as_often_as_it_stands_there() -> None:
 
 
 @torch.inference_mode()
+def test_a_decoder_that_is_sure_to_copy_keeps_the_digits_of_the_rest() -> None:
+    head, states = network(), torch.randn(1, 4, WIDTH)
+    head.decoder.gate.bias.fill_(12.0)
+    source, answer = torch.tensor([[NOT_COPIED, 7, 9, 7]]), torch.tensor([[2]])
+    ((scores, _),) = steps(head, states, source, answer)
+    vectors, _ = head.decoder(answer, (), head.decoder.cross(states))
+    logits = vectors[0, 0] @ head.decoder.embedding.weight.T
+    gate = head.decoder.gate(vectors[0, 0])
+    expected = torch.log_softmax(logits, -1) + torch.nn.functional.logsigmoid(-gate)
+    generated = [i for i in range(WORDS) if i not in (7, 9)]
+    assert float((scores[0] - expected)[generated].abs().max()) < 1e-4
+
+
+@torch.inference_mode()
 def test_caches_change_nothing() -> None:
     head, states = network(), torch.randn(2, 6, WIDTH)
     source, answer = torch.randint(0, WORDS, (2, 6)), torch.randint(0, WORDS, (2, 5))
