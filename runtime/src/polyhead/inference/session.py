@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -159,11 +160,11 @@ class OnnxSession:
         """Read the graph now, where this process has not; raises what the constructor raises."""
         self._session.get(self._make)
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Free it in the thread that used it last, and give its memory back."""
-        made = self._session.made if hasattr(self, "_session") else {}
-        if made:
-            made.clear()
+        # When the interpreter ends, the names of modules may be None already.
+        if not ending() and hasattr(self, "_session") and self._session.made:
+            self._session.made.clear()
             memory.give_back()
 
     def _make(self) -> ort.InferenceSession:
