@@ -248,7 +248,7 @@ def test_a_pickled_engine_writes_the_same(writer_engine):
 
 def test_more_states_than_are_kept_are_written_in_between(writer_engine, monkeypatch):
     expected = writer_engine.predict(TEXTS)
-    monkeypatch.setattr("polyhead._model._WAITING_BYTES", 100)
+    monkeypatch.setattr("polyhead._call.writing._WAITING_BYTES", 100)
     assert writer_engine.predict(TEXTS) == expected
 
 
