@@ -164,12 +164,13 @@ class Engine:
                 f"head={head!r}: a head of the kind {model.specs[head].kind} writes no text piece"
                 f" by piece; those that do: {', '.join(model.writers) or 'none'}."
             )
-        if options.get("beams", 1) != 1:
+        checked_options({head: options}, model)
+        if options.get("beams") not in (None, 1):
             raise InvalidSetting(
                 f"beams={options['beams']!r}: a stream is written by greedy search, since beams"
                 " change their minds. Ask predict for beams."
             )
-        chosen = checked_options({head: {**options, "beams": 1}}, model)
+        chosen = {head: {**options, "beams": 1}}
         call = Call(self._scheduler, self._policy, requested(head, model), chosen)
         return call.pieces(call.encode([text]), wanted)
 
@@ -253,7 +254,8 @@ class Engine:
             errors: ``"raise"``: one input that cannot be used, such as None or NaN, stops the call
                 before anything is computed; ``"return"``: its error is put in its place, the others
                 are answered. So is the `GraphError` of an input for which the graph gives no
-                finite logits.
+                finite logits or a decoder no finite scores, and the `InvalidSetting` of one that
+                is too long for the options of a head that writes.
             wanted: says by the index of a text whether its answer is still wanted, as after a
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon

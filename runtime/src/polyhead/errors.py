@@ -179,6 +179,14 @@ class MissingExtra(PolyheadError, ImportError):
     """An optional library is not installed; the message says how to install it."""
 
 
+def of_input(problem: PolyheadError, index: int) -> PolyheadError:
+    """A new error with the same message, of one text of the caller's list."""
+    own = type(problem)(f"input {index}: {problem}")
+    if isinstance(own, InputError):
+        own.index = index
+    return own
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for messages: ``" Did you mean 'epochs'?"``, or an empty string when nothing is near.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polyhead._call.request import NO_OPTIONS, GraphRun, HeadRequest, Options
 from polyhead._call.writing import WaitingTexts
-from polyhead.errors import InputError
+from polyhead.errors import InputError, of_input
 from polyhead.heads.base import Result
 from polyhead.heads.generation import Generated
 from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
@@ -97,7 +97,7 @@ class Call:
         """What `Engine.predict` returns; `answered_by` is told, by row and head, who did.
 
         Raises:
-            GraphError: for logits that are no numbers, unless errors are returned.
+            GraphError: for logits and scores that are no numbers, unless errors are returned.
         """
         found = list(encoded)
         results: dict[int, dict[str, Result]] = defaultdict(dict)
@@ -105,10 +105,12 @@ class Call:
 
         def write() -> None:
             for name, row, answer in waiting.written(self.options, self.wanted):
-                if answer is None:
-                    found[row] = None
-                else:
+                if isinstance(answer, Generated):
                     results[row][name] = answer
+                elif answer is not None and self.errors == "raise":
+                    raise of_input(answer, row)
+                else:
+                    found[row] = None if answer is None else of_input(answer, row)
 
         for job, logits in self.computed(found, results):
             for row in job.rows:

@@ -17,7 +17,7 @@ from polyhead.bundle.collection import ROLES, TEACHER
 from polyhead.bundle.head_spec import check_name
 from polyhead.errors import GraphError, InvalidSetting, UnknownHead, nearest
 from polyhead.heads import Decoder
-from polyhead.heads.base import Result, decoded
+from polyhead.heads.base import Result, decoded, unreadable
 from polyhead.heads.generation import Generated
 from polyhead.inference.scheduler import Arrays, Job, Pass
 from polyhead.prediction import Prediction
@@ -67,6 +67,8 @@ class GraphRun(Pass):
         Of a head that writes, it is what stands in its place until that is done.
         """
         if name in self.writers:
+            if logits.shape[:-1] != (len(encoding.ids),):
+                raise unreadable(name, logits, encoding, row)
             return _UNWRITTEN
         result = decoded(name, decoder, logits, encoding, settings, row)
         least = self.thresholds.get(name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polyhead._call.request import GraphRun
 from polyhead._model import Writer
+from polyhead.errors import PolyheadError, of_input
 from polyhead.heads.generation import Generated
 from polyhead.inference.generation import Writing, together
 from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
@@ -43,7 +44,7 @@ class WaitingTexts:
 
     def written(
         self, settings: Mapping[str, Mapping[str, Any]], wanted: Wanted | None
-    ) -> Iterator[tuple[str, int, Generated | None]]:
+    ) -> Iterator[tuple[str, int, Generated | PolyheadError | None]]:
         """Have all of them written; they wait no longer.
 
         Args:
@@ -51,7 +52,7 @@ class WaitingTexts:
             wanted: asked for the rows of a text before each token; None for all.
 
         Returns:
-            Head, row and answer; None for a text that is not wanted any more.
+            Head, row and answer; why there is none; None for a text that is not wanted any more.
         """
 
         def is_wanted(job: Job[GraphRun]) -> bool:
@@ -66,8 +67,8 @@ class WaitingTexts:
             writer, writings = _writings(name, texts, settings.get(name, {}))
             for writing in self._scheduler.in_turns(writings, step):
                 for job, search in zip(writing.texts, writing.searches, strict=True):
-                    answer = None
-                    if not search.dropped:
+                    answer: Generated | PolyheadError | None = search.problem
+                    if answer is None and not search.dropped:
                         answer = writer.result(search.written(), job.encoding)
                     for row in job.rows:
                         yield name, row, answer
@@ -84,6 +85,8 @@ class WaitingTexts:
             if wanted is not None and not wanted():
                 return
             self._scheduler.in_a_place(writing.advance)
+            if search.problem is not None:
+                raise of_input(search.problem, 0)
             now = writer.tokenizer.decode(search.written().ids)
             # Held back is what the next token may still change, such as half a character.
             if now.startswith(before) and before.startswith(told) and before != told:

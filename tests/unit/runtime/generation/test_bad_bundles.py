@@ -133,6 +133,28 @@ def test_caches_that_grow_otherwise_than_by_the_new_tokens_are_refused(writing_c
         load(writing_copy)
 
 
+def test_a_graph_with_fewer_positions_than_tokens_is_refused(writing_copy, edit_json):
+    def edit(manifest):
+        manifest["heads"]["copy"]["generation"].update(max_tokens=41)
+        manifest["heads"]["short"]["generation"].update(max_tokens=42)
+
+    edit_json(writing_copy / "manifest.json", edit)
+    load(writing_copy, heads=["copy"]).close()
+    with pytest.raises(GraphError, match=r"short\.step\.onnx: cannot write max_tokens=42"):
+        load(writing_copy)
+
+
+def test_an_output_that_is_no_states_of_tokens_is_refused(writing_copy, edit_json):
+    def edit(manifest):
+        manifest["heads"]["short"]["output"] = "logits/embedding"  # as wide, but one a text
+
+    edit_json(writing_copy / "manifest.json", edit)
+    with load(writing_copy) as engine:
+        for text in ("anna", "the parcel was late . " * 20):
+            with pytest.raises(GraphError, match="'short' cannot read the graph's logits"):
+                engine(text)
+
+
 def test_weights_that_are_no_numbers_are_refused(writing_copy, reseal):
     model = onnx.load(writing_copy / "short.step.onnx")
     for weight in model.graph.initializer:

@@ -15,6 +15,7 @@ from polyhead.inference.session import OnnxSession
 
 _FLOAT, _INT = "tensor(float)", "tensor(int64)"
 _ROWS = 5  # of which kernels compute some in another way than one
+_MOST_BYTES = 2**28  # of caches that are made to try whether a graph writes so many tokens
 _Declared = tuple[str, tuple[int | None, ...]]
 """Type and shape of an input or output; None for any size."""
 
@@ -60,6 +61,7 @@ class DecoderSessions:
             _check(where, "inputs", taken, session.inputs, session)
             _check(where, "outputs", given, session.outputs, session)
         self.rows_alike = self._probe(hidden)
+        self._check_last_token(hidden)
 
     def cross(self, states: Floats) -> list[Floats]:
         """See `StepBackend.cross`."""
@@ -110,6 +112,25 @@ class DecoderSessions:
             if not all(np.array_equal(a[own], b) for a, b in zip(both, alone, strict=True)):
                 return False
         return True
+
+    def _check_last_token(self, hidden: int) -> None:
+        """Whether a graph has a position for the last token of the longest answer."""
+        spec = self._spec
+        if spec.token_bytes * spec.max_tokens > _MOST_BYTES:
+            return
+        cross = self.cross(np.zeros((1, 1, hidden), np.float32))
+        past, present = (
+            [np.zeros((1, spec.heads, count, spec.head_size), np.float32) for _ in cross]
+            for count in (spec.max_tokens - 1, spec.max_tokens)
+        )
+        token = np.array([[spec.start]])
+        try:
+            self.step(token, past, cross, token if spec.copies else None, present)
+        except GraphError as problem:
+            raise GraphError(
+                f"{self._step.file}: cannot write max_tokens={spec.max_tokens:,} tokens, as the"
+                f" head says: {problem}"
+            ) from problem
 
     def _two_steps(self, states: Floats, tokens: NDArray[np.int64]) -> list[Floats]:
         """All that the graphs give; their outputs are checked."""
