@@ -13,7 +13,7 @@
     │   ├── GoldenMismatch        answers that differ from the trained model's
     │   └── BundleUnsafe          crashes, or wants more time or memory than `--isolated` gave it
     ├── InputError (ValueError)   what the caller passed in cannot be answered
-    │   ├── InvalidText           not a string, or not encodable as UTF-8
+    │   ├── InvalidText           not a string, not encodable as UTF-8, or without a token
     │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a single text for a head that reads pairs, or the reverse
     │   ├── UnknownHead (KeyError)  no head of this name
@@ -103,7 +103,7 @@ class InputError(PolyheadError, ValueError):
 
 
 class InvalidText(InputError):
-    """An input is not a string, or holds a lone surrogate and so is no Unicode text."""
+    """An input is not a string, is no Unicode text for a lone surrogate, or has no token."""
 
 
 class TextTooLong(InputError):
