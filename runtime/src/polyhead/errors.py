@@ -37,6 +37,7 @@ what was found, what is allowed, and what to do next.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _MOST_CHARACTERS = 2_000
@@ -180,8 +181,9 @@ class MissingExtra(PolyheadError, ImportError):
 
 
 def of_input(problem: PolyheadError, index: int) -> PolyheadError:
-    """A new error with the same message, of one text of the caller's list."""
-    own = type(problem)(f"input {index}: {problem}")
+    """A new error with the same message, which names a text of the caller's list."""
+    own = type(problem)(f"input {index}: {re.sub('^input [0-9]+: ', '', str(problem))}")
+    own.__cause__ = problem.__cause__
     if isinstance(own, InputError):
         own.index = index
     return own

@@ -48,16 +48,7 @@ class Dispatch:
         bound: float,
         observe: Callable[[BatchReport], object] | None,
     ) -> None:
-        """No thread starts yet.
-
-        Args:
-            engine: answers.
-            max_wait: seconds that an entry waits for company.
-            max_batch: most entries in a batch.
-            max_queue: most requests that wait.
-            bound: seconds of work in a batch.
-            observe: called with each batch that was computed.
-        """
+        """No thread starts yet; `max_wait` and `bound`, the work in a batch, are in seconds."""
         self._engine, self._observe = engine, observe
         self._max_wait, self._max_batch, self._bound = max_wait, max_batch, bound
         info = engine.info()

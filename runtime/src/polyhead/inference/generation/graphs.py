@@ -113,16 +113,18 @@ class DecoderSessions:
                 return False
         return True
 
+    def _empty(self, rows: int, tokens: int) -> list[Floats]:
+        """Caches that nothing has filled."""
+        shape = rows, self._spec.heads, tokens, self._spec.head_size
+        return [np.full(shape, np.nan, np.float32) for _ in self._past]
+
     def _check_last_token(self, hidden: int) -> None:
         """Whether a graph has a position for the last token of the longest answer."""
         spec = self._spec
         if spec.token_bytes * spec.max_tokens > _MOST_BYTES:
             return
         cross = self.cross(np.zeros((1, 1, hidden), np.float32))
-        past, present = (
-            [np.zeros((1, spec.heads, count, spec.head_size), np.float32) for _ in cross]
-            for count in (spec.max_tokens - 1, spec.max_tokens)
-        )
+        past, present = self._empty(1, spec.max_tokens - 1), self._empty(1, spec.max_tokens)
         token = np.array([[spec.start]])
         try:
             self.step(token, past, cross, token if spec.copies else None, present)
@@ -143,11 +145,9 @@ class DecoderSessions:
                 " Export the bundle again."
             )
         source = tokens[0].repeat(states.shape[1], axis=1) if spec.copies else None
-        past = [np.empty((rows, spec.heads, 0, spec.head_size), np.float32) for _ in cross]
-        found = [*cross]
+        past, found = self._empty(rows, 0), [*cross]
         for count, own in enumerate(tokens, 1):
-            shape = rows, spec.heads, count, spec.head_size
-            present = [np.full(shape, np.nan, np.float32) for _ in cross]
+            present = self._empty(rows, count)
             scores, _ = self.step(np.ascontiguousarray(own), past, cross, source, present)
             if np.isnan(scores).any() or any(np.isnan(array).any() for array in present):
                 raise GraphError(
