@@ -30,7 +30,7 @@ FLOORS = (
     ("verify",),
     ("engine",),
     ("_assembly",),
-    ("_request",),
+    ("_call",),
     ("_model",),
     ("prediction",),
     ("inference", "heads"),

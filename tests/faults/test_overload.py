@@ -103,7 +103,7 @@ def test_half_of_the_callers_leave(engine):
     async def main():
         async with Batcher(engine, max_queue=128, deadline_ms=500) as batcher:
             found, _ = await open_loop(batcher, 500, 5, sentence, cancel=0.5)
-            return found, batcher.stats(), dict(batcher._in_flight)
+            return found, batcher.stats(), dict(batcher._dispatch.in_flight)
 
     found, stats, in_flight = asyncio.run(main())
     assert set(found) <= {"Prediction", "QueueFull", "DeadlineExceeded", "CancelledError"}

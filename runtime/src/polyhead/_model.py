@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType
@@ -14,27 +13,19 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from polyhead.bundle.collection import ROLES, TEACHER
-from polyhead.bundle.generation import Generation
+from polyhead.bundle.collection import TEACHER
 from polyhead.bundle.head_spec import strides
 from polyhead.bundle.manifest import Graph
 from polyhead.bundle.reader import Bundle
 from polyhead.errors import ManifestError
 from polyhead.heads import Decoder, HeadSpec, decoder
-from polyhead.heads.base import Result, decoded
 from polyhead.heads.generation import Generated, GenerationDecoder
 from polyhead.inference.backend import Backend
-from polyhead.inference.generation import SearchOptions, SourceStates, StepBackend, Writing, Written
-from polyhead.inference.generation import together as written_together
-from polyhead.inference.scheduler import Job, Pass
+from polyhead.inference.generation import SearchOptions, SourceStates, StepBackend, Written
 from polyhead.inference.session import MultiThreadedSession
-from polyhead.prediction import Prediction
 from polyhead.text.encoding import Encoding
 from polyhead.text.inputs import KINDS, InputReader
 from polyhead.text.tokenizer import Tokenizer
-
-_WAITING_BYTES = 2**26  # of states
-_UNWRITTEN = Generated("", 0.0, 0, finished=False)
 
 
 class Origin(Protocol):
@@ -58,13 +49,11 @@ class Writer:
     """A head that writes: its decoder, and what computes the scores.
 
     Attributes:
-        generation: what the head says of itself.
-        decoder: makes results of token ids.
+        decoder: says what is read, and makes results of token ids.
         backend: computes the scores.
         tokenizer: makes text of token ids.
     """
 
-    generation: Generation
     decoder: GenerationDecoder
     backend: StepBackend
     tokenizer: Tokenizer
@@ -87,7 +76,7 @@ class Writer:
                 f" tokenizer has {known:,} tokens. Export the bundle again with the model's own"
                 " tokenizer; tokens that it lacks belong to 'suppressed'."
             )
-        return cls(spec, decoder, backend, tokenizer)
+        return cls(decoder, backend, tokenizer)
 
     def search(self, settings: Mapping[str, Any]) -> SearchOptions:
         """The settings of a call, checked.
@@ -95,21 +84,12 @@ class Writer:
         Raises:
             InvalidSetting: when one is out of its range.
         """
-        return SearchOptions.of(self.generation, **settings)
+        return SearchOptions.of(self.decoder.generation, **settings)
 
-    def writings(self, texts: Iterable[Unwritten], search: SearchOptions) -> Iterator[Writing]:
-        """The texts in groups that are written together; nothing is computed yet."""
-
-        def source(text: Unwritten) -> SourceStates:
-            read = self.decoder.read(text.encoding)
-            return SourceStates(text.states[read.rows], read.ids)
-
-        pairs = ((source(text), text) for text in texts)
-        return written_together(self.generation, self.backend, search, pairs)
-
-    def text(self, written: Written) -> str:
-        """What was written so far."""
-        return self.tokenizer.decode(written.ids)
+    def source(self, states: NDArray[np.float32], encoding: Encoding) -> SourceStates:
+        """What the decoder attends to, of the encoder's states of a text, `(tokens, hidden)`."""
+        read = self.decoder.read(encoding)
+        return SourceStates(states[read.rows], read.ids)
 
     def result(self, written: Written, encoding: Encoding) -> Generated:
         """What was written for a text."""
@@ -223,178 +203,6 @@ class SubModel:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class GraphRun(Pass):
-    """One run of a graph for inputs of a kind, and the heads that read its logits.
-
-    Attributes:
-        reader: number of the reader whose token ids are fed.
-        heads: name, column among the outputs and decoder of each.
-        role: of a cascade, which of the two models it is; None for others.
-        thresholds: of a student, by head the confidence from which its answer stands.
-        last: whether it waits for the student, and answers only what that has left.
-        writers: those of its heads that write.
-    """
-
-    reader: int
-    heads: Sequence[tuple[str, int, Decoder]]
-    role: str | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    last: bool = False
-    writers: Mapping[str, Writer] = field(default_factory=dict)
-
-    def answer(
-        self,
-        name: str,
-        decoder: Any,  # one with `confidence`, where the head has a threshold
-        logits: NDArray[np.float32],
-        encoding: Encoding,
-        settings: Mapping[str, Any],
-        row: int,
-    ) -> Result | None:
-        """The result of a head, as by `decoded`; None where it is not sure enough to stand.
-
-        Of a head that writes, it is what stands in its place until that is done.
-        """
-        if name in self.writers:
-            return _UNWRITTEN
-        result = decoded(name, decoder, logits, encoding, settings, row)
-        least = self.thresholds.get(name)
-        if least is None:
-            return result
-        plain = decoded(name, decoder, logits, encoding, {}, row) if settings else result
-        return result if decoder.confidence(plain) >= least else None
-
-
-@dataclass(frozen=True, eq=False)
-class Unwritten:
-    """A text whose answer a decoder has to write yet.
-
-    Attributes:
-        writer: of the head.
-        rows: the caller's numbers of the text.
-        encoding: its tokens.
-        states: of the encoder, `(tokens, hidden)`, all windows one after another.
-    """
-
-    writer: Writer
-    rows: Sequence[int]
-    encoding: Encoding
-    states: NDArray[np.float32]
-
-
-class WaitingTexts:
-    """Texts that wait to be written, by head, so that equally long ones are written together."""
-
-    def __init__(self) -> None:
-        """None waits yet."""
-        self._texts: dict[str, list[Unwritten]] = {}
-        self._bytes = 0
-
-    @property
-    def many(self) -> bool:
-        """Whether they should be written before more are taken, for the sake of memory."""
-        return self._bytes > _WAITING_BYTES
-
-    def add(self, job: Job[GraphRun], logits: Sequence[NDArray[np.float32]]) -> None:
-        """A text whose states are there, for all heads of its run that write."""
-        for name, column, _ in job.run.heads:
-            if name in job.run.writers:
-                states = logits[column]
-                text = Unwritten(job.run.writers[name], job.rows, job.encoding, states)
-                self._texts.setdefault(name, []).append(text)
-                self._bytes += states.nbytes
-
-    def taken(self) -> Mapping[str, Sequence[Unwritten]]:
-        """All of them, which wait no longer; at least one for each head that is there."""
-        found, self._texts, self._bytes = self._texts, {}, 0
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class InputPlan:
-    """How inputs of a kind are answered.
-
-    Attributes:
-        heads: that answer, in the order of results.
-        readers: that make the token ids; at least one, even where no head answers.
-        runs: of graphs.
-        offsets: whether one of the heads needs to know where tokens are; also where there is none.
-    """
-
-    heads: Sequence[str]
-    readers: Sequence[InputReader]
-    runs: Sequence[GraphRun]
-    offsets: bool
-
-
-@dataclass(frozen=True, eq=False)
-class HeadRequest:
-    """Wanted heads, resolved.
-
-    Attributes:
-        text: how texts are answered.
-        pair: how pairs are answered.
-        refused: the kinds of inputs that cannot be answered, and why.
-    """
-
-    text: InputPlan
-    pair: InputPlan
-    refused: Mapping[str, str]
-
-    @cached_property
-    def passes(self) -> tuple[bool, ...]:
-        """What `jobs` takes as `last`, in its turn."""
-        teacher = any(run.last for plan in (self.text, self.pair) for run in plan.runs)
-        return (False, True) if teacher else (False,)
-
-    def jobs(
-        self, encoded: Sequence[object], answered: Mapping[int, Container[str]], *, last: bool
-    ) -> list[Job[GraphRun]]:
-        """What has to be computed: a job for each different input and run of a graph.
-
-        Args:
-            encoded: by input, its encodings by reader; what is no tuple is passed over.
-            answered: by input, the heads that have an answer.
-            last: whether those that wait for the others, or the others.
-        """
-        jobs: dict[tuple[int, str | None, str], Job[GraphRun]] = {}
-        for row, encodings in enumerate(encoded):
-            if isinstance(encodings, tuple):
-                first = encodings[0]
-                for run in self._plan(encodings).runs:
-                    if run.last is not last:
-                        continue
-                    if last and all(name in answered[row] for name, _, _ in run.heads):
-                        continue
-                    key = id(run), first.query, first.text
-                    if key in jobs:
-                        jobs[key].rows.append(row)
-                    else:
-                        jobs[key] = Job(run, [row], encodings[run.reader])
-        return list(jobs.values())
-
-    def prediction(
-        self,
-        encodings: tuple[Encoding, ...],
-        results: dict[str, Result],
-        answered_by: dict[str, str],
-    ) -> Prediction:
-        """Of an input; tokens and windows are those of the sub-model that read the most."""
-        first, plan = encodings[0], self._plan(encodings)
-        tokens, windows, truncated = len(first.ids), len(first.starts), first.truncated
-        for other in encodings[1:]:
-            tokens, windows = max(tokens, len(other.ids)), max(windows, len(other.starts))
-            truncated |= other.truncated
-        if len(plan.runs) > 1:
-            results = {name: results[name] for name in plan.heads}
-            answered_by = {n: answered_by[n] for n in plan.heads if n in answered_by}
-        return Prediction(first.text, results, tokens, windows, truncated, first.query, answered_by)
-
-    def _plan(self, encodings: tuple[Encoding, ...]) -> InputPlan:
-        return self.text if encodings[0].query is None else self.pair
-
-
 class CascadeCounts:
     """How many texts were asked the heads of a cascade, and how many of them the teacher, too."""
 
@@ -408,6 +216,11 @@ class CascadeCounts:
         with self._lock:
             self.texts += sum(map(bool, roles))
             self.escalated += sum(TEACHER in each for each in roles)
+
+    def info(self, model: LoadedModel) -> dict[str, Any]:
+        """As plain data, with the thresholds of the model."""
+        counts = {"texts": self.texts, "escalated": self.escalated}
+        return {"cascade": {"thresholds": dict(model.cascade), **counts}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -425,7 +238,7 @@ class LoadedModel:
         cascade: where there is a student and a teacher, by head the confidence from which the
             student's answer stands; empty for others. Of other heads of one name, the last
             sub-model's answers.
-        requests: what calls have asked for, resolved.
+        requests: what calls have asked for, resolved by `polyhead._call.request`.
         writers: the heads that write.
     """
 
@@ -437,7 +250,7 @@ class LoadedModel:
     source: str | None = None
     origin: Origin | None = None
     cascade: Mapping[str, float] = field(default_factory=dict)
-    requests: dict[object, HeadRequest] = field(default_factory=dict)
+    requests: dict[object, Any] = field(default_factory=dict)
     writers: Mapping[str, Writer] = field(default_factory=dict)
 
     @classmethod
@@ -480,57 +293,14 @@ class LoadedModel:
                 )
         return None
 
+    def sub_models(self) -> dict[str, Any]:
+        """All sub-models as plain data, and what could be faster."""
+        note = {} if self.note is None else {"note": self.note}
+        return {"sub_models": [part.info() for part in self.parts], **note}
+
     def without_sessions(self) -> LoadedModel:
         """What a closed engine still says of itself."""
         return replace(self, parts=(), requests={}, writers={})
-
-    def plan(self, kind: str, heads: Sequence[str]) -> InputPlan:
-        """How `heads`, all of which read inputs of this kind, answer them.
-
-        Sub-models that read alike share the token ids, and one run where their graph is the same.
-        Of a cascade, the teacher waits for the student if it may be asked about one of its heads.
-        """
-        readers: list[InputReader] = []
-        columns: dict[tuple[int, int, str | None], list[str]] = {}
-        runs: dict[tuple[int, int, str | None], GraphRun] = {}
-        owner = {name: part for part in self.parts for name in part.specs}
-        for place, part in enumerate(self.parts):
-            asked = [
-                name
-                for name in heads
-                if name in part.specs and (owner[name] is part or name in self.cascade)
-            ]
-            if not asked:
-                continue
-            role = ROLES[place] if self.cascade else None
-            thresholds = {name: t for name, t in self.cascade.items() if name in asked}
-            last = role == TEACHER and bool(thresholds)
-            reader = part.reader(kind)
-            if reader not in readers:
-                readers.append(reader)
-            number = readers.index(reader)
-            key = (id(part.backend), number, role)
-            outputs = columns.setdefault(key, [])
-            for name in asked:
-                if part.specs[name].output not in outputs:
-                    outputs.append(part.specs[name].output)
-            before = runs[key].heads if key in runs else ()
-            own = [(n, outputs.index(part.specs[n].output), part.decoders[n]) for n in asked]
-            runs[key] = GraphRun(
-                part.backend,
-                part.multi_threaded,
-                outputs,
-                number,
-                [*before, *own],
-                role,
-                {} if last else thresholds,
-                last,
-                {n: part.writers[n] for n, _, _ in (*before, *own) if n in part.writers},
-            )
-        decoders = [decoder for run in runs.values() for _, _, decoder in run.heads]
-        offsets = not decoders or any(getattr(d, "needs_offsets", True) for d in decoders)
-        readers = readers or [self.parts[0].reader(kind)]
-        return InputPlan(heads, readers, list(runs.values()), offsets)
 
 
 def _cure(one: int, other: int) -> str:

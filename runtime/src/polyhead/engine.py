@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, overload
 from weakref import WeakSet
 
-import numpy as np
-from numpy.typing import NDArray
-
-from polyhead._model import (
-    CascadeCounts,
-    GraphRun,
-    HeadRequest,
-    LoadedModel,
-    Origin,
-    SubModel,
-    Unwritten,
-    WaitingTexts,
-)
-from polyhead._request import Options, checked_options, resolve
+from polyhead._call.answering import Call, Logits
+from polyhead._call.request import NO_OPTIONS, Options, checked_options, requested
+from polyhead._model import CascadeCounts, LoadedModel, Origin, SubModel
 from polyhead.bundle.head_spec import check_name
 from polyhead.errors import (
     EngineClosed,
@@ -32,39 +21,24 @@ from polyhead.errors import (
     GraphError,
     InputError,
     InvalidSetting,
-    PolyheadError,
 )
 from polyhead.heads import HeadSpec
-from polyhead.heads.base import Result
 from polyhead.heads.generation import Generated
 from polyhead.inference import threads as thread_budget
 from polyhead.inference._per_process import PerProcess
 from polyhead.inference.backend import Backend
-from polyhead.inference.generation import StepBackend, Writing
-from polyhead.inference.scheduler import Arrays, Job, Scheduler, Wanted
+from polyhead.inference.generation import StepBackend
+from polyhead.inference.scheduler import Scheduler, Wanted
 from polyhead.prediction import Prediction
 from polyhead.system.info import system_info
 from polyhead.system.schema import whole_number
 from polyhead.system.shorten import first as short
 from polyhead.text.encoding import Encoding, Input
-from polyhead.text.inputs import (
-    CheckedText,
-    OnError,
-    OnOverflow,
-    OverflowPolicy,
-    check,
-    read,
-    without_frames,
-)
+from polyhead.text.inputs import OnError, OnOverflow, OverflowPolicy
 from polyhead.text.tokenizer import Tokenizer
 
 __all__ = ["Engine", "OnError", "OnOverflow", "Options"]
 
-Logits = dict[str, list[NDArray[np.float32]]]
-"""By head, an array an input."""
-
-_NOTHING = np.empty(0, np.float32)
-_NO_OPTIONS: Options = {}
 _PATIENCE = 10.0  # seconds that a reload waits while calls run on two older models
 _MOST_HEADS = 12  # in `repr`
 
@@ -190,49 +164,15 @@ class Engine:
                 f"head={head!r}: a head of the kind {model.specs[head].kind} writes no text piece"
                 f" by piece; those that do: {', '.join(model.writers) or 'none'}."
             )
-        if options.get("beams", 1) != 1:
+        checked_options({head: options}, model)
+        if options.get("beams") not in (None, 1):
             raise InvalidSetting(
                 f"beams={options['beams']!r}: a stream is written by greedy search, since beams"
                 " change their minds. Ask predict for beams."
             )
-        chosen = checked_options({head: {**options, "beams": 1}}, model)
-        request = self._request(head, model)
-        encoded = self._encode(check([text], self._policy, request.refused), request)
-        return self._pieces(head, request, encoded, chosen[head], wanted)
-
-    def _pieces(
-        self,
-        head: str,
-        request: HeadRequest,
-        encoded: Sequence[object],
-        settings: Mapping[str, Any],
-        wanted: Callable[[], bool] | None,
-    ) -> Iterator[str | Generated]:
-        unwritten = WaitingTexts()
-        for job, logits in self._computed(request, encoded, {}):
-            assert logits is not None  # as all are wanted
-            if not job.finite:
-                raise _not_finite(job, logits, 0)
-            unwritten.add(job, logits)
-        ((waiting,),) = unwritten.taken().values()
-        writer = waiting.writer
-        (writing,) = writer.writings([waiting], writer.search(settings))
-        (search,) = writing.searches
-        told, before = "", ""
-        while not writing.done:
-            if wanted is not None and not wanted():
-                return
-            self._scheduler.in_a_place(writing.advance)
-            now = writer.text(search.written())
-            # Held back is what the next token may still change, such as half a character.
-            if now.startswith(before) and before.startswith(told) and before != told:
-                yield before[len(told) :]
-                told = before
-            before = now
-        result = writer.result(search.written(), waiting.encoding)
-        if len(result.text) > len(told):
-            yield result.text[len(told) :]
-        yield result
+        chosen = {head: {**options, "beams": 1}}
+        call = Call(self._scheduler, self._policy, requested(head, model), chosen)
+        return call.pieces(call.encode([text]), wanted)
 
     @property
     def heads(self) -> dict[str, HeadSpec]:
@@ -314,7 +254,8 @@ class Engine:
             errors: ``"raise"``: one input that cannot be used, such as None or NaN, stops the call
                 before anything is computed; ``"return"``: its error is put in its place, the others
                 are answered. So is the `GraphError` of an input for which the graph gives no
-                finite logits.
+                finite logits or a decoder no finite scores, and the `InvalidSetting` of one that
+                is too long for the options of a head that writes.
             wanted: says by the index of a text whether its answer is still wanted, as after a
                 deadline it is not. It is asked before each part of the work, also from other
                 threads, and must be quick. A text that is not wanted any more gets None, as soon
@@ -329,50 +270,17 @@ class Engine:
             EngineClosed: after `close`.
         """
         model = self._open()
-        chosen = _NO_OPTIONS if options is None else checked_options(options, model)
-        request = self._request(heads, model)
-        inputs = check(texts, self._policy, request.refused, errors)
-        encoded: list[tuple[Encoding, ...] | PolyheadError | None]
-        encoded = [*self._encode(inputs, request, errors, wanted)]
+        chosen = NO_OPTIONS if options is None else checked_options(options, model)
+        request = requested(heads, model)
+        call = Call(self._scheduler, self._policy, request, chosen, errors, wanted)
+        encoded = call.encode(texts)
         if on_encoded is not None:
             on_encoded()
-        results: dict[int, dict[str, Result]] = defaultdict(dict)
         answered_by: dict[int, dict[str, str]] = defaultdict(dict)
-        unwritten = WaitingTexts()
-        for job, logits in self._computed(request, encoded, results, wanted):
-            for row in job.rows:
-                if logits is None:
-                    encoded[row] = None
-                    continue
-                if not job.finite:
-                    if errors == "raise":
-                        raise _not_finite(job, logits, row)
-                    encoded[row] = _not_finite(job, logits, row)
-                    continue
-                for name, column, decoder in job.run.heads:
-                    if name in results[row]:  # by the student
-                        continue
-                    settings = chosen.get(name, _NO_OPTIONS)
-                    answer = job.run.answer(
-                        name, decoder, logits[column], job.encoding, settings, row
-                    )
-                    if answer is not None:
-                        results[row][name] = answer
-                        if job.run.role is not None:
-                            answered_by[row][name] = job.run.role
-            if job.run.writers and logits is not None and job.finite:
-                unwritten.add(job, logits)
-                if unwritten.many:
-                    self._write(unwritten.taken(), chosen, wanted, results, encoded)
-        self._write(unwritten.taken(), chosen, wanted, results, encoded)
+        answers = call.answers(encoded, answered_by)
         if model.cascade:
             self._counts.get(CascadeCounts).add(model.cascade, answered_by.values())
-        return [
-            request.prediction(found, results[row], answered_by[row])
-            if isinstance(found, tuple)
-            else found
-            for row, found in enumerate(encoded)
-        ]
+        return answers
 
     def logits(self, texts: Iterable[Input], *, heads: Iterable[str] | None = None) -> Logits:
         """The raw logits by head, one array a text, in the order of `texts`.
@@ -382,19 +290,8 @@ class Engine:
         head does not read an input of this kind, the array is empty, `(0,)`. Of a cascade they are
         those of the model that answers the text. Raises what `predict` raises.
         """
-        request = self._request(heads, self._open())
-        encoded = self._encode(check(texts, self._policy, request.refused), request)
-        found: dict[int, dict[str, NDArray[np.float32]]] = defaultdict(dict)
-        for job, logits in self._computed(request, encoded, found):
-            assert logits is not None  # as all are wanted
-            for row in job.rows:
-                for name, column, decoder in job.run.heads:
-                    given = name, decoder, logits[column], job.encoding, _NO_OPTIONS, row
-                    sure = name not in job.run.thresholds or job.run.answer(*given) is not None
-                    if sure and name not in found[row]:
-                        found[row][name] = logits[column].copy()  # equal texts share none
-        names = [*request.text.heads, *request.pair.heads]
-        return {n: [found[row].get(n, _NOTHING) for row in range(len(encoded))] for n in names}
+        call = Call(self._scheduler, self._policy, requested(heads, self._open()))
+        return call.logits(call.encode(texts))
 
     def encode(self, texts: Iterable[Input]) -> list[Encoding]:
         """Token ids and offsets of `texts` as the encoder reads them, over-long texts handled.
@@ -405,9 +302,8 @@ class Engine:
             InputError: when a text cannot be used; names its index.
             EngineClosed: after `close`.
         """
-        request = self._request((), self._open())
-        encoded = self._encode(check(texts, self._policy, request.refused), request)
-        return [found[0] for found in encoded if isinstance(found, tuple)]
+        call = Call(self._scheduler, self._policy, requested((), self._open()))
+        return [found[0] for found in call.encode(texts) if isinstance(found, tuple)]
 
     def warmup(self) -> None:
         """Answer an input of every kind that the heads read, a short one and a long one.
@@ -448,8 +344,8 @@ class Engine:
         first, *others = model.parts
         return {
             **first.backend.info(),
-            **(_sub_models(model) if others else first.session_info()),
-            **({"cascade": self._cascade(model)} if model.cascade else {}),
+            **(model.sub_models() if others else first.session_info()),
+            **(self._counts.get(CascadeCounts).info(model) if model.cascade else {}),
             "source": model.source,
             "threads": self._threads,
             "workers": self._scheduler.workers,
@@ -545,105 +441,3 @@ class Engine:
         if self._last_info is not None:
             raise EngineClosed("This engine was closed. Load the bundle again with polyhead.load.")
         return model
-
-    def _request(self, heads: Iterable[str] | None, model: LoadedModel) -> HeadRequest:
-        """The wanted heads, resolved once for all calls that ask for the same."""
-        if heads is not None and not isinstance(heads, str) and isinstance(heads, Iterable):
-            heads = tuple(heads)
-        try:
-            found = model.requests.get(heads)
-        except TypeError:  # a name that is no text
-            found = None
-        return found or resolve(heads, model)
-
-    def _write(
-        self,
-        texts: Mapping[str, Sequence[Unwritten]],
-        chosen: Options,
-        wanted: Wanted | None,
-        results: dict[int, dict[str, Result]],
-        encoded: list[Any],
-    ) -> None:
-        """Have decoders write what heads wait for; a text that is not wanted any more gets None."""
-
-        def is_wanted(text: Unwritten) -> bool:
-            return wanted is None or any(map(wanted, text.rows))
-
-        def step(writing: Writing) -> bool:
-            writing.advance(is_wanted)
-            return writing.done
-
-        for name, waiting in texts.items():
-            writer = waiting[0].writer
-            search = writer.search(chosen.get(name, _NO_OPTIONS))
-            for writing in self._scheduler.in_turns(writer.writings(waiting, search), step):
-                for text, found in zip(writing.texts, writing.searches, strict=True):
-                    for row in text.rows:
-                        if found.dropped:
-                            encoded[row] = None
-                        else:
-                            results[row][name] = writer.result(found.written(), text.encoding)
-
-    def _computed(
-        self,
-        request: HeadRequest,
-        encoded: Sequence[object],
-        answered: Mapping[int, Container[str]],
-        wanted: Wanted | None = None,
-    ) -> Iterator[tuple[Job[GraphRun], Arrays | None]]:
-        """Each job with its logits; at last those of a teacher, for what `answered` lacks then."""
-        for last in request.passes:
-            if jobs := request.jobs(encoded, answered, last=last):
-                yield from self._scheduler.run(self._scheduler.group(jobs), wanted)
-
-    def _cascade(self, model: LoadedModel) -> dict[str, Any]:
-        counts = self._counts.get(CascadeCounts)
-        thresholds = dict(model.cascade)
-        return {"thresholds": thresholds, "texts": counts.texts, "escalated": counts.escalated}
-
-    def _encode(
-        self,
-        inputs: Sequence[CheckedText | InputError],
-        request: HeadRequest,
-        errors: OnError = "raise",
-        wanted: Wanted | None = None,
-    ) -> list[tuple[Encoding, ...] | InputError | None]:
-        """Each input as the wanted sub-models read it, by the numbers of the plan's readers."""
-        policy, of_text, of_pair = self._policy, request.text, request.pair
-
-        def encode(rows: range) -> list[tuple[Encoding, ...] | InputError | None]:
-            found: list[tuple[Encoding, ...] | InputError | None] = []
-            for row in rows:
-                texts = inputs[row]
-                if isinstance(texts, InputError):
-                    found.append(texts)
-                    continue
-                if wanted is not None and not wanted(row):
-                    found.append(None)
-                    continue
-                try:
-                    plan = of_text if texts[0] is None else of_pair
-                    found.append(read(texts, row, plan.readers, policy, offsets=plan.offsets))
-                except InputError as problem:
-                    if errors == "raise":
-                        raise
-                    found.append(without_frames(problem))
-            return found
-
-        return self._scheduler.spread(encode, len(inputs))
-
-
-def _not_finite(job: Job[GraphRun], logits: Arrays, row: int) -> GraphError:
-    """The error for logits that are no numbers."""
-    heads = [n for n, column, _ in job.run.heads if not np.isfinite(logits[column]).all()]
-    return GraphError(
-        f"input {row}: the graph gives nan or infinite logits for the head"
-        f" {', '.join(map(repr, heads))}, so there is no answer. Its weights are at fault, or it"
-        " overflows with this input: train or export again; other heads can be asked by name."
-    )
-
-
-def _sub_models(model: LoadedModel) -> dict[str, Any]:
-    """All sub-models as plain data, and what could be faster."""
-    note = {} if model.note is None else {"note": model.note}
-    return {"sub_models": [part.info() for part in model.parts], **note}

@@ -13,7 +13,7 @@
     │   ├── GoldenMismatch        answers that differ from the trained model's
     │   └── BundleUnsafe          crashes, or wants more time or memory than `--isolated` gave it
     ├── InputError (ValueError)   what the caller passed in cannot be answered
-    │   ├── InvalidText           not a string, or not encodable as UTF-8
+    │   ├── InvalidText           not a string, not encodable as UTF-8, or without a token
     │   ├── TextTooLong           more tokens or characters than may be read
     │   ├── WrongInput            a single text for a head that reads pairs, or the reverse
     │   ├── UnknownHead (KeyError)  no head of this name
@@ -37,6 +37,7 @@ what was found, what is allowed, and what to do next.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _MOST_CHARACTERS = 2_000
@@ -103,7 +104,7 @@ class InputError(PolyheadError, ValueError):
 
 
 class InvalidText(InputError):
-    """An input is not a string, or holds a lone surrogate and so is no Unicode text."""
+    """An input is not a string, is no Unicode text for a lone surrogate, or has no token."""
 
 
 class TextTooLong(InputError):
@@ -177,6 +178,15 @@ class DeadlineExceeded(PolyheadError, TimeoutError):
 
 class MissingExtra(PolyheadError, ImportError):
     """An optional library is not installed; the message says how to install it."""
+
+
+def of_input(problem: PolyheadError, index: int) -> PolyheadError:
+    """A new error with the same message, which names a text of the caller's list."""
+    own = type(problem)(f"input {index}: {re.sub('^input [0-9]+: ', '', str(problem))}")
+    own.__cause__ = problem.__cause__
+    if isinstance(own, InputError):
+        own.index = index
+    return own
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

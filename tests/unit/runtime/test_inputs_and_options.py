@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyhead import Engine, InputError, InvalidSetting, UnknownHead, WrongInput, load
+from polyhead import Engine, InputError, InvalidSetting, InvalidText, UnknownHead, WrongInput, load
 from polyhead.inference.session import OnnxSession
 
 TEXT = "Anna lives in Oslo. The parcel was late. Thanks!"
@@ -40,6 +40,19 @@ def test_an_input_that_an_asked_head_does_not_read_is_named(engine, inputs, head
         with pytest.raises(WrongInput, match=message) as caught:
             call(inputs, heads=heads)
         assert caught.value.index == index
+
+
+@pytest.mark.parametrize("text", ["", " \n\u3000"], ids=ascii)
+def test_a_text_without_a_token_is_an_error_in_its_place(bundle_copy, edit_json, reseal, text):
+    edit_json(bundle_copy / "tokenizer.json", lambda data: data.update(post_processor=None))
+    reseal(bundle_copy)
+    with load(bundle_copy) as engine:
+        found = engine.predict(["anna", text, "oslo"], errors="return")
+        assert [found[0], found[2]] == engine.predict(["anna", "oslo"])
+        assert isinstance(found[1], InvalidText)
+        assert found[1].index == 1
+        with pytest.raises(InvalidText, match="input 0: no token"):
+            engine(text)
 
 
 def test_a_pair_that_no_head_reads_is_named(bundle):

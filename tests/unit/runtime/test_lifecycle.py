@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import weakref
@@ -577,3 +578,26 @@ def test_no_file_stays_open(bundle, tmp_path, end):
                 load(broken, verify=verify)
     del engine
     assert opened() == before
+
+
+ENDING = """
+import builtins, sys
+import polyhead
+
+for name, module in [("builtins", builtins), *sys.modules.items()]:
+    if name.partition(".")[0] in ("builtins", "polyhead", "sys"):
+        module.kept = polyhead.load(sys.argv[1], threads=1, verify="none")
+"""
+
+
+def test_a_process_that_ends_with_open_engines_says_nothing(writing, command):
+    words, environment = command
+    done = subprocess.run(
+        [words[0], "-c", ENDING, writing],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

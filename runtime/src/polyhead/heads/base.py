@@ -114,11 +114,16 @@ def decoded(
     except InputError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
-        raise GraphError(
-            f"input {row}: the head {name!r} cannot read the graph's logits of the shape"
-            f" {logits.shape} for {len(encoding.ids)} tokens in {windows} windows."
-            " Export the bundle again."
-        ) from problem
+        raise unreadable(name, logits, encoding, row) from problem
+
+
+def unreadable(name: str, logits: NDArray[np.float32], encoding: Encoding, row: int) -> GraphError:
+    """The error for logits of another shape than a head's kind has."""
+    return GraphError(
+        f"input {row}: the head {name!r} cannot read the graph's logits of the shape"
+        f" {logits.shape} for {len(encoding.ids)} tokens in {len(encoding.starts)} windows."
+        " Export the bundle again."
+    )
 
 
 def short_repr(result: object) -> str:

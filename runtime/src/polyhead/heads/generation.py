@@ -154,7 +154,9 @@ class GenerationDecoder:
             rows, truncated = rows[:_MOST_SOURCE], True
         if not self.generation.copies:
             return Read(rows, None, truncated)
-        return Read(rows, np.where(encoding.special[rows], -1, encoding.ids[rows]), truncated)
+        ids = encoding.ids[rows]
+        foreign = encoding.special[rows] | (ids >= self.generation.vocabulary)
+        return Read(rows, np.where(foreign, -1, ids), truncated)
 
     def result(
         self,

@@ -74,8 +74,8 @@ class GraphFile:
         except OSError:
             return False
 
-    def __del__(self) -> None:
-        if self._is_kept():
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ending() and self._is_kept():  # by then, names may be None
             os.close(self._kept)
 
     def _checked(self, file: BinaryIO) -> str | bytes:

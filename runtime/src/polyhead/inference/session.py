@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -96,9 +97,7 @@ class OnnxSession:
         try:
             results: list[NDArray[np.float32]] = session.run(outputs, feeds)
         except Exception as problem:
-            raise GraphError(
-                f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
-            ) from problem
+            raise self._failed("run", problem) from problem
         return results
 
     def fill(self, outputs: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]]) -> None:
@@ -120,9 +119,7 @@ class OnnxSession:
         try:
             session.run_with_iobinding(binding)
         except Exception as problem:
-            raise GraphError(
-                f"{self._path}: onnxruntime {ort.__version__} cannot run this graph: {problem}"
-            ) from problem
+            raise self._failed("run", problem) from problem
 
     @property
     def file(self) -> Path:
@@ -159,11 +156,11 @@ class OnnxSession:
         """Read the graph now, where this process has not; raises what the constructor raises."""
         self._session.get(self._make)
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Free it in the thread that used it last, and give its memory back."""
-        made = self._session.made if hasattr(self, "_session") else {}
-        if made:
-            made.clear()
+        # When the interpreter ends, the names of modules may be None already.
+        if not ending() and hasattr(self, "_session") and self._session.made:
+            self._session.made.clear()
             memory.give_back()
 
     def _make(self) -> ort.InferenceSession:
@@ -180,9 +177,13 @@ class OnnxSession:
         except Exception as problem:  # onnxruntime raises its own classes, which have no base
             if self._provider[0] != CPU and self._loads_on_the_cpu(graph):
                 raise providers.failed(self._provider[0], problem) from problem
-            raise GraphError(
-                f"{self._path}: onnxruntime {ort.__version__} cannot load this graph: {problem}"
-            ) from problem
+            raise self._failed("load", problem) from problem
+
+    def _failed(self, what: str, problem: Exception) -> GraphError:
+        version = ort.__version__
+        return GraphError(
+            f"{self._path}: onnxruntime {version} cannot {what} this graph: {problem}"
+        )
 
     def _opened(
         self, graph: str | bytes, provider: tuple[str, dict[str, str]]

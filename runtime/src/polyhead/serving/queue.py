@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from polyhead.engine import Engine, Options
-from polyhead.errors import GraphError, InputError
+from polyhead.errors import GraphError, InputError, of_input
 from polyhead.prediction import Prediction
 from polyhead.serving.pace import PLANNED, Pace
 from polyhead.serving.stats import BatchShape, shape_of
@@ -255,21 +255,10 @@ def _found(
             return [without_frames(problem) if isinstance(problem, InputError) else problem]
         return [found for entry in batch for found in _found(engine, [entry], on_encoded)]
     return [
-        _own(each, row) if isinstance(each, InputError | GraphError) else each
-        for row, each in enumerate(answers)
+        # As its caller expects it, who sent one text.
+        of_input(each, 0) if isinstance(each, InputError | GraphError) else each
+        for each in answers
     ]
-
-
-def _own(problem: InputError | GraphError, row: int) -> InputError | GraphError:
-    """The error of an input as its caller expects it, who sent one and so knows of index 0."""
-    message, place = str(problem), f"input {row}:"
-    if message.startswith(place):
-        message = f"input 0:{message.removeprefix(place)}"
-    own = type(problem)(message)
-    if isinstance(own, InputError):
-        own.index = 0
-    own.__cause__ = problem.__cause__
-    return own
 
 
 def _names(heads: object) -> object:

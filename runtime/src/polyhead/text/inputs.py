@@ -178,7 +178,7 @@ def read(
     `offsets` is for `Tokenizer.encode_texts`.
 
     Raises:
-        InvalidText: when it holds a lone surrogate.
+        InvalidText: when it holds a lone surrogate, or has not one token.
         TextTooLong: when it does not fit and may not be read in parts.
     """
     raw: dict[int, Encoding] = {}
@@ -188,6 +188,12 @@ def read(
         encoding = raw.get(key)
         if encoding is None:
             encoding = raw[key] = reader.tokenizer.encode_texts(*texts, index, offsets=offsets)
+            if not len(encoding.ids):
+                raise InvalidText(
+                    f"input {index}: no token: it is empty or blank, and this model's tokenizer"
+                    " puts no special tokens around a text. Leave it out.",
+                    index=index,
+                )
         if len(encoding.ids) > reader.max_tokens:
             encoding = policy.fit(encoding, reader.max_tokens, reader.stride, index)
         found.append(encoding)

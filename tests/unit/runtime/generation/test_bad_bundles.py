@@ -1,6 +1,7 @@
 """Bundles whose heads cannot write, refused when they are loaded."""
 
 import shutil
+from contextlib import contextmanager
 
 import onnx
 import pytest
@@ -103,6 +104,20 @@ def test_a_spec_that_is_not_the_graphs(writing_copy, edit_json, change, message)
         load(writing_copy)
 
 
+@pytest.fixture
+def edit_step(writing_copy, reseal):
+    """Changes the step graph of `short`: `with edit_step() as model: …`."""
+
+    @contextmanager
+    def edit():
+        path = writing_copy / "short.step.onnx"
+        yield (model := onnx.load(path))
+        onnx.save(model, path)
+        reseal(writing_copy)
+
+    return edit
+
+
 def undeclared(model):
     """Shapes as some exporters leave them: no size is known."""
     for value in (*model.graph.input, *model.graph.output):
@@ -121,38 +136,53 @@ def test_sizes_that_a_graph_does_not_declare_are_found_out(writing_copy, reseal)
         load(writing_copy)
 
 
-def test_caches_that_grow_otherwise_than_by_the_new_tokens_are_refused(writing_copy, reseal):
-    model = onnx.load(writing_copy / "short.step.onnx")
-    undeclared(model)
-    for node in model.graph.node:
-        if node.op_type == "Concat" and node.output[0] == "present.1.value":
-            node.input.append(node.input[1])  # the new tokens, twice
-    onnx.save(model, writing_copy / "short.step.onnx")
-    reseal(writing_copy)
+def test_caches_that_grow_otherwise_than_by_the_new_tokens_are_refused(writing_copy, edit_step):
+    with edit_step() as model:
+        undeclared(model)
+        for node in model.graph.node:
+            if node.op_type == "Concat" and node.output[0] == "present.1.value":
+                node.input.append(node.input[1])  # the new tokens, twice
     with pytest.raises(GraphError, match="cannot run this graph"):
         load(writing_copy)
 
 
-def test_weights_that_are_no_numbers_are_refused(writing_copy, reseal):
-    model = onnx.load(writing_copy / "short.step.onnx")
-    for weight in model.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == "float32" and values.ndim == 2:
-            weight.CopyFrom(numpy_helper.from_array(values * float("nan"), weight.name))
-    onnx.save(model, writing_copy / "short.step.onnx")
-    reseal(writing_copy)
+def test_a_graph_with_fewer_positions_than_tokens_is_refused(writing_copy, edit_json):
+    def edit(manifest):
+        manifest["heads"]["copy"]["generation"].update(max_tokens=41)
+        manifest["heads"]["short"]["generation"].update(max_tokens=42)
+
+    edit_json(writing_copy / "manifest.json", edit)
+    load(writing_copy, heads=["copy"]).close()
+    with pytest.raises(GraphError, match=r"short\.step\.onnx: cannot write max_tokens=42"):
+        load(writing_copy)
+
+
+def test_an_output_that_is_no_states_of_tokens_is_refused(writing_copy, edit_json):
+    def edit(manifest):
+        manifest["heads"]["short"]["output"] = "logits/embedding"  # as wide, but one a text
+
+    edit_json(writing_copy / "manifest.json", edit)
+    with load(writing_copy) as engine:
+        for text in ("anna", "the parcel was late . " * 20):
+            with pytest.raises(GraphError, match="'short' cannot read the graph's logits"):
+                engine(text)
+
+
+def test_weights_that_are_no_numbers_are_refused(writing_copy, edit_step):
+    with edit_step() as model:
+        for weight in model.graph.initializer:
+            values = numpy_helper.to_array(weight)
+            if values.dtype == "float32" and values.ndim == 2:
+                weight.CopyFrom(numpy_helper.from_array(values * float("nan"), weight.name))
     with pytest.raises(GraphError, match="gives nan for a source of random numbers"):
         load(writing_copy)
 
 
-def test_a_graph_with_a_loop_is_refused(writing_copy, reseal):
-    model = onnx.load(writing_copy / "short.step.onnx")
+def test_a_graph_with_a_loop_is_refused(writing_copy, edit_step):
     body = helper.make_graph([], "body", [], [])
-    model.graph.node.append(
-        helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body)
-    )
-    onnx.save(model, writing_copy / "short.step.onnx")
-    reseal(writing_copy)
+    branch = helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body)
+    with edit_step() as model:
+        model.graph.node.append(branch)
     with pytest.raises(GraphError, match="a graph inside an operator"):
         load(writing_copy)
 
@@ -197,7 +227,7 @@ def test_graphs_are_for_exactly_the_heads_that_write(writing_copy, edit_json):
         read(writing_copy)
 
 
-def test_a_tokenizer_that_lacks_what_may_be_written(writing_copy, edit_json, wordpiece):
+def test_a_tokenizer_that_lacks_what_may_be_written(writing_copy, edit_json, reseal, wordpiece):
     more = wordpiece.vocabulary_size + 2
 
     def edit(manifest):
@@ -208,9 +238,6 @@ def test_a_tokenizer_that_lacks_what_may_be_written(writing_copy, edit_json, wor
         small_decoders.step_graph(small_decoders.generation(more)),
         writing_copy / "short.step.onnx",
     )
-    edit_json(writing_copy / "manifest.json", lambda manifest: None)
-    from resealing import reseal
-
     reseal(writing_copy)
     with pytest.raises(ManifestError, match="but the tokenizer has"):
         load(writing_copy)

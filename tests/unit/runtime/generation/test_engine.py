@@ -11,6 +11,7 @@ import pytest
 from polyhead import (
     Engine,
     Generated,
+    GraphError,
     InvalidSetting,
     InvalidText,
     ManifestError,
@@ -154,6 +155,11 @@ def test_a_stream_is_the_answer_of_a_greedy_search_in_pieces(writer_engine):
             assert all(pieces)
 
 
+def test_a_stream_takes_none_for_what_the_head_says(writer_engine):
+    streams = [writer_engine.stream(TEXT, "short", **each) for each in ({}, {"beams": None})]
+    assert list(streams[0]) == list(streams[1])
+
+
 def test_a_stream_that_is_closed_computes_no_more(writer_engine):
     steps = []
     stream = writer_engine.stream(TEXT, "short", max_tokens=40, wanted=lambda: not steps.append(1))
@@ -182,6 +188,8 @@ def test_a_stream_nobody_wants_any_more_ends_without_a_result(writer_engine):
         ),
         ((TEXT, "shrot"), {}, UnknownHead, "short"),
         ((TEXT, "short"), {"beams": 2}, InvalidSetting, "greedy search"),
+        ((TEXT, "short"), {"beams": True}, InvalidSetting, "beams=True"),
+        ((TEXT, "short"), {"beams": np.ones(2)}, InvalidSetting, "beams="),
         ((TEXT, "short"), {"max_tokens": 0}, InvalidSetting, "max_tokens=0"),
         ((TEXT, "short"), {"k": 0}, InvalidSetting, "no option 'k'"),
         ((7, "short"), {}, InvalidText, "found int"),
@@ -248,8 +256,64 @@ def test_a_pickled_engine_writes_the_same(writer_engine):
 
 def test_more_states_than_are_kept_are_written_in_between(writer_engine, monkeypatch):
     expected = writer_engine.predict(TEXTS)
-    monkeypatch.setattr("polyhead._model._WAITING_BYTES", 100)
+    monkeypatch.setattr("polyhead._call.writing._WAITING_BYTES", 100)
     assert writer_engine.predict(TEXTS) == expected
+
+
+@pytest.fixture
+def nan_for_the(writer_engine, monkeypatch):
+    """Texts that begin with "the" have scores that are no numbers."""
+    [start] = writer_engine.logits(["the"], heads="short")["short"]
+    backend = type(writer_engine._model.writers["short"].backend)
+    usual = backend.cross
+
+    def cross(self, states):
+        found = usual(self, states)
+        found[1][(states[:, 1] == start[1]).all(axis=1)] = np.nan
+        return found
+
+    monkeypatch.setattr(backend, "cross", cross)
+    return writer_engine
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_scores_that_are_no_numbers_are_an_error_in_the_place_of_their_text(nan_for_the, beams):
+    texts = ["anna lives in oslo", "the parcel was late", "thanks anna is late", "the parcel"]
+    options = {"short": {"beams": beams}}
+    found = nan_for_the.predict(texts, options=options, errors="return")
+    for row in (1, 3):
+        assert isinstance(found[row], GraphError)
+        assert str(found[row]).startswith(f"input {row}: the decoder gives nan")
+    for row in (0, 2):
+        assert found[row] == nan_for_the(texts[row], options=options)
+    with pytest.raises(GraphError, match="input 1: the decoder gives nan"):
+        nan_for_the.predict(texts, options=options)
+    with pytest.raises(GraphError, match="input 0: the decoder gives nan"):
+        list(nan_for_the.stream(texts[1], "short"))
+
+
+def test_a_text_too_long_for_the_options_is_an_error_in_its_place(writer_engine, monkeypatch):
+    texts, options = ["anna", LONG, "oslo"], {"copy": {"beams": 4}}
+    expected = writer_engine.predict(texts, options=options)
+    monkeypatch.setattr("polyhead.inference.generation.writing._MOST_BYTES", 2**15)
+    found = writer_engine.predict(texts, options=options, errors="return")
+    assert [found[0], found[2]] == [expected[0], expected[2]]
+    assert isinstance(found[1], InvalidSetting)
+    assert "input 1: beams=4, max_tokens=12: the caches" in str(found[1])
+    assert found[1].index == 1
+    with pytest.raises(InvalidSetting, match="Ask for fewer beams"):
+        list(writer_engine.stream(LONG * 4, "copy"))
+
+
+def test_what_a_decoder_cannot_write_is_not_copied(writer_engine):
+    [encoding] = writer_engine.encode([TEXT])
+    spec = writer_engine.heads["copy"]
+    few = int(np.median(encoding.ids))
+    smaller = replace(spec, generation=replace(spec.generation, vocabulary=few))
+    ids, own = (decoder("copy", each).read(encoding).ids for each in (spec, smaller))
+    assert (own == np.where(ids < few, ids, -1)).all()
+    assert (own >= 0).any()
+    assert (own < ids).any()
 
 
 def test_a_head_without_its_decoder_is_refused(writer_engine, wordpiece):

@@ -61,25 +61,30 @@ def often_ending(folder):
     return spec, sessions(folder, spec, seed=4, scale=0.7)
 
 
-def log_probabilities(decoder, source, tokens):
-    """Of what comes after `tokens`: without caches, everything in one step."""
+def one_step(decoder, source, tokens):
+    """What a decoder gives behind `tokens`: without caches, everything in one step."""
     spec, backend = decoder
     cross = backend.cross(source.states[None])
     ids = np.array([[spec.start, *tokens]])
-    shape = (1, spec.heads, 0, spec.head_size)
-    past = [np.empty(shape, np.float32) for _ in cross]
-    present = [np.empty((1, spec.heads, ids.shape[1], spec.head_size), np.float32) for _ in cross]
-    own = source.ids[None] if spec.copies else None
-    scores, copied = backend.step(ids, past, cross, own, present)
+    past, present = (
+        [np.empty((1, spec.heads, count, spec.head_size), np.float32) for _ in cross]
+        for count in (0, ids.shape[1])
+    )
+    return backend.step(ids, past, cross, source.ids[None] if spec.copies else None, present)
+
+
+def log_probabilities(decoder, source, tokens):
+    """Of what comes after `tokens`."""
+    scores, _ = one_step(decoder, source, tokens)
     scores = scores[0].astype(np.float64)
-    return scores - np.logaddexp.reduce(scores), copied
+    return scores - np.logaddexp.reduce(scores)
 
 
 def test_greedy_is_the_most_probable_token_each_time_and_caches_change_nothing(decoder):
     for source in sources():
         tokens, total = [], 0.0
         while len(tokens) < 12 and tokens[-1:] != [END]:
-            logs, _ = log_probabilities(decoder, source, tokens)
+            logs = log_probabilities(decoder, source, tokens)
             tokens.append(int(logs.argmax()))
             total += logs.max()
         [found] = write(*decoder, [source])
@@ -97,7 +102,7 @@ def answers(decoder, source, allowed):
         if tokens[-1:] == [END] or len(tokens) == spec.max_tokens:
             whole.append((tokens, total))
             return
-        logs, _ = log_probabilities(decoder, source, tokens)
+        logs = log_probabilities(decoder, source, tokens)
         for token in allowed:
             grow([*tokens, token], total + logs[token])
 
@@ -125,7 +130,7 @@ def beams_of_transformers(decoder, source, *, beams, most, penalty, stopping):
         every = [
             ((*tokens, token), total + log)
             for tokens, total in running
-            for token, log in enumerate(log_probabilities(decoder, source, tokens)[0])
+            for token, log in enumerate(log_probabilities(decoder, source, tokens))
         ]
         looked_at = sorted(every, key=lambda each: -each[1])[: (1 + len(spec.end)) * beams]
         ends = [tokens[-1] in spec.end or length == most for tokens, _ in looked_at]
@@ -279,12 +284,7 @@ def test_copies_are_told_by_their_place_in_the_source(copying, beams):
 
 
 def test_probabilities_of_a_decoder_that_copies_sum_to_one(copying):
-    spec, backend = copying
-    source = sources((7,))[0]
-    cross = backend.cross(source.states[None])
-    past = [np.empty((1, spec.heads, 0, spec.head_size), np.float32) for _ in cross]
-    present = [np.empty((1, spec.heads, 1, spec.head_size), np.float32) for _ in cross]
-    scores, copied = backend.step(np.array([[spec.start]]), past, cross, source.ids[None], present)
+    scores, copied = one_step(copying, sources((7,))[0], [])
     assert np.exp(scores).sum() == pytest.approx(1, abs=1e-5)
     assert copied[0, [0, -1]].tolist() == [0, 0]  # special tokens
     assert 0 < copied.sum() < 1

@@ -201,10 +201,11 @@ def simulate(monkeypatch):
         async def main():
             clock = SimpleNamespace(perf_counter=asyncio.get_running_loop().time)
             monkeypatch.setattr(polyhead.serving.batcher, "time", clock)
+            monkeypatch.setattr(polyhead.serving.dispatch, "time", clock)
             monkeypatch.setattr(polyhead.serving.queue, "time", clock)
             monkeypatch.setattr(polyhead.serving.admission, "time", clock)
             batcher = Batcher(engine, **settings)
-            batcher._pool = _Threads(engine)
+            batcher._dispatch.pool = _Threads(engine)
             async with batcher:
                 return await scenario(batcher)
 

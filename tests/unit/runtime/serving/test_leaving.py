@@ -145,7 +145,7 @@ async def storm(batcher, chance):
             tasks.append(task)
             if chance.random() < 0.5:
                 loop.call_later(chance.random() * 0.3, task.cancel)
-        assert batcher.stats().waiting <= batcher._admission.max_queue
+        assert batcher.stats().waiting <= batcher._dispatch.admission.max_queue
         await asyncio.sleep(chance.choice([0, 0.001, 0.05, 0.5]))
     if chance.random() < 0.5:
         await batcher.aclose(drain=chance.random() < 0.5, grace=chance.choice([None, 0, 0.1]))
@@ -174,7 +174,7 @@ def test_no_storm_leaves_a_waiter_and_all_is_counted(simulate, stand_in, seed):
     settings = {"max_queue": chance.choice([3, 50, 1000]), "max_batch": chance.choice([1, 8, 64])}
     outcomes = simulate(engine, scenario, deadline_ms=deadline, **settings)
     stats = seen[0].stats()
-    assert (stats.waiting, stats.running, seen[0]._in_flight) == (0, 0, {})
+    assert (stats.waiting, stats.running, seen[0]._dispatch.in_flight) == (0, 0, {})
     assert stats.rejected == outcomes.pop("QueueFull", 0)
     assert stats.requests == stats.answered + stats.errors + stats.expired + stats.cancelled
     assert set(outcomes) <= set(OUTCOMES)

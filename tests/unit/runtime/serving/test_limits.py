@@ -134,13 +134,13 @@ def test_a_system_without_threads_fails_the_callers_and_no_one_else(
 
 def test_memory_that_is_out_while_a_batch_begins_fails_its_callers(simulate, stand_in, requests):
     async def scenario(batcher):
-        run = batcher._pool.run
+        run = batcher._dispatch.pool.run
 
         def once(work):
-            batcher._pool.run = run
+            batcher._dispatch.pool.run = run
             raise MemoryError
 
-        batcher._pool.run = once
+        batcher._dispatch.pool.run = once
         found = await requests.ended(await requests.begun(batcher, "a", "b"))
         return found, (await batcher.predict("c")).text, batcher.stats().running
 

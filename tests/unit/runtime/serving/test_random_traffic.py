@@ -75,7 +75,7 @@ def test_every_request_ends_and_ends_right(engine, truth, seed):
     batcher, outcomes = asyncio.run(traffic(engine, seed, truth))
     stats = batcher.stats()
     assert (stats.waiting, stats.running) == (0, 0)
-    assert not batcher._in_flight
+    assert not batcher._dispatch.in_flight
     assert "wrongly refused" not in outcomes
     ended = stats.answered + stats.errors + stats.expired + stats.cancelled
     assert stats.requests == ended

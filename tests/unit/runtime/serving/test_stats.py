@@ -63,7 +63,7 @@ def test_groups_are_filled_by_the_most_tokens_that_they_could_have(simulate, sta
         await batcher.predict("8 tokens of 256")
         engine.batch_tokens, engine.threads = 16, 8
         await batcher.predict("8 tokens of 16")
-        return batcher.stats(), batcher._threads
+        return batcher.stats(), batcher._dispatch.admission.threads
 
     stats, threads = simulate(engine, scenario)
     assert (stats.groups, stats.group_tokens, stats.batch_tokens) == (2, 272, 16)

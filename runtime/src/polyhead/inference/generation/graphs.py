@@ -15,6 +15,7 @@ from polyhead.inference.session import OnnxSession
 
 _FLOAT, _INT = "tensor(float)", "tensor(int64)"
 _ROWS = 5  # of which kernels compute some in another way than one
+_MOST_BYTES = 2**28  # of caches that are made to try whether a graph writes so many tokens
 _Declared = tuple[str, tuple[int | None, ...]]
 """Type and shape of an input or output; None for any size."""
 
@@ -60,6 +61,7 @@ class DecoderSessions:
             _check(where, "inputs", taken, session.inputs, session)
             _check(where, "outputs", given, session.outputs, session)
         self.rows_alike = self._probe(hidden)
+        self._check_last_token(hidden)
 
     def cross(self, states: Floats) -> list[Floats]:
         """See `StepBackend.cross`."""
@@ -111,6 +113,27 @@ class DecoderSessions:
                 return False
         return True
 
+    def _empty(self, rows: int, tokens: int) -> list[Floats]:
+        """Caches that nothing has filled."""
+        shape = rows, self._spec.heads, tokens, self._spec.head_size
+        return [np.full(shape, np.nan, np.float32) for _ in self._past]
+
+    def _check_last_token(self, hidden: int) -> None:
+        """Whether a graph has a position for the last token of the longest answer."""
+        spec = self._spec
+        if spec.token_bytes * spec.max_tokens > _MOST_BYTES:
+            return
+        cross = self.cross(np.zeros((1, 1, hidden), np.float32))
+        past, present = self._empty(1, spec.max_tokens - 1), self._empty(1, spec.max_tokens)
+        token = np.array([[spec.start]])
+        try:
+            self.step(token, past, cross, token if spec.copies else None, present)
+        except GraphError as problem:
+            raise GraphError(
+                f"{self._step.file}: cannot write max_tokens={spec.max_tokens:,} tokens, as the"
+                f" head says: {problem}"
+            ) from problem
+
     def _two_steps(self, states: Floats, tokens: NDArray[np.int64]) -> list[Floats]:
         """All that the graphs give; their outputs are checked."""
         spec, rows = self._spec, len(states)
@@ -122,11 +145,9 @@ class DecoderSessions:
                 " Export the bundle again."
             )
         source = tokens[0].repeat(states.shape[1], axis=1) if spec.copies else None
-        past = [np.empty((rows, spec.heads, 0, spec.head_size), np.float32) for _ in cross]
-        found = [*cross]
+        past, found = self._empty(rows, 0), [*cross]
         for count, own in enumerate(tokens, 1):
-            shape = rows, spec.heads, count, spec.head_size
-            present = [np.full(shape, np.nan, np.float32) for _ in cross]
+            present = self._empty(rows, count)
             scores, _ = self.step(np.ascontiguousarray(own), past, cross, source, present)
             if np.isnan(scores).any() or any(np.isnan(array).any() for array in present):
                 raise GraphError(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyhead.bundle.generation import Generation
+from polyhead.errors import PolyheadError
 from polyhead.inference.generation.options import SearchOptions
 
 _NEVER = np.float32(-np.inf)
@@ -90,6 +91,7 @@ class Search(ABC):
         beams: rows that it has in a step.
         done: whether it has its answer.
         dropped: whether nobody wants its answer any more.
+        problem: why there is no answer; None where there may be one.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Search(ABC):
         self._rules = Rules(spec, options)
         self.beams = options.beams
         self.done = self.dropped = False
+        self.problem: PolyheadError | None = None
         self._length = 0
         shape = self.beams, options.max_tokens + 1
         self._sequences = np.full(shape, spec.start, np.int64)

@@ -102,17 +102,19 @@ class Writing:
 
     @property
     def done(self) -> bool:
-        """Whether all have their answers, or none wants its own any more."""
+        """Whether all have their answers or problems, or none wants its own any more."""
         return not self._active
 
     def advance(self, wanted: Callable[[Any], bool] | None = None) -> None:
         """Write one token of each answer.
 
+        What is wrong with one text, as scores that are no numbers, is the `problem` of its search.
+
         Args:
             wanted: asked for each of `texts` whether its answer still is; None for all.
 
         Raises:
-            GraphError: when a graph fails, or gives scores that are no numbers.
+            GraphError: when a graph fails.
         """
         if wanted is not None:
             for text, search in zip(self.texts, self.searches, strict=True):
@@ -120,11 +122,10 @@ class Writing:
             gone = {id(search) for search in self._active if search.dropped}
             if gone:
                 self._keep([np.arange(search.beams) for search in self._active], gone)
-        if not self._active:
-            return
-        if self._caches is None:
+        if self._active and self._caches is None:
             self._begin()
-        assert self._caches is not None
+        if not self._active or self._caches is None:
+            return
         tokens = np.concatenate([search.tokens for search in self._active])[:, None]
         rows, length = len(tokens), self._length
         scores, copied = self._backend.step(
@@ -134,23 +135,40 @@ class Writing:
             self._ids,
             self._caches.back(rows, length + 1),
         )
-        if not np.isfinite(scores.max(axis=1)).all():
-            raise GraphError(
-                "the decoder gives nan or infinite scores, so there is no next token. Its weights"
-                " are at fault, or it overflows with this input: train or export again."
-            )
+        finite = np.isfinite(scores.max(axis=1))
         self._caches.swap()
         self._length += 1
         parents, first = [], 0
         for search in self._active:
             block = slice(first, first + search.beams)
-            own = None if copied is None else copied[block]
-            parents.append(search.advance(scores[block], own))
+            if finite[block].all():
+                own = None if copied is None else copied[block]
+                parents.append(search.advance(scores[block], own))
+            else:
+                parents.append(np.arange(search.beams))
+                search.done = True
+                search.problem = GraphError(
+                    "the decoder gives nan or infinite scores, so there is no next token. Its"
+                    " weights are at fault, or it overflows with this input: train or export"
+                    " again."
+                )
             first += search.beams
         self._keep(parents, {id(search) for search in self._active if search.done})
 
     def _begin(self) -> None:
-        """What is attended to, once for all steps."""
+        """What is attended to, once for all steps; a problem where the caches were too large."""
+        length = len(self._sources[0].states)
+        size = cache_bytes(self._spec, self._options, length)
+        if size > _MOST_BYTES:
+            for search in self._active:
+                search.problem = InvalidSetting(
+                    f"beams={self._options.beams}, max_tokens={self._options.max_tokens}: the"
+                    f" caches for a source of {length:,} tokens would take {size / 2**30:.1f} GiB,"
+                    f" at most {_MOST_BYTES / 2**30:.0f} are allowed. Ask for fewer beams or"
+                    " tokens, or split the text."
+                )
+            self._active = []
+            return
         both = zip(self._sources, self.searches, strict=True)
         sources = [source for source, search in both if not search.dropped]
         cross = self._backend.cross(np.stack([source.states for source in sources]))
@@ -202,7 +220,7 @@ def write(
 
     Raises:
         InvalidSetting: for an option out of its range, or caches that would be too large.
-        GraphError: when a graph fails.
+        GraphError: when a graph fails, or gives scores that are no numbers.
     """
     chosen = SearchOptions.of(spec, **options)
     numbered = list(enumerate(sources))
@@ -211,6 +229,8 @@ def write(
         while not writing.done:
             writing.advance()
         for number, search in zip(writing.texts, writing.searches, strict=True):
+            if search.problem is not None:
+                raise search.problem
             found[number] = search.written()
     return [found[number] for number, _ in numbered]
 
@@ -221,23 +241,12 @@ def together(
     options: SearchOptions,
     texts: Iterable[tuple[SourceStates, Any]],
 ) -> Iterator[Writing]:
-    """Texts in groups whose sources are equally long, of as many rows as are worth it.
-
-    Raises:
-        InvalidSetting: when the caches of one text would be too large.
-    """
+    """Texts in groups whose sources are equally long, of as many rows as are worth it."""
     by_length: dict[int, list[tuple[SourceStates, Any]]] = {}
     for source, text in texts:
         by_length.setdefault(len(source.states), []).append((source, text))
     for length, group in by_length.items():
         size = cache_bytes(spec, options, length)
-        if size > _MOST_BYTES:
-            raise InvalidSetting(
-                f"beams={options.beams}, max_tokens={options.max_tokens}: the caches for a source"
-                f" of {length:,} tokens would take {size / 2**30:.1f} GiB, at most"
-                f" {_MOST_BYTES / 2**30:.0f} are allowed. Ask for fewer beams or tokens, or split"
-                " the text."
-            )
         most = max(1, min(_MOST_ROWS // options.beams, _SHARED_BYTES // size))
         if spec.copies or not getattr(backend, "rows_alike", True):
             # onnxruntime's Sigmoid and Log may round a number otherwise in another place of an
