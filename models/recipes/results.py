@@ -1,7 +1,8 @@
 """RESULTS.md and RESULTS.json: what checkpoints reach on their test splits, next to TF-IDF.
 
 Each checkpoint is evaluated on the test split of the configuration that it remembers, and so is the
-bundle of the same name that was exported from it.
+bundle of the same name that was exported from it. Recipes that are there already stay where they
+are not given.
 
     python models/recipes/results.py checkpoints/* --bundles bundles -o models/recipes/RESULTS.md
 """
@@ -38,10 +39,10 @@ the sentences whose TF-IDF vectors are nearest to the text's.
 
 ## Shorter versions
 
-ROUGE as F1, against the nearest of the short texts; Chinese by characters. "First words" are as
-many as the head's limit. "Best sentence" is the whole sentence that is nearest to a short text:
-nothing that is picked does better. "Best words" are those that training would keep. `kept` is the
-share of the text's words.
+Heads that keep words of the text, and heads that write. ROUGE as F1, against the nearest of the short
+texts; Chinese by characters. "First words" are as many as the head's limit. "Best sentence" is the
+whole sentence that is nearest to a short text: nothing that is picked does better. "Best words" are
+those that training would keep. `kept` is the share of the text's words.
 
 {shorter}
 
@@ -62,9 +63,10 @@ Seconds are those of the run, validation included, on the machine that trained.
 
 ## Made with
 
-- metrics: {cpu}; {libraries}
+{machines}
 """
 METRICS = ["recipe", "head", "metric", "test", "baseline", "test texts", "training texts"]
+_SCORERS = ("scikit-learn", "seqeval", "rouge-score")
 FIGURES = ("rouge1", "rouge2", "rougeL", "kept")
 HELD_AGAINST = {
     "first words": "lead_",
@@ -94,22 +96,19 @@ def main() -> None:
         "--bundles", type=Path, metavar="FOLDER", help="with bundles of their names"
     )
     arguments = parser.parse_args()
-    report = {
-        "recipes": [
-            recipe(
-                path,
-                compare=path.name not in arguments.no_baseline,
-                bundle=arguments.bundles and arguments.bundles / path.name,
-            )
-            for path in sorted(arguments.checkpoints)
-        ],
-        "cpu": plain(cpu.describe()),
-        "evaluated_with": {
-            name: version(name) for name in (*LIBRARIES, "scikit-learn", "seqeval", "rouge-score")
-        },
-    }
+    file, found = arguments.output.with_suffix(".json"), {}
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))["recipes"]
+        found = {each["recipe"]: each for each in before}
+    for path in arguments.checkpoints:
+        found[path.name] = recipe(
+            path,
+            compare=path.name not in arguments.no_baseline,
+            bundle=arguments.bundles and arguments.bundles / path.name,
+        )
+    report = {"recipes": [found[name] for name in sorted(found)]}
     text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
-    arguments.output.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    file.write_text(text + "\n", encoding="utf-8")
     arguments.output.write_text(page(report), encoding="utf-8")
 
 
@@ -145,6 +144,8 @@ def recipe(path: Path, *, compare: bool, bundle: Path | None = None) -> dict[str
         "precision": metrics["precision"],
         "seed": config.training.seed,
         "trained_with": plain(checkpoint.description.provenance),
+        "evaluated_on": plain(cpu.describe()),
+        "evaluated_with": {name: version(name) for name in (*LIBRARIES, *_SCORERS)},
     }
 
 
@@ -186,14 +187,14 @@ def exported_rows(recipe: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 def shorter_rows(recipe: dict[str, Any]) -> Iterator[list[Any]]:
-    """What a recipe's heads that shorten reach, and what they are held against."""
+    """What a recipe's heads that shorten or write reach, and what they are held against."""
     for name, head in recipe["heads"].items():
-        if head["kind"] == "compress.v1":
+        if head["kind"] in ("compress.v1", "generation.v1"):
             rows = {"the head": head["test"]}
             for what, start in HELD_AGAINST.items() if head["baseline"] else ():
                 rows[what] = {each: head["baseline"][start + each] for each in FIGURES}
             for what, found in rows.items():
-                yield [recipe["recipe"], name, what, *(found[each] for each in FIGURES)]
+                yield [recipe["recipe"], name, what, *(found.get(each) for each in FIGURES)]
 
 
 def page(report: dict[str, Any]) -> str:
@@ -214,7 +215,12 @@ def page(report: dict[str, Any]) -> str:
         ]
         for recipe in report["recipes"]
     ]
-    libraries = [f"{name} {number}" for name, number in report["evaluated_with"].items()]
+    machines: dict[str, list[str]] = {}
+    for recipe in report["recipes"]:
+        model, flags = recipe["evaluated_on"]["model"], recipe["evaluated_on"]["flags"]
+        libraries = [f"{name} {number}" for name, number in recipe["evaluated_with"].items()]
+        made = f"{model} ({', '.join(flags)}); {', '.join(libraries)}"
+        machines.setdefault(made, []).append(recipe["recipe"])
     return PAGE.format(
         metrics=output.markdown_table(METRICS, metrics),
         shorter=output.markdown_table(
@@ -224,8 +230,7 @@ def page(report: dict[str, Any]) -> str:
             EXPORTED, [row for recipe in report["recipes"] for row in exported_rows(recipe)]
         ),
         training=output.markdown_table(TRAINING, training),
-        cpu=f"{report['cpu']['model']} ({', '.join(report['cpu']['flags'])})",
-        libraries=", ".join(libraries),
+        machines="\n".join(f"- {', '.join(names)}: {made}" for made, names in machines.items()),
     )
 
 

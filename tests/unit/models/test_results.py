@@ -31,11 +31,18 @@ def test_the_page_has_the_metrics_of_evaluate(
 
 
 def test_a_baseline_is_left_out_where_it_takes_long(trained, tmp_path, monkeypatch):
+    """And a recipe that is on the page already stays."""
     page = tmp_path / "RESULTS.md"
+    written = Path(__file__).parents[3] / "models" / "recipes" / "RESULTS.json"
+    found = json.loads(written.read_text(encoding="utf-8"))["recipes"]
+    (kept,) = (each for each in found if each["recipe"] == "snips")
+    page.with_suffix(".json").write_text(json.dumps({"recipes": [kept]}))
     words = ["results.py", str(trained), "-o", str(page), "--no-baseline", "checkpoint"]
     monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "| checkpoint | entities | f1 | 1.0000 | - | 6 | 36 |" in page.read_text().splitlines()
+    assert "| snips | intent | accuracy | 0.9871 | 0.9714 | 700 | 13084 |" in page.read_text()
+    assert json.loads(page.with_suffix(".json").read_text())["recipes"][1] == kept
 
 
 def test_what_was_exported_stands_next_to_the_checkpoint(
