@@ -39,10 +39,10 @@ the sentences whose TF-IDF vectors are nearest to the text's.
 
 ## Shorter versions
 
-Heads that keep words of the text, and heads that write. ROUGE as F1, against the nearest of the short
-texts; Chinese by characters. "First words" are as many as the head's limit. "Best sentence" is the
-whole sentence that is nearest to a short text: nothing that is picked does better. "Best words" are
-those that training would keep. `kept` is the share of the text's words.
+Heads that keep words of the text, and heads that write. ROUGE as F1, against the nearest of the
+short texts; Chinese by characters. "First words" are as many as the head's limit. "Best sentence"
+is the whole sentence that is nearest to a short text: nothing that is picked does better. "Best
+words" are those that training would keep. `kept` is the share of the text's words.
 
 {shorter}
 

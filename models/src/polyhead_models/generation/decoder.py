@@ -143,12 +143,13 @@ class DecoderStack(nn.Module):
         # Of a source without a token to copy nothing is left, and all is generated.
         some, gate = copied.amax(-1, keepdim=True), self.gate(vectors).float()
         # Not a sigmoid and 1 less it: that, and onnxruntime's, keep few digits of a small share.
-        copy, own = torch.softmax(torch.cat([gate, 0.0 * gate], dim=-1), dim=-1).split(1, dim=-1)
+        both = torch.softmax(torch.cat([gate, 0.0 * gate], dim=-1), dim=-1)
+        copy, own = both[..., :1], both[..., 1:]
         share = torch.softmax(products, dim=-1) * copied * copy
         generated = torch.softmax(logits.float(), dim=-1) * (1.0 - some + some * own)
         ids = source.clamp(min=0)[:, None, :].expand(-1, vectors.shape[1], -1)
-        both = self._spread(generated, 0.0).scatter_add(2, ids, share)
-        return torch.log(both.clamp(min=_LEAST)), share
+        every = self._spread(generated, 0.0).scatter_add(2, ids, share)
+        return torch.log(every.clamp(min=_LEAST)), share
 
     def _spread(self, values: Tensor, other: float) -> Tensor:
         """Values of the tokens that are generated, at their places among all, `(…, vocabulary)`."""
