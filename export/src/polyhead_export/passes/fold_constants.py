@@ -13,7 +13,7 @@ from collections.abc import Container
 
 import onnx_ir as ir
 
-from polyhead_export.subgraph import add_constant, evaluate
+from polyhead_export.subgraph import add_constant, session_of
 
 # Of these the result is larger than what it is made of.
 _LARGER = {"Expand", "ConstantOfShape", "Range", "Tile"}
@@ -28,7 +28,7 @@ class FoldConstants(ir.passes.InPlacePass):
         values = _folded(graph)
         if not values:
             return ir.passes.PassResult(model, False)
-        (arrays,) = evaluate(graph, values, [(1, 1)])
+        arrays = session_of(graph, [], values).run([value.name for value in values], {})
         for value, array in zip(values, arrays, strict=True):
             constant = add_constant(graph, f"folded/{value.name}", array)
             ir.convenience.replace_all_uses_with(value, constant)

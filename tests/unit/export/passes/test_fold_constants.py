@@ -65,6 +65,19 @@ def test_a_graph_with_something_to_fold_does_not_pass_for_a_folded_one(projected
         FoldConstants().ensures(projected)
 
 
+def test_a_graph_may_read_more_than_token_ids(parse, ops):
+    """As that of a decoder's step, whose table of relative positions is folded."""
+    model = parse(
+        "step (int64[n] ids, float[n, 2] past) => (float[n, 2] y) {\n"
+        " rows = Gather(table, places)\n next = Gather(rows, ids)\n y = Add(next, past) }",
+        table=np.ones((4, 2), np.float32),
+        places=np.array([3, 0, 2]),
+    )
+    FoldConstants()(model)
+    clean()(model)
+    assert ops(model) == "Gather Add"
+
+
 def test_folded_constants_stand_in_the_order_of_the_graph(parse):
     names = [f"c{i}" for i in range(40)]
     made = [f"{name} = Neg(table)\n {name}_of_ids = Gather({name}, ids)" for name in names]
