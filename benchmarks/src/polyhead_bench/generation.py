@@ -187,18 +187,15 @@ def compared(tokens: int, times: Mapping[str, Sequence[float]], lacking: str) ->
 
 def checked(writers: Writers, texts: Sequence[str]) -> list[Row]:
     """Whether all compute the same: fp32 to the token, int8 most of the tokens."""
-    found = {name: [write(text).text for text in texts] for name, write in writers.items()}
+    found = {
+        name: [word for text in texts for word in write(text).text.split()]
+        for name, write in writers.items()
+    }
     rows: list[Row] = []
-    for name, answers in found.items():
-        if name == ORIGINAL:
-            continue
-        pairs = [
-            a == b
-            for one, two in zip(answers, found[ORIGINAL], strict=True)
-            for a, b in zip(one.split(), two.split(), strict=False)
-        ]
-        what = f"{name}: tokens that {ORIGINAL} wrote, share"
-        share = sum(pairs) / (len(texts) * _TOKENS)
+    wanted = found.pop(ORIGINAL)
+    for name, tokens in found.items():
+        same = sum(a == b for a, b in zip(tokens, wanted, strict=False))
+        share, what = same / max(1, len(wanted)), f"{name}: tokens that {ORIGINAL} wrote, share"
         rows.append(row(what, [share], ">=", 1) if name == FP32 else (what, f"{share:.3f}", "", ""))
     return rows
 

@@ -20,6 +20,7 @@ _TOKENIZER = "tokenizer.json"
 _SPECIAL = ("<pad>", "</s>", "<unk>")
 _WORDS = 250  # of those that a tokenizer knows; texts are of these
 _CALIBRATION = 16  # texts
+_EMBEDDING = 0.1  # of its fresh size, with which a decoder repeats the token that it reads
 
 
 def words(count: int, random: np.random.Generator) -> str:
@@ -58,6 +59,8 @@ def make(folder: Path, **settings: Any) -> None:
 def make_ctranslate2(folder: Path, python: Path) -> None:
     """CTranslate2's int8 form of ``model``, by its own converter, in the folder ``ctranslate2``.
 
+    One that is there is kept.
+
     Args:
         folder: of all.
         python: of its environment.
@@ -66,6 +69,8 @@ def make_ctranslate2(folder: Path, python: Path) -> None:
         PeerFault: when the converter fails.
     """
     made = folder / "ctranslate2"
+    if (made / _TOKENIZER).is_file():
+        return
     command = [str(python.parent / "ct2-transformers-converter"), "--model", str(folder / "model")]
     command += ["--output_dir", str(made), "--quantization", "int8", "--force"]
     commands.run(command, "ct2-transformers-converter")
@@ -79,7 +84,9 @@ def _make_model(folder: Path, settings: dict[str, Any]) -> None:
 
     torch.manual_seed(0)
     config = transformers.T5Config(decoder_start_token_id=0, **settings)
-    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
+    model = transformers.T5ForConditionalGeneration(config)
+    model.get_input_embeddings().weight.data.mul_(_EMBEDDING)
+    model.save_pretrained(folder)
     known = [*_SPECIAL, *(f"w{number}" for number in range(config.vocab_size - len(_SPECIAL)))]
     pieces = {word: number for number, word in enumerate(known)}
     tokenizer = Tokenizer(models.WordLevel(pieces, unk_token="<unk>"))
