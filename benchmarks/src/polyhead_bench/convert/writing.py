@@ -83,8 +83,9 @@ def _make_model(folder: Path, settings: dict[str, Any]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     torch.manual_seed(0)
-    config = transformers.T5Config(decoder_start_token_id=0, **settings)
-    model = transformers.T5ForConditionalGeneration(config)
+    family: Any = transformers.T5Config
+    config = family(decoder_start_token_id=0, **settings)
+    model: Any = transformers.T5ForConditionalGeneration(config)
     model.get_input_embeddings().weight.data.mul_(_EMBEDDING)
     model.save_pretrained(folder)
     known = [*_SPECIAL, *(f"w{number}" for number in range(config.vocab_size - len(_SPECIAL)))]
@@ -94,7 +95,8 @@ def _make_model(folder: Path, settings: dict[str, Any]) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
-    transformers.PreTrainedTokenizerFast(
+    wrapped: Any = transformers.PreTrainedTokenizerFast
+    wrapped(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="</s>",

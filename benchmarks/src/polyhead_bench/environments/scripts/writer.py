@@ -42,7 +42,7 @@ def transformers(folder: Path, tokens: int, threads: int) -> Write:
     import transformers
 
     torch.set_num_threads(threads)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     options = {"min_new_tokens": tokens, "max_new_tokens": tokens}
 
@@ -60,7 +60,7 @@ def ctranslate2(folder: Path, tokens: int, threads: int) -> Write:
     import ctranslate2
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
     translator = ctranslate2.Translator(
         str(folder), device="cpu", inter_threads=1, intra_threads=threads
     )
