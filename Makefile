@@ -106,6 +106,10 @@ bench-serve: demo  ## HTTP against the engine in process, and against infinity: 
 	-$(BIN)/polyhead bench setup infinity
 	$(BIN)/python -m polyhead_bench.served build/demo/bundle --checkpoint build/demo/checkpoint
 
+bench-generation: .venv/ready  ## 32 tokens written in T5-small's shape, against CTranslate2 and transformers, against limits
+	-$(BIN)/polyhead bench setup ctranslate2
+	$(BIN)/python -m polyhead_bench.generation
+
 bench-map: demo  ## batch jobs: rate, memory, ten kills, against limits; ROWS=1000000 takes an hour
 	$(BIN)/python -m polyhead_bench.map_job build/demo/bundle --rows $(or $(ROWS),1000000)
 
@@ -144,4 +148,4 @@ spark-needs := pyspark==4.3.0
 	.venv4/bin/pip install --no-deps -e runtime -e models -e export
 	touch $@
 
-.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-serve bench-map general shrink-demo bench-combine
+.PHONY: demo test test-lean test-lowest test-newest test-release fuzz faults test-transformers4 lint docs bench readme soak bench-graphs bench-service bench-serve bench-generation bench-map general shrink-demo bench-combine

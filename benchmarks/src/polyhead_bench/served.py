@@ -24,6 +24,7 @@ from polyhead.cli import output
 from polyhead_bench import infinity, overload
 from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import PeerFault
+from polyhead_bench.goals import Row, row
 from polyhead_bench.harness.http import Caller, request
 from polyhead_bench.texts import SYNTHETIC, asked_of
 
@@ -68,21 +69,10 @@ def main() -> int:
     for _ in range(_STARTS):
         with _server(given) as (_, seconds):
             starts.append(1e3 * seconds)
-    rows.append(_row("start to ready, ms", starts, "<=", _START_MS))
+    rows.append(row("start to ready, ms", starts, "<=", _START_MS))
     rows += _against_peer(given, texts)
     output.write(output.table(["what", "measured", "goal", ""], rows))
     return 0 if all(row[-1] != "fail" for row in rows) else 1
-
-
-Row = tuple[str, str, str, str]
-
-
-def _row(what: str, values: Sequence[float], sign: str, goal: float) -> Row:
-    """Median and range, and whether the median reaches its goal."""
-    middle = float(np.median(values))
-    passed = middle <= goal if sign == "<=" else middle >= goal
-    shown = f"{middle:.2f} ({min(values):.2f} to {max(values):.2f})"
-    return what, shown, f"{sign} {goal:g}", "pass" if passed else "fail"
 
 
 def _one_by_one(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
@@ -96,8 +86,8 @@ def _one_by_one(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
         shares.append(served_rate / rate)
     what = f"texts/s in requests of {_BATCH}, share of engine.predict"
     return [
-        _row("one text over HTTP, p50, added to in process, ms", added, "<=", _ADDED_MS),
-        _row(what, shares, ">=", _SHARE),
+        row("one text over HTTP, p50, added to in process, ms", added, "<=", _ADDED_MS),
+        row(what, shares, ">=", _SHARE),
     ]
 
 
@@ -116,9 +106,7 @@ def _overloaded(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
     refused = 1e3 * float(np.median(asked.times_s(429) or [np.nan]))
     statuses = ", ".join(f"{status}: {asked.share(status):.2f}" for status in (200, 429, 504))
     return [
-        _row(
-            f"answered in time at {_TIMES_CAPACITY:g}x capacity, share", [in_time], ">=", _IN_TIME
-        ),
+        row(f"answered in time at {_TIMES_CAPACITY:g}x capacity, share", [in_time], ">=", _IN_TIME),
         ("a refusal, p50, ms", f"{refused:.2f}", "", ""),
         ("statuses then, shares", statuses, "", ""),
         ("cores that the client takes of the server's, then", f"{asked.own:.2f}", "", ""),
@@ -142,7 +130,7 @@ def _against_peer(given: argparse.Namespace, texts: Sequence[str]) -> list[Row]:
         return [(what, f"left out: {fault}", f">= {_TIMES_PEER:g}", "")]
     ours, other = found.rates
     return [
-        _row(what, found.ratios, ">=", _TIMES_PEER),
+        row(what, found.ratios, ">=", _TIMES_PEER),
         (
             "embeddings/s, ours and infinity's; least cosine",
             f"{ours:.0f}, {other:.0f}; {found.cosine:.4f}",

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from polyhead_bench import infinity, overload, served
+from polyhead_bench import infinity, overload
 from polyhead_bench.convert.cache import Models
 from polyhead_bench.errors import PeerFault
+from polyhead_bench.goals import row
 from polyhead_bench.harness.http import Caller, request
 
 
@@ -130,5 +131,5 @@ def test_without_its_environment_the_peer_is_left_out(tmp_path):
 
 
 def test_a_row_says_whether_its_median_reaches_the_goal():
-    assert served._row("x", [1, 2, 9], "<=", 2) == ("x", "2.00 (1.00 to 9.00)", "<= 2", "pass")
-    assert served._row("x", [1, 2, 9], ">=", 3)[-1] == "fail"
+    assert row("x", [1, 2, 9], "<=", 2) == ("x", "2.00 (1.00 to 9.00)", "<= 2", "pass")
+    assert row("x", [1, 2, 9], ">=", 3)[-1] == "fail"

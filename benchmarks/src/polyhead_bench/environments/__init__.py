@@ -17,7 +17,7 @@ _LINKED = ("polyhead", "polyhead_bench")
 _READY = "installed.txt"
 PINS = Path(__file__).parent / "pins"
 """Folder with ``NAME.txt`` for each environment."""
-_SCRIPTS = Path(__file__).parent / "scripts"
+SCRIPTS = Path(__file__).parent / "scripts"
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def packages(cache: Path, name: str) -> Path:
 
 def run_script(interpreter: Path, script: str, *words: str | Path) -> None:
     """Run one of `scripts` in another environment; raises what `commands.run` raises."""
-    command = [str(interpreter), str(_SCRIPTS / f"{script}.py"), *map(str, words)]
+    command = [str(interpreter), str(SCRIPTS / f"{script}.py"), *map(str, words)]
     commands.run(command, f"{script}.py")
 
 
