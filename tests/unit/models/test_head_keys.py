@@ -86,7 +86,7 @@ def kind(name, **more):
                 ("summary", "longest", 3),
                 ("answer", "dimensions", [8]),
                 ("summary", "words", 8),
-                ("compress", "sentences", 2),
+                ("compress", "longest", 2),
             )
         ),
         pytest.param({**ANSWER, "longest": 0}, "longest: found 0, expected at least 1", id="l0"),

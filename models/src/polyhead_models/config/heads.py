@@ -92,7 +92,8 @@ class HeadConfig:
             longer ones.
         summaries: key of a summary in other words, or of a list of them, with which ROUGE compares;
             None compares with the marked sentences.
-        sentences: of a summary when a call does not say how many; None takes the kind's own.
+        sentences: of a summary, or that a shortened text has words of, when a call does not say how
+            many; None takes the kind's own.
         words: of a shortened text at most, when a call sets no limit; None takes the median of the
             short texts.
         dimensions: sizes to which an embedding may be cut, and is trained to be; empty for its full
@@ -249,7 +250,7 @@ _KEYS_OF = {
     "tags": ("tokens.v1",),
     "longest": ("answer.v1", GENERATION),
     "summaries": ("summary.v1",),
-    "sentences": ("summary.v1",),
+    "sentences": ("summary.v1", "compress.v1"),
     "words": ("compress.v1",),
     "dimensions": ("embedding.v1",),
     "hold": ("embedding.v1",),

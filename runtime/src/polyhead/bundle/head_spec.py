@@ -46,7 +46,8 @@ class HeadSpec:
             those of the best span for there to be none; None: a span is always given.
         longest: of such a head: most tokens of an answer; None where the kind has none.
         sentences: of a head that makes summaries: how many when a call does not say; None takes the
-            kind's own number.
+            kind's own number. Of a head that shortens texts: of how many it keeps words; None keeps
+            words of the whole text.
         words: of a head that shortens texts: most words when a call sets no limit; None takes the
             kind's own number.
         scheme: of a head that labels tokens, what its tags are: ``"bio"`` (the first token of a
