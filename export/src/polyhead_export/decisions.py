@@ -15,7 +15,7 @@ from scipy import stats
 
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.base import sigmoid, softmax, tempered_odds
-from polyhead.heads.compress import PRICE, WORDS, best, readable, sizes_of
+from polyhead.heads.compress import PRICE, WORDS, WORTH, best, readable, sizes_of
 from polyhead.heads.multilabel import THRESHOLD
 from polyhead.heads.summary import means
 from polyhead.text import words
@@ -183,12 +183,13 @@ def _piece_margin(spec: HeadSpec, logits: NDArray[np.float32], encoding: Encodin
     scores = sigmoid(means(logits[:, 0], encoding, spans))
     read, lead = readable(text, spans, scores, spec.sentences, limit)
     sizes = sizes_of(text, spans, read, in_characters=False)
-    gains, spans = scores[read], [spans[i] for i in read.tolist()]
+    price = PRICE if spec.price is None else spec.price
+    gains, spans = scores[read] - WORTH, [spans[i] for i in read.tolist()]
 
     def worth(forced: NDArray[np.float64]) -> float:
-        """The best sum of probabilities, less the price of the pieces, when gains are these."""
-        kept = best(forced, sizes, limit)
-        return float(gains[kept].sum()) - PRICE * (1 + int((np.diff(kept) > 1).sum()))
+        """The best sum of gains, less the price of the pieces, when they are forced to these."""
+        kept = best(forced, sizes, limit, price)
+        return float(gains[kept].sum()) - price * (1 + int((np.diff(kept) > 1).sum()))
 
     @functools.cache
     def loss(word: int) -> float:
@@ -205,7 +206,7 @@ def _piece_margin(spec: HeadSpec, logits: NDArray[np.float32], encoding: Encodin
         around = range(max(0, inside[0] - 1), min(len(spans), inside[-1] + 2))
         return min(lead, *map(loss, around))
 
-    chosen = set(best(gains, sizes, limit).tolist())
+    chosen = set(best(gains, sizes, limit, price).tolist())
     return of
 
 

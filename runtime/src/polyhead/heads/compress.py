@@ -25,7 +25,10 @@ MOST = 2_000
 """The largest limit, in words or characters."""
 
 PRICE = 0.2
-"""What a piece costs, in probability, so that words stay together."""
+"""What a piece costs, in probability, so that words stay together, when the head does not say."""
+
+WORTH = 0.06
+"""How probable a word must be, or its neighbours more, for a longer version to be better."""
 
 _MOST_CELLS = 2**22  # of the search's tables, 32 MiB each
 
@@ -72,8 +75,9 @@ class Compressed:
 class CompressDecoder:
     """A word's logit is the mean of its tokens' logits; the best words within a budget are kept.
 
-    The sum of their probabilities is highest, less a price for each piece, so that words stay
-    together: a Viterbi search with two states, kept or not, for each size up to the budget.
+    The sum of their probabilities, each less `WORTH`, is highest, less a price for each piece, so
+    that words stay together: a Viterbi search with two states, kept or not, for each size up to the
+    budget.
     """
 
     width = 1
@@ -82,6 +86,7 @@ class CompressDecoder:
     def __init__(self, spec: HeadSpec) -> None:
         self._words = min(spec.words or WORDS, MOST)
         self._sentences = spec.sentences
+        self._price = PRICE if spec.price is None else spec.price
 
     def decode(
         self,
@@ -117,7 +122,7 @@ class CompressDecoder:
         scores = sigmoid(means(logits[:, 0], encoding, spans))
         read, _ = readable(text, spans, scores, count, limit)
         sizes = sizes_of(text, spans, read, in_characters=characters is not None)
-        kept = read[best(scores[read], sizes, limit)]
+        kept = read[best(scores[read] - WORTH, sizes, limit, self._price)]
         return assembled(text, spans, scores, kept)
 
 

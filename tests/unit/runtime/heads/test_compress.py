@@ -18,8 +18,8 @@ TEXT = "Anna, who lives in Oslo, wrote: the parcel (again) was late. Thanks!"
 ZH = "本文提出一种新的SVM方法，并给出了实验结果。"
 
 
-def decode(logits, encoding, *, own=None, per=None, **options):
-    limits = {"words": own, "sentences": per}
+def decode(logits, encoding, *, own=None, per=None, price=None, **options):
+    limits = {"words": own, "sentences": per, "price": price}
     spec = HeadSpec(kind="compress.v1", output="logits/short", max_tokens=64, **limits)
     return decoder("short", spec).decode(np.asarray(logits, np.float32), encoding, **options)
 
@@ -101,8 +101,8 @@ def test_words_of_the_best_sentences_only(wordpiece):
     wanted = {"Anna", "parcel", "was", "late"}
     assert kept(wordpiece, text, wanted, words=4).text == "Anna parcel was late"
     found = kept(wordpiece, text, wanted, words=4, sentences=1)
-    assert found.text == "The parcel was late"
-    assert kept(wordpiece, text, wanted, words=4, per=1).text == "The parcel was late"
+    assert found.text == "parcel was late"
+    assert kept(wordpiece, text, wanted, words=4, per=1).text == "parcel was late"
     assert kept(wordpiece, text, wanted, words=4, per=1, sentences=9).text == "Anna parcel was late"
     assert kept(wordpiece, text, wanted, words=20, sentences=2).decision == ((0, 39),)
 
@@ -138,10 +138,16 @@ def test_a_text_without_words_or_a_word_that_fits_gives_nothing(tokenizer):
         assert str(found) == "(none)"
 
 
-def test_a_text_of_words_that_nobody_would_keep_gives_its_best_ones(wordpiece):
+def test_a_text_of_words_that_nobody_would_keep_gives_its_best_one(wordpiece):
     found = kept(wordpiece, "the of and it", {}, words=2)
-    assert len(words.split(found.text)) == 2
+    assert found.text == "the"
     assert all(span.score < 0.05 for span in found.spans)
+
+
+def test_a_word_that_is_worth_nothing_is_left_out_though_there_is_room(wordpiece):
+    odds = {"the": 3.0, "of": -3.0, "and": 3.0}
+    assert kept(wordpiece, "the of and it", odds, words=4).text == "the of and"
+    assert kept(wordpiece, "the of and it", odds, words=4, price=0.0).text == "the and"
 
 
 @pytest.mark.parametrize(
@@ -229,9 +235,10 @@ def test_of_a_text_that_is_too_long_to_search_only_the_best_sentences_are_read(
 ):
     text = "Anna lives in Oslo. The parcel was late. Thanks, Anna."
     monkeypatch.setattr(compress, "_MOST_CELLS", 5 * 4)
-    assert kept(wordpiece, text, {"was", "late", "Anna"}, words=4).text == "The parcel was late"
+    wanted = {"The", "parcel", "was", "late", "Anna"}
+    assert kept(wordpiece, text, wanted, words=4).text == "The parcel was late"
     monkeypatch.setattr(compress, "_MOST_CELLS", 3 * 4)  # less than a sentence
-    assert kept(wordpiece, text, {"was", "late"}, words=4).text == "The parcel was"
+    assert kept(wordpiece, text, wanted, words=4).text == "The parcel was"
 
 
 @pytest.mark.parametrize("stride", [0, 3, 9])
