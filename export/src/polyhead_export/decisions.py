@@ -15,7 +15,7 @@ from scipy import stats
 
 from polyhead.heads import HeadSpec, decoder
 from polyhead.heads.base import sigmoid, softmax, tempered_odds
-from polyhead.heads.compress import PRICE, WORDS, best
+from polyhead.heads.compress import PRICE, WORDS, WORTH, best, readable, sizes_of
 from polyhead.heads.multilabel import THRESHOLD
 from polyhead.heads.summary import means
 from polyhead.text import words
@@ -135,7 +135,7 @@ def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Enc
     | answer | the best span or "no answer" less the next, with the threshold of the head |
     | summary | the last sentence that is taken less the first that is not |
     | compress | of each piece: what the whole loses, in the sum of its words' probabilities, when
-      one of its words is left out, or the one before or behind is kept |
+      one of its words is left out, or the one before or behind is kept, or other sentences read |
 
     Kinds that are not among `CHOOSING` have no near ties.
 
@@ -179,15 +179,17 @@ def margin(name: str, spec: HeadSpec, logits: NDArray[np.float32], encoding: Enc
 
 def _piece_margin(spec: HeadSpec, logits: NDArray[np.float32], encoding: Encoding) -> Margin:
     """Of a piece `(start, end)`, from logits `(tokens, 1)`."""
-    spans = words.split(encoding.text)
-    gains = sigmoid(means(logits[:, 0], encoding, spans))
-    sizes = np.ones((3, len(spans)), dtype=np.int64)
-    limit = spec.words or WORDS
+    text, spans, limit = encoding.text, words.split(encoding.text), spec.words or WORDS
+    scores = sigmoid(means(logits[:, 0], encoding, spans))
+    read, lead = readable(text, spans, scores, spec.sentences, limit)
+    sizes = sizes_of(text, spans, read, in_characters=False)
+    price = PRICE if spec.price is None else spec.price
+    gains, spans = scores[read] - WORTH, [spans[i] for i in read.tolist()]
 
     def worth(forced: NDArray[np.float64]) -> float:
-        """The best sum of probabilities, less the price of the pieces, when gains are these."""
-        kept = best(forced, sizes, limit)
-        return float(gains[kept].sum()) - PRICE * (1 + int((np.diff(kept) > 1).sum()))
+        """The best sum of gains, less the price of the pieces, when they are forced to these."""
+        kept = best(forced, sizes, limit, price)
+        return float(gains[kept].sum()) - price * (1 + int((np.diff(kept) > 1).sum()))
 
     @functools.cache
     def loss(word: int) -> float:
@@ -199,10 +201,12 @@ def _piece_margin(spec: HeadSpec, logits: NDArray[np.float32], encoding: Encodin
     def of(piece: tuple[int, int]) -> float:
         start, end = piece
         inside = [i for i, (first, last) in enumerate(spans) if last > start and first < end]
+        if not inside:  # another model's, in a sentence that is not read
+            return lead
         around = range(max(0, inside[0] - 1), min(len(spans), inside[-1] + 2))
-        return min(map(loss, around))
+        return min(lead, *map(loss, around))
 
-    chosen = set(best(gains, sizes, limit).tolist())
+    chosen = set(best(gains, sizes, limit, price).tolist())
     return of
 
 

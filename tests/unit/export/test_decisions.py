@@ -190,6 +190,16 @@ def test_the_margin_of_a_piece_is_what_another_choice_for_a_word_costs():
     assert alone(*result.decision) > 1
 
 
+def test_the_margin_of_a_piece_is_small_where_another_sentence_is_nearly_as_good():
+    text = "One. Two."
+    logits = np.array([0.0, *[2.0] * 4, *[1.9] * 5, 0.0])[:, None]
+    of, result = margin_of(head("compress.v1", words=3, sentences=1), logits, text)
+    assert result.decision == ((0, 3),)
+    ahead = 1 / (1 + math.exp(-2.0)) - 1 / (1 + math.exp(-1.9))
+    assert of((0, 3)) == pytest.approx(ahead, abs=1e-6)
+    assert of((5, 8)) == pytest.approx(ahead, abs=1e-6)  # what the other model has kept
+
+
 @pytest.mark.parametrize(
     ("kind", "references", "figure"),
     [

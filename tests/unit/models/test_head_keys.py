@@ -86,12 +86,14 @@ def kind(name, **more):
                 ("summary", "longest", 3),
                 ("answer", "dimensions", [8]),
                 ("summary", "words", 8),
-                ("compress", "sentences", 2),
+                ("summary", "price", 0.1),
+                ("compress", "longest", 2),
             )
         ),
         pytest.param({**ANSWER, "longest": 0}, "longest: found 0, expected at least 1", id="l0"),
         pytest.param(kind("summary", sentences=0), "sentences: found 0, expected", id="s0"),
         pytest.param(kind("compress", words=0), "words: found 0, expected at least 1", id="w0"),
+        pytest.param(kind("compress", price=2.0), "price: found 2.0, expected 0 to 1", id="p2"),
         pytest.param(
             kind("compress", text=PAIR), "'compress' reads a lone text: name one key", id="compress"
         ),

@@ -95,9 +95,11 @@ class HeadConfig:
             longer ones.
         summaries: key of a summary in other words, or of a list of them, with which ROUGE compares;
             None compares with the marked sentences.
-        sentences: of a summary when a call does not say how many; None takes the kind's own.
+        sentences: of a summary, or that a shortened text has words of, when a call does not say how
+            many; None takes the kind's own.
         words: of a shortened text at most, when a call sets no limit; None takes the median of the
             short texts.
+        price: of such a text: what a piece costs, in probability; None takes the kind's own.
         dimensions: sizes to which an embedding may be cut, and is trained to be; empty for its full
             size only.
         hold: weight of the term that holds an embedding to the vectors of the untouched encoder,
@@ -125,6 +127,7 @@ class HeadConfig:
     summaries: str | None = None
     sentences: int | None = None
     words: int | None = None
+    price: float | None = field(default=None, metadata=OPTIONAL)
     dimensions: tuple[int, ...] = ()
     hold: float = 5.0
     decoder: Literal["own"] | DecoderConfig | None = field(default=None, metadata=OPTIONAL)
@@ -140,6 +143,7 @@ class HeadConfig:
         ranges.check(self, "0 to below 1", "dropout", "label_smoothing")
         ranges.check(self, "at least 0", "loss_weight", "stride", "hold")
         ranges.check(self, "at least 1", "longest", "sentences", "words")
+        ranges.check(self, "0 to 1", "price")
         if any(isinstance(width, int) and width < 1 for width in self.hidden):
             raise ValueError(f"hidden: found {list(self.hidden)}, expected widths of at least 1.")
         self._check_data()
@@ -252,8 +256,9 @@ _KEYS_OF = {
     "tags": ("tokens.v1",),
     "longest": ("answer.v1", GENERATION),
     "summaries": ("summary.v1",),
-    "sentences": ("summary.v1",),
+    "sentences": ("summary.v1", "compress.v1"),
     "words": ("compress.v1",),
+    "price": ("compress.v1",),
     "dimensions": ("embedding.v1",),
     "hold": ("embedding.v1",),
     "decoder": (GENERATION,),

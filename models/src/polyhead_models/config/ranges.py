@@ -10,6 +10,7 @@ _HOLDS: Mapping[str, Callable[[float], bool]] = {
     "at least 3": lambda number: number >= 3,
     "more than 0": lambda number: number > 0,
     "0 to below 1": lambda number: 0 <= number < 1,
+    "0 to 1": lambda number: 0 <= number <= 1,
     "above 0 to 1": lambda number: 0 < number <= 1,
 }
 

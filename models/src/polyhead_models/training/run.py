@@ -263,6 +263,7 @@ def _specs(config: Config, train_set: Sequence[Example]) -> dict[str, HeadSpec]:
             longest=None if head.decoder else head.longest,
             sentences=head.sentences,
             words=head.words,
+            price=head.price,
         )
         try:
             specs[name] = network.fitted(spec, references[name])

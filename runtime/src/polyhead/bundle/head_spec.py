@@ -46,9 +46,12 @@ class HeadSpec:
             those of the best span for there to be none; None: a span is always given.
         longest: of such a head: most tokens of an answer; None where the kind has none.
         sentences: of a head that makes summaries: how many when a call does not say; None takes the
-            kind's own number.
+            kind's own number. Of a head that shortens texts: of how many it keeps words; None keeps
+            words of the whole text.
         words: of a head that shortens texts: most words when a call sets no limit; None takes the
             kind's own number.
+        price: of a head that shortens texts: what a piece costs, in probability; None takes the
+            kind's own.
         scheme: of a head that labels tokens, what its tags are: ``"bio"`` (the first token of a
             span and those behind have tags of their own), ``"iob"`` (the same, but a span may also
             begin without its first tag), ``"io"`` (one tag a label; neighbours with one label are
@@ -74,6 +77,7 @@ class HeadSpec:
     longest: int | None = None
     sentences: int | None = None
     words: int | None = None
+    price: float | None = field(default=None, metadata=schema.OPTIONAL)
     scheme: Literal["bio", "iob", "io", "words"] = "bio"
     generation: Generation | None = field(default=None, metadata=schema.OPTIONAL)
 
@@ -90,6 +94,8 @@ class HeadSpec:
         for name in ("longest", "sentences", "words"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}: found {value}, expected at least 1.")
+        if self.price is not None and not 0 <= self.price <= 1:
+            raise ValueError(f"price: found {self.price}, expected 0 to 1.")
         if self.no_answer is not None and not math.isfinite(self.no_answer):
             raise ValueError(f"no_answer: found {self.no_answer}, expected a finite number.")
         if self.max_tokens < 3:

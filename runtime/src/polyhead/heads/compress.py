@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,10 @@ MOST = 2_000
 """The largest limit, in words or characters."""
 
 PRICE = 0.2
-"""What a piece costs, in probability, so that words stay together."""
+"""What a piece costs, in probability, so that words stay together, when the head does not say."""
+
+WORTH = 0.06
+"""How probable a word must be, or its neighbours more, for a longer version to be better."""
 
 _MOST_CELLS = 2**22  # of the search's tables, 32 MiB each
 
@@ -71,8 +75,9 @@ class Compressed:
 class CompressDecoder:
     """A word's logit is the mean of its tokens' logits; the best words within a budget are kept.
 
-    The sum of their probabilities is highest, less a price for each piece, so that words stay
-    together: a Viterbi search with two states, kept or not, for each size up to the budget.
+    The sum of their probabilities, each less `WORTH`, is highest, less a price for each piece, so
+    that words stay together: a Viterbi search with two states, kept or not, for each size up to the
+    budget.
     """
 
     width = 1
@@ -80,6 +85,8 @@ class CompressDecoder:
 
     def __init__(self, spec: HeadSpec) -> None:
         self._words = min(spec.words or WORDS, MOST)
+        self._sentences = spec.sentences
+        self._price = PRICE if spec.price is None else spec.price
 
     def decode(
         self,
@@ -102,20 +109,20 @@ class CompressDecoder:
                 or Japanese character counts as one.
             characters: instead, most characters of the result, 1 to 2,000.
             ratio: instead, the share of the words, above 0 to 1; 1 to 2,000 of them.
-            sentences: words of so many sentences at most, at least 1: those whose words are most
-                probable on average. None takes words of the whole text.
+            sentences: words of so many sentences at most, at least 1: those whose words'
+                probabilities have the highest sum. None takes the head's own number, or words of
+                the whole text where it has none.
 
         Raises:
             InvalidSetting: when two limits are given, or a value is out of its range.
         """
         text, spans = encoding.text, words_of.split(encoding.text)
         limit = _limit(len(spans), self._words, words, characters, ratio)
-        if sentences is not None:
-            whole_number("sentences", sentences)
+        count = self._sentences if sentences is None else whole_number("sentences", sentences)
         scores = sigmoid(means(logits[:, 0], encoding, spans))
-        read = _read(text, spans, scores, sentences, most_words=_MOST_CELLS // limit)
-        sizes = _sizes(text, spans, read, in_characters=characters is not None)
-        kept = read[best(scores[read], sizes, limit)]
+        read, _ = readable(text, spans, scores, count, limit)
+        sizes = sizes_of(text, spans, read, in_characters=characters is not None)
+        kept = read[best(scores[read] - WORTH, sizes, limit, self._price)]
         return assembled(text, spans, scores, kept)
 
 
@@ -185,28 +192,48 @@ def _limit(
     return default
 
 
-def _read(
+def readable(
     text: str,
-    spans: list[tuple[int, int]],
+    spans: Sequence[tuple[int, int]],
     scores: NDArray[np.float64],
     sentences: int | None,
-    most_words: int,
-) -> NDArray[np.int64]:
-    """Indices of the words to choose from: those of the best sentences, or of all of them."""
+    limit: int,
+) -> tuple[NDArray[np.int64], float]:
+    """The words to choose from: those of the best sentences, or all of them.
+
+    Args:
+        text: any text.
+        spans: `(start, end)` of its words, in order.
+        scores: of each word, `(words,)`, 0 to 1.
+        sentences: how many are read; None for all.
+        limit: the most that may be used: the larger, the fewer words can be searched.
+
+    Returns:
+        Indices of the words in their order, int64, and by how much the sum of scores of the last
+        sentence that is read is above that of the first that is not; infinity without one.
+    """
+    most_words = _MOST_CELLS // limit
     if sentences is None and len(spans) <= most_words:
-        return np.arange(len(spans))
-    from polyhead.text import sentences as rules  # late: its patterns take 7% of polyhead's import
+        return np.arange(len(spans)), math.inf
+    owner = sentence_of(text, spans)
+    counts, sums = np.bincount(owner), np.bincount(owner, weights=scores)
+    ranked = np.argsort(-sums, kind="stable")
+    fitting = int(np.searchsorted(np.cumsum(counts[ranked]), most_words, side="right"))
+    taken = max(1, min(fitting, sentences or fitting))
+    read = np.flatnonzero(np.isin(owner, ranked[:taken]))[:most_words]
+    lead = -np.diff(sums[ranked[taken - 1 : taken + 1]])
+    return read, float(lead[0]) if len(lead) else math.inf
 
-    bounds = np.array(rules.split(text), dtype=np.int64).reshape(-1, 2)
-    owner = np.searchsorted(bounds[:, 0], [start for start, _ in spans], side="right") - 1
-    counts = np.bincount(owner, minlength=len(bounds))
-    sums = np.bincount(owner, weights=scores, minlength=len(bounds))
-    ranked = np.argsort(-sums / np.maximum(counts, 1), kind="stable")[:sentences]
-    fitting = max(1, int(np.searchsorted(np.cumsum(counts[ranked]), most_words, side="right")))
-    return np.flatnonzero(np.isin(owner, ranked[:fitting]))[:most_words]
+
+def sentence_of(text: str, spans: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Which sentence of a text each of its words is in; int64 `(words,)`, never falling."""
+    from polyhead.text import sentences  # late: its patterns take 7% of polyhead's import
+
+    bounds = [start for start, _ in sentences.split(text)]
+    return np.searchsorted(bounds, [start for start, _ in spans], side="right").astype(np.int64) - 1
 
 
-def _sizes(
+def sizes_of(
     text: str, spans: list[tuple[int, int]], read: NDArray[np.int64], *, in_characters: bool
 ) -> NDArray[np.int64]:
     """What `best` takes: 1 for each word, or its characters with what stands before it."""

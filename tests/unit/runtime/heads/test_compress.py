@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polyhead import InvalidSetting
 from polyhead.heads import HeadSpec, compress, decoder
-from polyhead.heads.compress import MOST, best
+from polyhead.heads.compress import MOST, best, readable
 from polyhead.text import words
 
 TEXTS = st.text(max_size=60) | st.text("aB é e\u0301 東京。 👍🏽 . ,(\n\t-", max_size=60)
@@ -18,12 +18,13 @@ TEXT = "Anna, who lives in Oslo, wrote: the parcel (again) was late. Thanks!"
 ZH = "本文提出一种新的SVM方法，并给出了实验结果。"
 
 
-def decode(logits, encoding, *, own=None, **options):
-    spec = HeadSpec(kind="compress.v1", output="logits/short", max_tokens=64, words=own)
+def decode(logits, encoding, *, own=None, per=None, price=None, **options):
+    limits = {"words": own, "sentences": per, "price": price}
+    spec = HeadSpec(kind="compress.v1", output="logits/short", max_tokens=64, **limits)
     return decoder("short", spec).decode(np.asarray(logits, np.float32), encoding, **options)
 
 
-def kept(tokenizer, text, wanted, *, own=None, **options):
+def kept(tokenizer, text, wanted, **options):
     """The result where these words are probable, or have these logits, and others are not."""
     odds = wanted if isinstance(wanted, dict) else dict.fromkeys(wanted, 3.0)
     [encoding] = tokenizer.encode([text])
@@ -33,7 +34,7 @@ def kept(tokenizer, text, wanted, *, own=None, **options):
         inside = (encoding.offsets[:, 0] >= start) & (encoding.offsets[:, 1] <= end)
         logits[inside] = odds[text[start:end]]
     logits[encoding.special] = 50.0
-    return decode(logits, encoding, own=own, **options)
+    return decode(logits, encoding, **options)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,28 @@ def test_words_of_the_best_sentences_only(wordpiece):
     wanted = {"Anna", "parcel", "was", "late"}
     assert kept(wordpiece, text, wanted, words=4).text == "Anna parcel was late"
     found = kept(wordpiece, text, wanted, words=4, sentences=1)
-    assert found.text == "The parcel was late"
-    assert kept(wordpiece, text, wanted, words=20, sentences=2).decision == ((20, 53),)
+    assert found.text == "parcel was late"
+    assert kept(wordpiece, text, wanted, words=4, per=1).text == "parcel was late"
+    assert kept(wordpiece, text, wanted, words=4, per=1, sentences=9).text == "Anna parcel was late"
+    assert kept(wordpiece, text, wanted, words=20, sentences=2).decision == ((0, 39),)
+
+
+def test_a_sentence_counts_as_much_as_all_its_words_together(wordpiece):
+    # The mean of "Thanks, Anna" is higher.
+    text = "Anna wrote that the parcel was late. Thanks, Anna."
+    odds = {"parcel": 2.0, "was": 0.5, "late": 2.0, "Thanks": 1.0, "Anna": 1.0}
+    assert kept(wordpiece, text, odds, words=3, sentences=1).text == "parcel was late"
+
+
+def test_how_far_the_sentences_that_are_read_are_ahead_of_the_next():
+    text = "One two. Three. Four five."
+    spans, scores = words.split(text), np.array([0.1, 0.2, 0.9, 0.5, 0.5])
+    for count, read, lead in [(1, [3, 4], 0.1), (2, [2, 3, 4], 0.6), (3, [*range(5)], np.inf)]:
+        found, ahead = readable(text, spans, scores, count, 3)
+        assert found.tolist() == read
+        assert ahead == pytest.approx(lead)
+    assert readable(text, spans, scores, None, 3)[1] == np.inf
+    assert readable("", [], np.zeros(0), 1, 3)[0].tolist() == []
 
 
 def test_a_text_without_words_or_a_word_that_fits_gives_nothing(tokenizer):
@@ -117,10 +138,16 @@ def test_a_text_without_words_or_a_word_that_fits_gives_nothing(tokenizer):
         assert str(found) == "(none)"
 
 
-def test_a_text_of_words_that_nobody_would_keep_gives_its_best_ones(wordpiece):
+def test_a_text_of_words_that_nobody_would_keep_gives_its_best_one(wordpiece):
     found = kept(wordpiece, "the of and it", {}, words=2)
-    assert len(words.split(found.text)) == 2
+    assert found.text == "the"
     assert all(span.score < 0.05 for span in found.spans)
+
+
+def test_a_word_that_is_worth_nothing_is_left_out_though_there_is_room(wordpiece):
+    odds = {"the": 3.0, "of": -3.0, "and": 3.0}
+    assert kept(wordpiece, "the of and it", odds, words=4).text == "the of and"
+    assert kept(wordpiece, "the of and it", odds, words=4, price=0.0).text == "the and"
 
 
 @pytest.mark.parametrize(
@@ -208,9 +235,10 @@ def test_of_a_text_that_is_too_long_to_search_only_the_best_sentences_are_read(
 ):
     text = "Anna lives in Oslo. The parcel was late. Thanks, Anna."
     monkeypatch.setattr(compress, "_MOST_CELLS", 5 * 4)
-    assert kept(wordpiece, text, {"was", "late", "Anna"}, words=4).text == "The parcel was late"
+    wanted = {"The", "parcel", "was", "late", "Anna"}
+    assert kept(wordpiece, text, wanted, words=4).text == "The parcel was late"
     monkeypatch.setattr(compress, "_MOST_CELLS", 3 * 4)  # less than a sentence
-    assert kept(wordpiece, text, {"was", "late"}, words=4).text == "The parcel was"
+    assert kept(wordpiece, text, wanted, words=4).text == "The parcel was"
 
 
 @pytest.mark.parametrize("stride", [0, 3, 9])
