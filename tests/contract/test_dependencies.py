@@ -121,6 +121,6 @@ def test_a_member_declares_what_it_imports(member):
     declared |= extras(member)
     # Peers run in environments of their own.
     peers = {"torch", "polyhead_models", "openvino", "optimum", "nncf", "transformers"}
-    peers |= {"sentence_transformers", "polyhead_export"}
+    peers |= {"sentence_transformers", "polyhead_export", "ctranslate2"}
     optional = peers if member == "benchmarks" else OF_THE_CALLER if member == "runtime" else set()
     assert {names.get(n, n).replace("_", "-") for n in found - optional} <= declared

@@ -36,7 +36,7 @@ INT8, FP32, PEER, ORIGINAL = "polyhead int8", "polyhead fp32", "CTranslate2 int8
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedText:
     """What an engine wrote for a text, and the milliseconds that it took."""
 
     text: str
@@ -44,7 +44,7 @@ class Answer:
     ms: float
 
 
-Writer = Callable[[str], Answer]
+Writer = Callable[[str], TimedText]
 Writers = Mapping[str, Writer]
 
 
@@ -137,11 +137,11 @@ def writer(kind: str, folder: Path, python: Path, threads: int, *, cpu: bool) ->
             said.seek(0)
             raise PeerFault(f"{kind} ended: {(said.read().strip() or 'it said nothing')[-300:]}")
 
-        def write(text: str) -> Answer:
+        def write(text: str) -> TimedText:
             assert process.stdin is not None
             print(json.dumps(text), file=process.stdin, flush=True)
             written, tokens, *ms = json.loads(hear())
-            return Answer(written, tokens, ms[cpu])
+            return TimedText(written, tokens, ms[cpu])
 
         try:
             hear()

@@ -9,7 +9,7 @@ import pytest
 from polyhead_bench import generation
 from polyhead_bench.convert import writing
 from polyhead_bench.errors import BenchError, PeerFault
-from polyhead_bench.generation import FP32, INT8, ORIGINAL, PEER, Answer
+from polyhead_bench.generation import FP32, INT8, ORIGINAL, PEER, TimedText
 
 SHAPE = {"vocab_size": 300, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
 
@@ -55,7 +55,7 @@ def test_each_text_goes_to_all_in_turns_and_a_short_answer_is_refused():
     def answering(name, tokens=32):
         def write(text):
             asked.append((name, text))
-            return Answer("", tokens, 5.0 + len(text))
+            return TimedText("", tokens, 5.0 + len(text))
 
         return write
 
@@ -78,8 +78,8 @@ def test_ratios_are_held_against_the_goals():
 
 def test_other_tokens_in_fp32_fail():
     for answer, verdict in (("a " * 32, "pass"), ("a " * 31 + "b", "fail")):
-        writers = {name: lambda _: Answer("a " * 32, 32, 1.0) for name in (INT8, FP32, ORIGINAL)}
-        writers[FP32] = lambda _, answer=answer: Answer(answer, 32, 1.0)
+        writers = {name: lambda _: TimedText("a " * 32, 32, 1.0) for name in (INT8, FP32, ORIGINAL)}
+        writers[FP32] = lambda _, answer=answer: TimedText(answer, 32, 1.0)
         rows = {row[0].partition(":")[0]: row for row in generation.checked(writers, ["t"])}
         assert rows[FP32][-1] == verdict
         assert rows[INT8][1] == "1.000"
