@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ Waiting = list[tuple[Job[GraphRun], NDArray[np.float32]]]
 """Texts, and the encoder's states of each, `(tokens, hidden)`, all windows one after another."""
 
 _WAITING_BYTES = 2**26  # of states
+_HELD_BACK = 3  # tokens of a stream
 
 
 class WaitingTexts:
@@ -80,23 +83,46 @@ class WaitingTexts:
         ((name, texts),) = self._texts.items()
         writer, (writing,) = _writings(name, texts, settings)
         ((job, _),), (search,) = texts, writing.searches
-        told, before = "", ""
+        growing = GrowingText()
         while not writing.done:
             if wanted is not None and not wanted():
                 return
             self._scheduler.in_a_place(writing.advance)
             if search.problem is not None:
                 raise of_input(search.problem, 0)
-            now = writer.tokenizer.decode(search.written().ids)
-            # Held back is what the next token may still change, such as half a character.
-            if now.startswith(before) and before.startswith(told) and before != told:
-                yield before[len(told) :]
-                told = before
-            before = now
+            if piece := growing.piece(writer.tokenizer.decode(search.written().ids)):
+                yield piece
         result = writer.result(search.written(), job.encoding)
-        if len(result.text) > len(told):
-            yield result.text[len(told) :]
+        if piece := growing.rest(result.text):
+            yield piece
         yield result
+
+
+class GrowingText:
+    """What can be told of a text that grows token by token: what later tokens leave as it is.
+
+    A token may be a part of a character, U+FFFD until the last one comes, and some decoders join
+    what has three tokens, such as "don't". So the last tokens are held back.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[str] = deque(maxlen=_HELD_BACK + 1)
+        self._told = ""
+
+    def piece(self, now: str) -> str:
+        """What is new and stays, of the text after one more token; often empty."""
+        self._recent.append(now)
+        if len(self._recent) <= _HELD_BACK:
+            return ""
+        two = zip(min(self._recent), max(self._recent), strict=False)
+        same = takewhile(lambda characters: characters[0] == characters[1], two)
+        return self.rest("".join(each for each, _ in same).rstrip("\ufffd"))
+
+    def rest(self, text: str) -> str:
+        """What is not told yet of a text that stays."""
+        new = text[len(self._told) :] if text.startswith(self._told) else ""
+        self._told += new
+        return new
 
 
 def _writings(

@@ -227,7 +227,7 @@ def head_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and head and name):
             raise InvalidSetting(f"--option {item}: expected HEAD.NAME=VALUE, as in summary.k=2.")
         try:
-            setting = json.loads(value)
+            setting = json.loads({"True": "true", "False": "false"}.get(value, value))
         except (ValueError, RecursionError):
             setting = value
         found.setdefault(head, {})[name] = setting

@@ -337,7 +337,7 @@ def test_texts_nobody_wants_any_more_are_left_where_they_are(plain):
         ({"max_tokens": 41}, "max_tokens=41: expected at most 40"),
         ({"max_tokens": 2.0}, "max_tokens=2.0"),
         ({"max_tokens": True}, "max_tokens=True"),
-        ({"max_tokens": 3, "min_tokens": 4}, "min_tokens=4: expected at most 3"),
+        ({"max_tokens": 3, "min_tokens": 4}, "min_tokens=4: more than max_tokens, 3"),
         ({"min_tokens": -1}, "min_tokens=-1: expected a whole number of at least 0"),
         ({"beams": 0}, "beams=0"),
         ({"beams": 65}, "beams=65: expected at most 64"),

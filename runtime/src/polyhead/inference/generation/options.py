@@ -47,7 +47,11 @@ class SearchOptions:
             most = whole_number("max_tokens", max_tokens, most=spec.max_tokens)
         least = min(spec.min_tokens, most)
         if min_tokens is not None:
-            least = whole_number("min_tokens", min_tokens, least=0, most=most)
+            least = whole_number("min_tokens", min_tokens, least=0, most=spec.max_tokens)
+        if least > most:
+            raise InvalidSetting(
+                f"min_tokens={least}: more than max_tokens, {most}. Give a larger max_tokens, too."
+            )
         if early_stopping is not None and not _stops(early_stopping):
             raise InvalidSetting(
                 f"early_stopping={early_stopping!r}: allowed: True, False, 'never'."

@@ -203,7 +203,8 @@ class Service:
             facts.model, facts.head_set = model.name, self._head_set(model, [head])
         if unknown := [name for name in options or () if name not in OPTIONS]:
             raise InvalidSetting(
-                f"options: no head that writes has {unknown[0]!r}; allowed: {', '.join(OPTIONS)}."
+                f"options: found {unknown[0]!r}; here they are those of the one head that writes:"
+                f" {', '.join(OPTIONS)}."
                 f"{nearest(unknown[0], OPTIONS)}"
             )
         limit = self.settings.deadline_ms
