@@ -157,7 +157,14 @@ def test_sentence_transformers_takes_vectors_only(load):
         load("sentence-transformers", ("topic",))
 
 
-@pytest.mark.parametrize("heads", [TEXT_HEADS, ("embedding",)], ids=",".join)
+SLOW = pytest.mark.skipif(
+    "POLYHEAD_PEERS" not in os.environ, reason="a minute and a half: 'make test-release' runs it"
+)
+
+
+@pytest.mark.parametrize(
+    "heads", [pytest.param(TEXT_HEADS, marks=SLOW), ("embedding",)], ids=["texts", "vectors"]
+)
 def test_a_run_of_every_peer_of_this_environment_gives_right_answers(several, heads, tmp_path):
     """All but the one that compiles, which takes longer than all the others."""
     here = {n: s for n, s in peers.PEERS.items() if s.environment is None and n not in LEFT_OUT}

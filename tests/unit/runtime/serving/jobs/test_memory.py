@@ -38,7 +38,7 @@ def peaks(command, many_heads, write_rows, tmp_path):
     script.write_text(JOB)
 
     def measured(rows, ending):
-        # A row group of all rows, in which none is like another: 40 MB, or 200.
+        # A row group of all rows, in which none is like another: 20 MB, or 100.
         made = [{"text": f"{n} late", "load": f"{n:10}" * 1_000} for n in range(rows)]
         path = write_rows(tmp_path / f"{rows}.{ending}", made)
         (words, environment), output = command, tmp_path / f"out-{rows}-{ending}"
@@ -55,6 +55,6 @@ def peaks(command, many_heads, write_rows, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much")
 def test_a_file_of_five_times_the_size_takes_no_more(peaks, ending):
-    small, large = peaks(4_000, ending), peaks(20_000, ending)
+    small, large = peaks(2_000, ending), peaks(10_000, ending)
     for name in ("job", "process"):
         assert large[name] <= 1.2 * small[name], name
