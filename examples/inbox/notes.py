@@ -8,9 +8,10 @@
 The note is the topic and what a colleague looks up, in the order of the message: "refund: Solano K7
 kettle, 3 May, #58113-C". The same messages give the same notes.
 
-Training takes 20 minutes of one thread. The int8 bundle writes 72% of the notes of the 400 test
-messages as they should be, ROUGE-L 0.89: 2,400 rows teach it to copy names and numbers, with
-mistakes. What must be right is better taken from the spans of `entities`.
+Training takes 20 minutes of one thread. Of the 400 test messages, `polyhead evaluate` gives ROUGE-L
+0.89 for the notes of the int8 bundle, and 54% are exact, in small letters as MiniLM reads them:
+2,400 rows teach it to copy names and numbers, with mistakes. What must be right is better taken
+from the spans of `entities`.
 """
 
 from __future__ import annotations

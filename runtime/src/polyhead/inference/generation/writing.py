@@ -249,8 +249,8 @@ def together(
         size = cache_bytes(spec, options, length)
         most = max(1, min(_MOST_ROWS // options.beams, _SHARED_BYTES // size))
         if spec.copies or not getattr(backend, "rows_alike", True):
-            # onnxruntime's Sigmoid and Log may round a number otherwise in another place of an
-            # array (1.32), and rows of single numbers or of a vocabulary change places with mates.
+            # onnxruntime's Log may round a number otherwise in another place of an array (1.32),
+            # and rows of a vocabulary change places with mates.
             most = 1
         for first in range(0, len(group), most):
             part = group[first : first + most]
