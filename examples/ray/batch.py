@@ -42,7 +42,7 @@ def main() -> None:
         fn_constructor_args=(given.bundle,),
         fn_constructor_kwargs={"text": given.text},
         compute=ray.data.ActorPoolStrategy(size=given.processes or max(1, free)),
-        num_cpus=min(1, max(0, free)),
+        num_cpus=int(free > 0),
         batch_size=2048,
         batch_format="pyarrow",
     )

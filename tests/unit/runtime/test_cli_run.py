@@ -163,3 +163,11 @@ def test_a_failed_run_says_why(polyhead, bundle, words, message):
 def test_run_truncates_on_demand(polyhead, bundle):
     done = polyhead("run", bundle, "x " * 90, "--on-overflow", "truncate")
     assert rows(done.stdout)[0]["truncated"] is True
+
+
+@pytest.mark.parametrize("value", ["True", "true"])
+def test_an_option_may_be_as_the_guides_write_it(polyhead, writing, value):
+    options = ["--option", f"short.early_stopping={value}", "--option", "short.beams=2"]
+    done = polyhead("run", writing, "Anna lives in Oslo.", "--heads", "short", *options)
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout)[0]["heads"]["short"]["text"]

@@ -54,6 +54,7 @@ def test_pieces_and_at_last_the_result(client, writer_engine, offsets):
         ({"text": "a", "head": "short", "options": {"max_tokens": 0}}, 422, "InvalidSetting"),
         ({"text": "a", "head": "short", "options": {"wanted": 0}}, 422, "InvalidSetting"),
         ({"text": "a", "head": "short", "options": {"text": 0}}, 422, "InvalidSetting"),
+        ({"text": "a", "options": {"short": {"beams": 1}}, "head": "short"}, 422, "InvalidSetting"),
         ({"text": "a", "query": "b", "head": "short"}, 422, "WrongInput"),
         ({"texts": ["a"], "head": "short"}, 400, "MalformedRequest"),
         ({"head": "short"}, 400, "MalformedRequest"),
