@@ -219,7 +219,7 @@ def _utf8(argument: str) -> str:
 
 
 def head_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``summary.k=2`` as ``{"summary": {"k": 2}}``; a value is JSON, Python's True or False, or a text."""
+    """``summary.k=2`` as ``{"summary": {"k": 2}}``; a value is JSON, True, False, or a text."""
     found: dict[str, dict[str, Any]] = {}
     for item in given:
         place, equals, value = item.partition("=")
